@@ -1,0 +1,116 @@
+"""curator_dask: from raw video to a de-duplicated training set, with Dask, on a laptop or on RAPIDS GPUs.
+
+The public names are imported when they are first used, so ``import curator_dask`` is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from curator_dask._version import __version__
+
+if TYPE_CHECKING:
+    from curator_dask.cluster import ClusterSettings, LazyCluster, dask_client
+    from curator_dask.dedup.ranking import RankingStrategy
+    from curator_dask.errors import (
+        ClusterError,
+        CuratorError,
+        DeviceError,
+        FolderInUseError,
+        InputError,
+        MediaError,
+        ModelError,
+        ParameterError,
+        ToolError,
+    )
+    from curator_dask.layout import ClipWriterStage
+    from curator_dask.models.registry import register_model
+    from curator_dask.pipeline import Pipeline, RunContext, Stage, StageResult
+    from curator_dask.stages.embed import EmbedStage, embed_clips
+    from curator_dask.stages.export import ExportStage, export_dataset
+    from curator_dask.stages.identify import IdentifyDuplicatesStage, identify_duplicates
+    from curator_dask.stages.kmeans import KMeansStage, cluster_embeddings
+    from curator_dask.stages.pairwise import PairwiseStage, score_pairs
+    from curator_dask.stages.split import SplitStage, split_videos
+    from curator_dask.stages.verify import verify_dataset
+    from curator_dask.workflow import Workflow, WorkflowResult, curate
+
+_HOME = {
+    "cluster": ("ClusterSettings", "LazyCluster", "dask_client"),
+    "dedup.ranking": ("RankingStrategy",),
+    "errors": (
+        "ClusterError",
+        "CuratorError",
+        "DeviceError",
+        "FolderInUseError",
+        "InputError",
+        "MediaError",
+        "ModelError",
+        "ParameterError",
+        "ToolError",
+    ),
+    "layout": ("ClipWriterStage",),
+    "models.registry": ("register_model",),
+    "pipeline": ("Pipeline", "RunContext", "Stage", "StageResult"),
+    "stages.embed": ("EmbedStage", "embed_clips"),
+    "stages.export": ("ExportStage", "export_dataset"),
+    "stages.identify": ("IdentifyDuplicatesStage", "identify_duplicates"),
+    "stages.kmeans": ("KMeansStage", "cluster_embeddings"),
+    "stages.pairwise": ("PairwiseStage", "score_pairs"),
+    "stages.split": ("SplitStage", "split_videos"),
+    "stages.verify": ("verify_dataset",),
+    "workflow": ("Workflow", "WorkflowResult", "curate"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ClipWriterStage",
+    "ClusterError",
+    "ClusterSettings",
+    "CuratorError",
+    "DeviceError",
+    "EmbedStage",
+    "ExportStage",
+    "FolderInUseError",
+    "IdentifyDuplicatesStage",
+    "InputError",
+    "KMeansStage",
+    "LazyCluster",
+    "MediaError",
+    "ModelError",
+    "PairwiseStage",
+    "ParameterError",
+    "Pipeline",
+    "RankingStrategy",
+    "RunContext",
+    "SplitStage",
+    "Stage",
+    "StageResult",
+    "ToolError",
+    "Workflow",
+    "WorkflowResult",
+    "__version__",
+    "cluster_embeddings",
+    "curate",
+    "dask_client",
+    "embed_clips",
+    "export_dataset",
+    "identify_duplicates",
+    "register_model",
+    "score_pairs",
+    "split_videos",
+    "verify_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'curator_dask' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"curator_dask.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,60 @@
+"""CPU or GPU: which one is there, chosen once."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+from curator_dask.errors import DeviceError, ParameterError
+
+DEVICES = ("auto", "cpu", "gpu")
+DEVICE_VARIABLE = "CURATOR_DASK_BACKEND"
+_RAPIDS = ("cudf", "cupy", "dask_cuda")
+
+
+def resolve_device(device: str = "auto") -> str:
+    """``"cpu"`` or ``"gpu"``.
+
+    ``auto`` takes a GPU where a driver, a visible device and RAPIDS are all there; the environment variable
+    CURATOR_DASK_BACKEND speaks where the argument is ``auto``. Raises DeviceError if a GPU is asked for and is not there.
+    """
+    if device == "auto":
+        device = os.environ.get(DEVICE_VARIABLE, "auto")
+    if device not in DEVICES:
+        raise ParameterError(f"device ({device!r}) must be one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return "cpu"
+    missing = why_no_gpu()
+    if device == "gpu" and missing:
+        raise DeviceError(f"a GPU was asked for (--device gpu), but {missing}. Use --device cpu, or auto")
+    return "cpu" if missing else "gpu"
+
+
+def why_no_gpu() -> str | None:
+    """What is missing for GPU work, as half a sentence; None if nothing is.
+
+    That a library can be imported says nothing about a device, so the driver itself is asked.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every device"
+    absent = [name for name in _RAPIDS if importlib.util.find_spec(name) is None]
+    if absent:
+        return f"{', '.join(absent)} cannot be imported (pip install 'curator_dask[cuda12]')"
+    import pynvml  # comes with dask_cuda
+
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        return f"the NVIDIA driver does not answer ({error})"
+    return None if count else "the NVIDIA driver sees no device"
+
+
+def to_device(array: Any, device: str) -> Any:
+    """A NumPy array where the arithmetic runs: itself on the CPU, a CuPy copy on a GPU."""
+    if device == "cpu":
+        return array
+    import cupy
+
+    return cupy.asarray(array)

@@ -1,0 +1,126 @@
+"""``split`` and ``embed``."""
+
+from __future__ import annotations
+
+import typer
+
+from curator_dask.cli import options as o
+
+
+def split(
+    ctx: typer.Context,
+    video_dir: o.VideoDir,
+    output_path: o.OutputPath,
+    model_dir: o.ModelDir = "./models",
+    video_limit: o.VideoLimit = None,
+    splitting_algorithm: o.SplittingAlgorithm = "fixed_stride",
+    fixed_stride_split_duration: o.SplitDuration = 10.0,
+    fixed_stride_stride: o.SplitStride = None,
+    fixed_stride_min_clip_length_s: o.MinClipLength = 2.0,
+    limit_clips: o.LimitClips = 0,
+    transcode_encoder: o.Encoder = "libopenh264",
+    transcode_encoder_threads: o.EncoderThreads = 1,
+    transcode_use_input_video_bit_rate: o.UseInputBitRate = False,
+    transcode_bit_rate: o.BitRate = None,
+    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    generate_embeddings: o.GenerateEmbeddings = True,
+    upload_clips: o.UploadClips = True,
+    relative_ids: o.RelativeIds = False,
+    storage_option: o.StorageOption = None,
+    dry_run: o.DryRun = False,
+    overwrite: o.Overwrite = False,
+    device: o.Device = "auto",
+    n_workers: o.NWorkers = None,
+    scheduler_address: o.SchedulerAddress = None,
+    scheduler_file: o.SchedulerFile = None,
+    verbose: o.Verbose = False,
+    config: o.Config = None,
+    print_config: o.PrintConfig = False,
+) -> None:
+    """Cut videos into clips and compute their vectors."""
+    o.print_config(ctx, print_config)
+    from curator_dask.cli import face
+    from curator_dask.stages.embed import EmbedStage
+    from curator_dask.stages.split import SplitStage
+    from curator_dask.workflow import split_and_embed
+
+    storage = o.storage_options(storage_option)
+    stage = SplitStage(
+        video_dir=video_dir,
+        output_path=output_path,
+        video_limit=video_limit,
+        splitting_algorithm=splitting_algorithm,
+        fixed_stride_split_duration=fixed_stride_split_duration,
+        fixed_stride_stride=fixed_stride_stride,
+        fixed_stride_min_clip_length_s=fixed_stride_min_clip_length_s,
+        limit_clips=limit_clips,
+        transcode_encoder=transcode_encoder,
+        transcode_encoder_threads=transcode_encoder_threads,
+        transcode_use_input_video_bit_rate=transcode_use_input_video_bit_rate,
+        transcode_bit_rate=transcode_bit_rate,
+        upload_clips=upload_clips,
+        relative_ids=relative_ids,
+        input_storage_options=storage,
+        output_storage_options=storage,
+    )
+    vectors = EmbedStage(
+        output_path,
+        embedding_algorithm=embedding_algorithm,
+        model_dir=model_dir,
+        video_dir=video_dir,
+        input_storage_options=storage,
+        output_storage_options=storage,
+    )
+    with face.run_context(
+        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
+        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
+    ) as context:  # fmt: skip
+        result = split_and_embed(stage, vectors if generate_embeddings else None, context)
+    face.show_results(result.stages)
+    face.show_failures(result.stages, f"{output_path}/failures.jsonl" if not dry_run else "no file (dry run)")
+
+
+def embed(
+    ctx: typer.Context,
+    input_path: o.InputPath,
+    output_path: o.StageOutputPath | None = None,
+    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    model_dir: o.ModelDir = "./models",
+    video_dir: o.OptionalVideoDir = None,
+    id_field: o.IdField = "id",
+    embedding_field: o.EmbeddingField = "embedding",
+    storage_option: o.StorageOption = None,
+    dry_run: o.DryRun = False,
+    overwrite: o.Overwrite = False,
+    device: o.Device = "auto",
+    n_workers: o.NWorkers = None,
+    scheduler_address: o.SchedulerAddress = None,
+    scheduler_file: o.SchedulerFile = None,
+    verbose: o.Verbose = False,
+    config: o.Config = None,
+    print_config: o.PrintConfig = False,
+) -> None:
+    """Compute one vector a clip, of a split output or of any folder of clips."""
+    o.print_config(ctx, print_config)
+    from curator_dask.cli import face
+    from curator_dask.stages.embed import EmbedStage
+
+    storage = o.storage_options(storage_option)
+    stage = EmbedStage(
+        input_path,
+        output_path,
+        embedding_algorithm,
+        model_dir,
+        video_dir,
+        id_field,
+        embedding_field,
+        input_storage_options=storage,
+        output_storage_options=storage,
+    )
+    with face.run_context(
+        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
+        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
+    ) as context:  # fmt: skip
+        result = stage.run(context=context)
+    face.show_results([result])
+    face.show_failures([result], f"{result.output_path}/.curator/embed/failures.jsonl")

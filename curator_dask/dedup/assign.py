@@ -1,0 +1,123 @@
+"""Every row to its nearest centre, and how far away that is.
+
+The product of rows and centres is a float32 GEMM. Its last bits depend on the BLAS, on the number of threads and on
+the place of a row within its block (measured: OpenBLAS differs in 1-15 % of the entries), and so would the choice
+between two centres that are all but equally near. Rows where the two best scores lie closer than twice the rounding
+bound of the GEMM are therefore decided again in float64: the labels are the same for any partitioning, any number of
+threads, and on CPU and GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from curator_dask.dedup.xp import Array, array_module, row_blocks, rows_within, to_host
+from curator_dask.errors import ParameterError
+
+HOST_SCORE_BYTES: Final = 1 << 22  # a block of scores stays in the processor's cache
+DEVICE_SCORE_BYTES: Final = 1 << 28
+TIE_GRID: Final = 2.0**40  # float64 scores closer than this are one score: the lowest centre wins
+
+
+class _Centres(NamedTuple):
+    """(k, D) centres in both precisions, what is taken off each score, and the lowest centre equal to each."""
+
+    single: Array
+    double: Array
+    half_sq_norm: Array
+    lowest_equal: Array
+    tie_width: np.float32
+
+
+def assign(X: Array, C: Array) -> tuple[Array, Array]:
+    """The nearest centre of every row.
+
+    Args:
+        X: (N, D) float32, unit rows.
+        C: (k, D) centres, of any length.
+
+    Returns:
+        ``(labels, sq_dist)``: (N,) int32, the lowest centre on ties, and (N,) float32, the squared distance as the
+        GEMM has it, good to about ``D * 2**-24``; ``centroid_distances`` gives the exact one. Both of X's module.
+        Besides the results, memory holds one block of scores.
+    """
+    xp = array_module(X)
+    check_width(X, C)
+    centres = _prepare(X, C)
+    labels = xp.zeros(X.shape[0], dtype=np.int32)
+    sq_dist = xp.zeros(X.shape[0], dtype=np.float32)
+    score_bytes = HOST_SCORE_BYTES if xp is np else DEVICE_SCORE_BYTES
+    most = 8192 if xp is np else 1 << 17
+    for rows in row_blocks(X.shape[0], rows_within(score_bytes, 4 * C.shape[0], most=most)):
+        labels[rows], best = _assign_block(X[rows], centres)
+        sq_dist[rows] = xp.maximum(np.float32(0.0), np.float32(1.0) - np.float32(2.0) * best)
+    return labels, sq_dist
+
+
+def check_width(X: Array, C: Array) -> None:
+    if C.ndim != 2 or C.shape[0] == 0 or C.shape[1] != X.shape[1]:
+        raise ParameterError(f"centroids have shape {C.shape}, embeddings {X.shape}: the second numbers must agree")
+
+
+def _prepare(X: Array, C: Array) -> _Centres:
+    xp = array_module(X)
+    single = xp.ascontiguousarray(xp.asarray(C, dtype=np.float32))
+    double = single.astype(np.float64)
+    sq_norm = (double * double).sum(axis=1)
+    longest = max(1.0, float(sq_norm.max())) ** 0.5
+    # A dot product of D terms in float32 is off by at most D * 2**-24 * |x| * |c|; a few more for the subtraction.
+    rounding = (X.shape[1] + 8) * 2.0**-24 * longest * longest
+    return _Centres(single, double, 0.5 * sq_norm, xp.asarray(_lowest_equal(C)), np.float32(2.0 * rounding))
+
+
+def _lowest_equal(C: Array) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """For every centre the lowest one with the same numbers: (k,) int32."""
+    lowest: dict[bytes, int] = {}
+    centres = np.asarray(to_host(C), dtype=np.float32) + np.float32(0.0)  # -0.0 becomes 0.0
+    found = [lowest.setdefault(centre.tobytes(), j) for j, centre in enumerate(centres)]
+    return np.array(found, dtype=np.int32)
+
+
+def _assign_block(block: Array, centres: _Centres) -> tuple[Array, Array]:
+    xp = array_module(block)
+    scores = xp.matmul(block, centres.single.T)  # x.c - |c|^2 / 2 is largest where |x - c| is smallest
+    scores -= centres.half_sq_norm.astype(np.float32)
+    labels = scores.argmax(axis=1)
+    every = xp.arange(block.shape[0])
+    best = scores[every, labels]
+    scores[every, labels] = -np.inf
+    close = xp.flatnonzero(scores.max(axis=1) >= best - centres.tie_width)
+    if close.size:
+        labels[close] = _assign_exactly(block[close], centres)
+    return centres.lowest_equal[labels], best
+
+
+def _assign_exactly(block: Array, centres: _Centres) -> Array:
+    xp = array_module(block)
+    scores = xp.matmul(block.astype(np.float64), centres.double.T)
+    scores -= centres.half_sq_norm
+    return xp.rint(scores * TIE_GRID).argmax(axis=1)
+
+
+def centroid_distances(X: Array, C: Array, labels: Array) -> tuple[Array, Array]:
+    """Distances of every row to the centre of its label, from the direct difference in float64.
+
+    Returns:
+        ``(l2_dist_to_cent, cosine_dist_to_cent)``, both (N,) float32: ``|x - c|`` with the centre as it is, and
+        ``1 - x.c / (|x| |c|)``, never below 0, and 1 for a centre of length zero.
+    """
+    xp = array_module(X)
+    check_width(X, C)
+    C64 = xp.asarray(C).astype(np.float64)
+    lengths = xp.sqrt((C64 * C64).sum(axis=1))
+    l2 = xp.empty(X.shape[0], dtype=np.float32)
+    cosine = xp.empty(X.shape[0], dtype=np.float32)
+    for rows in row_blocks(X.shape[0], rows_within(HOST_SCORE_BYTES, 8 * X.shape[1])):
+        x, c, c_length = X[rows].astype(np.float64), C64[labels[rows]], lengths[labels[rows]]
+        l2[rows] = xp.sqrt(((x - c) ** 2).sum(axis=1))
+        scale = xp.sqrt((x * x).sum(axis=1)) * c_length
+        similarity = (x * c).sum(axis=1) / xp.where(scale > 0, scale, 1.0)
+        cosine[rows] = xp.maximum(0.0, 1.0 - similarity)
+    return l2, cosine

@@ -1,0 +1,79 @@
+"""The errors of curator_dask: one tree, so that ``except CuratorError`` catches whatever this package says on purpose.
+
+::
+
+    CuratorError
+    ├── ParameterError   a parameter has a value that cannot be meant (also a ValueError)
+    ├── InputError       the input data is missing, empty or not what it should be
+    │   ├── MediaError   one video or clip cannot be read, cut or encoded
+    │   └── ModelError   a model's files are missing, incomplete or do not fit
+    ├── FolderInUseError the output folder holds results of other parameters
+    ├── DeviceError      a GPU was asked for and there is none, or it ran out of memory
+    ├── ToolError        an external program (ffmpeg) is missing or unusable
+    └── ClusterError     the Dask cluster is not there, has no workers, or lost them
+
+A message says what is wrong, which value it was, and what to do. ``exit_code`` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+
+class CuratorError(Exception):
+    """The root of the tree."""
+
+    exit_code = 1
+
+
+class ParameterError(CuratorError, ValueError):
+    """A parameter has a value that cannot be meant."""
+
+    exit_code = 2
+
+
+class InputError(CuratorError):
+    """The input data is missing, empty or not what it should be."""
+
+    exit_code = 3
+
+
+class MediaError(InputError):
+    """One video or clip cannot be read, cut or encoded.
+
+    ``reason`` is a short stable code for grouping failures (``"no-video-stream"``), the message is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
+        # Exceptions travel between processes; the default reduction would call __init__ with the message alone.
+        return type(self), (self.reason, str(self))
+
+
+class ModelError(InputError):
+    """A model's files are missing, incomplete or do not fit."""
+
+
+class FolderInUseError(CuratorError):
+    """The output folder holds results of other parameters."""
+
+    exit_code = 4
+
+
+class DeviceError(CuratorError):
+    """A GPU was asked for and there is none, or it ran out of memory."""
+
+    exit_code = 5
+
+
+class ToolError(CuratorError):
+    """An external program (ffmpeg) is missing or unusable."""
+
+    exit_code = 6
+
+
+class ClusterError(CuratorError):
+    """The Dask cluster is not there, has no workers, or lost them."""
+
+    exit_code = 7

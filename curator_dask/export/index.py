@@ -1,0 +1,93 @@
+"""The export without tars: one Parquet row a clip, beside media files that are copied or stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from curator_dask.errors import InputError
+from curator_dask.export.samples import ClipRecord, clip_json, plain_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Column of the index to field of the clip's record; "path" and "kept" are added.
+_COLUMNS = {
+    "id": "id",
+    "source": "source_video",
+    "start_s": "start_s",
+    "end_s": "end_s",
+    "num_bytes": "num_bytes",
+    "codec": "video_codec",
+    "framerate": "framerate",
+    "width": "width",
+    "height": "height",
+    "num_frames": "num_frames",
+    "cosine_sim_score": "cosine_sim_score",
+    "max_id": "max_id",
+}
+
+
+def index_schema() -> pa.Schema:
+    """The columns of the index; no column has nulls."""
+    import pyarrow as pa
+
+    types = {
+        "id": pa.string(),
+        "path": pa.string(),
+        "source": pa.string(),
+        "start_s": pa.float64(),
+        "end_s": pa.float64(),
+        "num_bytes": pa.int64(),
+        "codec": pa.string(),
+        "framerate": pa.float64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "num_frames": pa.int64(),
+        "cosine_sim_score": pa.float64(),
+        "max_id": pa.string(),
+        "kept": pa.bool_(),
+    }
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+
+
+def index_table(
+    records: Iterable[ClipRecord], path_of: Callable[[ClipRecord], str], removed: Container[str] = frozenset()
+) -> pa.Table:
+    """One row a clip, sorted by id; ``kept`` is False for the ids in ``removed``.
+
+    An index of the kept clips alone is made by giving these alone.
+    Raises InputError for no clips at all or an id that comes twice.
+    """
+    import pyarrow as pa
+
+    clips = sorted(records, key=lambda clip: clip.id)
+    if not clips:
+        raise InputError("there are no clips for the index: nothing was kept, or nothing was split before")
+    for clip, following in pairwise(clips):
+        if clip.id == following.id:
+            raise InputError(f"clip {clip.id} comes twice among the clips for the index; ids must be unique")
+    rows = [clip_json(clip) for clip in clips]
+    columns = {column: [row[field] for row in rows] for column, field in _COLUMNS.items()}
+    columns["path"] = [plain_text(path_of(clip)) for clip in clips]
+    columns["kept"] = [clip.id not in removed for clip in clips]
+    return pa.table({name: columns[name] for name in index_schema().names}, schema=index_schema())
+
+
+def write_index(table: pa.Table, target: Path | BinaryIO) -> None:
+    """Writes `index_table`'s table as Parquet; equal tables give equal bytes (with one version of pyarrow)."""
+    import pyarrow.parquet as pq
+
+    # Stated, not left to pyarrow, whose defaults change from version to version.
+    pq.write_table(
+        table,
+        target,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["source", "codec"],
+        row_group_size=100_000,
+    )

@@ -1,0 +1,135 @@
+"""What lies beside the shards: ``manifest.json`` (the export, shard by shard) and the index files of wids."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from curator_dask.errors import InputError
+from curator_dask.export.shards import ShardResult
+from curator_dask.export.splits import is_split_name
+
+KIND = "curator_dask-export"
+VERSION = 1
+MANIFEST_NAME = "manifest.json"
+_SHARD_NAME = re.compile(r"[0-9]{1,12}\.tar")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An export as ``manifest.json`` records it."""
+
+    name: str
+    members: tuple[str, ...]
+    """The extensions of every sample, in order: ("json", "mp4", ...)."""
+    parameters: Mapping[str, Any]
+    """What the plan was made with: order, seed, splits, limits."""
+    shards: tuple[ShardResult, ...]
+
+    @property
+    def splits(self) -> dict[str, list[ShardResult]]:
+        """The shards of each split, in order."""
+        splits: dict[str, list[ShardResult]] = {}
+        for shard in self.shards:
+            splits.setdefault(shard.split, []).append(shard)
+        return splits
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as JSON; equal manifests give equal text."""
+    return _dump(
+        {
+            "kind": KIND,
+            "version": VERSION,
+            "name": manifest.name,
+            "members": list(manifest.members),
+            "parameters": dict(manifest.parameters),
+            "totals": shard_totals(manifest.shards),
+            "splits": {split: shard_totals(shards) for split, shards in manifest.splits.items()},
+            "shards": [asdict(shard) for shard in manifest.shards],
+        }
+    )
+
+
+def read_manifest(text: str | bytes) -> Manifest:
+    """The manifest in ``text``. Raises InputError where it is none, or names files outside the export."""
+    try:
+        data = json.loads(text)
+        if data["kind"] != KIND or data["version"] != VERSION:
+            raise InputError(
+                f"this is a manifest of kind {data['kind']!r}, version {data['version']!r}, not {KIND} {VERSION}"
+            )
+        manifest = Manifest(
+            name=str(data["name"]),
+            members=tuple(map(str, data["members"])),
+            parameters=dict(data["parameters"]),
+            shards=tuple(_read_shard(line) for line in data["shards"]),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"this is no manifest of an export ({type(error).__name__}: {error})") from error
+    if data.get("totals") != shard_totals(manifest.shards):
+        raise InputError(f"the totals of the manifest, {data.get('totals')}, are not the sums of its shards")
+    return manifest
+
+
+def wids_indexes(manifest: Manifest) -> dict[str, str]:
+    """File name to text: ``index.json`` for the first split, ``index-{split}.json`` for each other one.
+
+    One index never spans splits: a training loader must not read validation clips, and wids with a ``cache_dir`` keeps
+    shards by their last name alone, so that ``train/000000.tar`` and ``val/000000.tar`` would be taken for one file.
+    """
+    indexes: dict[str, str] = {}
+    for split, shards in manifest.splits.items():
+        indexes[f"index-{split}.json" if indexes else "index.json"] = _dump(
+            {
+                "__kind__": "wids-shard-index-v1",
+                "wids_version": 1,
+                "name": f"{manifest.name}-{split}",
+                "shardlist": [
+                    {"url": shard.path, "md5sum": shard.md5, "nsamples": shard.samples, "filesize": shard.num_bytes}
+                    for shard in shards
+                ],
+            }
+        )
+    return indexes
+
+
+def energon_command(folder: str, splits: Sequence[str] = ("train",)) -> str:
+    """The shell command that prepares an export for Megatron-Energon; it writes that loader's index into ``folder``."""
+    if len(splits) == 1:
+        parts = ["--split-ratio", "1,0,0"]
+    else:
+        parts = [word for split in splits for word in ("--split-parts", f"{split}:{split}/.*")]
+    if folder.startswith("-"):
+        folder = f"./{folder}"  # else it would be read as an option
+    return shlex.join(["energon", "prepare", folder, "--non-interactive", *parts, "--sample-type", "CrudeWebdataset"])
+
+
+def shard_totals(shards: Sequence[ShardResult]) -> dict[str, int]:
+    """How many shards, samples and bytes."""
+    return {
+        "shards": len(shards),
+        "samples": sum(shard.samples for shard in shards),
+        "num_bytes": sum(shard.num_bytes for shard in shards),
+    }
+
+
+def _read_shard(line: Mapping[str, Any]) -> ShardResult:
+    for field in fields(ShardResult):
+        kind = int if field.name in ("samples", "num_bytes") else str
+        if type(line[field.name]) is not kind:
+            raise InputError(
+                f"the manifest's {field.name} of a shard is {line[field.name]!r}, which is no {kind.__name__}"
+            )
+    shard = ShardResult(**{field.name: line[field.name] for field in fields(ShardResult)})
+    if not is_split_name(shard.split) or not _SHARD_NAME.fullmatch(shard.name):
+        raise InputError(f"the manifest names a shard {shard.path!r}, which is not SPLIT/NUMBER.tar")
+    return shard
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,132 @@
+"""One clip as a training sample: its record, the key its members are named by, and the bytes of the small members."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from curator_dask.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# No dot (loaders cut the key at the first one), no leading underscore (webdataset skips `__…__`), no path separator.
+_SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+MAX_MEDIA_BYTES = 8 * 1024**3 - 1
+"""The largest member that a USTAR header can state (11 octal digits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecord:
+    """What is known of one clip to export. The defaults mean "not known": loaders want one type a field, no null."""
+
+    id: str
+    source_video: str
+    start_s: float
+    end_s: float
+    num_bytes: int
+    width: int = -1
+    height: int = -1
+    framerate: float = 0.0
+    num_frames: int = -1
+    video_codec: str = ""
+    cosine_sim_score: float = 0.0
+    max_id: str = ""
+    cluster: int = -1
+    group: str = ""
+    """The duplicate group that the clip belongs to; "" if none."""
+
+
+CLIP_SCHEMA: Mapping[str, type] = get_type_hints(ClipRecord)
+"""Field name to ``str``, ``int`` or ``float``: the schema of every ``.json`` member, in order."""
+
+_NOT_KNOWN: Mapping[type, Any] = {str: "", int: -1, float: 0.0}
+
+
+def clip_record(fields: Mapping[str, Any]) -> ClipRecord:
+    """A record from a row of a table or a clip's metadata; ``None`` and NaN become "not known", other keys are ignored.
+
+    Raises InputError, naming the clip, for no id, no size, or a value of the wrong kind.
+    """
+    name = str(fields.get("id") or "")
+    if not name:
+        raise InputError(f"a clip without an id cannot be exported: source_video={fields.get('source_video')!r}")
+    values = {field: _plain(name, field, fields.get(field)) for field in CLIP_SCHEMA}
+    if not 0 < values["num_bytes"] <= MAX_MEDIA_BYTES:
+        raise InputError(
+            f"clip {name}: num_bytes ({fields.get('num_bytes')!r}) must be 1 to {MAX_MEDIA_BYTES} (a tar's limit)"
+        )
+    return ClipRecord(**values)
+
+
+def clip_json(record: ClipRecord) -> dict[str, str | int | float]:
+    """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always of the same types."""
+    return {field: _plain(record.id, field, getattr(record, field)) for field in CLIP_SCHEMA}
+
+
+def clip_json_bytes(record: ClipRecord) -> bytes:
+    """`clip_json` as ASCII JSON text; equal records give equal bytes."""
+    return json.dumps(clip_json(record), allow_nan=False).encode("ascii")
+
+
+def member_key(clip_id: str) -> str:
+    """The sample key of a clip: its id where that is safe in every loader (a UUID is), else a digest of it.
+
+    >>> member_key("4baa6139-32a3-555a-a194-1726a40b3af9")
+    '4baa6139-32a3-555a-a194-1726a40b3af9'
+    >>> member_key("../../etc/passwd")
+    'clip-3754d6cb3a38e1185e5b382d5f3ef3f1'
+    """
+    if _SAFE_KEY.fullmatch(clip_id):
+        return clip_id
+    return "clip-" + hashlib.sha256(clip_id.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+def is_safe_key(key: str) -> bool:
+    """Whether ``key`` may name members: what `member_key` returns always may."""
+    return _SAFE_KEY.fullmatch(key) is not None
+
+
+def plain_text(text: str) -> str:
+    """``text`` without lone surrogates: they stand for bytes of names that are no text, and break UTF-8 readers."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def embedding_npy(vector: NDArray[np.floating[Any]]) -> bytes:
+    """The ``.npy`` member of a clip: its vector ``(D,)`` as little-endian float32."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ascontiguousarray(vector, dtype="<f4"), version=(1, 0), allow_pickle=False)
+    return stream.getvalue()
+
+
+def embedding_npy_bytes(dimensions: int) -> int:
+    """The size of `embedding_npy` for vectors of ``dimensions``."""
+    import numpy as np
+
+    return len(embedding_npy(np.zeros(dimensions, np.float32)))
+
+
+def _plain(clip_id: str, field: str, value: Any) -> Any:
+    """``value`` as the field's own Python type; None, NaN and infinities become the field's "not known"."""
+    kind = CLIP_SCHEMA[field]
+    try:
+        if value is None or (kind is not str and not math.isfinite(value)) or value != value:
+            return _NOT_KNOWN[kind]
+        if kind is str:
+            return plain_text(str(value))
+        plain = kind(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is no {kind.__name__}") from error
+    if plain != value:
+        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is no whole number")
+    return plain

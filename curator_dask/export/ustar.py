@@ -1,0 +1,142 @@
+"""Plain USTAR, block by block: sizes, headers, bodies. Written and read as a stream, with one block in memory.
+
+webdataset's ``TarWriter`` gives reproducible bytes too, but wants each clip whole in memory; ``tarfile.open`` streams,
+but its reader obeys extension headers of any size. So ``tarfile.TarInfo`` handles single headers, and the rest is here.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from curator_dask.errors import InputError
+
+BLOCK_BYTES = 512
+RECORD_BYTES = 20 * BLOCK_BYTES
+CHUNK_BYTES = 1 << 20
+_END = bytes(2 * BLOCK_BYTES)
+_KINDS = {
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.DIRTYPE: "a folder",
+    tarfile.FIFOTYPE: "a pipe",
+}
+
+
+class Readable(Protocol):
+    """Whatever gives at most ``size`` bytes more, none at its end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """Whatever takes bytes in order."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def _padding(num_bytes: int, unit: int) -> int:
+    return -num_bytes % unit
+
+
+def member_bytes(num_bytes: int) -> int:
+    """What a member of ``num_bytes`` takes in the archive: header, body, padding."""
+    return BLOCK_BYTES + num_bytes + _padding(num_bytes, BLOCK_BYTES)
+
+
+def archive_bytes(members_bytes: int) -> int:
+    """The size of an archive whose members take ``members_bytes``: two zero blocks more, and whole records."""
+    total = members_bytes + len(_END)
+    return total + _padding(total, RECORD_BYTES)
+
+
+def write_header(target: Writable, name: str, num_bytes: int) -> None:
+    """One header: the name and the size vary, and nothing else (mtime 0, owner 0, mode 0644)."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = num_bytes, 0, 0o644
+    target.write(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+
+
+def write_padding(target: Writable, num_bytes: int) -> None:
+    """The zeros that follow a body of ``num_bytes``."""
+    target.write(bytes(_padding(num_bytes, BLOCK_BYTES)))
+
+
+def write_member(target: Writable, name: str, data: bytes) -> None:
+    """A small member at once."""
+    write_header(target, name, len(data))
+    target.write(data)
+    write_padding(target, len(data))
+
+
+def write_end(target: Writable, members_bytes: int) -> None:
+    """Ends an archive whose members took ``members_bytes``."""
+    target.write(bytes(archive_bytes(members_bytes) - members_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member while it is read: ``chunks`` gives its body once; what is left of it is skipped by `read_members`."""
+
+    name: str
+    num_bytes: int
+    kind: str
+    """ "" for a plain file, else what it is in words ("a symbolic link")."""
+    chunks: Iterator[bytes]
+
+
+def read_members(stream: Readable) -> Iterator[Member]:
+    """The members of an archive, in order, with nothing extracted and nothing followed.
+
+    Raises InputError where the archive is broken: a bad header, a short body, no end, data after the end.
+    """
+    while (header := _read_exactly(stream, BLOCK_BYTES, "the end of the archive")) != bytes(BLOCK_BYTES):
+        info = _parse_header(header)
+        body = _body(stream, info.size)
+        yield Member(info.name, info.size, _kind(info), body)
+        for _ in body:
+            pass
+        _read_exactly(stream, _padding(info.size, BLOCK_BYTES), "the padding of a member")
+    while chunk := stream.read(CHUNK_BYTES):
+        if chunk.strip(b"\0"):
+            raise InputError("there is data after the end of the archive")
+
+
+def _parse_header(header: bytes) -> tarfile.TarInfo:
+    try:
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise InputError(f"broken tar header: {error}") from error
+    if header[257:265] != tarfile.POSIX_MAGIC or info.size < 0:
+        raise InputError(f"the header of {info.name!r} is not plain USTAR")
+    return info
+
+
+def _kind(info: tarfile.TarInfo) -> str:
+    return "" if info.type == tarfile.REGTYPE else _KINDS.get(info.type, f"a member of type {info.type!r}")
+
+
+def _body(stream: Readable, num_bytes: int) -> Iterator[bytes]:
+    while num_bytes > 0:
+        chunk = stream.read(min(num_bytes, CHUNK_BYTES))
+        if not chunk:
+            raise InputError(f"the archive ends {num_bytes} bytes before the end of a member")
+        num_bytes -= len(chunk)
+        yield chunk
+
+
+def _read_exactly(stream: Readable, num_bytes: int, what: str) -> bytes:
+    data = b"".join(_body_or_short(stream, num_bytes))
+    if len(data) != num_bytes:
+        raise InputError(f"the archive ends before {what}")
+    return data
+
+
+def _body_or_short(stream: Readable, num_bytes: int) -> Iterator[bytes]:
+    while num_bytes > 0 and (chunk := stream.read(num_bytes)):
+        num_bytes -= len(chunk)
+        yield chunk

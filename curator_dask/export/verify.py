@@ -1,0 +1,267 @@
+"""Reads an export back and says what is wrong with it. Shards count as hostile: nothing is extracted by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curator_dask.errors import InputError
+from curator_dask.export.manifest import Manifest
+from curator_dask.export.samples import CLIP_SCHEMA, is_safe_key, member_key
+from curator_dask.export.shards import ShardResult, keys_digest
+from curator_dask.export.ustar import Member, read_members
+
+CheckMedia = Callable[[Path], str | None]
+"""Opens the MP4 at a path; None, or what is wrong with it."""
+
+MAX_FAULTS = 100
+"""A shard is given up after so many: a hostile one could state millions."""
+
+_MAX_JSON_BYTES = 1 << 20
+_MEMBER_NAME = re.compile(r"([^./]+)\.([a-z0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong."""
+
+    shard: str
+    """The shard's path in the export, or a split's name."""
+    key: str
+    """The sample's key; "" where the fault is the whole shard's."""
+    what: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.shard, self.key, self.what) if part)
+
+
+@dataclass(slots=True)
+class ShardReading:
+    """What was found in one shard."""
+
+    shard: str
+    keys: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(self, key: str, what: str) -> None:
+        self.faults.append(Fault(self.shard, key, what))
+
+
+@dataclass(slots=True)
+class _Sample:
+    key: str
+    extensions: list[str] = field(default_factory=list)
+    clip: Any = None
+    media_bytes: int = -1
+
+
+def verify_export(
+    manifest: Manifest,
+    open_shard: Callable[[ShardResult], BinaryIO],
+    *,
+    found: Iterable[str] | None = None,
+    removed: Iterable[str] = (),
+    check_media: CheckMedia | None = None,
+    media_per_shard: int = 1,
+) -> list[Fault]:
+    """Every fault of an export, none if it is sound.
+
+    ``found`` are the tars that lie there ("train/000000.tar"), to be compared with the manifest; ``removed`` the ids
+    that must not be there; ``check_media`` is asked about ``media_per_shard`` clips of each shard, evenly spaced.
+    """
+    keys = removed_keys(removed)
+    faults = [] if found is None else listing_faults(manifest, found)
+    readings = []
+    for shard in manifest.shards:
+        try:
+            with open_shard(shard) as stream:
+                readings.append(verify_shard(stream, shard, manifest.members, keys, check_media, media_per_shard))
+        except OSError as error:
+            faults.append(Fault(shard.path, "", f"cannot be read: {error}"))
+    return [*faults, *(fault for reading in readings for fault in reading.faults), *doubled_keys(readings)]
+
+
+def removed_keys(removed: Iterable[str]) -> frozenset[str]:
+    """The keys that the clips of a removal list would have."""
+    return frozenset(map(member_key, removed))
+
+
+def listing_faults(manifest: Manifest, found: Iterable[str]) -> list[Fault]:
+    """Tars that the manifest does not know (a loader would read them), and names that leave a gap."""
+    known = {shard.path for shard in manifest.shards}
+    faults = [Fault(path, "", "is not in the manifest") for path in sorted(set(found) - known)]
+    for split, shards in manifest.splits.items():
+        if [int(shard.name.removesuffix(".tar")) for shard in shards] != list(range(len(shards))):
+            faults.append(Fault(split, "", "the shards are not numbered 0, 1, 2, ... in the manifest"))
+    return faults
+
+
+def doubled_keys(readings: Iterable[ShardReading]) -> list[Fault]:
+    """Keys that come in more than one shard."""
+    first: dict[str, str] = {}
+    faults: list[Fault] = []
+    for reading in readings:
+        doubled = [key for key in dict.fromkeys(reading.keys) if first.setdefault(key, reading.shard) != reading.shard]
+        faults += [Fault(reading.shard, key, f"the key is also in {first[key]}") for key in doubled]
+    return faults
+
+
+def verify_shard(
+    stream: BinaryIO,
+    expected: ShardResult,
+    members: tuple[str, ...],
+    removed: Collection[str] = frozenset(),
+    check_media: CheckMedia | None = None,
+    media_per_shard: int = 1,
+) -> ShardReading:
+    """Reads one shard in one pass, in bounded memory whatever it states; ``removed`` are keys (`removed_keys`)."""
+    reading = ShardReading(expected.path)
+    source = _HashingReader(stream)
+    try:
+        _read_samples(
+            source, reading, members, removed, _MediaProbe.spread(check_media, media_per_shard, expected.samples)
+        )
+    except InputError as error:
+        reading.fault("", str(error))
+    source.drain()
+    _compare(reading, expected, source)
+    return reading
+
+
+def _read_samples(
+    source: _HashingReader,
+    reading: ShardReading,
+    members: tuple[str, ...],
+    removed: Collection[str],
+    probe: _MediaProbe,
+) -> None:
+    sample: _Sample | None = None
+    seen: set[str] = set()
+    for member in read_members(source):
+        if len(reading.faults) >= MAX_FAULTS:
+            raise InputError(f"given up after {MAX_FAULTS} faults")
+        match = _MEMBER_NAME.fullmatch(member.name)
+        if member.kind or match is None or not is_safe_key(match[1]):
+            reading.fault("", f"member {_shown(member.name)} is {member.kind or 'not named KEY.EXTENSION'}")
+            continue
+        if sample is None or sample.key != match[1]:
+            _close(sample, reading, members, removed)
+            sample = _Sample(match[1])
+            if sample.key in seen:
+                reading.fault(sample.key, "the key comes twice in the shard, or its members are apart")
+            seen.add(sample.key)
+            reading.keys.append(sample.key)
+        _read_member(member, match[2], sample, reading, probe)
+    _close(sample, reading, members, removed)
+
+
+def _read_member(member: Member, extension: str, sample: _Sample, reading: ShardReading, probe: _MediaProbe) -> None:
+    sample.extensions.append(extension)
+    if extension == "json":
+        sample.clip = _read_json(member)
+    elif extension == "mp4":
+        sample.media_bytes = member.num_bytes
+        if what := probe.check(member, len(reading.keys) - 1):
+            reading.fault(sample.key, f"the media cannot be read: {what}")
+
+
+def _read_json(member: Member) -> Any:
+    if member.num_bytes > _MAX_JSON_BYTES:
+        return None
+    try:
+        return json.loads(b"".join(member.chunks))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _close(sample: _Sample | None, reading: ShardReading, members: tuple[str, ...], removed: Collection[str]) -> None:
+    """Judges a sample once all of its members are read."""
+    if sample is None:
+        return
+    if tuple(sample.extensions) != members:
+        reading.fault(sample.key, f"the members are {_shown(', '.join(sample.extensions))}, not {', '.join(members)}")
+    if sample.key in removed:
+        reading.fault(sample.key, "the clip is on the removal list")
+    if "json" in sample.extensions and (what := _clip_fault(sample, removed)):
+        reading.fault(sample.key, what)
+
+
+def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
+    clip = sample.clip
+    if not isinstance(clip, dict):
+        return "the JSON is no object"
+    if list(clip) != list(CLIP_SCHEMA):
+        return f"the JSON has other fields than the schema: {_shown(', '.join(clip))}"
+    for name, kind in CLIP_SCHEMA.items():
+        if type(clip[name]) is not kind:
+            return f"{name} in the JSON is {_shown(repr(clip[name]))}, not {kind.__name__}"
+    if (key := member_key(clip["id"])) != sample.key:
+        listed = ", which is on the removal list" if key in removed else ""
+        return f"the JSON is of another clip: {_shown(clip['id'])}{listed}"
+    if sample.media_bytes not in (-1, clip["num_bytes"]):
+        return f"the media has {sample.media_bytes} bytes, the JSON says {clip['num_bytes']}"
+    return None
+
+
+def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReader) -> None:
+    """The shard as a whole against the manifest."""
+    if source.num_bytes != expected.num_bytes:
+        reading.fault("", f"has {source.num_bytes} bytes, the manifest says {expected.num_bytes}")
+    if source.sha256.hexdigest() != expected.sha256:
+        reading.fault("", f"sha256 is {source.sha256.hexdigest()}, the manifest says {_shown(expected.sha256)}")
+    if len(reading.keys) != expected.samples:
+        reading.fault("", f"holds {len(reading.keys)} samples, the manifest says {expected.samples}")
+    if keys_digest(reading.keys) != expected.keys_sha256:
+        reading.fault("", "the keys are not those of the manifest, in this order")
+
+
+def _shown(text: str) -> str:
+    """Text from a shard for a message: printable, on one line, not endless."""
+    return ascii(text[:120])
+
+
+class _HashingReader:
+    """Reads on from a stream, and digests and counts what goes by."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.num_bytes = 0
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.num_bytes += len(data)
+        self.sha256.update(data)
+        return data
+
+    def drain(self) -> None:
+        while self.read(1 << 20):
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class _MediaProbe:
+    """Which samples of a shard have their media opened, and by what."""
+
+    check_media: CheckMedia | None
+    indices: frozenset[int]
+
+    @classmethod
+    def spread(cls, check_media: CheckMedia | None, wanted: int, samples: int) -> _MediaProbe:
+        # Evenly spaced: the same on every run, and not the first ones only.
+        return cls(check_media, frozenset(part * samples // wanted for part in range(wanted)))
+
+    def check(self, member: Member, index: int) -> str | None:
+        if self.check_media is None or index not in self.indices:
+            return None
+        with tempfile.TemporaryDirectory(prefix="curator-verify-") as folder:
+            path = Path(folder) / "clip.mp4"
+            with path.open("wb") as stream:
+                stream.writelines(member.chunks)
+            return self.check_media(path)

@@ -1,0 +1,82 @@
+"""What is written down about a run: one record a unit, failures with their reasons, and counts that add up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that could not be done, and why."""
+
+    stage: str
+    source: str
+    """The video, clip or file it happened to."""
+    reason: str
+    """A short stable code, for grouping."""
+    message: str
+    clip_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRecord:
+    """What one unit of a stage (a video, a file of vectors, a cluster, a shard) has done; written after its outputs."""
+
+    key: str
+    inputs: str
+    """Digest of what the unit was made from: another digest means that the unit is stale."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Files written: path relative to the stage's folder → bytes."""
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    data: dict[str, JSON] = field(default_factory=dict)
+    """What the stage's summary needs of this unit (for instance rows of the clip index)."""
+    final: bool = True
+    """False: worth trying again in the next run (a lost worker, a time-out), so no marker is left."""
+
+    def to_json(self) -> bytes:
+        return dump_json(asdict(self))
+
+    @staticmethod
+    def from_json(text: bytes) -> UnitRecord:
+        raw = json.loads(text)
+        raw["failures"] = tuple(Failure(**failure) for failure in raw["failures"])
+        return UnitRecord(**raw)
+
+
+def dump_json(value: JSON) -> bytes:
+    """Stable bytes: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 survive as escapes)."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def digest(*parts: JSON) -> str:
+    """A short stable digest of JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def printable(name: str) -> str:
+    """A file name as valid text: bytes that are no UTF-8, and control characters, are shown as escapes."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
+def failures_jsonl(failures: Iterable[Failure]) -> bytes:
+    """One JSON object a line, sorted, so that the order of completion leaves no trace."""
+    lines = [json.dumps(asdict(failure), sort_keys=True, ensure_ascii=True) for failure in failures]
+    return "".join(f"{line}\n" for line in sorted(lines)).encode("ascii")

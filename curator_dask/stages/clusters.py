@@ -1,0 +1,73 @@
+"""Reading the clusters that k-means wrote (ours, or the original workflow's: any number of files a cluster)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.errors import InputError
+from curator_dask.storage import Entry, Folder
+from curator_dask.tables import data_files, read_parquet
+from curator_dask.vectors import GOOD, column_matrix, vector_length
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CLUSTER_FOLDER = re.compile(r"centroid=(\d+)/[^/]+")
+_CLUSTER_FILE = re.compile(r"cluster_(\d+)\.parquet")
+
+
+def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
+    """Cluster → its files, of a k-means output. Raises InputError if there are none."""
+    found: dict[int, list[Entry]] = {}
+    for entry in data_files(folder):
+        match = _CLUSTER_FOLDER.fullmatch(entry.path)
+        if match:
+            found.setdefault(int(match[1]), []).append(entry)
+    if not found:
+        raise InputError(f"{folder.url} holds no centroid=… folders: it is not the output of a k-means stage")
+    return dict(sorted(found.items()))
+
+
+def cluster_files(folder: Folder) -> dict[int, Entry]:
+    """Cluster → its table, of a pairwise output. Raises InputError if there are none."""
+    matches = [(_CLUSTER_FILE.fullmatch(entry.path), entry) for entry in data_files(folder)]
+    found = {int(match[1]): entry for match, entry in matches if match}
+    if not found:
+        raise InputError(f"{folder.url} holds no cluster_….parquet files: it is not the output of a pairwise stage")
+    return dict(sorted(found.items()))
+
+
+def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The named columns of all files of one cluster."""
+    import pyarrow as pa
+
+    tables = [read_parquet(folder, path, list(dict.fromkeys(columns))) for path in paths]
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, where: str) -> NDArray[np.float32]:
+    """The vectors of a cluster, (n, D) float32. Raises InputError if one is missing or of another length."""
+    D = dimension or vector_length(table[embedding_field])
+    if D is None:
+        raise InputError(f"{where} holds no vectors in column {embedding_field!r}")
+    X, reasons = column_matrix(table[embedding_field], D)
+    bad = np.flatnonzero(reasons != GOOD)
+    if len(bad):
+        raise InputError(f"{where}: row {bad[0]} has no vector of {D} numbers ({reasons[bad[0]]}): run k-means again")
+    return np.ascontiguousarray(X, dtype=np.float32)
+
+
+def id_values(table: pa.Table, id_field: str) -> NDArray[Any]:
+    """Ids as a NumPy array: int64, or objects that are str."""
+    return column_values(table, id_field)
+
+
+def column_values(table: pa.Table, name: str) -> NDArray[Any]:
+    """A column as a NumPy array; text and nulls as objects."""
+    values: NDArray[Any] = table[name].combine_chunks().to_numpy(zero_copy_only=False)
+    return values

@@ -1,0 +1,384 @@
+"""Vectors → clusters: a fit over all workers, then every row to its cluster's file.
+
+Rows are first appended to a few bucket files, each of which becomes the files of its clusters: one file a cluster,
+never partitions × clusters small ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from curator_dask import layout
+from curator_dask.backend import to_device
+from curator_dask.dedup.assign import assign, centroid_distances
+from curator_dask.dedup.start import Init, check_method
+from curator_dask.dedup.xp import array_module, to_host
+from curator_dask.errors import FolderInUseError, ParameterError
+from curator_dask.execution import Unit, run_units
+from curator_dask.pipeline import RunContext, Stage, StageResult
+from curator_dask.records import UnitRecord, digest
+from curator_dask.stages.kmeans_fit import Fit, FitParameters, fit
+from curator_dask.stages.vector_source import Chunk, VectorSource, find_dimension, one_type, plan_chunks, read_rows
+from curator_dask.state import StageState
+from curator_dask.storage import Entry, Folder
+from curator_dask.tables import check_filetype, data_files, write_parquet
+from curator_dask.vectors import matrix_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BUCKET_BYTES = 256 << 20
+LABEL = "__cluster"
+REJECTS = "_rejects.parquet"
+FIT_UNIT = "fit"
+
+
+@dataclass(frozen=True)
+class KMeansStage(Stage):
+    """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.
+
+    Writes ``centroid={k}/part-0.parquet`` with the id, the normalised float32 vector, the metadata fields,
+    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``kmeans_centroids.npy``, (k, D) float32. Rows that cannot be
+    clustered are listed in ``_rejects.parquet`` with their reasons.
+    """
+
+    n_clusters: int | None
+    """None: one cluster a thousand rows, 1000 at most."""
+    id_field: str = "id"
+    embedding_field: str = "embedding"
+    input_path: str | Sequence[str] = ""
+    """A folder, a file, or a list of files."""
+    output_path: str = ""
+    input_filetype: str = "parquet"
+    embedding_dim: int | None = None
+    metadata_fields: Sequence[str] | None = None
+    verbose: bool = False
+    max_iter: int = 300
+    tol: float = 1e-4
+    random_state: int = 42
+    init: Init = "k-means||"
+    """``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (k, D)."""
+    n_init: int = 1
+    oversampling_factor: float = 2.0
+    """Accepted for compatibility: the start is sampled exactly, there is nothing to oversample."""
+    max_samples_per_batch: int = 32768
+    """Accepted for compatibility: blocks are sized by bytes and change no result."""
+    fit_data_fraction: float | None = None
+    """Share of the rows to fit on, chosen by id; None: all, as far as 2 GiB of vectors hold."""
+    cache_path: str | None = None
+    """Where to keep a copy of the centroids."""
+    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    name: ClassVar[str] = "kmeans"
+
+    def __post_init__(self) -> None:
+        check_filetype(self.input_filetype)
+        for name in ("input_path", "output_path"):
+            if not getattr(self, name):
+                raise ParameterError(f"{name} is missing: give a folder or a URL")
+        if isinstance(self.init, str):
+            check_method(self.init)
+        for name in ("n_clusters", "embedding_dim", "max_iter", "n_init", "max_samples_per_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ParameterError(f"{name} ({value}) must be >= 1")
+        if not self.tol >= 0:
+            raise ParameterError(f"tol ({self.tol}) must be >= 0")
+        if self.oversampling_factor <= 0:
+            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be > 0")
+        if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
+            raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, storage_options(self.write_kwargs))
+
+    @property
+    def input(self) -> Folder:
+        if isinstance(self.input_path, str):
+            return Folder(self.input_path, storage_options(self.read_kwargs))
+        parents = {path.rpartition("/")[0] for path in self.input_path}
+        if len(parents) != 1:
+            raise ParameterError(f"input_path: the files of a list must lie in one folder, not in {sorted(parents)}")
+        return Folder(parents.pop() or ".", storage_options(self.read_kwargs))
+
+    def identity(self) -> dict[str, Any]:
+        init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
+        return {
+            "input_path": self.input.root,
+            "n_clusters": self.n_clusters,
+            "id_field": self.id_field,
+            "embedding_field": self.embedding_field,
+            "input_filetype": self.input_filetype,
+            "embedding_dim": self.embedding_dim,
+            "metadata_fields": list(self.metadata_fields or ()),
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "random_state": self.random_state,
+            "init": init,
+            "n_init": self.n_init,
+            "fit_data_fraction": self.fit_data_fraction,
+        }
+
+    def entries(self) -> list[Entry]:
+        if isinstance(self.input_path, str) and self.input.fs.isfile(self.input.root):
+            parent, _, name = self.input_path.rpartition("/")
+            return [
+                entry for entry in Folder(parent or ".", self.input.storage_options).entries() if entry.path == name
+            ]
+        found = data_files(self.input, self.input_filetype)
+        if isinstance(self.input_path, str):
+            return found
+        wanted = {path.rpartition("/")[2] for path in self.input_path}
+        missing = wanted - {entry.path for entry in found}
+        if missing:
+            raise ParameterError(f"input_path: {sorted(missing)[0]} is not there")
+        return [entry for entry in found if entry.path in wanted]
+
+    def source(self, dimension: int | None) -> VectorSource:
+        folder = self.input
+        if isinstance(self.input_path, str) and folder.fs.isfile(folder.root):
+            folder = Folder(self.input_path.rpartition("/")[0] or ".", folder.storage_options)
+        fields = tuple(self.metadata_fields or ())
+        return VectorSource(folder, self.input_filetype, self.id_field, self.embedding_field, fields, dimension)
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        entries = self.entries()
+        if context.dry_run:
+            state.check(self.identity())
+            return StageResult(self.name, self.output, {"files_in": len(entries)})
+        _refuse_foreign_clusters(state)
+        state.claim(self.identity(), overwrite=context.overwrite)
+        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries])
+        record = self._fitted(context, state, entries, inputs)
+        units = self._bucket_units(state, record)
+        num_run = self._write_clusters(context, state, record, units)
+        counts = self._counts(state, record)
+        state.summarise(counts, {"fit": {name: record.data[name] for name in ("inertia", "n_iter", "converged")}})
+        self._copy_centroids()
+        tables = tuple(sorted(path for one in state.records() for path in one.outputs if path.startswith("centroid=")))
+        return StageResult(
+            self.name, self.output, counts, (), num_run=num_run, num_skipped=len(units) - num_run, tables=tables
+        )
+
+    def _fitted(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
+        """The fit's marker: an earlier one of the same inputs, or that of a fit made now."""
+        if state.done_units().get(FIT_UNIT) == inputs:
+            record = state.record(FIT_UNIT)
+            if record is not None:
+                return record
+        state.forget([record.key for record in state.records()])  # clusters of other inputs must not mix with new ones
+        dimension, chunks = self._chunks(entries)
+        parameters = FitParameters(
+            n_clusters=self.n_clusters,
+            init=self.init,
+            n_init=self.n_init,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            seed=self.random_state,
+            fit_data_fraction=self.fit_data_fraction,
+            device=context.cluster.device,
+        )
+        fitted = fit(context.cluster.client, self.source(dimension), chunks, parameters, context.reporter)
+        record = self._record_fit(fitted, dimension, inputs)
+        state.write(record)
+        return record
+
+    def _chunks(self, entries: list[Entry]) -> tuple[int, list[Chunk]]:
+        chunks = plan_chunks(self.source(None), entries)
+        dimension = self.embedding_dim or find_dimension(self.source(None), chunks)
+        return dimension, chunks
+
+    def _record_fit(self, fitted: Fit, dimension: int, inputs: str) -> UnitRecord:
+        buffer = io.BytesIO()
+        np.save(buffer, fitted.result.centroids)
+        outputs = {layout.CENTROIDS: self.output.write_bytes(layout.CENTROIDS, buffer.getvalue())}
+        if fitted.rejects:
+            outputs[REJECTS] = _write_rejects(self.output, fitted.rejects)
+        row_bytes = 4 * dimension + 64
+        data = {
+            "dimension": dimension,
+            "n_clusters": fitted.n_clusters,
+            "n_buckets": max(1, -(-fitted.num_rows * row_bytes // BUCKET_BYTES)),
+            "centroids": _array_digest(fitted.result.centroids),
+            "inertia": fitted.result.inertia,
+            "n_iter": fitted.result.n_iter,
+            "converged": fitted.result.converged,
+            "rejects": [reject["id"] for reject in fitted.rejects],
+        }
+        counts = {"rows_in": fitted.num_rows + len(fitted.rejects), "rows_rejected": len(fitted.rejects)}
+        return UnitRecord(FIT_UNIT, inputs, outputs, {**counts, "rows_fitted": fitted.num_fit_rows}, data=data)
+
+    def _bucket_units(self, state: StageState, record: UnitRecord) -> list[Unit[BucketTask]]:
+        made_from = digest(record.inputs, record.data["centroids"])
+        n_buckets = min(record.data["n_buckets"], record.data["n_clusters"])
+        return [
+            Unit(f"bucket-{number:05d}", made_from, BucketTask(self, state, number), f"clusters of bucket {number}")
+            for number in range(n_buckets)
+        ]
+
+    def _write_clusters(
+        self, context: RunContext, state: StageState, record: UnitRecord, units: list[Unit[BucketTask]]
+    ) -> int:
+        done = state.done_units()
+        if all(done.get(unit.key) == unit.inputs for unit in units):
+            return 0
+        dimension, chunks = self._chunks(self.entries())
+        tasks = [AssignTask(self, state, number, chunk, dimension, len(units), context.cluster.device)
+                 for number, chunk in enumerate(chunks)]  # fmt: skip
+        client = context.cluster.client
+        try:
+            client.gather(client.map(assign_chunk, tasks, pure=False))
+            outcome = run_units(
+                context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of clusters"
+            )
+        finally:
+            for entry in self.output.entries(state.path("buckets"), hidden=True):
+                self.output.remove(entry.path)
+        return outcome.num_run
+
+    def _counts(self, state: StageState, record: UnitRecord) -> dict[str, int]:
+        written = [one for one in state.records() if one.key != FIT_UNIT]
+        return {
+            "rows_in": record.counts["rows_in"],
+            "rows": sum(one.counts.get("rows", 0) for one in written),
+            "rows_rejected": record.counts["rows_rejected"],
+            "clusters": sum(one.counts.get("clusters", 0) for one in written),
+            "n_clusters": record.data["n_clusters"],
+        }
+
+    def _copy_centroids(self) -> None:
+        if self.cache_path is None:
+            return
+        folder = Folder(self.cache_path, storage_options(self.write_kwargs))
+        data = self.output.read_bytes(layout.CENTROIDS)
+        if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
+            folder.write_bytes(layout.CENTROIDS, data)
+
+
+@dataclass(frozen=True)
+class AssignTask:
+    stage: KMeansStage
+    state: StageState
+    number: int
+    chunk: Chunk
+    dimension: int
+    n_buckets: int
+    device: str
+
+
+@dataclass(frozen=True)
+class BucketTask:
+    stage: KMeansStage
+    state: StageState
+    number: int
+
+
+def assign_chunk(task: AssignTask) -> None:
+    """On a worker: label a chunk's rows and append them to the buckets, sorted by nothing yet."""
+    import pyarrow as pa
+
+    stage = task.stage
+    rows = read_rows(stage.source(task.dimension), task.chunk)
+    C = np.load(io.BytesIO(stage.output.read_bytes(layout.CENTROIDS)))
+    X = to_device(rows.X, task.device)
+    labels, _ = assign(X, array_module(X).asarray(C))
+    l2, cosine = centroid_distances(X, array_module(X).asarray(C), labels)
+    host_labels = to_host(labels)
+    columns = {stage.id_field: rows.ids, stage.embedding_field: matrix_column(rows.X)}
+    columns.update({name: rows.metadata[name] for name in rows.metadata.column_names})
+    columns.update({"l2_dist_to_cent": to_host(l2), "cosine_dist_to_cent": to_host(cosine), LABEL: host_labels})
+    table = pa.table(columns)
+    bucket = host_labels % task.n_buckets
+    for number in np.unique(bucket):
+        part = table.filter(pa.array(bucket == number)) if task.n_buckets > 1 else table
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, part.schema) as writer:
+            writer.write_table(part)
+        stage.output.write_bytes(_bucket_path(task.state, int(number), task.number), sink.getvalue().to_pybytes())
+
+
+def write_bucket(task: BucketTask) -> UnitRecord:
+    """On a worker: one bucket's rows into one file a cluster, rows by id."""
+    import pyarrow as pa
+
+    stage, folder = task.stage, task.stage.output
+    entries = folder.entries(task.state.path("buckets", f"{task.number:05d}"), hidden=True)
+    parts = [pa.ipc.open_file(folder.read_bytes(entry.path)).read_all() for entry in entries]
+    if not parts:
+        return UnitRecord("", "", counts={"rows": 0, "clusters": 0})
+    table = _sorted(_concatenated(parts, stage.id_field), stage.id_field)
+    labels = table[LABEL].to_numpy()
+    table = table.drop_columns([LABEL])
+    clusters, starts = np.unique(labels, return_index=True)
+    outputs = {}
+    for cluster, start, end in zip(clusters, starts, [*starts[1:], len(labels)], strict=True):
+        path = layout.centroid_file(int(cluster))
+        part = table.slice(int(start), int(end - start))
+        outputs[path] = write_parquet(folder, path, part, vectors=[stage.embedding_field])
+    return UnitRecord("", "", outputs, {"rows": len(labels), "clusters": len(clusters)})
+
+
+def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
+    import pyarrow as pa
+
+    ids = one_type([part[id_field].combine_chunks() for part in parts])
+    same = [part.set_column(part.schema.get_field_index(id_field), id_field, column)
+            for part, column in zip(parts, ids, strict=True)]  # fmt: skip
+    return pa.concat_tables(same, promote_options="default")
+
+
+def _sorted(table: pa.Table, id_field: str) -> pa.Table:
+    """By cluster, then by id, so that the order of files and rows in the input leaves no trace."""
+    return table.sort_by([(LABEL, "ascending"), (id_field, "ascending")]).combine_chunks()
+
+
+def _bucket_path(state: StageState, bucket: int, chunk: int) -> str:
+    return state.path("buckets", f"{bucket:05d}", f"{chunk:06d}.arrow")
+
+
+def _write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:
+    import pyarrow as pa
+
+    schema = pa.schema([("file", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
+    return write_parquet(folder, REJECTS, pa.Table.from_pylist(list(rejects), schema=schema))
+
+
+def _refuse_foreign_clusters(state: StageState) -> None:
+    """Cluster folders that this stage has no record of are another tool's: mixing with them makes every id a duplicate."""
+    if state.folder.exists(state.path("params.json")):
+        return
+    foreign = [entry.path for entry in state.folder.entries() if entry.path.startswith("centroid=")]
+    if foreign:
+        raise FolderInUseError(
+            f"{state.folder.url} holds clusters that were not written by this stage ({foreign[0]} and "
+            f"{len(foreign) - 1} more): choose an empty output folder, or remove them yourself"
+        )
+
+
+def storage_options(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The ``storage_options`` of ``read_kwargs`` or ``write_kwargs``; anything else in them is refused, not ignored."""
+    unknown = set(kwargs or {}) - {"storage_options"}
+    if unknown:
+        raise ParameterError(f"read_kwargs and write_kwargs take storage_options, not {', '.join(sorted(unknown))}")
+    return dict((kwargs or {}).get("storage_options") or {})
+
+
+def _array_digest(array: np.ndarray[Any, Any]) -> str:
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(repr((array.dtype.str, array.shape)).encode() + array.tobytes()).hexdigest()[:32]
+
+
+def cluster_embeddings(
+    input_path: str, output_path: str, *, n_clusters: int | None = None, **parameters: Any
+) -> StageResult:
+    """Cluster vectors with k-means; the parameters are those of `KMeansStage`."""
+    return KMeansStage(n_clusters, input_path=input_path, output_path=output_path, **parameters).run()

@@ -1,0 +1,268 @@
+"""The distributed half of k-means: rows held by the workers, exact sums added up, new centres on the client.
+
+The rows stay on the workers as Dask futures for the whole fit; a lost worker's rows are read again by Dask itself. All
+sums are exact (`curator_dask.dedup.kmeans`), so partitions, workers and the order of completion change no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.backend import to_device
+from curator_dask.dedup.kmeans import KMeansResult, Partial, converged, lloyd_partial, merge, new_centres, sq_shift
+from curator_dask.dedup.priority import sample_priority
+from curator_dask.dedup.start import Init, checked_centres, d2_start, random_start
+from curator_dask.errors import InputError
+from curator_dask.stages.vector_source import Chunk, VectorSource, read_rows
+
+if TYPE_CHECKING:
+    from curator_dask.progress import Reporter
+
+# Vectors that the workers hold during a fit, all together; beyond it the fit uses a sample, the assignment all rows.
+FIT_BYTES = 2 << 30
+SAMPLE_ROWS_PER_CLUSTER = 20
+MERGE_FAN_IN = 8
+AUTO_ROWS_PER_CLUSTER = 1000
+AUTO_MAX_CLUSTERS = 1000
+
+
+@dataclass(frozen=True)
+class FitParameters:
+    n_clusters: int | None
+    """None: one cluster a thousand rows, 1000 at most."""
+    init: Init
+    n_init: int
+    max_iter: int
+    tol: float
+    seed: int
+    fit_data_fraction: float | None
+    device: str
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """What a worker holds of one chunk during the fit."""
+
+    X: Any
+    """(n, D) float32 unit rows of the fit's sample, NumPy or CuPy."""
+    priority: NDArray[np.uint64]
+    """(n,) of the same rows."""
+    all_priority: NDArray[np.uint64]
+    """Of all good rows, for finding doubled ids."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit and the census of the rows it was made from."""
+
+    result: KMeansResult
+    num_rows: int
+    num_fit_rows: int
+    n_clusters: int
+    """After clamping to the number of rows."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+def fit(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
+) -> Fit:
+    """Fit k-means over all chunks.
+
+    Raises InputError if no row is usable or two rows share an id (the error names some).
+    """
+    fraction = parameters.fit_data_fraction or _affordable_fraction(client, source, chunks)
+    loaded = client.map(
+        load_fit_rows,
+        chunks,
+        source=source,
+        fraction=fraction,
+        seed=parameters.seed,
+        device=parameters.device,
+        pure=False,
+    )
+    census = client.gather(client.map(_census, loaded, pure=False))
+    num_rows = sum(len(priority) for priority, _, _ in census)
+    rejects = tuple(reject for _, _, found in census for reject in found)
+    if not num_rows:
+        raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_reasons(rejects)})")
+    _refuse_doubled_ids(client, source, chunks, [priority for priority, _, _ in census], parameters.seed)
+    num_fit_rows = sum(num_fit for _, num_fit, _ in census)
+    k = choose_clusters(parameters.n_clusters, num_fit_rows, reporter)
+    result = _best_of(client, loaded, parameters, k, num_fit_rows, source.dimension or 0, reporter)
+    return Fit(result, num_rows, num_fit_rows, k, rejects)
+
+
+def choose_clusters(wanted: int | None, num_rows: int, reporter: Reporter) -> int:
+    """The number of clusters: as asked, no more than there are rows; without a wish, one a thousand rows."""
+    if wanted is None:
+        return min(AUTO_MAX_CLUSTERS, max(1, num_rows // AUTO_ROWS_PER_CLUSTER))
+    if wanted > num_rows:
+        reporter.note(
+            f"n_clusters ({wanted}) is more than the {num_rows} rows to fit: using {num_rows}. "
+            "Clusters this small hide nearly all duplicates; about 1,000 rows a cluster are usual"
+        )
+    return min(wanted, num_rows)
+
+
+def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
+    rows = read_rows(source, chunk)
+    priority = sample_priority(id_array(rows.ids), seed)
+    chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
+    return FitRows(to_device(rows.X[chosen], device), priority[chosen], priority, rows.rejects)
+
+
+def id_array(ids: Any) -> NDArray[Any]:
+    array: NDArray[Any] = ids.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _census(rows: FitRows) -> tuple[NDArray[np.uint64], int, tuple[dict[str, Any], ...]]:
+    return rows.all_priority, len(rows.priority), rows.rejects
+
+
+def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
+    """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
+    num_rows = sum(client.gather(client.map(_count_rows, chunks, source=source, pure=False)))
+    num_bytes = num_rows * (source.dimension or 0) * 4
+    return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
+
+
+def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
+    if source.filetype != "parquet":
+        return sum(source.folder.read_bytes(piece.path).count(b"\n") for piece in chunk)
+    import pyarrow.parquet as pq
+
+    total = 0
+    for piece in chunk:
+        with source.folder.open(piece.path) as stream:
+            metadata = pq.ParquetFile(stream).metadata
+        groups = range(metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
+        total += sum(metadata.row_group(number).num_rows for number in groups)
+    return total
+
+
+def _refuse_doubled_ids(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], priorities: list[NDArray[np.uint64]], seed: int
+) -> None:
+    ordered = np.sort(np.concatenate(priorities))
+    doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(doubled):
+        return
+    # The hash has 64 bits, so look at the ids themselves before accusing anyone.
+    found = client.gather(
+        client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
+    )
+    ids = [identifier for part in found for identifier in part]
+    names = sorted({str(identifier) for identifier in ids if ids.count(identifier) > 1})
+    if names:
+        shown = ", ".join(names[:5])
+        raise InputError(
+            f"{len(doubled)} ids occur more than once, for example {shown}: ids must be unique. "
+            "Does the folder hold the same vectors twice, or those of two runs?"
+        )
+
+
+def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint64], seed: int) -> list[Any]:
+    ids = read_rows(source, chunk).ids
+    chosen = np.isin(sample_priority(id_array(ids), seed), priorities)
+    return [identifier for identifier, doubled in zip(ids.to_pylist(), chosen, strict=True) if doubled]
+
+
+def _best_of(
+    client: Any, loaded: list[Any], parameters: FitParameters, k: int, num_rows: int, dimension: int, reporter: Reporter
+) -> KMeansResult:
+    runs = parameters.n_init if isinstance(parameters.init, str) else 1
+    results = []
+    for run in range(runs):
+        start = _start(client, loaded, parameters, k, num_rows, dimension, seed=parameters.seed + run)
+        reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
+        try:
+            results.append(_lloyd(client, loaded, start, parameters, reporter))
+        finally:
+            reporter.finish()
+    return min(results, key=lambda result: result.inertia)
+
+
+def _start(
+    client: Any, loaded: list[Any], parameters: FitParameters, k: int, num_rows: int, dimension: int, seed: int
+) -> NDArray[np.float32]:
+    if not isinstance(parameters.init, str):
+        return checked_centres(parameters.init, k, dimension)
+    wanted = min(num_rows, SAMPLE_ROWS_PER_CLUSTER * k)
+    sample = _sample(client, loaded, wanted, num_rows, seed)
+    return d2_start(sample, k, seed) if parameters.init == "k-means||" else random_start(sample, k)
+
+
+def _sample(client: Any, loaded: list[Any], wanted: int, num_rows: int, seed: int) -> NDArray[np.float32]:
+    """The `wanted` rows of lowest priority, in that order: the same rows however they are partitioned."""
+    share = min(1.0, 1.5 * wanted / num_rows + 100 / num_rows)
+    while True:
+        parts = client.gather(client.map(_rows_below, loaded, share=share, seed=seed, pure=False))
+        priority = np.concatenate([part[0] for part in parts])
+        if len(priority) >= wanted or share >= 1.0:
+            break
+        share = min(1.0, 2 * share)
+    order = np.argsort(priority, kind="stable")[:wanted]
+    return np.ascontiguousarray(np.concatenate([part[1] for part in parts])[order])
+
+
+def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    from curator_dask.dedup.xp import to_host
+
+    # Another hash for every seed, so that a sampled fit and a restart draw anew; the ids' own hash is its only input.
+    drawn = sample_priority(rows.priority, seed)
+    chosen = drawn <= np.uint64(min(2**64 - 1, int(share * 2.0**64)))
+    return drawn[chosen], to_host(rows.X[chosen])
+
+
+def _lloyd(
+    client: Any, loaded: list[Any], C: NDArray[np.float32], parameters: FitParameters, reporter: Reporter
+) -> KMeansResult:
+    last_cost: float | None = None
+    done = False
+    n_iter = 0
+    while not done and n_iter < parameters.max_iter:
+        n_iter += 1
+        partial = _sum_up(client, loaded, C)
+        cost, next_C = partial.cost(C), new_centres(partial, C)
+        done = converged(cost, last_cost, sq_shift(C, next_C), parameters.tol)
+        C, last_cost = next_C, cost
+        reporter.advance()
+    final = _sum_up(client, loaded, C)
+    return KMeansResult(C, final.counts, final.cost(C), n_iter, done)
+
+
+def _sum_up(client: Any, loaded: list[Any], C: NDArray[np.float32]) -> Partial:
+    centres = client.scatter(C, broadcast=True, hash=False)
+    level = client.map(_partial, loaded, C=centres, pure=False)
+    while len(level) > 1:
+        groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
+        level = [client.submit(_merge_all, group, pure=False) for group in groups]
+    partial: Partial = level[0].result()
+    return partial
+
+
+def _partial(rows: FitRows, *, C: NDArray[np.float32]) -> Partial:
+    from curator_dask.dedup.xp import array_module
+
+    return lloyd_partial(rows.X, array_module(rows.X).asarray(C))
+
+
+def _merge_all(partials: list[Partial]) -> Partial:
+    total = partials[0]
+    for partial in partials[1:]:
+        total = merge(total, partial)
+    return total
+
+
+def _reasons(rejects: Sequence[dict[str, Any]]) -> str:
+    counts: dict[str, int] = {}
+    for reject in rejects:
+        counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

@@ -1,0 +1,183 @@
+"""Files of vectors, read in chunks of bounded size, each row checked: good rows as a matrix, bad ones with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.rows import REASONS, normalise
+from curator_dask.errors import InputError
+from curator_dask.storage import Entry, Folder
+from curator_dask.tables import read_table, require_columns
+from curator_dask.vectors import GOOD, column_matrix, vector_length
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Compressed bytes a chunk gathers before it is closed; vectors compress to about nine tenths.
+CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One file, or some of its row groups."""
+
+    path: str
+    row_groups: tuple[int, ...] | None = None
+    first_row: int = 0
+
+
+Chunk = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """Where vectors are and what their columns are called."""
+
+    folder: Folder
+    filetype: str
+    id_field: str
+    embedding_field: str
+    metadata_fields: tuple[str, ...] = ()
+    dimension: int | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.id_field, self.embedding_field, *self.metadata_fields]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The good rows of a chunk, in file order, and the bad ones."""
+
+    ids: pa.Array
+    X: NDArray[np.float32]
+    """(n, D) float32, unit rows."""
+    metadata: pa.Table
+    rejects: tuple[dict[str, Any], ...]
+    """``{file, row, id, reason}`` of each bad row."""
+
+
+def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
+    """Consecutive small files together, large Parquet files by row groups; about `CHUNK_BYTES` each."""
+    chunks: list[Chunk] = []
+    open_chunk: list[Piece] = []
+    filled = 0
+    for entry in entries:
+        if entry.num_bytes > 2 * CHUNK_BYTES and source.filetype == "parquet":
+            chunks.extend((piece,) for piece in _row_group_pieces(source.folder, entry.path))
+            continue
+        open_chunk.append(Piece(entry.path))
+        filled += entry.num_bytes
+        if filled >= CHUNK_BYTES:
+            chunks.append(tuple(open_chunk))
+            open_chunk, filled = [], 0
+    if open_chunk:
+        chunks.append(tuple(open_chunk))
+    return chunks
+
+
+def _row_group_pieces(folder: Folder, path: str) -> list[Piece]:
+    import pyarrow.parquet as pq
+
+    with folder.open(path) as stream:
+        metadata = pq.ParquetFile(stream).metadata
+    pieces: list[Piece] = []
+    groups: list[int] = []
+    filled = first_row = rows = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        groups.append(number)
+        filled += group.total_byte_size
+        rows += group.num_rows
+        if filled >= CHUNK_BYTES or number == metadata.num_row_groups - 1:
+            pieces.append(Piece(path, tuple(groups), first_row))
+            groups, filled, first_row = [], 0, first_row + rows
+            rows = 0
+    return pieces
+
+
+def read_rows(source: VectorSource, chunk: Chunk) -> Rows:
+    """Read and check a chunk. Raises InputError for files that are no such files or lack a column."""
+    import pyarrow as pa
+
+    assert source.dimension is not None  # noqa: S101  set by the stage before any chunk is read
+    parts = [_read_piece(source, piece, source.dimension) for piece in chunk]
+    return Rows(
+        ids=pa.concat_arrays(one_type([part.ids for part in parts])),
+        X=np.concatenate([part.X for part in parts]),
+        metadata=pa.concat_tables([part.metadata for part in parts], promote_options="default"),
+        rejects=tuple(reject for part in parts for reject in part.rejects),
+    )
+
+
+def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
+    """The length of most vectors in the first file that has any. Raises InputError if none has."""
+    for chunk in chunks:
+        for piece in chunk:
+            length = vector_length(_read_table(source, piece)[source.embedding_field])
+            if length is not None:
+                return length
+    raise InputError(f"no vectors: column {source.embedding_field!r} is empty in every file of {source.folder.url}")
+
+
+def _read_piece(source: VectorSource, piece: Piece, dimension: int) -> Rows:
+    import pyarrow as pa
+
+    table = _read_table(source, piece)
+    ids = table[source.id_field].combine_chunks()
+    X, reasons = column_matrix(table[source.embedding_field], dimension)
+    reasons[np.asarray(ids.is_null())] = "null-id"
+    unit, codes = normalise(X)
+    for code, reason in REASONS.items():
+        reasons[(codes == code) & (reasons == GOOD)] = reason
+    good = reasons == GOOD
+    rejects = tuple(
+        {
+            "file": piece.path,
+            "row": int(piece.first_row + row),
+            "id": _text(ids[int(row)].as_py()),
+            "reason": reasons[row],
+        }
+        for row in np.flatnonzero(~good)
+    )
+    metadata = table.select(list(source.metadata_fields))
+    if not good.all():
+        mask = pa.array(good)
+        ids, unit, metadata = ids.filter(mask), unit[good], metadata.filter(mask)
+    return Rows(ids, unit, metadata, rejects)
+
+
+def _read_table(source: VectorSource, piece: Piece) -> pa.Table:
+    if piece.row_groups is None:
+        return read_table(source.folder, piece.path, source.filetype, source.columns)
+    import pyarrow.parquet as pq
+
+    with source.folder.open(piece.path) as stream:
+        file = pq.ParquetFile(stream)
+        require_columns(piece.path, file.schema_arrow.names, source.columns)
+        return file.read_row_groups(list(piece.row_groups), columns=source.columns)
+
+
+def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
+    """Ids of all files in one type: integers widen to int64, text to string; a mixture of both is an error."""
+    import pyarrow as pa
+
+    kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
+    if all(pa.types.is_integer(kind) for kind in kinds):
+        target = pa.int64() if len(kinds) != 1 else next(iter(kinds))
+    elif all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds):
+        target = pa.string() if len(kinds) != 1 else next(iter(kinds))
+    else:
+        raise InputError(
+            f"ids must be integers or strings, one of the two in all files; found {sorted(map(str, kinds))}"
+        )
+    return [array.cast(target) for array in arrays]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

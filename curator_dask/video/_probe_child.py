@@ -1,0 +1,244 @@
+"""Look into one video with PyAV and print what is there as JSON: the script of the process that probe.py starts.
+
+It imports nothing of the package, so it starts quickly; whitelists and limits come as JSON in its one argument::
+
+    {"url": "file:/…", "formats": "mov,…", "protocols": "file", "max_pixels": 35389440}
+
+The answer is ``{"error": [reason, message]}`` or the fields that probe.py reads. Times are in seconds, fractions are
+``[n, d]``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+PACKETS_LOOKED_AT = 32
+PACKETS_TRIED = 2000
+SLOWEST_FPS, FASTEST_FPS = Fraction(1, 10), Fraction(1000)
+LEAST_BITS_PER_SECOND = 2000
+LAST_FRAME_S = 1.0
+STILL_IMAGE_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+
+
+class Rejected(Exception):  # noqa: N818 - it is an answer, not a fault
+    """``args`` are the reason code and the message."""
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return describe(request)
+    except Rejected as rejected:
+        return {"error": rejected.args}
+    except av.error.ArgumentError:
+        return {
+            "error": (
+                "format-not-allowed",
+                "it is a playlist, an image, a sound file or another format that is not read as video; "
+                f"formats that are: {request['formats']}",
+            )
+        }
+    except av.error.FFmpegError as error:
+        log: Any = error.log  # (level, component, message) of FFmpeg's last complaint, or None
+        detail = log[2].strip() if log else error.strerror
+        return {"error": ("not-a-video", f"it is no video, or its header is damaged or cut off ({detail})")}
+
+
+def describe(request: dict[str, Any]) -> dict[str, Any]:
+    """Header facts, one decoded frame, and a scan of the packets only where the header cannot be believed."""
+    with open_container(request) as container:
+        video = choose_video(container)
+        facts = {**container_facts(container), **stream_facts(video), **audio_facts(container)}
+        facts |= first_frame_facts(container, video, request["max_pixels"])
+        index = video.index
+    facts["scanned"] = not is_believable(facts)
+    if facts["scanned"]:
+        with open_container(request) as container:
+            facts |= scan(container, index, facts)
+    return facts
+
+
+def open_container(request: dict[str, Any]) -> InputContainer:
+    options = {"protocol_whitelist": request["protocols"], "format_whitelist": request["formats"]}
+    container: InputContainer = av.open(request["url"], options=options, metadata_errors="replace")
+    return container
+
+
+def choose_video(container: InputContainer) -> VideoStream:
+    """FFmpeg's best video stream, unless that is a cover picture; then the largest that is none."""
+    if container.metadata.get("major_brand", "").strip() in STILL_IMAGE_BRANDS:
+        raise Rejected("still-image", "it is a photo (HEIF or AVIF), not a video")
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        covers = " but a cover picture" if container.streams.video else ""
+        raise Rejected("no-video-stream", f"there is no video in it{covers}")
+    best = container.streams.best("video")
+    chosen = best if best in videos else max(videos, key=lambda stream: area(stream))
+    if not isinstance(chosen, VideoStream) or chosen.codec_context is None:
+        raise Rejected("unknown-codec", "FFmpeg has no decoder for its video")
+    return chosen
+
+
+def area(stream: VideoStream) -> int:
+    return stream.width * stream.height if stream.codec_context is not None else 0
+
+
+def container_facts(container: InputContainer) -> dict[str, Any]:
+    return {
+        "container": container.format.name,
+        "container_start_s": (container.start_time or 0) / 1_000_000,
+        "container_duration_s": container.duration / 1_000_000 if container.duration else None,
+        "size_bytes": container.size,
+    }
+
+
+def stream_facts(video: VideoStream) -> dict[str, Any]:
+    context = video.codec_context
+    duration_s = seconds(video.duration, video.time_base) or tagged_duration_s(video.metadata.get("DURATION", ""))
+    fps = video.average_rate or video.guessed_rate or video.base_rate
+    return {
+        "video_stream": video.index,
+        "codec": context.codec.canonical_name,
+        "stream_duration_s": duration_s,
+        "num_frames": video.frames,
+        "fps": as_pair(fps),
+        "bit_rate": video.bit_rate,
+        "color_transfer": int(context.color_trc),
+        "sample_aspect_ratio": as_pair(video.sample_aspect_ratio),
+    }
+
+
+def audio_facts(container: InputContainer) -> dict[str, Any]:
+    """The best audio stream that has a decoder, a sample rate and channels; a nameless one would break the cut."""
+    audio = container.streams.best("audio")
+    context = audio.codec_context if audio is not None else None
+    if audio is None or context is None or not getattr(context, "sample_rate", 0):
+        return {"audio_stream": None, "audio_codec": None}
+    return {"audio_stream": audio.index, "audio_codec": context.codec.canonical_name}
+
+
+def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels: int) -> dict[str, Any]:
+    """Decode until one frame comes out: size, rotation and time as they are, not as the header says.
+
+    A few dozen packets are looked at besides, for time stamps that are missing.
+    """
+    reject_too_large(video.width, video.height, max_pixels)
+    video.codec_context.thread_count = 1
+    video.codec_context.options = {"max_pixels": str(max_pixels)}
+    frame, num_packets, num_without_pts = None, 0, 0
+    for packet in container.demux(video):
+        if packet.size == 0 or num_packets >= (PACKETS_LOOKED_AT if frame else PACKETS_TRIED):
+            break
+        num_packets += 1
+        num_without_pts += packet.pts is None
+        frame = frame or decode_one(packet)
+    frame = frame or flush(video)
+    if frame is None:
+        raise Rejected("no-decodable-frame", f"no frame could be decoded from its first {num_packets} packets")
+    reject_too_large(frame.width, frame.height, max_pixels)
+    return {
+        "coded_width": frame.width,
+        "coded_height": frame.height,
+        "rotation_ccw_deg": frame.rotation,
+        "pixel_format": frame.format.name,
+        "start_s": seconds(frame.pts, frame.time_base) or 0.0,
+        "packets_without_pts": num_without_pts,
+    }
+
+
+def decode_one(packet: av.Packet[Any]) -> Any:
+    try:
+        return next(iter(packet.decode()), None)
+    except av.error.FFmpegError:
+        return None
+
+
+def flush(video: VideoStream) -> Any:
+    try:
+        return next(iter(video.codec_context.decode(None)), None)
+    except av.error.FFmpegError:
+        return None
+
+
+def reject_too_large(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Rejected("too-many-pixels", f"its pictures are {width}x{height}; the limit is {max_pixels} pixels")
+
+
+def is_believable(facts: dict[str, Any]) -> bool:
+    """Whether duration, frame count, frame rate and size fit together, so that the packets need not be read."""
+    duration_s = facts["stream_duration_s"] or facts["container_duration_s"]
+    if not duration_s or duration_s <= 0 or facts["fps"] is None:
+        return False
+    fps = Fraction(*facts["fps"])
+    if not SLOWEST_FPS <= fps <= FASTEST_FPS:
+        return False
+    if facts["size_bytes"] * 8 < LEAST_BITS_PER_SECOND * duration_s:
+        return False
+    counted_s = float(facts["num_frames"] / fps)
+    return not facts["num_frames"] or abs(counted_s - duration_s) <= 1 + duration_s / 10
+
+
+def scan(container: InputContainer, index: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Read all packets of the stream, decoding none: shown frames and the time they cover.
+
+    Packets that an edit list hides do not count. The last frame lasts as long as its packet says, but at most a second
+    or a mean gap, as a lying header can give it years.
+    """
+    first_s, last_s, tail_s, num_frames = 0.0, 0.0, 0.0, 0
+    for packet in container.demux(container.streams[index]):
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if packet.size == 0 or packet.is_discard or stamp is None or packet.time_base is None:
+            continue
+        time_s = float(stamp * packet.time_base)
+        if num_frames == 0 or time_s < first_s:
+            first_s = time_s
+        if num_frames == 0 or time_s >= last_s:
+            last_s, tail_s = time_s, float((packet.duration or 0) * packet.time_base)
+        num_frames += 1
+    if num_frames == 0:
+        raise Rejected("no-frames", "its video stream has no frames that have a time")
+    mean_gap_s = (last_s - first_s) / max(num_frames - 1, 1)
+    duration_s = last_s - first_s + min(tail_s or mean_gap_s, max(mean_gap_s, LAST_FRAME_S))
+    return {
+        "num_frames": num_frames,
+        "stream_duration_s": duration_s,
+        "fps": measured_fps(facts, num_frames, duration_s),
+    }
+
+
+def measured_fps(facts: dict[str, Any], num_frames: int, duration_s: float) -> tuple[int, int] | None:
+    """The header's rate if it is one that exists, else frames over time."""
+    if facts["fps"] is not None and SLOWEST_FPS <= Fraction(*facts["fps"]) <= FASTEST_FPS:
+        return facts["fps"]  # type: ignore[no-any-return]
+    return as_pair(Fraction(num_frames / duration_s).limit_denominator(1001)) if duration_s > 0 else None
+
+
+def seconds(stamp: int | None, time_base: Fraction | None) -> float | None:
+    return float(stamp * time_base) if stamp is not None and time_base is not None else None
+
+
+def tagged_duration_s(text: str) -> float | None:
+    """Matroska muxers write a stream's own duration as a tag: ``00:00:10.333000000``."""
+    try:
+        hours, minutes, rest = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    except ValueError:
+        return None
+
+
+def as_pair(fraction: Fraction | None) -> tuple[int, int] | None:
+    return (fraction.numerator, fraction.denominator) if fraction else None
+
+
+if __name__ == "__main__":
+    av.logging.set_level(av.logging.PANIC)
+    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]))))

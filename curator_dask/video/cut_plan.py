@@ -1,0 +1,156 @@
+"""How spans become outputs of one ffmpeg process. Arithmetic and text only.
+
+ffmpeg's segment muxer cuts one stream into files that follow each other, so spans that overlap go to several streams,
+called lanes here. Spans of length L at a stride of S need ceil(L / S) lanes; each holds every so-many-th span, at its
+own period::
+
+    S = 2.5, L = 5          0    2.5    5    7.5   10   12.5
+    lane 0, period 5        |-- 0 --------|-- 2 --------|
+    lane 1, period 5               |-- 1 --------|-- 3 --------|
+
+    S = 10, L = 4           |- 0 -|......|- 1 -|......|      one lane of period 10; frames in the gaps are not encoded
+
+All times are in seconds from the first video frame. A frame up to ``TOLERANCE_S`` before a boundary belongs behind it,
+as containers round times to milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curator_dask.errors import ParameterError
+
+if TYPE_CHECKING:
+    from curator_dask.video.spans import Span
+
+TOLERANCE_S = 0.001
+LATE_FRAMES_S = 1.0
+"""A last span that ends where the header says the video ends also takes frames that come this much later: headers
+round."""
+MAX_LANES = 16
+"""One encoder per lane runs in the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Spans that follow each other without overlap, at equal distances: one encoded stream."""
+
+    spans: tuple[Span, ...]
+    offset_s: float
+    """Start of the first span."""
+    period_s: float
+    """Distance of the starts, >= length_s."""
+    length_s: float
+    end_s: float
+    """Frames from here on are not wanted."""
+
+    @property
+    def has_lead(self) -> bool:
+        """Whether the lane begins later than the video, and so needs its first frame as a mark (see
+        ``lead_shift_s``)."""
+        return self.offset_s > TOLERANCE_S
+
+    @property
+    def lead_shift_s(self) -> float:
+        """How far the video's first frame is moved back, so that period boundaries counted from it meet the spans."""
+        return self.period_s - self.offset_s if self.has_lead else 0.0
+
+    def cell(self, time_s: float) -> int:
+        """Which span of the lane a time falls to; below 0 before the first."""
+        return math.floor((time_s + TOLERANCE_S - self.offset_s) / self.period_s)
+
+
+def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[Lane]:
+    """The lanes for ``spans``, which must be sorted, of one length (shorter at the end) and at equal distances.
+
+    Raises ParameterError for spans that are not, and for more than 16 lanes.
+    """
+    if not spans:
+        raise ParameterError("no spans to cut: plan at least one")
+    if any(not 0 <= span.start_s < span.end_s for span in spans):
+        raise ParameterError("every span must have 0 <= start_s < end_s")
+    length_s = max(span.end_s - span.start_s for span in spans)
+    stride_s = _stride(spans, length_s)
+    num_lanes = min(max(1, math.ceil(length_s / stride_s - 1e-9)), len(spans))
+    if num_lanes > MAX_LANES:
+        raise ParameterError(
+            f"{num_lanes} spans overlap at a time (length {length_s:g} s, stride {stride_s:g} s); "
+            f"the limit is {MAX_LANES}: use a stride of at least {length_s / MAX_LANES:g} s"
+        )
+    if len(spans) == 1:
+        length_s = stride_s = _end(spans[0], math.inf, duration_s) - spans[0].start_s
+    period_s = max(num_lanes * stride_s, length_s)
+    return [_lane(tuple(spans[first::num_lanes]), period_s, length_s, duration_s) for first in range(num_lanes)]
+
+
+def select_expression(lane: Lane) -> str:
+    """The condition of the ``select`` filter that passes the frames of the lane, and its lead."""
+    time = f"(t-start_t+{TOLERANCE_S})"
+    wanted = f"lt({time},{lane.end_s:.6f})"
+    if lane.has_lead:
+        wanted += f"*gte({time},{lane.offset_s:.6f})"
+    if has_gaps(lane):
+        wanted += f"*lt(mod({time}-{lane.offset_s:.6f},{lane.period_s:.6f}),{lane.length_s:.6f})"
+    return f"{wanted}+eq(n,0)" if lane.has_lead else wanted
+
+
+def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
+    """The condition under which the ``noise`` bitstream filter drops an audio packet: it starts outside the lane's
+    spans.
+
+    ``first_frame_s`` is the first video frame on ffmpeg's clock. Sound may outlast the pictures; it ends with the last
+    span. A lead-in of a tenth of a second stays: encoders prime with it.
+    """
+    time = f"(pts*tb-{first_frame_s:.6f})"
+    unwanted = f"gte({time},{lane.spans[-1].end_s:.6f})+lt({time},{lane.offset_s - 0.1:.6f})"
+    if has_gaps(lane):
+        phase = f"mod({time}+0.1-{lane.offset_s:.6f},{lane.period_s:.6f})"
+        unwanted += f"+gte({phase},{lane.length_s + 0.1:.6f})"
+    return unwanted
+
+
+def key_frame_expression(lane: Lane) -> str:
+    """The condition of ``-force_key_frames`` that holds at the first frame of every non-empty period.
+
+    ``t`` counts from the first frame encoded. Comparing periods, not counting key frames, keeps it right across gaps.
+    """
+    period = f"{lane.period_s:.6f}"
+    return (
+        f"expr:isnan(prev_forced_t)+gt(floor((t+{TOLERANCE_S})/{period}),floor((prev_forced_t+{TOLERANCE_S})/{period}))"
+    )
+
+
+def has_gaps(lane: Lane) -> bool:
+    return lane.period_s - lane.length_s > TOLERANCE_S and len(lane.spans) > 1
+
+
+def _stride(spans: Sequence[Span], length_s: float) -> float:
+    if len(spans) == 1:
+        return length_s
+    stride_s = (spans[-1].start_s - spans[0].start_s) / (len(spans) - 1)
+    for number, span in enumerate(spans):
+        expected_s = spans[0].start_s + number * stride_s
+        if abs(span.start_s - expected_s) > TOLERANCE_S:
+            raise ParameterError(f"spans must start at equal distances; number {number} is at {span.start_s:g} s")
+    if stride_s <= TOLERANCE_S:
+        raise ParameterError(f"the spans' stride ({stride_s:g} s) must be > {TOLERANCE_S} s")
+    return stride_s
+
+
+def _lane(spans: tuple[Span, ...], period_s: float, length_s: float, duration_s: float | None) -> Lane:
+    return Lane(
+        spans=spans,
+        offset_s=spans[0].start_s,
+        period_s=period_s,
+        length_s=length_s,
+        end_s=_end(spans[-1], spans[-1].start_s + length_s, duration_s),
+    )
+
+
+def _end(last: Span, nominal_end_s: float, duration_s: float | None) -> float:
+    if duration_s is None or last.end_s < duration_s - TOLERANCE_S:
+        return last.end_s
+    return min(last.end_s + LATE_FRAMES_S, nominal_end_s)

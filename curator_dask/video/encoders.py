@@ -1,0 +1,96 @@
+"""What the encoders need to be told. Text only; whether an encoder works on this machine is asked in ffmpeg.py."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from curator_dask.errors import ParameterError
+
+Encoder = Literal["libopenh264", "libx264", "h264_nvenc", "copy"]
+ENCODERS: tuple[Encoder, ...] = ("libopenh264", "libx264", "h264_nvenc", "copy")
+MP4_VIDEO_CODECS = frozenset({"h264", "hevc", "vvc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video"})
+"""What MP4 holds, and players take, without re-encoding."""
+
+_MACROBLOCK = 16
+_MAX_SIDE: Mapping[str, int] = MappingProxyType({"libopenh264": 8192, "libx264": 16384, "h264_nvenc": 4096})
+_MAX_MACROBLOCKS: Mapping[str, int] = MappingProxyType({"libopenh264": 256 * 144, "h264_nvenc": 256 * 256})
+_CONSTANT_QUALITY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "libopenh264": ("-rc_mode", "off"),
+        "libx264": ("-crf", "23"),
+        "h264_nvenc": ("-rc", "vbr", "-cq", "23", "-b:v", "0"),
+    }
+)
+_AT_BIT_RATE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"libopenh264": ("-rc_mode", "quality"), "libx264": (), "h264_nvenc": ("-rc", "vbr")}
+)
+# No B-frames: clips then need no edit list. Forced key frames must be IDR, or the file that starts there cannot be
+# decoded.
+_ALWAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "libopenh264": ("-profile:v", "high", "-coder", "cabac"),
+        "libx264": ("-preset", "veryfast", "-bf", "0", "-forced-idr", "1"),
+        "h264_nvenc": ("-preset", "p4", "-bf", "0", "-forced-idr", "1", "-no-scenecut", "1"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeSettings:
+    """How clips are encoded. Raises ParameterError for values that cannot be meant."""
+
+    encoder: Encoder = "libopenh264"
+    """``copy`` does not encode: fast, exact, but cuts fall on the source's key frames."""
+    encoder_threads: int = 1
+    """Per ffmpeg process. libopenh264 gives the same bytes for any number, libx264 does not."""
+    bit_rate: str | None = None
+    """Such as ``4M`` or ``800k``; None for constant quality."""
+    use_input_bit_rate: bool = False
+    """Encode at the bit rate of the source, where it is known; overrides ``bit_rate``."""
+    keep_audio: bool = True
+    """AAC is copied, other sound becomes AAC stereo at 128 kbit/s."""
+    max_error_rate: float = 0.05
+    """The share of frames that may fail to decode before the video is given up as damaged."""
+    timeout_s: float | None = None
+    """Wall-clock limit for one video; None derives it from duration and size."""
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ParameterError(f"transcode_encoder ({self.encoder!r}) must be one of {', '.join(ENCODERS)}")
+        if self.encoder_threads < 1:
+            raise ParameterError(f"transcode_encoder_threads ({self.encoder_threads}) must be >= 1")
+        if self.bit_rate is not None and not re.fullmatch(r"[1-9]\d*[kKM]?", self.bit_rate):
+            raise ParameterError(f"transcode_bit_rate ({self.bit_rate!r}) must be a number with k or M, such as 4M")
+        if not 0 <= self.max_error_rate <= 1:
+            raise ParameterError(f"max_error_rate ({self.max_error_rate}) must be between 0 and 1")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise ParameterError(f"timeout_s ({self.timeout_s}) must be > 0")
+
+
+def encoder_args(settings: TranscodeSettings, input_bit_rate: int | None) -> list[str]:
+    """The options of the video encoder; not for ``copy``."""
+    name = settings.encoder
+    bit_rate = str(input_bit_rate) if settings.use_input_bit_rate and input_bit_rate else settings.bit_rate
+    rate = _CONSTANT_QUALITY[name] if bit_rate is None else (*_AT_BIT_RATE[name], "-b:v", bit_rate)
+    return ["-c:v", name, *rate, *_ALWAYS[name], "-threads:v", str(settings.encoder_threads)]
+
+
+def encoded_size(encoder: Encoder, width: int, height: int) -> tuple[int, int]:
+    """The size at which a picture is encoded: even, and scaled down with its aspect kept where the encoder has a
+    limit."""
+    scale = min(1.0, _MAX_SIDE[encoder] / max(width, height))
+    limit = _MAX_MACROBLOCKS.get(encoder)
+    if limit is not None and _macroblocks(width * scale, height * scale) > limit:
+        scale = math.sqrt(limit * _MACROBLOCK**2 / (width * height))
+        while _macroblocks(width * scale, height * scale) > limit:
+            scale *= 0.999
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+def _macroblocks(width: float, height: float) -> int:
+    return math.ceil(int(width) / _MACROBLOCK) * math.ceil(int(height) / _MACROBLOCK)

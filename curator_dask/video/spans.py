@@ -1,0 +1,168 @@
+"""Where a video is cut: spans in seconds, and the ids of the clips they become. Arithmetic only.
+
+A span is ``[start_s, end_s)`` in seconds from the video's first frame. Length and stride 10, minimum 2::
+
+    0        10        20        30    35
+    |--- 0 ---|--- 1 ---|--- 2 ---|- 3 -|      the tail of 5 s is kept; one of 1.5 s would be dropped and counted
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from curator_dask.errors import InputError, MediaError, ParameterError
+
+MAX_SPANS = 1_000_000
+"""A header may claim centuries; no real video has a million clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of a video. ``index`` counts the kept spans of the video from 0."""
+
+    index: int
+    start_s: float  # [start, end)
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class SpanPlan:
+    """The spans of one video, and how many were left out and why."""
+
+    spans: tuple[Span, ...]
+    num_dropped_short: int
+    """Tails below the minimum length."""
+    num_dropped_limit: int
+    """Spans beyond the limit of clips a video."""
+
+
+class Splitter(Protocol):
+    """A splitting algorithm with its parameters: duration and frame rate in, a plan out."""
+
+    def plan(self, duration_s: float | None, framerate: float) -> SpanPlan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedStride:
+    """Spans of equal length at equal distances. Raises ParameterError for values that cannot be meant."""
+
+    length_s: float = 10.0
+    stride_s: float | None = None
+    """None: the length, so that spans touch. Less makes them overlap, more leaves gaps."""
+    min_length_s: float = 2.0
+    limit: int = 0
+    """At most this many spans a video; 0 for all."""
+
+    def __post_init__(self) -> None:
+        _require_positive("fixed_stride_split_duration", self.length_s)
+        if self.stride_s is not None:
+            _require_positive("fixed_stride_stride", self.stride_s)
+        if not 0 <= self.min_length_s <= self.length_s:
+            raise ParameterError(
+                f"fixed_stride_min_clip_length_s ({self.min_length_s}) must be between 0 and "
+                f"fixed_stride_split_duration ({self.length_s}), or no clip would ever be kept"
+            )
+        if self.limit < 0:
+            raise ParameterError(f"limit_clips ({self.limit}) must be >= 0 (0 for no limit)")
+
+    def plan(self, duration_s: float | None, framerate: float) -> SpanPlan:
+        """The spans of one video of ``duration_s`` seconds (None: not known); see :func:`fixed_stride_spans`."""
+        stride_s = self.length_s if self.stride_s is None else self.stride_s
+        duration_s = _plannable_duration_s(duration_s, framerate, stride_s)
+        # A remainder below half a frame holds no frame: it is rounding, not a span to keep or to count as dropped.
+        half_frame_s = 0.5 / framerate
+        kept: list[tuple[float, float]] = []
+        num_starts = _count_starts(duration_s - half_frame_s, stride_s)
+        for i in range(num_starts):
+            start_s, end_s = i * stride_s, min(i * stride_s + self.length_s, duration_s)
+            if end_s - start_s >= self.min_length_s - half_frame_s:
+                kept.append((start_s, end_s))
+        within = kept[: self.limit] if self.limit else kept
+        spans = tuple(Span(index, start_s, end_s) for index, (start_s, end_s) in enumerate(within))
+        return SpanPlan(spans, num_starts - len(kept), len(kept) - len(within))
+
+
+SPLITTERS: Mapping[str, Callable[..., Splitter]] = MappingProxyType({"fixed_stride": FixedStride})
+"""Splitting algorithms by the name that ``--splitting-algorithm`` takes; each value makes a :class:`Splitter`."""
+
+
+def make_splitter(
+    name: str, *, length_s: float = 10.0, stride_s: float | None = None, min_length_s: float = 2.0, limit: int = 0
+) -> Splitter:
+    """The splitting algorithm ``name`` with its parameters. Raises ParameterError for a bad name or value."""
+    if name not in SPLITTERS:
+        raise ParameterError(f"splitting_algorithm {name!r} is not known; there are: {', '.join(SPLITTERS)}")
+    return SPLITTERS[name](length_s=length_s, stride_s=stride_s, min_length_s=min_length_s, limit=limit)
+
+
+def fixed_stride_spans(
+    duration_s: float,
+    *,
+    length_s: float = 10.0,
+    stride_s: float | None = None,
+    min_length_s: float = 2.0,
+    framerate: float,
+    limit: int = 0,
+) -> SpanPlan:
+    """Plan spans ``[i * stride, min(i * stride + length, duration))``, i = 0, 1, … while they start inside the video.
+
+    A span is kept iff it is at least ``min_length_s`` long, give or take half a frame; ``limit`` 0 is no limit.
+    Starts come from the integer i: adding floats up would lose full clips (9.9 + 9.9 + … falls short of the next 9.9).
+
+    Raises ParameterError for parameters that cannot be meant, MediaError where the video has no usable duration or
+    frame rate or the stride is below one frame, InputError for a plan of over a million spans.
+    """
+    return FixedStride(length_s, stride_s, min_length_s, limit).plan(duration_s, framerate)
+
+
+def clip_id(video_name: str, span: Span, framerate: float) -> str:
+    """The id of a clip: UUID 5 (namespace URL) of ``{video_name}_{first}_{last}``, frames as int(seconds * framerate).
+
+    Names that are not valid UTF-8 (surrogate escapes) are hashed by their bytes.
+    """
+    name = f"{video_name}_{int(span.start_s * framerate)}_{int(span.end_s * framerate)}"
+    # Not uuid.uuid5: before Python 3.12 it cannot take bytes, and fails on escaped names.
+    digest = hashlib.sha1(uuid.NAMESPACE_URL.bytes + name.encode("utf-8", "surrogateescape"), usedforsecurity=False)
+    return str(uuid.UUID(bytes=digest.digest()[:16], version=5))
+
+
+def _require_positive(name: str, value_s: float) -> None:
+    if not (value_s > 0 and math.isfinite(value_s)):
+        raise ParameterError(f"{name} ({value_s}) must be a number of seconds > 0")
+
+
+def _plannable_duration_s(duration_s: float | None, framerate: float, stride_s: float) -> float:
+    if duration_s is None or not (duration_s > 0 and math.isfinite(duration_s)):
+        raise MediaError("no-duration", f"the video has no usable duration ({duration_s} s): no spans can be planned")
+    if not (framerate > 0 and math.isfinite(framerate)):
+        raise MediaError("no-framerate", f"the video has no usable frame rate ({framerate}): no spans can be planned")
+    if stride_s * framerate < 1 - 1e-9:
+        raise MediaError(
+            "stride-below-frame",
+            f"fixed_stride_stride ({stride_s} s) is shorter than one frame of this video ({1 / framerate:.6g} s), "
+            "so clips would share their ids; use a longer stride",
+        )
+    if duration_s / stride_s > MAX_SPANS:
+        raise InputError(
+            f"{duration_s} s of video at a stride of {stride_s} s make more than {MAX_SPANS} spans; "
+            "use a longer stride, or check the video's duration"
+        )
+    return duration_s
+
+
+def _count_starts(limit_s: float, stride_s: float) -> int:
+    """How many i >= 0 have ``i * stride_s < limit_s``; at least 1, since a video with any frame has a first span."""
+    count = max(1, math.ceil(limit_s / stride_s))
+    while count > 1 and (count - 1) * stride_s >= limit_s:
+        count -= 1
+    return count

@@ -1,0 +1,235 @@
+"""The whole job in one call: videos in, training shards without near-duplicates out, and counts that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curator_dask import layout
+from curator_dask.errors import CuratorError, InputError
+from curator_dask.pipeline import RunContext, Stage, StageResult
+from curator_dask.records import dump_json, failures_jsonl
+from curator_dask.stages.embed import EmbedStage
+from curator_dask.stages.export import ExportStage
+from curator_dask.stages.identify import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans import KMeansStage
+from curator_dask.stages.pairwise import PairwiseStage
+from curator_dask.stages.split import SplitStage
+from curator_dask.state import write_if_changed
+from curator_dask.storage import Folder
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Where every planned clip ended up."""
+
+    clips: int
+    kept: int
+    removed: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed + {self.failed} failed"
+
+
+@dataclass(frozen=True)
+class WorkflowResult:
+    """The results of the stages in order, and their sum."""
+
+    stages: tuple[StageResult, ...]
+    totals: Totals | None
+    """None where the run ended before decisions were made (a dry run, no clips written)."""
+    output: Folder
+
+    def stage(self, name: str) -> StageResult:
+        return next(result for result in self.stages if result.stage == name)
+
+    def _repr_html_(self) -> str:
+        return "".join(result._repr_html_() for result in self.stages) + (
+            f"<b>{self.totals}</b>" if self.totals else ""
+        )
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """All parameters of a run: those of the split stage, and what the later stages need beside it."""
+
+    split: SplitStage
+    embedding_algorithm: str = "pdqf_tmk"
+    model_dir: str = "./models"
+    n_clusters: int | None = None
+    which_to_keep: str = "hard"
+    sim_metric: str = "cosine"
+    pairwise_batch_size: int = 1024
+    random_state: int = 42
+    eps: float | None = None
+    """None: the model's own default."""
+    export: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the export stage beside its paths."""
+
+    def below(self, *parts: str) -> str:
+        return self.split.output.below(*parts).url
+
+    @property
+    def output_options(self) -> dict[str, Any]:
+        return dict(self.split.output_storage_options)
+
+    def embed_stage(self) -> EmbedStage:
+        return EmbedStage(
+            input_path=self.split.output_path,
+            embedding_algorithm=self.embedding_algorithm,
+            model_dir=self.model_dir,
+            video_dir=self.split.video_dir,
+            input_storage_options=self.output_options,
+            output_storage_options=self.output_options,
+        )
+
+    def dedup_stages(self) -> list[Stage]:
+        kwargs = {"storage_options": self.output_options}
+        embed = self.embed_stage()
+        eps = self.eps if self.eps is not None else embed.model().default_eps
+        kmeans = KMeansStage(
+            self.n_clusters,
+            input_path=embed.output.url,
+            output_path=self.below(layout.KMEANS),
+            random_state=self.random_state,
+            read_kwargs=kwargs,
+            write_kwargs=kwargs,
+        )
+        pairwise = PairwiseStage(
+            input_path=kmeans.output_path,
+            output_path=self.below(layout.PAIRWISE),
+            which_to_keep=self.which_to_keep,
+            sim_metric=self.sim_metric,
+            pairwise_batch_size=self.pairwise_batch_size,
+            random_seed=self.random_state,
+            read_kwargs=kwargs,
+            write_kwargs=kwargs,
+        )
+        identify = IdentifyDuplicatesStage(
+            input_path=pairwise.output_path,
+            kmeans_path=kmeans.output_path,
+            output_path=self.below(layout.DUPLICATES),
+            eps=eps,
+            clips_path=self.split.output_path,
+            read_kwargs=kwargs,
+            write_kwargs=kwargs,
+        )
+        return [kmeans, pairwise, identify]
+
+    def export_stage(self) -> ExportStage:
+        return ExportStage(
+            input_path=self.split.output_path,
+            output_path=self.below(layout.DATASET),
+            duplicates_path=self.below(layout.DUPLICATES),
+            pairwise_path=self.below(layout.PAIRWISE),
+            input_storage_options=self.output_options,
+            output_storage_options=self.output_options,
+            **self.export,
+        )
+
+    def run(self, context: RunContext | None = None) -> WorkflowResult:
+        """Run every stage; each goes on where an earlier run stopped, and a finished job is left untouched."""
+        if context is None:
+            context = RunContext()
+            with context.cluster:
+                return self.run(context)
+        if context.dry_run:
+            return WorkflowResult((self.split.run(context=context),), None, self.split.output)
+        results = [run_split(self.split, context)]
+        results.append(self.embed_stage().run(context=context))
+        _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
+        results.extend(stage.run(context=context) for stage in self.dedup_stages())
+        if self.split.upload_clips:
+            results.append(self.export_stage().run(context=context))
+        totals = reconcile(results)
+        write_run_record(self.split.output, results, self._identities(), totals)
+        return WorkflowResult(tuple(results), totals, self.split.output)
+
+    def _identities(self) -> dict[str, Any]:
+        stages: list[Stage] = [self.split, self.embed_stage(), *self.dedup_stages()]
+        if self.split.upload_clips:
+            stages.append(self.export_stage())
+        return {stage.name: stage.identity() for stage in stages}
+
+
+def run_split(stage: SplitStage, context: RunContext) -> StageResult:
+    """Run the split stage; raises InputError where it left nothing to go on with."""
+    result = stage.run(context=context)
+    _require(result.counts["clips"], "no clip came out of the videos", result)
+    return result
+
+
+def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunContext) -> WorkflowResult:
+    """The split command of the original workflow: clips, and their vectors unless there is no embed stage."""
+    if context.dry_run:
+        return WorkflowResult((split.run(context=context),), None, split.output)
+    results = [run_split(split, context)]
+    stages: list[Stage] = [split]
+    if embed is not None:
+        results.append(embed.run(context=context))
+        stages.append(embed)
+    write_run_record(split.output, results, {stage.name: stage.identity() for stage in stages}, None)
+    return WorkflowResult(tuple(results), None, split.output)
+
+
+def curate(video_dir: str, output_path: str, *, client: Any = None, **parameters: Any) -> WorkflowResult:
+    """Videos → training shards without near-duplicates, in one call.
+
+    Takes the parameters of `SplitStage` and of `Workflow`. Runs on `client`, else on the active Dask client, else on
+    local processes.
+    """
+    from curator_dask.cluster import LazyCluster
+
+    of_split = {name: parameters.pop(name) for name in list(parameters) if name in SplitStage.__dataclass_fields__}
+    workflow = Workflow(SplitStage(video_dir, output_path, **of_split), **parameters)
+    return workflow.run(RunContext(LazyCluster.of(client)) if client is not None else None)
+
+
+def reconcile(results: Sequence[StageResult]) -> Totals:
+    """Where every planned clip went. Raises CuratorError if one is unaccounted for: that would be a fault of this package."""
+    counts = {result.stage: result.counts for result in results}
+    lost_in_export = counts.get("export", {}).get("clips_failed", 0)
+    failed = (
+        counts["split"]["clips_failed"]
+        + counts["embed"]["clips_failed"]
+        + counts["kmeans"]["rows_rejected"]
+        + lost_in_export
+    )
+    totals = Totals(
+        counts["split"]["clips_planned"],
+        counts["identify"]["kept"] - lost_in_export,
+        counts["identify"]["removed"],
+        failed,
+    )
+    if totals.clips != totals.kept + totals.removed + totals.failed:
+        raise CuratorError(
+            f"the counts do not add up: {totals}; stage by stage: { {k: dict(v) for k, v in counts.items()} }"
+        )
+    return totals
+
+
+def write_run_record(
+    folder: Folder, results: Sequence[StageResult], parameters: Mapping[str, Any], totals: Totals | None
+) -> None:
+    """``run.json`` and ``failures.jsonl`` of a run. Nothing in them depends on when, where or by how many it was done."""
+    from curator_dask._version import __version__
+
+    record = {
+        "version": __version__,
+        "parameters": dict(parameters),
+        "stages": {result.stage: dict(result.counts) for result in results},
+        "totals": {name: getattr(totals, name) for name in ("clips", "kept", "removed", "failed")} if totals else None,
+    }
+    write_if_changed(folder, layout.RUN_RECORD, dump_json(record))
+    failures = [failure for result in results for failure in result.failures]
+    write_if_changed(folder, layout.FAILURES, failures_jsonl(failures))
+
+
+def _require(count: int, what: str, result: StageResult) -> None:
+    if count:
+        return
+    reasons = sorted({f"{failure.reason}: {failure.message}" for failure in result.failures})
+    shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"
+    raise InputError(f"{what} ({result.stage}: {len(result.failures)} failures). {shown}")

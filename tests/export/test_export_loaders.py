@@ -1,0 +1,132 @@
+"""The loaders that people train with, on a real export."""
+
+from __future__ import annotations
+
+import collections
+import json
+
+import pytest
+import torch
+import webdataset
+
+from curator_dask.export.plan import PlanParameters
+
+SPLITS = {"train": 0.6, "val": 0.4}
+
+
+@pytest.fixture(scope="module")
+def export(clips, tmp_path_factory):
+    """A folder with embeddings and two splits, several shards each."""
+    out = tmp_path_factory.mktemp("export")
+    manifest = clips.export(out, PlanParameters(shard_clips=3, splits=SPLITS, min_shards=2), with_embeddings=True)
+    assert {split: sum(s.samples for s in shards) for split, shards in manifest.splits.items()} == {
+        "train": 8,
+        "val": 4,
+    }
+    return out
+
+
+@pytest.fixture
+def hugging_face(monkeypatch, tmp_path):
+    """The datasets library, offline, with its caches in the test's own folder."""
+    for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    for name in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "hf"))
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    return datasets
+
+
+def tars(folder, split="train"):
+    return [str(path) for path in sorted((folder / split).glob("*.tar"))]
+
+
+def check_samples(samples, clips, split_size):
+    """Every sample once, its media the clip's own file, its JSON the clip's own record."""
+    known = {record.id: record for record in clips.records}
+    assert len({sample["__key__"] for sample in samples}) == len(samples) == split_size
+    for sample in samples:
+        record = known[sample["json"]["id"]]
+        assert sample["__key__"] == record.id
+        assert sample["json"]["source_video"] == record.source_video
+        assert sample["json"]["cosine_sim_score"] == record.cosine_sim_score
+        assert sample["mp4"] == clips.media(record.id)
+        assert len(sample["npy"]) == 16
+
+
+# webdataset leaves the tars that it has read to the garbage collector.
+unclosed = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+
+@unclosed
+@pytest.mark.parametrize(("split", "size"), [("train", 8), ("val", 4)])
+def test_webdataset(export, clips, split, size):
+    check_samples(list(webdataset.WebDataset(tars(export, split), shardshuffle=False).decode()), clips, size)
+
+
+@unclosed
+def test_webdataset_with_a_brace_pattern_in_a_data_loader_with_two_workers(export, clips):
+    pattern = f"{export}/train/{{000000..{len(tars(export)) - 1:06d}}}.tar"
+    samples = webdataset.WebDataset(pattern, shardshuffle=False).decode()
+    loader = torch.utils.data.DataLoader(samples, batch_size=None, num_workers=2)
+    check_samples(list(loader), clips, 8)
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["prepared", "streaming"])
+@pytest.mark.parametrize("by", ["folder", "files"])
+def test_hugging_face(export, clips, hugging_face, tmp_path, by, streaming):
+    options = {"streaming": streaming, "cache_dir": str(tmp_path / "cache")}
+    if by == "folder":
+        loaded = hugging_face.load_dataset(str(export), **options)
+    else:
+        files = {split: tars(export, split) for split in SPLITS}
+        loaded = hugging_face.load_dataset("webdataset", data_files=files, **options)
+    assert sorted(loaded) == ["train", "val"]
+    for split, size in (("train", 8), ("val", 4)):
+        samples = list(loaded[split].cast_column("mp4", hugging_face.Video(decode=False)))
+        check_samples([{**sample, "mp4": sample["mp4"]["bytes"]} for sample in samples], clips, size)
+
+
+def test_hugging_face_takes_the_tars_even_when_other_tools_left_files_beside_them(clips, hugging_face, tmp_path):
+    out = tmp_path / "out"
+    clips.export(out, name='"]\n---\nconfigs: [evil] # <script>')
+    (out / "rows.jsonl").write_text('{"a": 1}\n')
+    (out / "train" / "000000.tar.idx").write_text("0 0\n")
+    loaded = hugging_face.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert {split: rows.num_rows for split, rows in loaded.items()} == {"train": 12}
+    assert set(loaded["train"].column_names) == {"json", "mp4", "__key__", "__url__"}
+
+
+def test_hugging_face_sees_one_type_a_field_whatever_is_not_known(clips, hugging_face, tmp_path, record):
+    out = tmp_path / "out"
+    bare = [type(r)(r.id, r.source_video, r.start_s, r.end_s, r.num_bytes) for r in clips.records[:6]]
+    clips.export(out, records=[*bare, *clips.records[6:]])
+    rows = hugging_face.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    kinds = collections.Counter(str(feature.dtype) for feature in rows.features["json"].values())
+    assert kinds == {"string": 5, "int64": 5, "float64": 4}
+    assert sum(row["framerate"] == 0.0 for row in rows["json"]) == 6
+
+
+@pytest.mark.parametrize(("index", "split", "size"), [("index.json", "train", 8), ("index-val.json", "val", 4)])
+def test_wids_index_is_true(export, index, split, size):
+    """What wids relies on, checked without it: its package has left the webdataset wheel since version 1."""
+    read = json.loads((export / index).read_text())
+    assert (read["__kind__"], read["wids_version"]) == ("wids-shard-index-v1", 1)
+    assert [str(export / shard["url"]) for shard in read["shardlist"]] == tars(export, split)
+    assert sum(shard["nsamples"] for shard in read["shardlist"]) == size
+    assert all((export / shard["url"]).stat().st_size == shard["filesize"] for shard in read["shardlist"])
+
+
+@pytest.mark.parametrize(("index", "split", "size"), [("index.json", "train", 8), ("index-val.json", "val", 4)])
+def test_wids(export, clips, tmp_path, index, split, size):
+    wids = pytest.importorskip("wids", reason="wids is part of webdataset before 1.0")
+    rows = wids.ShardListDataset(str(export / index), cache_dir=str(tmp_path / "wids"), transformations=[])
+    samples = [rows[number] for number in range(len(rows))]
+    read = [
+        {"__key__": s["__key__"], "json": json.load(s[".json"]), "mp4": s[".mp4"].read(), "npy": range(16)}
+        for s in samples
+    ]
+    check_samples(read, clips, size)
