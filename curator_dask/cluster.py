@@ -150,6 +150,7 @@ def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
             processes=True,
             host=LOOPBACK,
             dashboard_address=_dashboard_address(settings),
+            scheduler_kwargs={"dashboard": settings.dashboard},
             silence_logs=logging.INFO if settings.verbose else logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
@@ -172,6 +173,7 @@ def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
             enable_cudf_spill=True,
             host=LOOPBACK,
             dashboard_address=_dashboard_address(settings),
+            scheduler_kwargs={"dashboard": settings.dashboard},
             silence_logs=logging.INFO if settings.verbose else logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
@@ -202,10 +204,10 @@ def _attached(settings: ClusterSettings) -> Iterator[Any]:
         yield client
 
 
-def _dashboard_address(settings: ClusterSettings) -> str | None:
-    """Loopback only; the usual port where it is free, else any."""
+def _dashboard_address(settings: ClusterSettings) -> str:
+    """Loopback only; the usual port where it is free, else any. Without a dashboard the port still serves health checks."""
     if not settings.dashboard:
-        return None
+        return f"{LOOPBACK}:0"
     with socket.socket() as probe:
         try:
             probe.bind((LOOPBACK, DASHBOARD_PORT))

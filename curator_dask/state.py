@@ -135,6 +135,24 @@ class StageState:
         )
 
 
+def recorded_versions(folder: Folder) -> dict[str, str]:
+    """Path → version of the files in a folder that stages recorded as theirs: what they were made from, not when.
+
+    So a stage that reads them is not redone because they were copied or made again with the same result, and two runs
+    leave the same bytes in their records.
+    """
+    prefix = f"{STATE}/"
+    stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.startswith(prefix)}
+    versions: dict[str, str] = {}
+    for stage in sorted(stages):
+        state = StageState(folder, stage)
+        parameters = state._read_json("params.json")
+        for record in state.records():
+            version = digest(parameters, record.key, record.inputs)
+            versions.update(dict.fromkeys(record.outputs, version))
+    return versions
+
+
 def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
     if not folder.exists(path) or folder.read_bytes(path) != data:
         folder.write_bytes(path, data)

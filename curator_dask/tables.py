@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from curator_dask.errors import InputError, ParameterError
+from curator_dask.state import recorded_versions
 from curator_dask.storage import Entry, Folder
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def check_filetype(filetype: str) -> None:
 def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
     """The data files below a folder in path order; names that start with ``_`` or ``.`` are not data, as everywhere.
 
-    Raises InputError if there are none.
+    Files that a stage of ours wrote have a version that tells what they were made from. Raises InputError if there are none.
     """
     check_filetype(filetype)
     found = [
@@ -92,7 +94,8 @@ def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
     if not found:
         state = "has none" if folder.exists() else "does not exist"
         raise InputError(f"no {filetype} files to read: {folder.url} {state}")
-    return found
+    versions = recorded_versions(folder)
+    return [replace(entry, version=versions.get(entry.path, entry.version)) for entry in found]
 
 
 def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:

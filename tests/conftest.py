@@ -42,3 +42,23 @@ def cluster() -> Iterator[LazyCluster]:
 def context(cluster: LazyCluster) -> RunContext:
     """A run context on the suite's cluster, with fresh switches."""
     return RunContext(cluster)
+
+
+@pytest.fixture(scope="session")
+def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rendered sample set with its planted twins."""
+    from curator_dask.samples import render_samples
+
+    folder = tmp_path_factory.mktemp("samples") / "videos"
+    render_samples(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two short scenes and two twins: for tests that need a whole run, but not a large one."""
+    from curator_dask.samples import render_samples
+
+    folder = tmp_path_factory.mktemp("few") / "videos"
+    render_samples(folder, num_scenes=2, length_s=4.0)
+    return folder

@@ -25,8 +25,9 @@ from curator_dask.dedup.tiles import (
     rounding_bound,
     side,
     tiles_of,
+    where,
 )
-from curator_dask.dedup.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.xp import Array, row_blocks, to_host
 from curator_dask.errors import ParameterError
 
 TILE_ROWS: Final = 1024
@@ -119,13 +120,12 @@ def near_in_tile(
     block: Side, tile: Side, masked: bool, eps: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """``(row, column, steps)`` of the pairs of a tile with a cosine of at least ``1 - eps``."""
-    xp = array_module(block.rows)
     least = least_steps(eps)
     scores = products(block, tile, masked, np.float32)
-    row, column = xp.nonzero(scores >= np.float32(least / STEPS) - rounding_bound(block.rows.shape[1]))
+    row, column = where(scores >= np.float32(least / STEPS) - rounding_bound(block.rows.shape[1]))
     if row.size > DENSE * len(block.positions):
         steps = in_steps(products(block, tile, masked, np.float64), block.lengths[:, None] * tile.lengths)
-        row, column = xp.nonzero(steps >= least)
+        row, column = where(steps >= least)
         return to_host(row), to_host(column), to_host(steps[row, column])
     host_row, host_column = to_host(row), to_host(column)
     host_steps = measure_pairs(block, tile, host_row, host_column)

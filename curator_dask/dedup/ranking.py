@@ -59,7 +59,7 @@ class RankingStrategy:
 
     @classmethod
     def of(cls, which_to_keep: str, sim_metric: str = "cosine", random_seed: int = 42) -> RankingStrategy:
-        """The strategy of ``which_to_keep``: ``"hard"`` keeps what is far from its centroid, ``"easy"`` what is near."""
+        """The strategy of ``which_to_keep``: the rows far from the centroid first (``"hard"``) or last (``"easy"``)."""
         if sim_metric not in DISTANCE_COLUMNS:
             raise ParameterError(f"sim_metric must be 'cosine' or 'l2', got {sim_metric!r}")
         if which_to_keep == "random":

@@ -127,6 +127,12 @@ def products(block: Side, tile: Side, masked: bool, dtype: type[np.floating]) ->
     return scores
 
 
+def where(mask: Array) -> tuple[Array, Array]:
+    """Rows and columns of what is true; ``nonzero`` of a matrix takes NumPy several times as long."""
+    flat = array_module(mask).flatnonzero(mask)
+    return flat // mask.shape[1], flat % mask.shape[1]
+
+
 def _best_of_block(block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: np.float32) -> _Best:
     xp = array_module(block.rows)
     num_rows = len(block.positions)
@@ -160,7 +166,7 @@ def _collect(
 ) -> None:
     """Note the candidates in the tile's ``scores`` of ``rows``; where they are many, settle the tile in float64."""
     xp = array_module(scores)
-    row, column = xp.nonzero(scores >= least[:, None])
+    row, column = where(scores >= least[:, None])
     if row.size > DENSE * rows.size:
         host_rows = to_host(rows)
         index, steps = _best_in_tile(block[host_rows], references[columns], masked)

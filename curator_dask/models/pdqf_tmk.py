@@ -30,6 +30,12 @@ RATE_FPS = 15.0
 NUM_SEGMENTS = 4
 MIN_QUALITY = 50
 """PDQ's own advice: frames below it are too plain to be told apart."""
+SEGMENTS_EPS = 0.5
+"""Cosines of 16 clips of 10 s, of 6 videos, with edits of themselves: coarser coding, half size or 0.4 s cut off at
+least .95; 5 % cropped on each side .50 to .86. With other videos at most .20, with other scenes of their own video .13.
+Still cameras are another matter: clips of one lecture reach 1.00, of one road .85, and count as duplicates."""
+LEVEL1_EPS = 0.2
+"""The same: light edits at least .98, crops .52 to .99, other videos up to .58: no limit tells those apart."""
 _SHARE_STEP = 2.0**-30  # up to 2**22 frames of shares within 1 add up exactly
 _UNIT_STEP = 2.0**-22  # squares of 44 bits; 256 of them add up within 53
 
@@ -84,12 +90,12 @@ class PdqfTmk:
 
 def load_segments(model_dir: Path | None, device: str) -> PdqfTmk:
     """``pdqf_tmk``: 1024 numbers. ``model_dir`` is not used."""
-    return PdqfTmk("pdqf_tmk", num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=0.4, device=device)
+    return PdqfTmk("pdqf_tmk", num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS, device=device)
 
 
 def load_level1(model_dir: Path | None, device: str) -> PdqfTmk:
     """``pdqf_tmk_level1``: 256 numbers. ``model_dir`` is not used."""
-    return PdqfTmk("pdqf_tmk_level1", num_segments=1, signed_sqrt=False, default_eps=0.1, device=device)
+    return PdqfTmk("pdqf_tmk_level1", num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS, device=device)
 
 
 def signed_sqrt_unit(pdqf: torch.Tensor) -> torch.Tensor:

@@ -243,7 +243,7 @@ def _frames_of_file(path: Path, clip: ClipToEmbed, model: EmbeddingModel) -> Fra
     from curator_dask.video.frames import read_clip_frames, read_ready_clip
 
     if clip.trusted:
-        return read_clip_frames(path, model.frame_rule)
+        return read_clip_frames(path, model.frame_rule, duration_s=clip.end_s - clip.start_s)
     return read_ready_clip(path, model.frame_rule)
 
 

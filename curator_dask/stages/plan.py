@@ -46,7 +46,7 @@ def _planned(stage: SplitStage, listing: VideoListing, video: SourceVideo) -> di
     try:
         with listing.folder.fetched(video.relative_path) as path:
             info = probe_video(path)
-            plan = stage.splitter().plan(info.duration_s or 0.0, info.framerate)
+            plan = stage.splitter().plan(info.duration_s, info.framerate)
     except MediaError as error:
         return error
     return {

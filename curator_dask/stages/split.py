@@ -15,7 +15,7 @@ from curator_dask.records import Failure, UnitRecord, digest, dump_json, printab
 from curator_dask.stages.clip_index import clip_row, write_clip_index
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
-from curator_dask.video.spans import SPLITTERS, Span, SpanPlan, Splitter, clip_id
+from curator_dask.video.spans import Span, SpanPlan, Splitter, clip_id, make_splitter
 
 if TYPE_CHECKING:
     from curator_dask.video.encoders import Encoder, TranscodeSettings
@@ -62,10 +62,8 @@ class SplitStage(Stage):
         self.transcode_settings()
 
     def splitter(self) -> Splitter:
-        if self.splitting_algorithm not in SPLITTERS:
-            known = ", ".join(sorted(SPLITTERS))
-            raise ParameterError(f"splitting_algorithm ({self.splitting_algorithm!r}) must be one of {known}")
-        return SPLITTERS[self.splitting_algorithm](
+        return make_splitter(
+            self.splitting_algorithm,
             length_s=self.fixed_stride_split_duration,
             stride_s=self.fixed_stride_stride,
             min_length_s=self.fixed_stride_min_clip_length_s,
@@ -176,7 +174,7 @@ def split_video(task: SplitTask) -> UnitRecord:
             from curator_dask.video.probe import probe_video
 
             info = probe_video(path)
-            plan = task.stage.splitter().plan(info.duration_s or 0.0, info.framerate)
+            plan = task.stage.splitter().plan(info.duration_s, info.framerate)
             if not task.stage.upload_clips:
                 return _record_video(task, info, plan, report=None)
             with task.stage.output.scratch(*StageState(task.stage.output, task.stage.name).scratch_parts()) as scratch:

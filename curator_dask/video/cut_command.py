@@ -7,6 +7,7 @@ encoder (``lane{j}.packets`` where the stream is copied).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from curator_dask.video import ffmpeg
@@ -86,7 +87,7 @@ def filter_graph(job: CutJob) -> str:
 def _branch(lane: Lane) -> str:
     branch = f"select='{select_expression(lane)}'"
     if lane.has_lead:
-        branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.6f}/TB,0)'"
+        branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
     return branch
 
 
@@ -128,7 +129,8 @@ def _audio(job: CutJob, lane: Lane) -> list[str]:
 
 
 def _segments(job: CutJob, number: int) -> list[str]:
-    times = ["-segment_time", f"{job.lanes[number].period_s:.6f}"]
+    # Rounded down: a boundary that is early is met by the forced key frame all the same, one that is late misses it.
+    times = ["-segment_time", f"{math.floor(job.lanes[number].period_s * 1e6 + 1e-3)}us"]
     if job.cut_times is not None:
         listed = job.cut_times[number] or (job.lanes[number].end_s + 1e6,)
         times = ["-segment_times", ",".join(f"{time:.6f}" for time in listed)]

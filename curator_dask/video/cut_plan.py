@@ -30,6 +30,7 @@ TOLERANCE_S = 0.001
 LATE_FRAMES_S = 1.0
 """A last span that ends where the header says the video ends also takes frames that come this much later: headers
 round."""
+PRIMING_S = 0.1
 MAX_LANES = 16
 """One encoder per lane runs in the process."""
 
@@ -89,26 +90,25 @@ def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[L
 def select_expression(lane: Lane) -> str:
     """The condition of the ``select`` filter that passes the frames of the lane, and its lead."""
     time = f"(t-start_t+{TOLERANCE_S})"
-    wanted = f"lt({time},{lane.end_s:.6f})"
+    wanted = f"lt({time},{lane.end_s:.9f})"
     if lane.has_lead:
-        wanted += f"*gte({time},{lane.offset_s:.6f})"
+        wanted += f"*gte({time},{lane.offset_s:.9f})"
     if has_gaps(lane):
-        wanted += f"*lt(mod({time}-{lane.offset_s:.6f},{lane.period_s:.6f}),{lane.length_s:.6f})"
+        wanted += f"*lt(mod({time}-{lane.offset_s:.9f},{lane.period_s:.9f}),{lane.length_s:.9f})"
     return f"{wanted}+eq(n,0)" if lane.has_lead else wanted
 
 
 def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
-    """The condition under which the ``noise`` bitstream filter drops an audio packet: it starts outside the lane's
-    spans.
+    """The condition under which the ``noise`` bitstream filter drops an audio packet: it starts outside the spans.
 
     ``first_frame_s`` is the first video frame on ffmpeg's clock. Sound may outlast the pictures; it ends with the last
-    span. A lead-in of a tenth of a second stays: encoders prime with it.
+    span. Encoders prime with packets from just before the start; only a lane that begins with the video can have them.
     """
-    time = f"(pts*tb-{first_frame_s:.6f})"
-    unwanted = f"gte({time},{lane.spans[-1].end_s:.6f})+lt({time},{lane.offset_s - 0.1:.6f})"
+    time = f"(pts*tb-{first_frame_s:.9f})"
+    begin_s = lane.offset_s if lane.has_lead else -PRIMING_S
+    unwanted = f"gte({time},{lane.spans[-1].end_s:.9f})+lt({time},{begin_s:.9f})"
     if has_gaps(lane):
-        phase = f"mod({time}+0.1-{lane.offset_s:.6f},{lane.period_s:.6f})"
-        unwanted += f"+gte({phase},{lane.length_s + 0.1:.6f})"
+        unwanted += f"+gte(mod({time}-{lane.offset_s:.9f},{lane.period_s:.9f}),{lane.length_s:.9f})"
     return unwanted
 
 
@@ -117,7 +117,7 @@ def key_frame_expression(lane: Lane) -> str:
 
     ``t`` counts from the first frame encoded. Comparing periods, not counting key frames, keeps it right across gaps.
     """
-    period = f"{lane.period_s:.6f}"
+    period = f"{lane.period_s:.9f}"
     return (
         f"expr:isnan(prev_forced_t)+gt(floor((t+{TOLERANCE_S})/{period}),floor((prev_forced_t+{TOLERANCE_S})/{period}))"
     )

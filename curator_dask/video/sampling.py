@@ -146,9 +146,9 @@ def _num_outputs(num_owed: float) -> int:
     """How often a frame is given out when, at its end, ``num_owed`` outputs are missing (below 0: too many were given).
 
     FFmpeg's rule for a constant output rate: a lead or lag of up to 1.1 frames is let be, so each frame is given once.
-    Thousandths absorb the rounding of times: at 50 frames a second, where leads of just 1.1 occur, chance would rule.
+    Four digits absorb the rounding of times; else chance would rule at 50 frames a second, with leads of just 1.1.
     """
-    num_owed = round(num_owed, 3)
+    num_owed = round(num_owed, 4)
     if num_owed < -DRIFT_FRAMES:
         return 0
     return round(num_owed) if num_owed > DRIFT_FRAMES else 1

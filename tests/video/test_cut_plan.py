@@ -41,7 +41,7 @@ def test_an_overlap_that_divides_nothing_leaves_gaps_in_each_lane() -> None:
 def test_a_dropped_tail_is_cut_off() -> None:
     (lane,) = plan_lanes(spans((0, 10), (10, 20)), 21.5)
     assert lane.end_s == 20
-    assert "lt((t-start_t+0.001),20.000000)" in select_expression(lane)
+    assert "lt((t-start_t+0.001),20.000000000)" in select_expression(lane)
 
 
 def test_a_time_belongs_to_the_span_it_lies_in_half_open() -> None:
@@ -58,7 +58,7 @@ def test_every_span_is_in_one_lane_and_lanes_do_not_overlap(
     duration_s: float, length_s: float, stride_share: float
 ) -> None:
     plan = fixed_stride_spans(
-        duration_s, 30.0, length_s=length_s, stride_s=length_s * stride_share, min_length_s=0.0
+        duration_s, framerate=30.0, length_s=length_s, stride_s=length_s * stride_share, min_length_s=0.0
     ).spans
     lanes = plan_lanes(plan, duration_s)
     assert sorted(index for lane in indices(lanes) for index in lane) == [span.index for span in plan]

@@ -54,7 +54,7 @@ def test_worked_examples(rule, num_frames, fps, expected):
 
 @pytest.mark.parametrize("name", RULES)
 @given(gaps_ms=gap_lists, start_s=st.floats(0, 1000))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_selection_is_in_order_within_the_clip_and_blind_to_its_clock(name, gaps_ms, start_s):
     times_s, rule = times_of(gaps_ms), RULES[name]
     duration_s = float(times_s[-1]) + 0.04
@@ -71,7 +71,7 @@ def test_selection_is_in_order_within_the_clip_and_blind_to_its_clock(name, gaps
 
 @pytest.mark.parametrize("name", ["rate", "slow"])
 @given(gaps_ms=gap_lists)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_a_rate_gives_as_many_frames_as_the_clip_is_long(name, gaps_ms):
     times_s, rule = times_of(gaps_ms), RULES[name]
     duration_s = float(times_s[-1]) + 0.04
@@ -80,7 +80,7 @@ def test_a_rate_gives_as_many_frames_as_the_clip_is_long(name, gaps_ms):
 
 @pytest.mark.parametrize("name", RULES)
 @given(gaps_ms=gap_lists)
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_sieve_keeps_what_is_selected_and_with_rate_or_spread_nothing_else(name, gaps_ms):
     times_s, rule = times_of(gaps_ms).tolist(), RULES[name]
     duration_s = times_s[-1] + 0.04
@@ -97,6 +97,7 @@ def test_the_sieve_keeps_what_is_selected_and_with_rate_or_spread_nothing_else(n
 
 
 @given(gaps_ms=st.lists(st.integers(10, 200), min_size=1, max_size=100))
+@settings(deadline=None)
 def test_float32_times_choose_the_same_frames(gaps_ms):
     times_s = times_of(gaps_ms)
     rounded_s = times_s.astype(np.float32).astype(np.float64)

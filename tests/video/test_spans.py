@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError, MediaError, ParameterError
@@ -71,6 +71,7 @@ def test_limit_is_counted():
     framerate=st.floats(25, 120),
     limit=st.integers(0, 20),
 )
+@settings(deadline=None)
 def test_any_plan_reconciles(duration_s, length_s, stride_factor, min_share, framerate, limit):
     stride_s = length_s * stride_factor
     plan = fixed_stride_spans(
@@ -96,6 +97,7 @@ def test_any_plan_reconciles(duration_s, length_s, stride_factor, min_share, fra
 
 
 @given(num_clips=st.integers(1, 300), length_ms=st.integers(200, 60_000), framerate=st.floats(10, 120))
+@settings(deadline=None)
 def test_whole_clips_tile_the_video(num_clips, length_ms, framerate):
     length_s = length_ms / 1000
     plan = fixed_stride_spans(num_clips * length_s, length_s=length_s, min_length_s=length_s, framerate=framerate)

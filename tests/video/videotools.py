@@ -18,14 +18,15 @@ def run_ffmpeg(*arguments: str) -> None:
     assert finished.returncode == 0, finished.stderr_tail
 
 
-def numbered_video(
-    path: Path, *, num_frames: int = 200, rate: str = "25", keep: str = "1", extra: tuple[str, ...] = ()
-) -> Path:
-    """Frame N shows N as two grey levels, left the low digit and right the high one, base 16; frames not ``keep`` are left out."""
+def numbered_video(path: Path, *, num_frames: int = 200, keep: str = "1", extra: tuple[str, ...] = ()) -> Path:
+    """Frame N, of 25 a second, shows N as two grey levels, base 16: left the low digit, right the high one.
+
+    Of these, the frames for which the ``select`` expression ``keep`` holds are written, at their own times.
+    """
     digit = f"if(lt(X,W/2),mod(N,{LEVELS}),floor(N/{LEVELS}))"
-    source = f"color=black:size=64x48:rate={rate},format=gray,geq=lum='16+{STEP}*{digit}',select='{keep}'"
-    options = ("-frames:v", str(num_frames)) if keep == "1" else ("-t", str(num_frames * 1.0))
-    run_ffmpeg("-f", "lavfi", "-i", source, *options, "-fps_mode", "passthrough", *extra, str(path))
+    source = f"color=black:size=64x48:rate=25:duration={num_frames / 25},format=gray,geq=lum='16+{STEP}*{digit}'"
+    timing = ("-fps_mode", "passthrough", "-enc_time_base", "demux") if keep != "1" else ()
+    run_ffmpeg("-f", "lavfi", "-i", f"{source},select='{keep}'", *timing, *extra, str(path))
     return path
 
 

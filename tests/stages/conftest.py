@@ -1,0 +1,31 @@
+"""Vectors as files, for the stages that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+WriteVectors = Callable[..., Path]
+
+
+@pytest.fixture
+def write_vectors(tmp_path: Path) -> WriteVectors:
+    """``write(ids, X, parts=2)`` → a folder of Parquet files with columns id and embedding (list<float>)."""
+
+    def write(
+        ids: Sequence[object], X: np.ndarray, *, parts: int = 1, folder: str = "vectors", order: Sequence[int] | None = None
+    ) -> Path:
+        target = tmp_path / folder
+        target.mkdir()
+        rows = np.array(range(len(ids)) if order is None else order)
+        for number, chosen in enumerate(np.array_split(rows, parts)):
+            table = pa.table({"id": [ids[row] for row in chosen], "embedding": [X[row].tolist() for row in chosen]})
+            pq.write_table(table, target / f"part-{number}.parquet")
+        return target
+
+    return write
