@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -40,7 +39,9 @@ def make_videos(folder: Path, count: int, seconds: float, source: Path | None) -
     videos = []
     for number in range(count):
         path = folder / f"video_{number}.mp4"
-        picture = f"perlin=size=320x180:rate=30:octaves=4:xscale=6:yscale=4:tscale=0.5:random_mode=seed:random_seed={number}"
+        picture = (
+            f"perlin=size=320x180:rate=30:octaves=4:xscale=6:yscale=4:tscale=0.5:random_mode=seed:random_seed={number}"
+        )
         made = ["-f", "lavfi", "-i", f"{picture},scale=1280:720,format=yuv420p,eq=contrast=3"]
         looped = ["-stream_loop", "-1", "-i", str(source)]
         subprocess.run(

@@ -64,7 +64,7 @@ def render_samples(folder: Path, *, num_scenes: int = 8, length_s: float = 21.0)
 
 def _scene_input(number: int, length_s: float) -> tuple[str, ...]:
     noise = f"perlin=size=96x54:rate={FRAMERATE}:octaves=3:persistence=0.6:xscale=4:yscale=3:tscale=0.35"
-    colour = f"format=yuv420p,eq=contrast=5,colorchannelmixer=rb=0.4:bg=0.5"
+    colour = "format=yuv420p,eq=contrast=5,colorchannelmixer=rb=0.4:bg=0.5"
     picture = f"{noise}:random_mode=seed:random_seed={number + 1},scale={WIDTH}:{HEIGHT}:flags=bicubic,{colour}"
     return ("-f", "lavfi", "-t", f"{length_s}", "-i", picture)
 

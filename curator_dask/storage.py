@@ -108,10 +108,9 @@ class Folder:
         if not self.is_local:
             self.fs.pipe_file(self.join(path), data)
             return len(data)
-        with self._temporary(path) as temporary:
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                _flush(stream)
+        with self._temporary(path) as temporary, temporary.open("wb") as stream:
+            stream.write(data)
+            _flush(stream)
         return len(data)
 
     def put(self, local: Path, path: str) -> int:

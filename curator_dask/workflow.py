@@ -137,21 +137,18 @@ class Workflow:
                 return self.run(context)
         if context.dry_run:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
+        # Built before any work, so that a parameter of the last stage is not refused after hours of the first.
+        later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
         results = [run_split(self.split, context)]
         results.append(self.embed_stage().run(context=context))
         _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
-        results.extend(stage.run(context=context) for stage in self.dedup_stages())
-        if self.split.upload_clips:
-            results.append(self.export_stage().run(context=context))
+        results.extend(stage.run(context=context) for stage in later)
+        if export is not None:
+            results.append(export.run(context=context))
         totals = reconcile(results)
-        write_run_record(self.split.output, results, self._identities(), totals)
+        stages = [self.split, self.embed_stage(), *later, *([export] if export is not None else [])]
+        write_run_record(self.split.output, results, {stage.name: stage.identity() for stage in stages}, totals)
         return WorkflowResult(tuple(results), totals, self.split.output)
-
-    def _identities(self) -> dict[str, Any]:
-        stages: list[Stage] = [self.split, self.embed_stage(), *self.dedup_stages()]
-        if self.split.upload_clips:
-            stages.append(self.export_stage())
-        return {stage.name: stage.identity() for stage in stages}
 
 
 def run_split(stage: SplitStage, context: RunContext) -> StageResult:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCRIPT = '''
+SCRIPT = """
 from curator_dask import Pipeline
 from curator_dask import KMeansStage, PairwiseStage
 
@@ -45,7 +45,7 @@ if __name__ == "__main__":
         )
     )
     pipe.run()
-'''
+"""
 
 
 def test_the_script_runs_as_it_is(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def run(videos: Path, out: Path, context: RunContext, *, split: dict | None = No
 def removed_pairs(out: Path) -> set[frozenset[tuple[str, float]]]:
     """The removed and kept clips of each row of the duplicates table, as (file name, start)."""
     clips = {
-        row["id"]: (Path(row["source_video"]).name, row["start_s"]) for row in pq.read_table(out / "clips.parquet").to_pylist()
+        row["id"]: (Path(row["source_video"]).name, row["start_s"])
+        for row in pq.read_table(out / "clips.parquet").to_pylist()
     }
     rows = pq.read_table(out / "duplicates" / "duplicates.parquet").to_pylist()
     return {frozenset({clips[row["id"]], clips[row["kept_id"]]}) for row in rows}
@@ -173,7 +174,10 @@ def test_other_parameters_are_refused_by_name(tmp_path, few_videos, context):
     with pytest.raises(FolderInUseError, match="fixed_stride_split_duration was 10.0 and is now 2.0"):
         run(few_videos, tmp_path / "out", context, split={"fixed_stride_split_duration": 2.0})
     replaced = run(
-        few_videos, tmp_path / "out", RunContext(context.cluster, overwrite=True), split={"fixed_stride_split_duration": 2.0}
+        few_videos,
+        tmp_path / "out",
+        RunContext(context.cluster, overwrite=True),
+        split={"fixed_stride_split_duration": 2.0},
     )
     assert replaced.totals.clips == 8
     assert len(list((tmp_path / "out" / "clips").iterdir())) == 8

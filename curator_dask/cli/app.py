@@ -39,13 +39,18 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def callback(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"curator-dask {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def callback(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=show_version
+    ),
+) -> None:
     # A batch system ends a job with SIGTERM: leave in order, so that workers and ffmpeg go too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

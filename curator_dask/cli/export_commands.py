@@ -14,7 +14,7 @@ def export(
     duplicates_path: o.DuplicatesPath = None,
     pairwise_path: o.PairwisePath = None,
     all_clips: o.AllClips = False,
-    format: o.Format = "webdataset",  # noqa: A002  the option's name
+    format: o.Format = "webdataset",
     media: o.Media = "copy",
     dataset_name: o.DatasetName = "clips",
     split: o.Split = "train=1",

@@ -17,7 +17,7 @@ PREFIX = "CURATOR_DASK_"
 NOT_PARAMETERS = ("config", "print_config")
 
 
-def option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002  typer's own word
+def option(*names: str, help: str, **more: Any) -> Any:
     variable = PREFIX + names[0].removeprefix("--").split("/")[0].replace("-", "_").upper()
     return typer.Option(*names, help=help, envvar=variable, show_envvar=False, **more)
 

@@ -31,7 +31,7 @@ def run(
     pairwise_batch_size: o.BatchSize = 1024,
     random_state: o.RandomState = 42,
     eps: o.Eps = None,
-    format: o.Format = "webdataset",  # noqa: A002  the option's name
+    format: o.Format = "webdataset",
     media: o.Media = "copy",
     dataset_name: o.DatasetName = "clips",
     split: o.Split = "train=1",

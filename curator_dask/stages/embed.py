@@ -102,11 +102,12 @@ class EmbedStage(Stage):
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
+        identity = self.identity()  # loads the model: an unknown one is an error before anything is listed
         units = self._units()
         if context.dry_run:
-            state.check(self.identity())
+            state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
-        state.claim(self.identity(), overwrite=context.overwrite)
+        state.claim(identity, overwrite=context.overwrite)
         write_if_changed(self.output, FINGERPRINT, dump_json(self.model().fingerprint()))
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, embed_unit, reporter=context.reporter, what="units")

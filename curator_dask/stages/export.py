@@ -155,10 +155,7 @@ class ExportStage(Stage):
         self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
     ) -> StageResult:
         plans = plan_shards(records, self.shards)
-        units = [
-            Unit(f"{plan.split}-{plan.name}", digest([asdict(sample) for sample in plan.samples]), ExportTask(self, plan), plan.path)
-            for plan in plans
-        ]  # fmt: skip
+        units = [self._unit(plan) for plan in plans]
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, write_one_shard, reporter=context.reporter, what="shards")
         if outcome.failures:
@@ -172,6 +169,10 @@ class ExportStage(Stage):
         }
         state.summarise(counts)
         return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
+
+    def _unit(self, plan: ShardPlan) -> Unit[ExportTask]:
+        inputs = digest([asdict(sample) for sample in plan.samples])
+        return Unit(f"{plan.split}-{plan.name}", inputs, ExportTask(self, plan), plan.path)
 
     def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
         """The files that describe the shards; written last, so that a manifest never names a shard that is not there."""
@@ -235,10 +236,9 @@ def copy_media(task: ExportTask) -> UnitRecord:
     """On a worker: copy one clip's media into the export."""
     (record,) = task.plan.samples
     path = layout.clip_path(record.id)
-    with task.stage.input.open(path) as source, task.stage.output.writing(path) as temporary:
-        with temporary.open("wb") as target:
-            for block in _blocks(source):
-                target.write(block)
+    with task.stage.input.open(path) as source, task.stage.output.writing(path) as temporary, temporary.open("wb") as target:
+        for block in _blocks(source):
+            target.write(block)
     return UnitRecord("", "", {path: record.num_bytes}, {"clips": 1})
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from curator_dask import layout
 from curator_dask.backend import to_device
 from curator_dask.dedup.decisions import nearest_kept
 from curator_dask.dedup.threshold import check_eps, is_duplicate

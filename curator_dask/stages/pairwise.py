@@ -20,6 +20,7 @@ from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import write_parquet
 
+
 @dataclass(frozen=True)
 class PairwiseStage(Stage):
     """Within-cluster similarity; the parameters are those of the original workflow.

@@ -89,7 +89,11 @@ def test_large_integers_keep_their_order():
 
 def test_booleans_and_strings():
     columns = {"hd": np.array([False, True, True]), "name": np.array(["c", "b", "a"])}
-    assert RankingStrategy.metadata_based(["hd", "name"], [False, True]).rank(columns, np.arange(3)).tolist() == [2, 1, 0]
+    assert RankingStrategy.metadata_based(["hd", "name"], [False, True]).rank(columns, np.arange(3)).tolist() == [
+        2,
+        1,
+        0,
+    ]
 
 
 def test_no_rows():

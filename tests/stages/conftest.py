@@ -18,7 +18,12 @@ def write_vectors(tmp_path: Path) -> WriteVectors:
     """``write(ids, X, parts=2)`` → a folder of Parquet files with columns id and embedding (list<float>)."""
 
     def write(
-        ids: Sequence[object], X: np.ndarray, *, parts: int = 1, folder: str = "vectors", order: Sequence[int] | None = None
+        ids: Sequence[object],
+        X: np.ndarray,
+        *,
+        parts: int = 1,
+        folder: str = "vectors",
+        order: Sequence[int] | None = None,
     ) -> Path:
         target = tmp_path / folder
         target.mkdir()

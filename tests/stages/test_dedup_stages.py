@@ -76,7 +76,9 @@ def test_example_1(tmp_path, context, which_to_keep, ids, max_ids, scores, remov
     clusters.mkdir(parents=True)
     X = EXAMPLE_1 / np.linalg.norm(EXAMPLE_1, axis=1, keepdims=True)
     cosine = np.maximum(0, 1 - X @ X[0]).astype(np.float32)
-    table = pa.table({"id": range(6), "embedding": X.tolist(), "cosine_dist_to_cent": cosine, "l2_dist_to_cent": cosine})
+    table = pa.table(
+        {"id": range(6), "embedding": X.tolist(), "cosine_dist_to_cent": cosine, "l2_dist_to_cent": cosine}
+    )
     pq.write_table(table, clusters / "part-0.parquet")
     stage = PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p"), which_to_keep=which_to_keep)
     stage.run(context=context)
@@ -86,7 +88,9 @@ def test_example_1(tmp_path, context, which_to_keep, ids, max_ids, scores, remov
     assert written["id"].to_pylist() == ids
     assert written["max_id"].to_pylist() == max_ids
     np.testing.assert_allclose(written["cosine_sim_score"].to_pylist(), scores, atol=1e-5)
-    IdentifyDuplicatesStage(str(tmp_path / "p"), str(tmp_path / "k"), str(tmp_path / "d"), eps=0.01).run(context=context)
+    IdentifyDuplicatesStage(str(tmp_path / "p"), str(tmp_path / "k"), str(tmp_path / "d"), eps=0.01).run(
+        context=context
+    )
     assert set(read(tmp_path / "d" / "duplicates.parquet")["id"]) == removed
     kept = {int(line) for line in (tmp_path / "d" / "keep.txt").read_text().split()}
     assert kept == set(range(6)) - removed
@@ -289,7 +293,9 @@ def test_missing_column_is_named(tmp_path, context, write_vectors):
 def test_identify_refuses_clusters_that_do_not_belong_together(tmp_path, context, write_vectors):
     source = write_vectors(list(range(6)), EXAMPLE_1)
     dedup(source, tmp_path / "out", context)
-    (tmp_path / "out" / "p" / "cluster_5.parquet").write_bytes((tmp_path / "out" / "p" / "cluster_0.parquet").read_bytes())
+    (tmp_path / "out" / "p" / "cluster_5.parquet").write_bytes(
+        (tmp_path / "out" / "p" / "cluster_0.parquet").read_bytes()
+    )
     with pytest.raises(InputError, match="run the pairwise stage again"):
         IdentifyDuplicatesStage(str(tmp_path / "out" / "p"), str(tmp_path / "out" / "k"), str(tmp_path / "e")).run(
             context=context

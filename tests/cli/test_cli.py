@@ -1,0 +1,210 @@
+"""The command line as a user meets it: real processes, exit codes, one line for an error, results on stdout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.trees import times
+
+COMMANDS = ("run", "split", "embed", "kmeans", "pairwise", "identify", "export", "verify", "samples")
+
+
+def cli(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "curator_dask", *map(str, arguments)],
+        capture_output=True, text=True, timeout=280, check=False, cwd=cwd, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
+def test_help_names_every_command_and_is_quick():
+    took = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = cli("--help")
+        took.append(time.monotonic() - start)
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+    # No timed assertion: what makes it slow is what it imports.
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "curator_dask", "--help"], capture_output=True, text=True, check=True
+    ).stderr
+    names = {line.rsplit("|", 1)[-1].strip() for line in loaded.splitlines()}
+    assert not names & {"torch", "dask", "distributed", "pyarrow", "pandas", "numpy", "scipy", "fsspec", "av", "decord"}
+    print("help took", sorted(took))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    done = cli(command, "--help")
+    assert done.returncode == 0
+    assert "Usage: curator-dask " + command in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--video-dir", "--model-dir", "--output-clip-path", "--output-path", "--video-limit", "--splitting-algorithm",
+        "--fixed-stride-split-duration", "--fixed-stride-stride", "--fixed-stride-min-clip-length-s", "--limit-clips",
+        "--transcode-encoder", "--transcode-encoder-threads", "--transcode-use-input-video-bit-rate",
+        "--transcode-bit-rate", "--embedding-algorithm", "--no-generate-embeddings", "--no-upload-clips", "--dry-run",
+        "--verbose",
+    ],
+)  # fmt: skip
+def test_split_has_every_flag_of_the_workflow(flag):
+    assert flag in _split_help()
+
+
+def _split_help(cache: list[str] = []) -> str:  # noqa: B006  one process for all flags
+    if not cache:
+        cache.append(cli("split", "--help", env={"COLUMNS": "200"}).stdout)
+    return cache[0]
+
+
+def test_version():
+    from curator_dask import __version__
+
+    assert cli("--version").stdout.strip() == f"curator-dask {__version__}"
+
+
+def test_flag_environment_file_default_in_this_order(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("video_dir: from-file\noutput-path: out-file\nlimit_clips: 7\neps: 0.3\n")
+    env = {"CURATOR_DASK_LIMIT_CLIPS": "5", "CURATOR_DASK_EPS": "0.2"}
+    done = cli("run", "--config", config, "--eps", "0.1", "--print-config", env=env)
+    assert done.returncode == 0, done.stderr
+    resolved = yaml.safe_load(done.stdout)
+    assert resolved["eps"] == 0.1
+    assert resolved["limit_clips"] == 5
+    assert resolved["video_dir"] == "from-file"
+    assert resolved["output_path"] == "out-file"
+    assert resolved["fixed_stride_split_duration"] == 10.0
+
+
+def test_printed_config_is_a_config(tmp_path):
+    first = cli("split", "--video-dir", "v", "--output-clip-path", "o", "--no-upload-clips", "--print-config")
+    (tmp_path / "c.yaml").write_text(first.stdout)
+    second = cli("split", "--config", tmp_path / "c.yaml", "--print-config")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
+    assert yaml.safe_load(second.stdout)["upload_clips"] is False
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("limit_clip: 3\n", "sets limit_clip"), ("- a\n", "must hold"), ("a: [\n", "cannot read")],
+)
+def test_a_bad_config_is_refused(tmp_path, content, message):
+    (tmp_path / "c.yaml").write_text(content)
+    done = cli("split", "--config", tmp_path / "c.yaml", "--video-dir", "v", "--output-path", "o")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("split", "--video-dir", "missing", "--output-path", "o"), 3, "missing does not exist"),
+        (("split", "--video-dir", ".", "--output-path", "o", "--fixed-stride-split-duration", "0"), 2, "split_duration"),
+        (("split", "--video-dir", ".", "--output-path", "o", "--transcode-encoder", "av1"), 2, "transcode_encoder"),
+        (("run", "--video-dir", ".", "--output-path", "o", "--split", "train=2"), 2, "train"),
+        (("run", "--video-dir", "nope://x", "--output-path", "o"), 2, "nope://x"),
+        (("kmeans", "--input-path", "missing", "--output-path", "o"), 3, "missing does not exist"),
+        (("export", "--input-path", "x", "--output-path", "o"), 2, "duplicates_path"),
+        (("verify", "missing"), 3, "manifest.json"),
+        (("kmeans", "--input-path", "x", "--output-path", "o", "--device", "gpu"), 3, "x does not exist"),
+        (("embed", "--input-path", ".", "--embedding-algorithm", "internvideo3"), 2, "internvideo3"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_a_code(tmp_path, arguments, code, message):
+    done = cli(*arguments, cwd=tmp_path)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def stage_by_stage(tmp_path_factory, few_videos) -> Path:
+    """Every stage as a command of its own, in a folder of its own."""
+    root = tmp_path_factory.mktemp("cli")
+    steps = [
+        ("split", "--video-dir", few_videos, "--output-clip-path", root / "out", "--no-generate-embeddings"),
+        ("embed", "--input-path", root / "out"),
+        ("kmeans", "--input-path", root / "out" / "pdqf_tmk_embd_parquet", "--output-path", root / "k", "--n-clusters", 1),
+        ("pairwise", "--input-path", root / "k", "--output-path", root / "p"),
+        ("identify", "--input-path", root / "p", "--kmeans-path", root / "k", "--output-path", root / "d", "--eps", 0.4,
+         "--clips-path", root / "out"),
+        ("export", "--input-path", root / "out", "--duplicates-path", root / "d", "--output-path", root / "data"),
+    ]  # fmt: skip
+    for step in steps:
+        done = cli(*step)
+        assert done.returncode == 0, (step, done.stdout, done.stderr)
+    return root
+
+
+def test_the_stages_one_by_one(stage_by_stage):
+    assert len((stage_by_stage / "d" / "keep.txt").read_text().split()) == 2
+    assert len((stage_by_stage / "d" / "remove.txt").read_text().split()) == 2
+    done = cli("verify", stage_by_stage / "data", "--duplicates-path", stage_by_stage / "d")
+    assert (done.returncode, done.stdout.strip()) == (0, "1 shards, 2 clips, 0 faults")
+
+
+def test_verify_finds_a_flipped_byte(stage_by_stage, tmp_path):
+    import shutil
+
+    copy = tmp_path / "data"
+    shutil.copytree(stage_by_stage / "data", copy)
+    shard = copy / "train" / "000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    done = cli("verify", copy)
+    assert done.returncode == 1
+    assert "000000.tar" in done.stdout
+
+
+def test_a_parquet_index_instead_of_shards(stage_by_stage, tmp_path):
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "index"
+    done = cli("export", "--input-path", stage_by_stage / "out", "--duplicates-path", stage_by_stage / "d",
+               "--output-path", out, "--format", "parquet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(out / "index.parquet").to_pylist()
+    assert {row["kept"] for row in rows} == {True}
+    assert all((out / row["path"]).stat().st_size == row["num_bytes"] for row in rows)
+
+
+def test_a_folder_of_ready_clips_can_be_embedded(stage_by_stage, tmp_path):
+    done = cli("embed", "--input-path", stage_by_stage / "out" / "clips", "--output-path", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 embeddings" in done.stdout
+
+
+def test_another_model_in_a_used_folder_gets_a_folder_of_its_own(stage_by_stage):
+    done = cli("embed", "--input-path", stage_by_stage / "out", "--embedding-algorithm", "pdqf_tmk_level1")
+    assert done.returncode == 0, done.stderr
+    assert (stage_by_stage / "out" / "pdqf_tmk_level1_embd_parquet" / "_fingerprint.json").exists()
+
+
+def test_dry_run_writes_nothing_and_tells_the_plan(few_videos, tmp_path):
+    done = cli("run", "--video-dir", few_videos, "--output-path", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "4 clips planned" in done.stdout
+    assert times(tmp_path) == {}
+
+
+def test_progress_keeps_quiet_off_a_terminal(few_videos, tmp_path):
+    done = cli("split", "--video-dir", few_videos, "--output-path", tmp_path / "out", "--video-limit", 1)
+    assert done.returncode == 0
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert [line.split(":")[0] for line in lines] == ["Dask dashboard"]
+    assert "http://127.0.0.1" in lines[0]
