@@ -19,10 +19,11 @@ def resolve_device(device: str = "auto") -> str:
     ``auto`` takes a GPU where a driver, a visible device and RAPIDS are all there; the environment variable
     CURATOR_DASK_BACKEND speaks where the argument is ``auto``. Raises DeviceError if a GPU is asked for and is not there.
     """
+    asked_by = "device"
     if device == "auto":
-        device = os.environ.get(DEVICE_VARIABLE, "auto")
+        asked_by, device = DEVICE_VARIABLE, os.environ.get(DEVICE_VARIABLE, "auto")
     if device not in DEVICES:
-        raise ParameterError(f"device ({device!r}) must be one of {', '.join(DEVICES)}")
+        raise ParameterError(f"{asked_by} ({device!r}) must be one of {', '.join(DEVICES)}")
     if device == "cpu":
         return "cpu"
     missing = why_no_gpu()
@@ -40,9 +41,11 @@ def why_no_gpu() -> str | None:
         return "CUDA_VISIBLE_DEVICES hides every device"
     absent = [name for name in _RAPIDS if importlib.util.find_spec(name) is None]
     if absent:
-        return f"{', '.join(absent)} cannot be imported (pip install 'curator_dask[cuda12]')"
-    import pynvml  # comes with dask_cuda
-
+        return f"{', '.join(absent)} cannot be imported (pip install 'curator_dask[cuda12]', or [cuda13])"
+    try:
+        import pynvml  # comes with dask_cuda
+    except ImportError:
+        return "pynvml cannot be imported (pip install nvidia-ml-py)"
     try:
         pynvml.nvmlInit()
         count = pynvml.nvmlDeviceGetCount()

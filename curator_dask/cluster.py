@@ -6,19 +6,26 @@ Started at the first use, so a run that finds everything done starts none.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-import os
+import multiprocessing
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from curator_dask.backend import resolve_device
+from curator_dask._version import __version__
+from curator_dask.backend import DEVICES, resolve_device
 from curator_dask.errors import ClusterError, ParameterError
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
-CONNECT_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 30.0
+# A scheduler started in the same second has not written its file yet.
+SCHEDULER_FILE_TIMEOUT_S = 5.0
+_LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -36,8 +43,10 @@ class ClusterSettings:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        if self.n_workers is not None and self.n_workers < 1:
-            raise ParameterError(f"n_workers ({self.n_workers}) must be >= 1")
+        if self.device not in DEVICES:
+            raise ParameterError(f"device ({self.device!r}) must be one of {', '.join(DEVICES)}")
+        if self.n_workers is not None and (not isinstance(self.n_workers, int) or self.n_workers < 1):
+            raise ParameterError(f"n_workers ({self.n_workers!r}) must be an integer >= 1")
         if self.scheduler_address and self.scheduler_file:
             raise ParameterError("give scheduler_address or scheduler_file, not both")
         if self.n_workers is not None and (self.scheduler_address or self.scheduler_file):
@@ -56,15 +65,20 @@ class LazyCluster:
 
     @staticmethod
     def of(client: Any) -> LazyCluster:
-        """Around a client of the caller's, which is left open."""
+        """Around a client of the caller's, which is left open. Raises ClusterError if it is closed already."""
+        if client.asynchronous:
+            raise ParameterError("the Dask client is asynchronous: give one made with Client(..., asynchronous=False)")
+        if client.status != "running":
+            raise ClusterError(f"the Dask client is {client.status}: connect it again, or leave it out")
         return LazyCluster(_client=client)
 
     @property
     def client(self) -> Any:
         if self._client is None:
             self._client = self._stack.enter_context(dask_client(self.settings))
-            if self.on_start is not None:
-                self.on_start(f"Dask dashboard: {self._client.dashboard_link}")
+            link = self._client.dashboard_link if self.settings.dashboard else None
+            if link and self.on_start is not None:
+                self.on_start(f"Dask dashboard: {link}")
         return self._client
 
     @property
@@ -73,6 +87,8 @@ class LazyCluster:
         if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
             return resolve_device(self.settings.device)
         found = set(self.client.run(resolve_device, self.settings.device).values())
+        if not found:
+            raise ClusterError("the Dask cluster has no workers at the moment: start some, then run again")
         if len(found) != 1:
             raise ClusterError(f"the workers differ ({sorted(found)}): use workers with GPUs or without, not both")
         return str(found.pop())
@@ -82,9 +98,8 @@ class LazyCluster:
         return max(1, int(sum(self.client.nthreads().values())))
 
     def close(self) -> None:
-        self._stack.close()
-        self._stack = contextlib.ExitStack()
-        self._client = None
+        stack, self._stack, self._client = self._stack, contextlib.ExitStack(), None
+        stack.close()
 
     def __enter__(self) -> LazyCluster:
         return self
@@ -95,12 +110,13 @@ class LazyCluster:
 
 def current_cluster() -> LazyCluster:
     """Around the caller's own active Dask client where there is one, else a local cluster of our own."""
-    try:
-        from distributed import default_client
+    from distributed import default_client
 
-        return LazyCluster.of(default_client())
+    try:
+        client = default_client()
     except ValueError:
         return LazyCluster()
+    return LazyCluster.of(client)
 
 
 @contextlib.contextmanager
@@ -112,12 +128,13 @@ def dask_client(settings: ClusterSettings | None = None) -> Iterator[Any]:
     """
     settings = settings or ClusterSettings()
     import dask
+    import distributed  # noqa: F401  sets its loggers' levels when it is imported, so before we set ours
 
     with contextlib.ExitStack() as stack:
         # Strings of pandas frames stay as they are: dask would insert conversions even over cuDF partitions.
         stack.enter_context(dask.config.set({"dataframe.convert-string": False}))
         if not settings.verbose:
-            _silence_logs()
+            stack.enter_context(_quiet_logs())
         if settings.scheduler_address or settings.scheduler_file:
             yield stack.enter_context(_attached(settings))
         elif resolve_device(settings.device) == "gpu":
@@ -129,14 +146,16 @@ def dask_client(settings: ClusterSettings | None = None) -> Iterator[Any]:
 @contextlib.contextmanager
 def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
     import dask
+    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n_workers = settings.n_workers or cores
+    _refuse_unguarded_script()
+    # The cores that this process may use: fewer than the machine has in a container or under a batch system.
+    n_workers = settings.n_workers or CPU_COUNT
     # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
-    threads = {name: str(max(1, cores // n_workers)) for name in _THREAD_VARIABLES}
+    threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
     config = {
-        "distributed.nanny.pre-spawn-environ": threads,
+        "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ"), **threads},
         # Memory of decoded frames and of matrices is bounded by this package; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
     }
@@ -144,7 +163,8 @@ def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
         config["logging.distributed"] = "critical"
     with (
         dask.config.set(config),
-        LocalCluster(
+        _started(
+            LocalCluster,
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
@@ -165,7 +185,8 @@ def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
     from distributed import Client
 
     with (
-        LocalCUDACluster(
+        _started(
+            LocalCUDACluster,
             n_workers=settings.n_workers,
             threads_per_worker=1,
             rmm_async=True,
@@ -182,26 +203,82 @@ def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def _started(kind: Any, **parameters: Any) -> Iterator[Any]:
+    """A cluster that is closed at the end of the block. Raises ClusterError where it does not start."""
+    try:
+        cluster = kind(**parameters)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
+            "--verbose shows the log of the workers"
+        ) from error
+    with cluster:
+        yield cluster
+
+
+def _refuse_unguarded_script() -> None:
+    """A worker that imports the script it was started from would start workers of its own, which would too."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "a worker process was asked to start a cluster: in a script, put the calls that do the work below "
+            "if __name__ == '__main__': (workers import the script, and must not run it again)"
+        )
+
+
+@contextlib.contextmanager
 def _attached(settings: ClusterSettings) -> Iterator[Any]:
     from distributed import Client
 
-    where = settings.scheduler_address or settings.scheduler_file
+    where = settings.scheduler_address or f"--scheduler-file {settings.scheduler_file}"
+    address = settings.scheduler_address or _address_in(Path(settings.scheduler_file or ""))
     try:
-        client = Client(
-            address=settings.scheduler_address,
-            scheduler_file=settings.scheduler_file,
-            timeout=f"{CONNECT_TIMEOUT_S}s",
-        )
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {where}: {error}. Start one with: dask scheduler") from error
+        client = Client(address, timeout=f"{CONNECT_TIMEOUT_S}s")
+    except (OSError, ValueError, ImportError) as error:  # a time-out is an OSError; the others are malformed addresses
+        raise ClusterError(
+            f"no Dask scheduler answers at {address}: {error}. Start one with: dask scheduler"
+        ) from error
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
         except TimeoutError as error:
             raise ClusterError(
-                f"the scheduler at {where} has no workers: start some with: dask worker {where}"
+                f"the scheduler at {address} has no workers: start some with: dask worker {where}"
             ) from error
+        _check_versions(client)
         yield client
+
+
+def _address_in(scheduler_file: Path) -> str:
+    """The address in the file that ``dask scheduler --scheduler-file`` wrote."""
+    deadline = time.monotonic() + SCHEDULER_FILE_TIMEOUT_S
+    while not scheduler_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        return str(json.loads(scheduler_file.read_bytes())["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{scheduler_file} names no Dask scheduler ({type(error).__name__}: {error}). "
+            f"Start one with: dask scheduler --scheduler-file {scheduler_file}"
+        ) from error
+
+
+def _check_versions(client: Any) -> None:
+    """Workers that lack this package, or have another version of it, would fail every unit in words of their own."""
+    try:
+        found = set(client.run(package_version).values())
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(
+            f"the workers cannot import curator_dask ({error}): install version {__version__} where they run"
+        ) from error
+    if found - {__version__}:
+        raise ClusterError(
+            f"the workers have curator_dask {', '.join(sorted(found))} and this process {__version__}: "
+            "install the same version on all"
+        )
+
+
+def package_version() -> str:
+    return __version__
 
 
 def _dashboard_address(settings: ClusterSettings) -> str:
@@ -216,6 +293,14 @@ def _dashboard_address(settings: ClusterSettings) -> str:
     return f"{LOOPBACK}:{DASHBOARD_PORT}"
 
 
-def _silence_logs() -> None:
-    for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -41,7 +41,8 @@ def list_videos(folder: Folder, *, limit: int | None = None) -> VideoListing:
     """
     if limit is not None and limit < 0:
         raise ParameterError(f"video_limit ({limit}) must be >= 0")
-    root, entries = _search(folder)
+    root, name = _divided(folder)
+    entries = _found(root, name)
     videos = [
         SourceVideo(root.join(entry.path), entry.path, entry.num_bytes, entry.version)
         for entry in entries
@@ -55,21 +56,38 @@ def list_videos(folder: Folder, *, limit: int | None = None) -> VideoListing:
 
 def source_folder(folder: Folder) -> Folder:
     """The folder that relative paths of a listing start from: of one file its parent, of a glob its fixed part."""
-    return _search(folder)[0]
+    return _divided(folder)[0]
 
 
-def _search(folder: Folder) -> tuple[Folder, list[Entry]]:
+def _divided(folder: Folder) -> tuple[Folder, str]:
+    """A folder to search, and in it the name of one file, a glob, or nothing for all that is there."""
     if glob.has_magic(folder.url) and not folder.exists():
-        parts = folder.url.split("/")
-        fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        root = Folder("/".join(parts[:fixed]) or ("/" if folder.url.startswith("/") else "."), folder.storage_options)
-        pattern = "/".join(parts[fixed:])
-        return root, [entry for entry in root.entries() if _matches(entry.path, pattern)]
-    if folder.fs.isfile(folder.root):
-        parent, _, name = folder.url.rpartition("/")
-        root = Folder(parent or ("/" if folder.url.startswith("/") else "."), folder.storage_options)
-        return root, [entry for entry in root.entries() if entry.path == name]
-    return folder, folder.entries()
+        return _split_before(folder, next(n for n, part in enumerate(_parts(folder)) if glob.has_magic(part)))
+    if folder.is_file():
+        return _split_before(folder, len(_parts(folder)) - 1)
+    return folder, ""
+
+
+def _split_before(folder: Folder, number: int) -> tuple[Folder, str]:
+    parts = _parts(folder)
+    if not folder.is_local and number < 3:  # s3: / / bucket
+        raise ParameterError(f"{folder.url}: name the bucket itself; a glob may stand for what is in it")
+    url = "/".join(parts[:number]) or ("/" if folder.url.startswith("/") else ".")
+    return Folder(url, folder.storage_options), "/".join(parts[number:])
+
+
+def _parts(folder: Folder) -> list[str]:
+    return folder.url.rstrip("/").split("/")
+
+
+def _found(root: Folder, name: str) -> list[Entry]:
+    if not name:
+        return root.entries()
+    if "/" not in name and (one := root.entry(name)) is not None:
+        return [one]
+    # No deeper than the glob can reach: "/data/*.mp4" must not walk all that lies below /data.
+    depth = None if "**" in name.split("/") else name.count("/") + 1
+    return [entry for entry in root.entries(max_depth=depth) if _matches(entry.path, name)]
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -87,6 +105,7 @@ def _match_parts(parts: list[str], patterns: list[str]) -> bool:
 
 def _nothing_found(folder: Folder, num_files: int) -> str:
     if not num_files:
-        state = "is empty" if folder.exists() else "does not exist"
+        is_glob = glob.has_magic(folder.url) and not folder.exists()
+        state = "matches no file" if is_glob else "is empty" if folder.exists() else "does not exist"
         return f"no videos: {folder.url} {state}"
     return f"no videos: none of the {num_files} files in {folder.url} ends with {' '.join(VIDEO_SUFFIXES)}"

@@ -6,15 +6,19 @@ units under way.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from curator_dask.cluster import LazyCluster
-from curator_dask.errors import ClusterError, CuratorError
+from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError
 from curator_dask.progress import Reporter
 from curator_dask.records import Failure, UnitRecord, add_counts, printable
 from curator_dask.state import StageState
@@ -24,6 +28,12 @@ logger = logging.getLogger(__name__)
 
 # Tasks submitted ahead of each worker thread: enough to never starve one, few enough to keep the scheduler small.
 SUBMIT_AHEAD = 4
+# How often the cluster is looked at: workers may come and go during a run.
+LOOK_EVERY_S = 5.0
+# How long units wait on a cluster that has lost all its workers; batch systems take a while to give new ones.
+NO_WORKERS_S = 300.0
+
+_SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -62,84 +72,166 @@ def run_units(
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, each in a Dask task; returns counts over all units.
 
-    A unit that raises is recorded as a failure and the others go on; it is tried again in the next run.
+    A unit that raises is recorded as a failure and the others go on; it is tried again in the next run. What an earlier
+    version of a failed unit left is removed, so that nothing downstream takes it for the current one.
+
+    Raises:
+        ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
     """
+    _check_keys(units)
     done = state.done_units()
     todo = [unit for unit in units if done.get(unit.key) != unit.inputs]
-    reporter.start(state.stage, len(units), what)
-    reporter.advance(len(units) - len(todo))
     unfinished: dict[str, UnitRecord] = {}
+    reporter.start(state.stage, len(units), what)
     try:
-        for record in _completed(cluster, state, todo, work) if todo else ():
-            if not record.final:
-                unfinished[record.key] = record
-            reporter.advance()
+        reporter.advance(len(units) - len(todo))
+        with contextlib.closing(_completed(cluster, state, todo, work)) as records:
+            for record in records:
+                if not record.final:
+                    unfinished[record.key] = record
+                    state.forget([record.key])
+                reporter.advance()
     finally:
         reporter.finish()
     return _outcome(state, units, unfinished, num_run=len(todo))
 
 
+def _check_keys(units: Sequence[Unit[T]]) -> None:
+    """Keys become file names, and a doubled one would make two units share a marker."""
+    seen: set[str] = set()
+    for unit in units:
+        if unit.key in seen:
+            raise InputError(f"two units of work share the name {unit.key!r} ({unit.source}): names must be unique")
+        if not _SAFE_KEY.fullmatch(unit.key):
+            raise InputError(
+                f"{printable(unit.source)}: {unit.key!r} cannot name a unit of work: use A-Z a-z 0-9 _ = . -"
+            )
+        seen.add(unit.key)
+
+
 def _outcome(
     state: StageState, units: Sequence[Unit[T]], unfinished: dict[str, UnitRecord], num_run: int
 ) -> UnitsOutcome:
-    planned = {unit.key for unit in units}
+    left = {unit.key: unit for unit in units}
     counts: list[dict[str, int]] = []
     failures: list[Failure] = []
-    for record in (*state.records(), *unfinished.values()):
-        if record.key in planned and (record.final is False or record.key not in unfinished):
+    for record in (*unfinished.values(), *state.records()):
+        if left.pop(record.key, None) is not None:
             counts.append(record.counts)
             failures.extend(record.failures)
+    for unit in left.values():
+        lost = _failed(state, unit, "record-lost", "its record vanished while the run went on; run again")
+        counts.append(lost.counts)
+        failures.extend(lost.failures)
     return UnitsOutcome(add_counts(counts), tuple(failures), num_run, len(units) - num_run)
 
 
 def _completed(
     cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord]
-) -> Iterator[UnitRecord]:
-    from distributed import as_completed
-
+) -> Generator[UnitRecord, None, None]:
+    if not units:
+        return  # and no cluster is started
     client = cluster.client
     waiting = iter(units)
-    by_future: dict[Any, Unit[T]] = {}
+    running: dict[Any, Unit[T]] = {}
+    finished: SimpleQueue[Any] = SimpleQueue()
+    watch = _Watch(cluster)
 
-    def submit(unit: Unit[T]) -> Any:
-        # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
-        future = client.submit(run_unit, state, unit, work, pure=False, key=None)
-        by_future[future.key] = unit
-        return future
+    def fill() -> None:
+        for unit in islice(waiting, max(0, SUBMIT_AHEAD * watch.num_threads - len(running))):
+            # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
+            future = client.submit(run_unit, state, unit, work, pure=False)
+            running[future] = unit
+            future.add_done_callback(finished.put)
 
-    pool = as_completed([submit(unit) for unit in islice(waiting, SUBMIT_AHEAD * cluster.num_threads)])
-    for future in pool:
-        unit = by_future.pop(future.key)
-        for following in islice(waiting, 1):
-            pool.add(submit(following))
-        yield _result(future, state.stage, unit)
+    state.sweep()
+    try:
+        fill()
+        while running:
+            try:
+                future = finished.get(timeout=LOOK_EVERY_S)
+            except Empty:
+                watch.look(num_left=len(running))
+                continue
+            unit = running.pop(future)
+            watch.look(num_left=len(running))
+            fill()
+            yield _result(future, state, unit)
+        state.sweep()
+    finally:
+        if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
+            with contextlib.suppress(Exception):
+                client.cancel(list(running))
 
 
-def _result(future: Any, stage: str, unit: Unit[T]) -> UnitRecord:
+class _Watch:
+    """Looks at the cluster now and then: how many threads it has, and since when none."""
+
+    def __init__(self, cluster: LazyCluster) -> None:
+        self._cluster = cluster
+        self._looked = self._last_workers = time.monotonic()
+        self.num_threads = cluster.num_threads
+
+    def look(self, num_left: int) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        try:
+            threads = self._cluster.client.nthreads()
+        except Exception as error:
+            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+        if threads:
+            self._last_workers = now
+            self.num_threads = sum(threads.values())
+        elif now - self._last_workers > NO_WORKERS_S:
+            raise ClusterError(
+                f"the Dask cluster has had no workers for {NO_WORKERS_S:.0f} s and {num_left} units wait for one: "
+                "start workers, then run again to go on"
+            )
+
+
+def _result(future: Any, state: StageState, unit: Unit[T]) -> UnitRecord:
     """The unit's record; for a future without one (its workers died), a failure that says so."""
-    if future.status == "finished":
+    from distributed import CancelledError, KilledWorker
+
+    try:
         record: UnitRecord = future.result()
-        return record
-    if future.status == "cancelled":
-        raise ClusterError("the Dask scheduler dropped the running tasks: it was closed or lost; run again to go on")
-    error = future.exception()
-    message = f"the worker died or the task could not run: {type(error).__name__}: {error}"
-    failure = Failure(stage, printable(unit.source or unit.key), "worker-lost", message)
+    except CancelledError as error:
+        raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error
+    except KilledWorker:
+        # In words of our own: Dask's name the worker, which is another one in every run.
+        return _failed(state, unit, "worker-lost", "every worker that tried it died (out of memory, or a crash)")
+    except Exception as error:
+        if future.client.status != "running":
+            raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
+        return _failed(state, unit, "internal-error", f"the task could not run: {type(error).__name__}: {error}")
+    return record
+
+
+def _failed(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
+    failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
     return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
 
 
 def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitRecord]) -> UnitRecord:
     """On the worker: do the work and write the marker. The record that travels back leaves its bulk in the marker."""
     try:
-        record = work(unit.task)
+        record = replace(work(unit.task), key=unit.key, inputs=unit.inputs)
+        if record.final:
+            state.write(record)
+    except MediaError as error:
+        return _failed(state, unit, error.reason, str(error))
+    except CuratorError as error:
+        return _failed(state, unit, "failed", str(error))
     except Exception as error:  # a unit's fault must not end the run; it is recorded with its reason
-        reason = getattr(error, "reason", "internal-error" if not isinstance(error, CuratorError) else "failed")
-        if not isinstance(error, CuratorError):
-            logger.error("unit %s of stage %s:\n%s", unit.key, state.stage, traceback.format_exc())
-        message = str(error) if isinstance(error, CuratorError) else f"{type(error).__name__}: {error}"
-        failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
-        return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
-    record = replace(record, key=unit.key, inputs=unit.inputs)
-    if record.final:
-        state.write(record)
+        logger.exception("unit %s of stage %s", unit.key, state.stage)
+        return _failed(state, unit, "internal-error", _last_words(error))
     return replace(record, data={}, outputs={})
+
+
+def _last_words(error: Exception) -> str:
+    """The exception and the line that raised it: enough to find the fault without the worker's log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import hashlib
 
+from curator_dask.records import name_bytes, printable
+
 CLIP_INDEX = "clips.parquet"
 FAILURES = "failures.jsonl"
 RUN_RECORD = "run.json"
@@ -31,7 +33,7 @@ DATASET = "dataset"
 
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 
-
+# File systems take 255 bytes; the rest is for endings such as ``_0.json``.
 MAX_NAME_BYTES = 240
 
 
@@ -52,16 +54,22 @@ def processed_chunk_path(relative_path: str, index: int) -> str:
 
 
 def safe_relative(relative_path: str) -> str:
-    """The path with any part cut that would be too long for a file name once an ending is added."""
+    """The path as one that every disk takes and that stays below the folder it is joined to.
+
+    Parts that are too long once an ending is added are cut; parts that are no names (``..``, or empty, as keys of an
+    object store may have them) and characters that cannot be printed are replaced. What was changed ends in a hash of
+    the original, so that two names never become one.
+    """
     return "/".join(_safe_part(part) for part in relative_path.split("/"))
 
 
 def _safe_part(part: str) -> str:
-    raw = part.encode("utf-8")
-    if len(raw) <= MAX_NAME_BYTES:
+    shown = printable(part)
+    raw = shown.encode("utf-8")
+    if shown == part and len(raw) <= MAX_NAME_BYTES and part not in ("", ".", ".."):
         return part
     kept = raw[: MAX_NAME_BYTES - 17].decode("utf-8", "ignore")
-    return f"{kept}-{hashlib.sha256(raw).hexdigest()[:16]}"
+    return f"{kept.strip('.')}-{hashlib.sha256(name_bytes(part)).hexdigest()[:16]}"
 
 
 def embeddings_folder(model_name: str) -> str:
@@ -69,7 +77,9 @@ def embeddings_folder(model_name: str) -> str:
     if model_name.startswith("cosmos-embed1"):
         return "ce1_embd_parquet"
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in model_name)
-    return f"{_SHORT_MODEL_NAMES.get(model_name, safe)}_embd_parquet"
+    # A leading underscore would hide the folder from readers of data sets; a path may be longer than a name can be.
+    short = _SHORT_MODEL_NAMES.get(model_name, safe.strip("_") or "model")
+    return f"{_safe_part(short)}_embd_parquet"
 
 
 def centroid_file(cluster: int) -> str:

@@ -126,6 +126,8 @@ class Pipeline:
         """Run all stages; returns their results in order."""
         if not self.stages:
             raise ParameterError(f"pipeline {self.name!r} has no stages: call add_stage first")
+        if client is not None and context is not None:
+            raise ParameterError("give a client or a context, not both")
         if context is None:
             context = RunContext(LazyCluster.of(client) if client is not None else current_cluster())
             with context.cluster:

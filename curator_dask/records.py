@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -47,9 +46,13 @@ class UnitRecord:
 
     @staticmethod
     def from_json(text: bytes) -> UnitRecord:
-        raw = json.loads(text)
-        raw["failures"] = tuple(Failure(**failure) for failure in raw["failures"])
-        return UnitRecord(**raw)
+        """Raises ValueError for bytes that are no record (a damaged disk, another program's file)."""
+        try:
+            raw = json.loads(text)
+            raw["failures"] = tuple(Failure(**failure) for failure in raw["failures"])
+            return UnitRecord(**raw)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a unit record: {error}") from error
 
 
 def dump_json(value: JSON) -> bytes:
@@ -65,8 +68,16 @@ def digest(*parts: JSON) -> str:
 
 def printable(name: str) -> str:
     """A file name as valid text: bytes that are no UTF-8, and control characters, are shown as escapes."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    text = name_bytes(name).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def name_bytes(name: str) -> bytes:
+    """The bytes of a file name: of its surrogate escapes the bytes that they stand for, so that none is refused."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate of another kind, which no file name holds, but JSON can
+        return name.encode("utf-8", "surrogatepass")
 
 
 def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

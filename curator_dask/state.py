@@ -4,6 +4,7 @@
 
     {output}/.curator/{stage}/params.json       the parameters that determine the result
     {output}/.curator/{stage}/units/{key}.json  one marker a finished unit, written after the unit's outputs
+    {output}/.curator/{stage}/files.json        files of the stage as a whole (tables, lists), see `publish`
     {output}/.curator/{stage}/summary.json      counts over all units, written last
     {output}/.curator/{stage}/failures.jsonl
 
@@ -13,16 +14,20 @@ A unit is done when its marker names the same inputs and every output is there w
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.layout import STATE
-from curator_dask.records import JSON, UnitRecord, digest, dump_json, failures_jsonl
+from curator_dask.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
 from curator_dask.storage import Folder
 
 FORMAT = 1
+PARAMETERS, SUMMARY, FAILURES, PUBLISHED = "params.json", "summary.json", "failures.jsonl", "files.json"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,36 +47,42 @@ class StageState:
         """Take the folder for these parameters.
 
         Raises FolderInUseError if it holds results of others, naming the fields that differ; with `overwrite`, removes
-        the files that those results recorded (nothing else) and starts anew.
+        the files that those results recorded (nothing else) and starts anew. Results of the same parameters are kept
+        in any case: there is nothing in them to replace.
         """
-        wanted = json.loads(dump_json({"format": FORMAT, "stage": self.stage, "params": dict(identity)}))
-        held = self._read_json("params.json")
-        if held == wanted:
-            if overwrite:
-                self.discard()
+        wanted = self._wanted(identity)
+        held = self._held()
+        if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
             return
-        if held is not None:
-            if not overwrite:
-                raise FolderInUseError(self._difference(held, wanted))
-            self.discard()
-        self.folder.write_bytes(self.path("params.json"), dump_json(wanted))
+        held = held or self._held()  # another run may have taken the folder just now
+        if held == wanted:
+            return
+        if not overwrite:
+            raise FolderInUseError(self._difference(held or {}, wanted))
+        self.discard()
+        self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
 
     def check(self, identity: Mapping[str, JSON]) -> None:
         """The refusal of `claim`, without writing anything (for a dry run)."""
-        wanted = json.loads(dump_json({"format": FORMAT, "stage": self.stage, "params": dict(identity)}))
-        held = self._read_json("params.json")
+        wanted = self._wanted(identity)
+        held = self._held()
         if held not in (None, wanted):
-            raise FolderInUseError(self._difference(held, wanted))
+            raise FolderInUseError(self._difference(held or {}, wanted))
 
     def records(self) -> Iterator[UnitRecord]:
-        """The markers there are, by unit key, one in memory at a time."""
-        for entry in self.folder.entries(self.path("units"), hidden=True):
-            if entry.path.endswith(".json"):
-                yield UnitRecord.from_json(self.folder.read_bytes(entry.path))
+        """The markers there are, by unit key, few in memory at a time. One that cannot be read is no marker."""
+        paths = [entry.path for entry in self.folder.entries(self.path("units")) if entry.path.endswith(".json")]
+        for path, data in self.folder.read_many(paths):
+            record = self._parsed(path, data)
+            if record is not None:
+                yield record
 
     def record(self, key: str) -> UnitRecord | None:
-        path = self.path("units", f"{key}.json")
-        return UnitRecord.from_json(self.folder.read_bytes(path)) if self.folder.exists(path) else None
+        path = self._marker(key)
+        try:
+            return self._parsed(path, self.folder.read_bytes(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def write(self, record: UnitRecord) -> None:
         """Write a unit's marker, after removing what an earlier version of the same unit wrote and this one did not."""
@@ -79,7 +90,7 @@ class StageState:
         if before is not None:
             for path in sorted(before.outputs.keys() - record.outputs.keys()):
                 self.folder.remove(path)
-        self.folder.write_bytes(self.path("units", f"{record.key}.json"), record.to_json())
+        self.folder.write_bytes(self._marker(record.key), record.to_json())
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, of the units whose outputs are all there with the recorded sizes."""
@@ -96,38 +107,89 @@ class StageState:
             record = self.record(key)
             for path in sorted(record.outputs) if record else ():
                 self.folder.remove(path)
-            self.folder.remove(self.path("units", f"{key}.json"))
+            self.folder.remove(self._marker(key))
+
+    def publish(self, path: str, data: bytes) -> None:
+        """Write a file of the stage as a whole (a table over all units), noted as its own; unchanged, it is left alone."""
+        published = self._published()
+        if path not in published:  # noted first: a file that was noted and never written does no harm
+            self.folder.write_bytes(self.path(PUBLISHED), dump_json(sorted({*published, path})))
+        write_if_changed(self.folder, path, data)
 
     def discard(self) -> None:
         """Remove everything that this stage recorded as its own."""
+        for path in self._published():
+            self.folder.remove(path)
         self.forget([record.key for record in self.records()])
-        for entry in self.folder.entries(self.path(), hidden=True):
-            self.folder.remove(entry.path)
+        # The parameters last: until then the folder still counts as taken.
+        own = [entry.path for entry in self.folder.entries(self.path(), hidden=True)]
+        for path in sorted(own, key=lambda path: (path == self.path(PARAMETERS), path)):
+            self.folder.remove(path)
 
-    def summarise(self, counts: Mapping[str, int], extra: Mapping[str, JSON] | None = None) -> None:
-        """Write the summary and the failures; files that would not change are left alone."""
-        failures = (failure for record in self.records() for failure in record.failures)
-        write_if_changed(self.folder, self.path("failures.jsonl"), failures_jsonl(failures))
+    def sweep(self) -> None:
+        """Remove the temporary files of workers that were killed; call it while no unit of the stage runs."""
+        self.folder.sweep(owned_by=STATE)
+
+    def summarise(
+        self, counts: Mapping[str, int], extra: Mapping[str, JSON] | None = None, *,
+        failures: Iterable[Failure] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the summary and the failures; files that would not change are left alone.
+
+        `failures` are those of the run's outcome, units without a marker included; None: those of the markers.
+        """
+        if failures is None:
+            failures = (failure for record in self.records() for failure in record.failures)
+        write_if_changed(self.folder, self.path(FAILURES), failures_jsonl(failures))
         summary = {"stage": self.stage, "counts": dict(counts), **(extra or {})}
-        write_if_changed(self.folder, self.path("summary.json"), dump_json(summary))
+        write_if_changed(self.folder, self.path(SUMMARY), dump_json(summary))
 
     def summary(self) -> dict[str, Any] | None:
-        return self._read_json("summary.json")
+        value = self._read_json(SUMMARY)
+        return value if isinstance(value, dict) else None
 
     def fingerprint(self) -> str:
         """Digest of what a stage's result was made from: its parameters and its units' inputs."""
-        return digest(self._read_json("params.json"), sorted((r.key, r.inputs) for r in self.records()))
+        return digest(self._read_json(PARAMETERS), sorted((r.key, r.inputs) for r in self.records()))
 
-    def _read_json(self, name: str) -> dict[str, Any] | None:
-        if not self.folder.exists(self.path(name)):
+    def _wanted(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
+        wanted: dict[str, JSON] = {"format": FORMAT, "stage": self.stage, "params": dict(identity)}
+        return dict(json.loads(dump_json(wanted)))
+
+    def _held(self) -> dict[str, JSON] | None:
+        """The parameters on disk; None without any, an empty dictionary for a file that cannot be understood."""
+        value = self._read_json(PARAMETERS)
+        return value if isinstance(value, dict) or value is None else {}
+
+    def _published(self) -> list[str]:
+        value = self._read_json(PUBLISHED)
+        return [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
+
+    def _marker(self, key: str) -> str:
+        return self.path("units", f"{key}.json")
+
+    def _parsed(self, path: str, data: bytes) -> UnitRecord | None:
+        try:
+            return UnitRecord.from_json(data)
+        except ValueError as error:
+            logger.warning("%s is damaged, its unit will be done again: %s", self.folder.join(path), error)
             return None
-        value: dict[str, Any] = json.loads(self.folder.read_bytes(self.path(name)))
-        return value
+
+    def _read_json(self, name: str) -> JSON:
+        try:
+            return json.loads(self.folder.read_bytes(self.path(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            return {}
 
     def _difference(self, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-        old, new = held.get("params", {}), wanted["params"]
-        fields = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-        told = "; ".join(f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}" for name in fields)
+        old, new = held.get("params"), wanted["params"]
+        if not isinstance(old, dict):
+            told = f"{self.folder.join(self.path(PARAMETERS))} cannot be read"
+        else:
+            fields = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            told = "; ".join(f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}" for name in fields)
         told = told or f"it was written in format {held.get('format')}, this version writes {FORMAT}"
         return (
             f"{self.folder.url} holds results of stage {self.stage!r} with other parameters: {told}. "
@@ -141,12 +203,11 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
     So a stage that reads them is not redone because they were copied or made again with the same result, and two runs
     leave the same bytes in their records.
     """
-    prefix = f"{STATE}/"
-    stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.startswith(prefix)}
+    stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.count("/") > 1}
     versions: dict[str, str] = {}
     for stage in sorted(stages):
         state = StageState(folder, stage)
-        parameters = state._read_json("params.json")
+        parameters = state._held()
         for record in state.records():
             version = digest(parameters, record.key, record.inputs)
             versions.update(dict.fromkeys(record.outputs, version))

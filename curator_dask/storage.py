@@ -1,48 +1,55 @@
 """Folders anywhere fsspec reaches (local disk, ``s3://…``), with writes that are whole or not there at all.
 
-A local file is written under a hidden temporary name, flushed to disk and renamed. An object store shows an object
-only when its upload has ended, so there a plain put has the same property.
+A local file is written under a hidden temporary name, flushed to disk, renamed, and its folder flushed too. An object
+store shows an object only when its upload has ended, so there a plain put has the same property.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
-import stat
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from curator_dask.errors import InputError, ParameterError
+from curator_dask.errors import CuratorError, InputError, ParameterError
+from curator_dask.local_files import (
+    TEMPORARY_PREFIX,
+    Entry,
+    flush,
+    in_folder,
+    leftovers,
+    link,
+    local_entries,
+    local_entry,
+    opened,
+    removed,
+)
 
-TEMPORARY_PREFIX = ".tmp-"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file below a folder."""
-
-    path: str
-    """Relative to the folder, with forward slashes."""
-    num_bytes: int
-    version: str
-    """Changes when the file is replaced: modification time in ns, or the store's etag."""
+__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "filesystem"]
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by its path or URL; cheap to make, picklable, and nothing is touched until a method is called."""
+    """A folder by its path or URL; cheap to make, picklable, and nothing is touched until a method is called.
+
+    Methods raise InputError where the storage cannot be reached, FileNotFoundError where one file is not there.
+    """
 
     url: str
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "url", os.fspath(self.url))
         if not self.url:
             raise ParameterError("a folder path is empty: give a path or a URL such as s3://bucket/prefix")
+        if "\0" in self.url:
+            raise ParameterError(f"a folder path holds a null byte: {self.url!r}")
 
     @property
     def is_local(self) -> bool:
@@ -51,9 +58,12 @@ class Folder:
     @property
     def root(self) -> str:
         """The path without its protocol; absolute on a local disk."""
-        if self.is_local:
+        if not self.is_local:
+            return cast(str, self.fs._strip_protocol(self.url)).rstrip("/")
+        try:
             return str(Path(self.url.removeprefix("file://")).expanduser().absolute())
-        return cast(str, self.fs._strip_protocol(self.url)).rstrip("/")
+        except RuntimeError as error:
+            raise ParameterError(f"{self.url}: {error}. Write ./~name for a folder whose name begins so") from error
 
     @property
     def fs(self) -> Any:
@@ -61,7 +71,11 @@ class Folder:
 
     def join(self, *parts: str) -> str:
         """Full path of a file below the folder, in the form that `fs` takes."""
-        return "/".join((self.root, *parts)) if parts else self.root
+        if not parts:
+            return self.root
+        if self.is_local:
+            _refuse_outside(self.url, parts)
+        return "/".join((self.root, *parts))
 
     def below(self, *parts: str) -> Folder:
         return Folder("/".join((self.url.rstrip("/"), *parts)), self.storage_options)
@@ -69,24 +83,42 @@ class Folder:
     def local_path(self, *parts: str) -> Path:
         if not self.is_local:
             raise InputError(f"{self.url} is not on a local disk")
-        return Path(self.root, *parts)
+        return Path(self.join(*parts))
 
     def exists(self, path: str = "") -> bool:
+        full = self.join(path) if path else self.root
         if self.is_local:
-            return os.path.lexists(self.join(path) if path else self.root)
-        return bool(self.fs.exists(self.join(path) if path else self.root))
+            return os.path.lexists(full)
+        with self._reached() as fs:
+            return bool(fs.exists(full))
+
+    def is_file(self) -> bool:
+        """Whether the path or URL is that of one file, not of a folder."""
+        if self.is_local:
+            return Path(self.root).is_file()
+        with self._reached() as fs:
+            return bool(fs.isfile(self.root))
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, or None where there is none."""
         try:
-            return int(self.fs.size(self.join(path)))
-        except FileNotFoundError:
+            with self._reached() as fs:
+                return int(fs.size(self.join(path)))
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def entries(self, path: str = "", *, hidden: bool = False) -> list[Entry]:
-        """All files below, by path; hidden ones (``.name``, and all below a hidden folder) only when asked for."""
+    def entries(self, path: str = "", *, hidden: bool = False, max_depth: int | None = None) -> list[Entry]:
+        """All files below, by path; hidden ones (``.name``, and all below a hidden folder) only when asked for.
+
+        Links to folders are followed, but never in a circle. With `max_depth` 1, only the files of the folder itself.
+        Raises InputError for a folder that cannot be read: leaving it out would lose its files without a word.
+        """
         start = self.join(path) if path else self.root
-        found = _local_entries(Path(start)) if self.is_local else _remote_entries(self.fs, start)
+        if self.is_local:
+            found = list(local_entries(start, hidden=hidden, max_depth=max_depth))
+        else:
+            with self._reached() as fs:
+                found = list(_remote_entries(fs, start, max_depth))
         prefix = f"{path}/" if path else ""
         chosen = [
             Entry(prefix + entry.path, entry.num_bytes, entry.version)
@@ -95,43 +127,89 @@ class Folder:
         ]
         return sorted(chosen, key=lambda entry: entry.path)
 
+    def entry(self, path: str) -> Entry | None:
+        """One file, hidden or not; None where there is none."""
+        if self.is_local:
+            full = self.join(path)
+            return local_entry(full, path) if os.path.lexists(full) else None
+        try:
+            with self._reached() as fs:
+                info = fs.info(self.join(path))
+        except FileNotFoundError:
+            return None
+        return Entry(path, int(info.get("size") or 0), _remote_version(info))
+
     def read_bytes(self, path: str) -> bytes:
         if self.is_local:
-            return self.local_path(path).read_bytes()
-        return cast(bytes, self.fs.cat_file(self.join(path)))
+            with opened(self.join(path)) as stream:
+                return stream.read()
+        with self._reached() as fs:
+            return cast(bytes, fs.cat_file(self.join(path)))
+
+    def read_many(self, paths: Sequence[str], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
+        """The contents of many small files, in the order given; an object store is asked for many at a time."""
+        if self.is_local:
+            yield from ((path, self.read_bytes(path)) for path in paths)
+            return
+        for at in range(0, len(paths), at_once):
+            batch = paths[at : at + at_once]
+            full = [self.join(path) for path in batch]
+            with self._reached() as fs:
+                found = fs.cat(full)
+            # Of a single path, cat gives the bytes themselves.
+            contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
+            yield from zip(batch, contents, strict=True)
 
     def open(self, path: str) -> IO[bytes]:
-        return cast("IO[bytes]", self.fs.open(self.join(path), "rb"))
+        if self.is_local:
+            return opened(self.join(path))
+        with self._reached() as fs:
+            return cast("IO[bytes]", fs.open(self.join(path), "rb"))
 
     def write_bytes(self, path: str, data: bytes) -> int:
         """Write a file whole; returns its size."""
         if not self.is_local:
-            self.fs.pipe_file(self.join(path), data)
+            with self._reached() as fs:
+                fs.pipe_file(self.join(path), data)
             return len(data)
         with self._temporary(path) as temporary, temporary.open("wb") as stream:
             stream.write(data)
-            _flush(stream)
         return len(data)
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        """Write a file whole unless there is one; False if there is. On a local disk no two callers both get True."""
+        if not self.is_local:
+            return not self.exists(path) and self.write_bytes(path, data) == len(data)
+        created = False
+
+        def place(temporary: Path, target: Path) -> None:
+            nonlocal created
+            created = link(temporary, target)
+
+        with self._temporary(path, place) as temporary, temporary.open("wb") as stream:
+            stream.write(data)
+        return created
 
     def put(self, local: Path, path: str) -> int:
         """Move a finished local file to its place in the folder, whole; returns its size."""
         size = local.stat().st_size
         if not self.is_local:
-            self.fs.put_file(str(local), self.join(path))
+            with self._reached() as fs:
+                fs.put_file(str(local), self.join(path))
             local.unlink()
             return size
-        with local.open("rb") as stream:
-            _flush(stream)
+        flush(local)
         target = self.local_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            local.replace(target)
-        except OSError:  # another file system: copy beside the target, then rename
-            with self._temporary(path) as temporary:
+            in_folder(target, lambda: local.replace(target))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with self._temporary(path) as temporary:  # another file system: copy beside the target, then rename
                 shutil.copyfile(local, temporary)
-                with temporary.open("rb") as stream:
-                    _flush(stream)
             local.unlink()
+        else:
+            flush(target.parent)
         return size
 
     @contextlib.contextmanager
@@ -140,13 +218,12 @@ class Folder:
         if self.is_local:
             with self._temporary(path) as temporary:
                 yield temporary
-                with temporary.open("rb") as stream:
-                    _flush(stream)
             return
         with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
             temporary = Path(scratch, "file")
             yield temporary
-            self.fs.put_file(str(temporary), self.join(path))
+            with self._reached() as fs:
+                fs.put_file(str(temporary), self.join(path))
 
     @contextlib.contextmanager
     def fetched(self, path: str) -> Iterator[Path]:
@@ -155,8 +232,10 @@ class Folder:
             yield self.local_path(path)
             return
         with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
-            local = Path(scratch, "file" + Path(path).suffix)
-            self.fs.get_file(self.join(path), str(local))
+            suffix = Path(path).suffix
+            local = Path(scratch, "file" + (suffix if len(suffix) < 16 else ""))
+            with self._reached() as fs:
+                fs.get_file(self.join(path), str(local))
             yield local
 
     @contextlib.contextmanager
@@ -164,35 +243,63 @@ class Folder:
         """A private empty local folder, on the folder's own disk where it has one, so that `put` is a rename."""
         parent = None
         if self.is_local:
-            parent = self.local_path(*parts)
+            parent = self.local_path(*parts) if parts else Path(self.root)
             parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True) as scratch:
             yield Path(scratch)
 
     def remove(self, path: str) -> None:
-        """Remove one file; a missing one is no error. Local folders left empty by it go too."""
-        with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self.join(path))
-        if self.is_local:
-            folder = self.local_path(path).parent
-            while folder != Path(self.root):
-                try:
-                    folder.rmdir()
-                except OSError:
-                    break
-                folder = folder.parent
+        """Remove one file; a missing one is no error. Local folders left empty by it go too, but never the root."""
+        if not self.is_local:
+            with contextlib.suppress(FileNotFoundError), self._reached() as fs:
+                fs.rm_file(self.join(path))
+            return
+        target = self.local_path(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            target.unlink()
+        for folder in target.parents:
+            if folder == Path(self.root):
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    def sweep(self, *, owned_by: str) -> int:
+        """Remove what killed writers left below (temporary files and scratch folders); returns how many.
+
+        Folders that hold an entry named `owned_by` have an owner of their own and are left to it.
+        """
+        return sum(map(removed, list(leftovers(Path(self.root), owned_by)))) if self.is_local else 0
 
     @contextlib.contextmanager
-    def _temporary(self, path: str) -> Iterator[Path]:
+    def _temporary(self, path: str, place: Callable[[Path, Path], None] = os.replace) -> Iterator[Path]:
         target = self.local_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         # Not derived from the target's name, which may be as long as the file system allows.
         temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         try:
+            in_folder(target, temporary.touch)
             yield temporary
-            temporary.replace(target)
+            flush(temporary)
+            place(temporary, target)
+            flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[Any]:
+        """The file system, for one operation; a failure of the storage itself becomes an InputError that names it."""
+        try:
+            yield self.fs
+        except (CuratorError, FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:  # each driver brings exceptions of its own
+            if self.is_local:
+                raise
+            raise InputError(
+                f"cannot work with {self.url}: {type(error).__name__}: {error}. "
+                "Check the address, the access rights and the storage options"
+            ) from error
 
 
 def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
@@ -202,36 +309,35 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> An
     """
     import fsspec
 
-    protocol = url.split("://", 1)[0] if "://" in url else "file"
-    options = {} if protocol == "file" else dict(storage_options or {})
+    if "://" not in url or url.startswith("file://"):
+        return fsspec.filesystem("file")
+    protocol = url.split("://", 1)[0]
     try:
-        return fsspec.filesystem(protocol, **options)
-    except (ImportError, ValueError) as error:
+        of_url = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)  # a host, a user
+        fs = fsspec.filesystem(protocol, **{**of_url, **(storage_options or {})})
+    except (ImportError, TypeError, ValueError) as error:
         hint = "pip install 'curator_dask[s3]'" if protocol == "s3" else f"install the fsspec driver for {protocol}://"
         raise ParameterError(f"cannot open {url!r}: {error}. To use it: {hint}") from error
+    # Other processes write to the same folders, so a listing kept from before may lack files that are there.
+    fs.invalidate_cache()
+    return fs
 
 
-def _flush(stream: IO[bytes]) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
+def _refuse_outside(url: str, parts: Sequence[str]) -> None:
+    path = "/".join(parts)
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise InputError(f"the name {path!r} does not stay inside {url}")
 
 
-def _local_entries(start: Path) -> Iterator[Entry]:
-    for folder, _, names in os.walk(start):
-        for name in names:
-            path = Path(folder, name)
-            try:
-                info = path.stat()
-            except OSError:  # a dangling link: listed, so that whoever reads it can say so
-                yield Entry(path.relative_to(start).as_posix(), 0, "unreadable")
-                continue
-            size = info.st_size if stat.S_ISREG(info.st_mode) else 0
-            yield Entry(path.relative_to(start).as_posix(), size, str(info.st_mtime_ns))
+def _remote_entries(fs: Any, start: str, max_depth: int | None) -> Iterator[Entry]:
+    for path, info in fs.find(start, maxdepth=max_depth, detail=True).items():
+        relative = path[len(start) + 1 :]  # a key may go on with a slash of its own
+        if relative and not relative.endswith("/"):  # stores mark folders with empty objects
+            yield Entry(relative, int(info.get("size") or 0), _remote_version(info))
 
 
-def _remote_entries(fs: Any, start: str) -> Iterator[Entry]:
-    for path, info in fs.find(start, detail=True).items():
-        relative = path[len(start) :].lstrip("/")
-        if relative:
-            version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or "")
-            yield Entry(relative, int(info.get("size") or 0), version)
+def _remote_version(info: Mapping[str, Any]) -> str:
+    for name in ("ETag", "etag", "LastModified", "mtime", "created"):
+        if info.get(name):
+            return str(info[name])
+    return ""

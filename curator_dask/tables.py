@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from curator_dask.errors import InputError, ParameterError
+from curator_dask.records import printable
 from curator_dask.state import recorded_versions
 from curator_dask.storage import Entry, Folder
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json")}
 ROW_GROUP_ROWS = 65_536
+# What pyarrow's JSON reader takes as one block.
+MAX_JSON_BYTES = 2**31 - 1
 
 
 def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = ()) -> bytes:
@@ -37,16 +41,22 @@ def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequen
 
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one file. Raises InputError if it is no Parquet file or lacks a column."""
+    with opened_parquet(folder, path) as file:
+        require_columns(path, file.schema_arrow.names, columns or ())
+        return file.read(columns=list(columns) if columns is not None else None)
+
+
+@contextlib.contextmanager
+def opened_parquet(folder: Folder, path: str) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError if it is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with folder.open(path) as stream:
-            file = pq.ParquetFile(stream)
-            require_columns(path, file.schema_arrow.names, columns or ())
-            return file.read(columns=list(columns) if columns is not None else None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot read {folder.join(path)} as Parquet: {error}") from error
+            yield pq.ParquetFile(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {printable(folder.join(path))} as Parquet: {error}") from error
 
 
 def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str]) -> pa.Table:
@@ -59,20 +69,29 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
     data = folder.read_bytes(path)
     if not data.strip():
         return pa.table({name: pa.nulls(0) for name in columns})
+    if len(data) >= MAX_JSON_BYTES:
+        raise InputError(
+            f"{printable(folder.join(path))} has {len(data):,} bytes: JSON lines files must be below 2 GiB each"
+        )
     try:
         # One block: types are inferred from the first, and a vector may start with an integer.
         table = pj.read_json(io.BytesIO(data), read_options=pj.ReadOptions(block_size=len(data) + 1))
-    except pa.ArrowInvalid as error:
-        raise InputError(f"cannot read {folder.join(path)} as JSON lines: {error}") from error
+    except pa.ArrowException as error:
+        raise InputError(f"cannot read {printable(folder.join(path))} as JSON lines: {error}") from error
     require_columns(path, table.column_names, columns)
     return table.select(list(columns))
 
 
 def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) -> None:
-    names = list(present)
+    names, wanted = list(present), list(wanted)
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise InputError(f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(names)}")
+        raise InputError(
+            f"{printable(path)} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(names)}"
+        )
+    doubled = [name for name in wanted if names.count(name) > 1]
+    if doubled:
+        raise InputError(f"{printable(path)} has more than one column {doubled[0]!r}")
 
 
 def check_filetype(filetype: str) -> None:
@@ -105,7 +124,8 @@ def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:
 
     if not paths:
         return cast("DataFrame", dd.from_pandas(pd.DataFrame(), npartitions=1))
-    meta = read_frame(paths[0], folder).iloc[:0]
+    with opened_parquet(folder, paths[0]) as file:
+        meta = file.schema_arrow.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
     return cast("DataFrame", dd.from_map(read_frame, list(paths), folder=folder, meta=meta))
 
 

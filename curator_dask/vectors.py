@@ -30,7 +30,13 @@ def column_matrix(column: pa.ChunkedArray | pa.Array, dimension: int) -> tuple[N
     Raises:
         InputError: the column does not hold vectors of floats.
     """
-    array = _combined(column)
+    parts = [_chunk_matrix(_vectors(chunk), dimension) for chunk in _chunks(column)]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([X for X, _ in parts]), np.concatenate([reasons for _, reasons in parts])
+
+
+def _chunk_matrix(array: Any, dimension: int) -> tuple[NDArray[Any], NDArray[np.object_]]:
     reasons = np.full(len(array), GOOD, dtype=object)
     lengths = _lengths(array)
     reasons[lengths != dimension] = WRONG_DIMENSION
@@ -38,13 +44,13 @@ def column_matrix(column: pa.ChunkedArray | pa.Array, dimension: int) -> tuple[N
     values = array.flatten()
     if not np.any(reasons != GOOD) and values.null_count == 0:
         return values.to_numpy(zero_copy_only=False).reshape(len(array), dimension), reasons
-    return _copied(array, dimension, lengths, reasons), reasons
+    return _copied(array, dimension, reasons), reasons
 
 
 def vector_length(column: pa.ChunkedArray | pa.Array) -> int | None:
     """The most frequent length of the column's vectors (the shortest of equally frequent ones); None without any."""
-    array = _combined(column)
-    lengths = _lengths(array)[~np.asarray(array.is_null())]
+    arrays = [_vectors(chunk) for chunk in _chunks(column)]
+    lengths = np.concatenate([_lengths(array)[~np.asarray(array.is_null())] for array in arrays])
     lengths = lengths[lengths > 0]
     if not len(lengths):
         return None
@@ -63,21 +69,40 @@ def matrix_column(X: NDArray[np.float32]) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, X.ravel())
 
 
-def _combined(column: pa.ChunkedArray | pa.Array) -> Any:
+def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
+    """At least one array. Not combined, as a list column ends at 2**31 values in one array, and a file may have more."""
     import pyarrow as pa
 
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_null(array.type):  # a file of nulls only, or an empty JSON file
-        return array.cast(pa.list_(pa.float32()))
+    if not isinstance(column, pa.ChunkedArray):
+        return [column]
+    return column.chunks if column.num_chunks else [pa.array([], column.type)]
+
+
+def _vectors(array: pa.Array) -> Any:
+    """The array as lists of floats. Raises InputError for what cannot be that."""
+    import pyarrow as pa
+
+    if isinstance(array, pa.ExtensionArray):  # a fixed-shape tensor is a fixed-size list that has a shape
+        array = array.storage
     kind = array.type
+    if pa.types.is_null(kind):  # a file of nulls only, or an empty JSON file
+        return array.cast(pa.list_(pa.float32()))
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if is_list and pa.types.is_integer(kind.value_type):  # JSON lines write 1.0 as 1
-        return array.cast(pa.list_(pa.float64()))
+        return array.cast(_with_values(kind, pa.float64()), safe=False)
     if is_list and pa.types.is_null(kind.value_type):
-        return array.cast(pa.list_(pa.float32()))
+        return array.cast(_with_values(kind, pa.float32()))
     if not is_list or not pa.types.is_floating(kind.value_type):
         raise InputError(f"the embedding column has type {kind}; it must hold lists of half, float or double")
     return array
+
+
+def _with_values(kind: pa.DataType, value_type: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(value_type, kind.list_size)
+    return pa.large_list(value_type) if pa.types.is_large_list(kind) else pa.list_(value_type)
 
 
 def _lengths(array: Any) -> NDArray[np.int64]:
@@ -86,7 +111,7 @@ def _lengths(array: Any) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(pc.list_value_length(array), 0), dtype=np.int64)
 
 
-def _copied(array: Any, dimension: int, lengths: NDArray[np.int64], reasons: NDArray[np.object_]) -> NDArray[Any]:
+def _copied(array: Any, dimension: int, reasons: NDArray[np.object_]) -> NDArray[Any]:
     """The matrix where some rows are bad; finds the rows with a null among their values on the way."""
     import pyarrow as pa
     import pyarrow.compute as pc

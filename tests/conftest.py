@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,32 @@ def few_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few") / "videos"
     render_samples(folder, num_scenes=2, length_s=4.0)
     return folder
+
+
+@dataclass(frozen=True)
+class S3:
+    """A bucket on a real server that speaks S3, on this machine."""
+
+    url: str
+    """``s3://bucket``; put what a test writes below a prefix of its own."""
+    storage_options: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {
+        "key": "testing",
+        "secret": "testing",
+        "client_kwargs": {"endpoint_url": f"http://{host}:{port}"},
+    }
+    try:
+        fsspec.filesystem("s3", **options).mkdir("curator-tests")
+        yield S3("s3://curator-tests", options)
+    finally:
+        server.stop()

@@ -52,6 +52,7 @@ def test_every_planted_twin_is_found_and_nothing_else(finished, sample_videos):
     planted = {frozenset({(a, start), (b, start)}) for a, b in twins for start in (0.0, 10.0)}
     assert removed_pairs(out) == planted
     assert str(result.totals) == "26 clips = 16 kept + 10 removed + 0 failed"
+    assert str(result.totals) in (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def test_only_kept_clips_are_exported(finished):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.pairwise import TILE_ROWS, PartialScores, merge_partials, near_in_tile
 from curator_dask.dedup.threshold import check_eps
-from curator_dask.dedup.tiles import Side, best_match, side
+from curator_dask.dedup.tiles import Side, Tile, best_match, side
 from curator_dask.dedup.xp import Array, array_module, row_blocks
 from curator_dask.errors import ParameterError
 
@@ -77,7 +77,7 @@ def _greedy_block(block: Side, kept: Side, eps: float, tile_rows: int) -> tuple[
     """Decide the rows of ``block``, and find the best kept row of each, given all kept rows before the block."""
     before = _best_kept(block, kept, tile_rows)
     removed = before.cosine.astype(np.float64) >= 1.0 - eps
-    later, earlier, _ = near_in_tile(block, block, True, eps)
+    later, earlier, _ = near_in_tile(block, Tile(block, 0, True), eps)
     order = np.argsort(earlier, kind="stable")
     first = np.searchsorted(earlier[order], np.arange(len(removed) + 1))
     for row in range(len(removed)):

@@ -18,8 +18,9 @@ from curator_dask.dedup.tiles import (
     DENSE,
     STEPS,
     Side,
+    Tile,
     best_match,
-    in_steps,
+    exact_steps,
     measure_pairs,
     products,
     rounding_bound,
@@ -110,25 +111,25 @@ def near_pairs(
     _check_tile_rows(tile_rows)
     whole = side(X)
     for rows in row_blocks(len(whole.positions), max(1, tile_rows // 2)):
-        for columns, masked in tiles_of(whole[rows], whole, True, tile_rows):
-            j, i, steps = near_in_tile(whole[rows], whole[columns], masked, eps)
+        for tile in tiles_of(whole[rows], whole, True, tile_rows):
+            j, i, steps = near_in_tile(whole[rows], tile, eps)
             if len(i):
-                yield i + columns.start, j + rows.start, (steps / STEPS).astype(np.float32)
+                yield i + tile.start, j + rows.start, (steps / STEPS).astype(np.float32)
 
 
 def near_in_tile(
-    block: Side, tile: Side, masked: bool, eps: float
+    block: Side, tile: Tile, eps: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """``(row, column, steps)`` of the pairs of a tile with a cosine of at least ``1 - eps``."""
     least = least_steps(eps)
-    scores = products(block, tile, masked, np.float32)
+    scores = products(block, tile, np.float32)
     row, column = where(scores >= np.float32(least / STEPS) - rounding_bound(block.rows.shape[1]))
     if row.size > DENSE * len(block.positions):
-        steps = in_steps(products(block, tile, masked, np.float64), block.lengths[:, None] * tile.lengths)
+        steps = exact_steps(block, tile)
         row, column = where(steps >= least)
         return to_host(row), to_host(column), to_host(steps[row, column])
     host_row, host_column = to_host(row), to_host(column)
-    host_steps = measure_pairs(block, tile, host_row, host_column)
+    host_steps = measure_pairs(block, tile.side, host_row, host_column)
     near = host_steps >= least
     return host_row[near], host_column[near], host_steps[near]
 

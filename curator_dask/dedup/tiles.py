@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ STEPS: Final = 2.0**24
 NOTHING: Final = -np.inf
 DENSE: Final = 4  # candidates per row from which one float64 GEMM costs less than measuring pair after pair
 PAIR_BLOCK: Final = 4096
-
-Tile = tuple[slice, bool]
-"""Columns of a tile, and whether some of them come too late for some of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,14 @@ class Side:
     def __getitem__(self, part: slice | NDArray[np.int64]) -> Side:
         on_device = part if isinstance(part, slice) else array_module(self.rows).asarray(part)
         return Side(self.rows[on_device], self.positions[part], self.lengths[on_device])
+
+
+class Tile(NamedTuple):
+    """Some references, the index of the first, and whether some of them come too late for some of the queries."""
+
+    side: Side
+    start: int
+    masked: bool
 
 
 def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
@@ -112,19 +117,24 @@ def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) 
         free = int(np.searchsorted(references.positions, block.positions[0]))
         stop = int(np.searchsorted(references.positions, block.positions[-1]))
     for columns in row_blocks(free, tile_rows):
-        yield columns, False
+        yield Tile(references[columns], columns.start, False)
     for columns in row_blocks(stop - free, tile_rows):
-        yield slice(free + columns.start, free + columns.stop), True
+        yield Tile(references[free + columns.start : free + columns.stop], free + columns.start, True)
 
 
-def products(block: Side, tile: Side, masked: bool, dtype: type[np.floating]) -> Array:
+def products(block: Side, tile: Tile, dtype: type[np.floating]) -> Array:
     """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier."""
     xp = array_module(block.rows)
-    scores = xp.matmul(block.rows.astype(dtype, copy=False), tile.rows.astype(dtype, copy=False).T)
-    if masked:
-        late = tile.positions[None, :] >= block.positions[:, None]
+    scores = xp.matmul(block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False).T)
+    if tile.masked:
+        late = tile.side.positions[None, :] >= block.positions[:, None]
         scores[xp.asarray(late)] = -np.inf
     return scores
+
+
+def exact_steps(block: Side, tile: Tile) -> Array:
+    """Cosines from float64 dot products, in steps; -inf where the tile's row does not come earlier."""
+    return in_steps(products(block, tile, np.float64), block.lengths[:, None] * tile.side.lengths)
 
 
 def where(mask: Array) -> tuple[Array, Array]:
@@ -136,50 +146,39 @@ def where(mask: Array) -> tuple[Array, Array]:
 def _best_of_block(block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: np.float32) -> _Best:
     xp = array_module(block.rows)
     num_rows = len(block.positions)
-    bound = rounding_bound(block.rows.shape[1])
     best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1, dtype=np.int64))
-    # A pair off by `bound` down can beat one off by `bound` up.
     highest = xp.full(num_rows, floor, dtype=np.float32)
-    for columns, masked in tiles_of(block, references, earlier_only, tile_rows):
-        scores = products(block, references[columns], masked, np.float32)
+    # The best pair may look worse by `bound`, and another better by as much.
+    slack = 2 * rounding_bound(block.rows.shape[1])
+    for tile in tiles_of(block, references, earlier_only, tile_rows):
+        scores = products(block, tile, np.float32)
         in_tile = scores.max(axis=1)
         highest = xp.maximum(highest, in_tile)
-        rows = xp.flatnonzero((in_tile >= highest - 2 * bound) & (in_tile > NOTHING))
+        rows = xp.flatnonzero((in_tile >= highest - slack) & (in_tile > NOTHING))
         if rows.size:
             near = scores if rows.size == num_rows else scores[rows]
-            _collect(best, block, references, columns, masked, rows, near, highest[rows] - 2 * bound)
+            _collect(best, block, tile, rows, near, highest[rows] - slack)
         if best.steps.min() >= STEPS:
             break  # each row has found its twin, and later ones would lose the tie
-    _measure_pending(best, block, references, to_host(highest - 2 * bound))
+    _measure_pending(best, block, references, to_host(highest - slack))
     return best
 
 
-def _collect(
-    best: _Best,
-    block: Side,
-    references: Side,
-    columns: slice,
-    masked: bool,
-    rows: Array,
-    scores: Array,
-    least: Array,
-) -> None:
+def _collect(best: _Best, block: Side, tile: Tile, rows: Array, scores: Array, least: Array) -> None:
     """Note the candidates in the tile's ``scores`` of ``rows``; where they are many, settle the tile in float64."""
-    xp = array_module(scores)
     row, column = where(scores >= least[:, None])
     if row.size > DENSE * rows.size:
         host_rows = to_host(rows)
-        index, steps = _best_in_tile(block[host_rows], references[columns], masked)
-        best.offer(host_rows, index + columns.start, steps)
+        index, steps = _best_in_tile(block[host_rows], tile)
+        best.offer(host_rows, index + tile.start, steps)
     else:
-        best.pending.append((to_host(rows[row]), to_host(column) + columns.start, to_host(scores[row, column])))
+        best.pending.append((to_host(rows[row]), to_host(column) + tile.start, to_host(scores[row, column])))
 
 
-def _best_in_tile(block: Side, tile: Side, masked: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    xp = array_module(block.rows)
-    steps = in_steps(products(block, tile, masked, np.float64), block.lengths[:, None] * tile.lengths)
+def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    steps = exact_steps(block, tile)
     column = steps.argmax(axis=1)
-    return to_host(column), to_host(steps[xp.arange(len(column)), column])
+    return to_host(column), to_host(steps.max(axis=1))
 
 
 def _measure_pending(best: _Best, block: Side, references: Side, least: NDArray[np.float32]) -> None:

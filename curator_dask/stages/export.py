@@ -236,7 +236,11 @@ def copy_media(task: ExportTask) -> UnitRecord:
     """On a worker: copy one clip's media into the export."""
     (record,) = task.plan.samples
     path = layout.clip_path(record.id)
-    with task.stage.input.open(path) as source, task.stage.output.writing(path) as temporary, temporary.open("wb") as target:
+    with (
+        task.stage.input.open(path) as source,
+        task.stage.output.writing(path) as temporary,
+        temporary.open("wb") as target,
+    ):
         for block in _blocks(source):
             target.write(block)
     return UnitRecord("", "", {path: record.num_bytes}, {"clips": 1})

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.rows import REASONS, normalise
 from curator_dask.errors import InputError
+from curator_dask.records import printable
 from curator_dask.storage import Entry, Folder
-from curator_dask.tables import read_table, require_columns
+from curator_dask.tables import opened_parquet, read_table, require_columns
 from curator_dask.vectors import GOOD, column_matrix, vector_length
 
 if TYPE_CHECKING:
@@ -67,25 +68,30 @@ def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
     chunks: list[Chunk] = []
     open_chunk: list[Piece] = []
     filled = 0
+
+    def close() -> None:
+        nonlocal filled
+        if open_chunk:
+            chunks.append(tuple(open_chunk))
+        open_chunk.clear()
+        filled = 0
+
     for entry in entries:
         if entry.num_bytes > 2 * CHUNK_BYTES and source.filetype == "parquet":
+            close()
             chunks.extend((piece,) for piece in _row_group_pieces(source.folder, entry.path))
             continue
         open_chunk.append(Piece(entry.path))
         filled += entry.num_bytes
         if filled >= CHUNK_BYTES:
-            chunks.append(tuple(open_chunk))
-            open_chunk, filled = [], 0
-    if open_chunk:
-        chunks.append(tuple(open_chunk))
+            close()
+    close()
     return chunks
 
 
 def _row_group_pieces(folder: Folder, path: str) -> list[Piece]:
-    import pyarrow.parquet as pq
-
-    with folder.open(path) as stream:
-        metadata = pq.ParquetFile(stream).metadata
+    with opened_parquet(folder, path) as file:
+        metadata = file.metadata
     pieces: list[Piece] = []
     groups: list[int] = []
     filled = first_row = rows = 0
@@ -109,8 +115,8 @@ def read_rows(source: VectorSource, chunk: Chunk) -> Rows:
     parts = [_read_piece(source, piece, source.dimension) for piece in chunk]
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
-        X=np.concatenate([part.X for part in parts]),
-        metadata=pa.concat_tables([part.metadata for part in parts], promote_options="default"),
+        X=parts[0].X if len(parts) == 1 else np.concatenate([part.X for part in parts]),
+        metadata=_joined([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
 
@@ -129,7 +135,7 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int) -> Rows:
     import pyarrow as pa
 
     table = _read_table(source, piece)
-    ids = table[source.id_field].combine_chunks()
+    ids = _checked_ids(table[source.id_field].combine_chunks(), piece.path)
     X, reasons = column_matrix(table[source.embedding_field], dimension)
     reasons[np.asarray(ids.is_null())] = "null-id"
     unit, codes = normalise(X)
@@ -155,12 +161,31 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int) -> Rows:
 def _read_table(source: VectorSource, piece: Piece) -> pa.Table:
     if piece.row_groups is None:
         return read_table(source.folder, piece.path, source.filetype, source.columns)
-    import pyarrow.parquet as pq
-
-    with source.folder.open(piece.path) as stream:
-        file = pq.ParquetFile(stream)
+    with opened_parquet(source.folder, piece.path) as file:
         require_columns(piece.path, file.schema_arrow.names, source.columns)
         return file.read_row_groups(list(piece.row_groups), columns=source.columns)
+
+
+def _checked_ids(ids: Any, path: str) -> Any:
+    """Ids as plain values. Raises InputError for text that is no UTF-8, which Arrow itself reads without a word."""
+    import pyarrow as pa
+
+    if isinstance(ids, pa.DictionaryArray):  # a pandas category
+        ids = ids.dictionary_decode()
+    try:
+        ids.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{printable(path)}: the ids are damaged: {error}") from error
+    return ids
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(f"the metadata columns differ from file to file: {error}") from error
 
 
 def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
@@ -176,7 +201,10 @@ def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
         raise InputError(
             f"ids must be integers or strings, one of the two in all files; found {sorted(map(str, kinds))}"
         )
-    return [array.cast(target) for array in arrays]
+    try:
+        return [array.cast(target) for array in arrays]
+    except pa.ArrowInvalid as error:
+        raise InputError(f"ids of different files do not fit into one type: {error}") from error
 
 
 def _text(value: Any) -> str:

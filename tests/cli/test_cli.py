@@ -16,7 +16,9 @@ from tests.trees import times
 COMMANDS = ("run", "split", "embed", "kmeans", "pairwise", "identify", "export", "verify", "samples")
 
 
-def cli(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def cli(
+    *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "curator_dask", *map(str, arguments)],
         capture_output=True, text=True, timeout=280, check=False, cwd=cwd, env={**os.environ, **(env or {})},

@@ -47,7 +47,5 @@ EXAMPLE_4 = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=np.float32)
 
 def chain() -> np.ndarray:
     """Example 3: cos(AB) = cos(BC) = .995 and cos(AC) = .980."""
-    ab, ac = 0.995, 0.980
-    c_y = (ab - ab * ac) / np.sqrt(1 - ab**2)
-    c = [ac, c_y, np.sqrt(1 - ac**2 - c_y**2)]
-    return unit([[1, 0, 0], [ab, np.sqrt(1 - ab**2), 0], c])
+    angles = np.arccos(0.995) * np.arange(3)
+    return unit(np.stack([np.cos(angles), np.sin(angles), np.zeros(3)], axis=1))

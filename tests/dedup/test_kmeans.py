@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_the_cost_never_rises():
         partial = lloyd_partial(X, C)
         costs.append(partial.cost(C))
         C = new_centres(partial, C)
-    assert all(b <= a + 1e-3 for a, b in zip(costs, costs[1:], strict=False))
+    assert all(b <= a + 1e-3 for a, b in pairwise(costs))
     assert costs[-1] < 0.9 * costs[0]
 
 

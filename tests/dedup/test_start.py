@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from curator_dask.dedup.assign import assign
 from curator_dask.dedup.start import d2_start, initial_centres, random_start, take_rows
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import random_unit
@@ -47,13 +48,17 @@ def test_the_draws_depend_on_the_seed_and_not_on_threads():
     assert (d2_start(sample, 50, 8) != C).any()
 
 
-def test_draws_follow_the_squared_distance():
-    """From a row at angle 0, rows at squared distances 2 (x1) and 1 (x2) are drawn equally often."""
-    sample = np.array([[1, 0], [0, 1], [0.5, 0.75**0.5], [0.5, -(0.75**0.5)]], dtype=np.float32)
-    second = [d2_start(sample, 2, seed) for seed in range(4000)]
-    from_first = [C[1] for C in second if C[0, 0] == 1]
-    to_far = np.mean([C[0] == 0 for C in from_first])
-    assert abs(to_far - 0.5) < 5 * 0.5 / len(from_first) ** 0.5
+def test_starts_lie_nearer_to_the_rows_than_random_ones():
+    sample = random_unit(50, 32, 3)[np.random.default_rng(4).zipf(1.5, 1000) % 50] + 0.05 * random_unit(1000, 32, 5)
+    sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
+    chosen = [assign(sample, d2_start(sample, 20, seed))[1].sum() for seed in range(5)]
+    by_chance = [assign(sample, random_start(sample[seed * 20 :], 20))[1].sum() for seed in range(5)]
+    assert max(chosen) < 0.7 * min(by_chance)
+
+
+def test_rows_too_close_to_tell_apart_are_filled_up():
+    sample = (np.eye(8)[[0] * 9] + 1e-5 * random_unit(9, 8, 0)).astype(np.float32)
+    assert distinct(d2_start(sample, 5, 0)) == 5
 
 
 def test_random_start_goes_round():

@@ -1,0 +1,154 @@
+"""What the storage does on a local disk: list without missing anything, and write so that it survives a power cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from curator_dask.errors import InputError
+
+# Long enough that nobody else's file begins with it: whatever does is removed after a crash.
+TEMPORARY_PREFIX = ".curator-tmp-"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file below a folder."""
+
+    path: str
+    """Relative to the folder, with forward slashes."""
+    num_bytes: int
+    version: str
+    """Changes when the file is replaced: modification time in ns, or the store's etag."""
+
+
+def flush(path: Path) -> None:
+    """A file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems that cannot flush folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def in_folder(target: Path, action: Callable[[], object], attempts: int = 10) -> None:
+    """Make the target's folder and act in it, again if another process tidied the empty folder away in between."""
+    for left in reversed(range(attempts)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            action()
+        except FileNotFoundError:
+            if not left or target.parent.exists():
+                raise
+        else:
+            return
+
+
+def link(temporary: Path, target: Path) -> bool:
+    """Give a file its name only if nothing has that name."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if target.exists():
+            return False
+        temporary.replace(target)
+    return True
+
+
+def opened(path: str) -> IO[bytes]:
+    # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise InputError(f"{path!r} is not a regular file")
+    return stream
+
+
+def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterator[Entry]:
+    """Folders first by their own path, then those that only links lead to, each once: no circle, no file twice."""
+    seen: set[tuple[int, int]] = set()
+    pending: list[tuple[str, str]] = [(start, "")]
+    linked: list[tuple[str, str]] = []
+    while pending or linked:
+        if not pending:
+            linked.sort(reverse=True)
+            pending.append(linked.pop())
+            if _identity(pending[0][0]) in seen:
+                pending.clear()
+                continue
+        folder, prefix = pending.pop()
+        seen.add(_identity(folder))
+        for item in _scanned(folder):
+            if item.name.startswith(".") and not hidden:
+                continue
+            path = prefix + item.name
+            if not _is_folder(item):
+                yield local_entry(item.path, path)
+            elif max_depth is None or path.count("/") + 1 < max_depth:
+                (linked if item.is_symlink() else pending).append((item.path, f"{path}/"))
+
+
+def _scanned(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        # Every file system has one that only its owner may read, and it holds nothing of anybody's.
+        if Path(folder).name == "lost+found":
+            return []
+        raise InputError(
+            f"cannot list the folder {folder!r}: {error.strerror}. Make it readable, or move it"
+        ) from error
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        info = Path(folder).stat()
+    except OSError:
+        return (-1, -1)
+    return (info.st_dev, info.st_ino)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def local_entry(full: str, path: str) -> Entry:
+    try:
+        info = Path(full).stat()
+    except OSError:  # a dangling link: listed, so that whoever reads it can say so
+        return Entry(path, 0, "unreadable")
+    return Entry(path, info.st_size if stat.S_ISREG(info.st_mode) else 0, str(info.st_mtime_ns))
+
+
+def leftovers(root: Path, owned_by: str) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root):
+        if owned_by in folders and Path(parent) != root:
+            folders.clear()
+            continue
+        yield from (Path(parent, name) for name in (*folders, *names) if name.startswith(TEMPORARY_PREFIX))
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
+
+
+def removed(path: Path) -> bool:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    return True

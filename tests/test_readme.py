@@ -1,0 +1,80 @@
+"""The README is true: its commands run, in their order, and its Python too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder, but for short versions of the sample videos, which `samples` then finds rendered."""
+    from curator_dask.samples import render_samples
+
+    folder = tmp_path_factory.mktemp("readme")
+    render_samples(folder / "videos", length_s=4.0)
+    return folder
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+
+
+def test_commands_and_python_in_their_order(workplace: Path) -> None:
+    commands = [block for block in blocks("sh") if not block.startswith("make ")]
+    assert len(commands) == 3
+    for block in commands:
+        done = shell(block, workplace)
+        assert done.returncode == 0, (block, done.stdout, done.stderr)
+    for number, block in enumerate(blocks("python")):
+        script = workplace / f"block_{number}.py"
+        indented = "".join(f"    {line}\n" if line else "\n" for line in block.splitlines())
+        script.write_text(f'if __name__ == "__main__":\n{indented}')
+        done = shell(f"python {script.name}", workplace)
+        assert done.returncode == 0, (block, done.stderr)
+    assert not (workplace / "out2").exists()
+
+
+def test_the_run_ends_as_promised(workplace: Path) -> None:
+    """The line itself, for the full samples, is in test_workflow; here the videos are short: one clip each."""
+    done = shell("curator-dask run --video-dir videos --output-path out", workplace)
+    assert "13 clips = 8 kept + 5 removed + 0 failed" in done.stdout
+    assert "duplicates/duplicates.csv to see what went and why" in done.stdout
+
+
+def test_make_demo_runs_here(tmp_path: Path, few_videos: Path) -> None:
+    """With the environment of this run in place of a new one: setting that up is what starts the tests themselves."""
+    venv = Path(sys.prefix)
+    if not (venv / ".installed").exists():
+        pytest.skip("the tests were not started by `make test`, so `make demo` would set up an environment first")
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), "demo", f"VENV={venv}", f"VIDEO_DIR={few_videos}", f"DEMO_OUT={tmp_path / 'out'}"],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "4 clips = 2 kept + 2 removed + 0 failed" in done.stdout
+
+
+def test_make_commands_exist() -> None:
+    for block in blocks("sh"):
+        if block.startswith("make "):
+            plan = subprocess.run(
+                ["make", "-n", *block.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert plan.returncode == 0, plan.stderr
