@@ -61,6 +61,8 @@ def source_folder(folder: Folder) -> Folder:
 
 def _divided(folder: Folder) -> tuple[Folder, str]:
     """A folder to search, and in it the name of one file, a glob, or nothing for all that is there."""
+    if not folder.is_local and glob.has_magic("/".join(_parts(folder)[:3])):  # s3: / / bucket
+        raise ParameterError(f"{folder.url}: name the bucket; a glob may stand for what is in it")
     if glob.has_magic(folder.url) and not folder.exists():
         return _split_before(folder, next(n for n, part in enumerate(_parts(folder)) if glob.has_magic(part)))
     if folder.is_file():
@@ -70,8 +72,6 @@ def _divided(folder: Folder) -> tuple[Folder, str]:
 
 def _split_before(folder: Folder, number: int) -> tuple[Folder, str]:
     parts = _parts(folder)
-    if not folder.is_local and number < 3:  # s3: / / bucket
-        raise ParameterError(f"{folder.url}: name the bucket itself; a glob may stand for what is in it")
     url = "/".join(parts[:number]) or ("/" if folder.url.startswith("/") else ".")
     return Folder(url, folder.storage_options), "/".join(parts[number:])
 

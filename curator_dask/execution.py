@@ -33,6 +33,9 @@ LOOK_EVERY_S = 5.0
 # How long units wait on a cluster that has lost all its workers; batch systems take a while to give new ones.
 NO_WORKERS_S = 300.0
 
+# In words of our own: Dask's name the worker, which is another one in every run.
+LAST_WORDS_OF_WORKERS = "every worker that tried it died: out of memory, or a crash in native code"
+
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
 
 
@@ -131,20 +134,35 @@ def _completed(
 ) -> Generator[UnitRecord, None, None]:
     if not units:
         return  # and no cluster is started
-    client = cluster.client
+    watch = _Watch(cluster)
+    suspects: list[Unit[T]] = []
+    state.sweep()
+    for unit, record in _run_all(watch, state, units, work, per_thread=SUBMIT_AHEAD):
+        if record is None:
+            suspects.append(unit)
+        else:
+            yield record
+    # Dask blames every task that a dying worker held, waiting ones too: a second chance, with fewer in one place.
+    for unit, record in _run_all(watch, state, suspects, work, per_thread=0.5):
+        yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
+    state.sweep()
+
+
+def _run_all(
+    watch: _Watch, state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord], *, per_thread: float
+) -> Generator[tuple[Unit[T], UnitRecord | None], None, None]:
+    """Every unit with its record, as they finish; with None where each worker that tried it died."""
     waiting = iter(units)
     running: dict[Any, Unit[T]] = {}
     finished: SimpleQueue[Any] = SimpleQueue()
-    watch = _Watch(cluster)
 
     def fill() -> None:
-        for unit in islice(waiting, max(0, SUBMIT_AHEAD * watch.num_threads - len(running))):
+        for unit in islice(waiting, max(0, max(1, int(per_thread * watch.num_threads)) - len(running))):
             # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
-            future = client.submit(run_unit, state, unit, work, pure=False)
+            future = watch.client.submit(run_unit, state, unit, work, pure=False)
             running[future] = unit
             future.add_done_callback(finished.put)
 
-    state.sweep()
     try:
         fill()
         while running:
@@ -156,19 +174,18 @@ def _completed(
             unit = running.pop(future)
             watch.look(num_left=len(running))
             fill()
-            yield _result(future, state, unit)
-        state.sweep()
+            yield unit, _result(future, state, unit)
     finally:
         if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
             with contextlib.suppress(Exception):
-                client.cancel(list(running))
+                watch.client.cancel(list(running))
 
 
 class _Watch:
     """Looks at the cluster now and then: how many threads it has, and since when none."""
 
     def __init__(self, cluster: LazyCluster) -> None:
-        self._cluster = cluster
+        self.client = cluster.client
         self._looked = self._last_workers = time.monotonic()
         self.num_threads = cluster.num_threads
 
@@ -178,7 +195,7 @@ class _Watch:
             return
         self._looked = now
         try:
-            threads = self._cluster.client.nthreads()
+            threads = self.client.nthreads()
         except Exception as error:
             raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
         if threads:
@@ -191,8 +208,8 @@ class _Watch:
             )
 
 
-def _result(future: Any, state: StageState, unit: Unit[T]) -> UnitRecord:
-    """The unit's record; for a future without one (its workers died), a failure that says so."""
+def _result(future: Any, state: StageState, unit: Unit[T]) -> UnitRecord | None:
+    """The unit's record, a failure if it could not run; None if its workers died."""
     from distributed import CancelledError, KilledWorker
 
     try:
@@ -200,8 +217,7 @@ def _result(future: Any, state: StageState, unit: Unit[T]) -> UnitRecord:
     except CancelledError as error:
         raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error
     except KilledWorker:
-        # In words of our own: Dask's name the worker, which is another one in every run.
-        return _failed(state, unit, "worker-lost", "every worker that tried it died (out of memory, or a crash)")
+        return None
     except Exception as error:
         if future.client.status != "running":
             raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error

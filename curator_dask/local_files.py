@@ -68,11 +68,11 @@ def link(temporary: Path, target: Path) -> bool:
 
 def opened(path: str) -> IO[bytes]:
     # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
-    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise InputError(f"{path!r} is not a regular file")
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterator[Entry]:

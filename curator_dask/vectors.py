@@ -62,9 +62,9 @@ def matrix_column(X: NDArray[np.float32]) -> pa.ListArray:
     """(n, D) as ``list<float32>``, sharing the matrix's memory."""
     import pyarrow as pa
 
-    X = np.ascontiguousarray(X, dtype=np.float32)
     if X.size > np.iinfo(np.int32).max:
         raise InputError(f"{X.shape[0]} vectors of {X.shape[1]} are too many for one Arrow column: write smaller parts")
+    X = np.ascontiguousarray(X, dtype=np.float32)
     offsets = np.arange(0, X.size + 1, X.shape[1], dtype=np.int32) if len(X) else np.zeros(1, dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, X.ravel())
 

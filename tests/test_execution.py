@@ -180,11 +180,13 @@ def test_a_unit_that_is_not_final_counts_and_is_tried_again(job):
 
 
 def test_a_marker_that_cannot_be_written_is_the_units_failure(job):
-    Path(job.state.folder.root, ".curator", "work", "units", "a.json").mkdir(parents=True)
-    outcome = job.run(job.units("ab"))
+    def work(key: str) -> UnitRecord:
+        return UnitRecord("", "", counts={"made": 1}, data={"score": float("nan")} if key == "a" else {})
+
+    outcome = run_units(job.cluster, job.state, job.units("ab"), work, reporter=job.reporter, what="things")
     assert in_words(outcome) == {"/videos/a.mp4": "internal-error"}
-    assert "IsADirectoryError" in outcome.failures[0].message
-    assert outcome.counts == {"made": 1, "bytes": 10, "units_failed": 1}
+    assert "not JSON compliant" in outcome.failures[0].message
+    assert outcome.counts == {"made": 1, "units_failed": 1}
 
 
 def test_a_task_that_cannot_travel_is_the_units_failure(job):
@@ -233,10 +235,7 @@ def test_giving_up_stops_the_tasks(job):
     with pytest.raises(KeyboardInterrupt):
         job.run(job.units("abcdefghijklmnopqrstuvwxyz"), lambda key: time.sleep(0.05))
     assert job.reporter.finished == 1
-    deadline = time.monotonic() + 20
-    while job.cluster.client.futures and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not job.cluster.client.futures
+    assert not [key for key, future in job.cluster.client.futures.items() if future.status == "pending"]
     assert len(job.attempts()) < 26
 
     job.reporter = Counted()
@@ -268,9 +267,8 @@ def test_a_unit_that_kills_every_worker_is_a_failure_and_the_rest_goes_on(mortal
                 os.kill(os.getpid(), signal.SIGKILL)
 
     outcome = mortal_job.run(mortal_job.units("abcdefgh"), behave)
-    assert in_words(outcome)["/videos/c.mp4"] == "worker-lost"
-    # Units that were on the same worker may have shared its fate more often than Dask allows.
-    assert outcome.counts["made"] + outcome.counts["units_failed"] == 8
+    assert in_words(outcome) == {"/videos/c.mp4": "worker-lost"}
+    assert outcome.counts == {"made": 7, "bytes": 70, "units_failed": 1}
     assert "127.0.0.1" not in outcome.failures[0].message
     assert not [entry.path for entry in folder.entries(hidden=True) if "tmp" in entry.path]
 
@@ -279,7 +277,7 @@ def test_a_unit_that_kills_every_worker_is_a_failure_and_the_rest_goes_on(mortal
     assert again.failures == ()
 
 
-def test_workers_that_are_gone_for_good_end_the_wait(mortal_job, monkeypatch):
+def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monkeypatch):
     monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.2)
     monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
     client = mortal_job.cluster.client
@@ -288,13 +286,5 @@ def test_workers_that_are_gone_for_good_end_the_wait(mortal_job, monkeypatch):
         time.sleep(0.1)
     with pytest.raises(ClusterError, match=r"no workers for .* 3 units wait"):
         mortal_job.run(mortal_job.units("abc"))
-
-
-def test_workers_that_come_later_are_used(mortal_job, monkeypatch):
-    monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.2)
-    client = mortal_job.cluster.client
-    client.cluster.scale(0)
-    while client.nthreads():
-        time.sleep(0.1)
     client.cluster.scale(1)
     assert mortal_job.run(mortal_job.units("abc")).counts["made"] == 3

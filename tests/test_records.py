@@ -35,7 +35,8 @@ json_values = st.recursive(
     [
         pytest.param(UnitRecord("k", "i"), id="empty"),
         pytest.param(
-            UnitRecord("k", "i", {"clips/a.mp4": 3}, {"clips": 1}, (FAILURE,), {"rows": [{"id": 1.5}]}, False), id="full"
+            UnitRecord("k", "i", {"clips/a.mp4": 3}, {"clips": 1}, (FAILURE,), {"rows": [{"id": 1.5}]}, False),
+            id="full",
         ),
         pytest.param(UnitRecord("k", "i", {RAW: 1}, failures=(Failure("s", RAW, "r", "m"),)), id="name-not-utf8"),
     ],

@@ -27,9 +27,11 @@ def state(folder: Folder) -> StageState:
     return StageState(folder, "work")
 
 
-def finish(state: StageState, key: str, *outputs: str, inputs: str = "v1", data: bytes = b"12345", **more) -> UnitRecord:
+def finish(
+    state: StageState, key: str, *outputs: str, inputs: str = "v1", content: bytes = b"12345", **more
+) -> UnitRecord:
     """A unit as a worker does it: its outputs, then its marker."""
-    sizes = {path: state.folder.write_bytes(path, data) for path in outputs}
+    sizes = {path: state.folder.write_bytes(path, content) for path in outputs}
     record = UnitRecord(key, inputs, sizes, **more)
     state.write(record)
     return record
@@ -171,7 +173,7 @@ class TestUnits:
 
     def test_a_newer_version_takes_away_what_only_the_older_one_wrote(self, state, folder):
         finish(state, "a", "clips/1.txt", "clips/2.txt", "old/3.txt")
-        finish(state, "a", "clips/2.txt", "clips/4.txt", inputs="v2", data=b"new")
+        finish(state, "a", "clips/2.txt", "clips/4.txt", inputs="v2", content=b"new")
         assert files(folder) == ["clips/2.txt", "clips/4.txt"]
         assert folder.read_bytes("clips/2.txt") == b"new"
         assert state.done_units() == {"a": "v2"}

@@ -13,11 +13,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from curator_dask.dedup.xp import Array, array_module, row_blocks, rows_within, to_host
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.errors import ParameterError
 
-HOST_SCORE_BYTES: Final = 1 << 22  # a block of scores stays in the processor's cache
-DEVICE_SCORE_BYTES: Final = 1 << 28
 TIE_GRID: Final = 2.0**40  # float64 scores closer than this are one score: the lowest centre wins
 
 
@@ -48,9 +46,7 @@ def assign(X: Array, C: Array) -> tuple[Array, Array]:
     centres = _prepare(X, C)
     labels = xp.zeros(X.shape[0], dtype=np.int32)
     sq_dist = xp.zeros(X.shape[0], dtype=np.float32)
-    score_bytes = HOST_SCORE_BYTES if xp is np else DEVICE_SCORE_BYTES
-    most = 8192 if xp is np else 1 << 17
-    for rows in row_blocks(X.shape[0], rows_within(score_bytes, 4 * C.shape[0], most=most)):
+    for rows in row_blocks(X.shape[0], block_rows(X, 4 * C.shape[0])):
         labels[rows], best = _assign_block(X[rows], centres)
         sq_dist[rows] = xp.maximum(np.float32(0.0), np.float32(1.0) - np.float32(2.0) * best)
     return labels, sq_dist
@@ -114,7 +110,7 @@ def centroid_distances(X: Array, C: Array, labels: Array) -> tuple[Array, Array]
     lengths = xp.sqrt((C64 * C64).sum(axis=1))
     l2 = xp.empty(X.shape[0], dtype=np.float32)
     cosine = xp.empty(X.shape[0], dtype=np.float32)
-    for rows in row_blocks(X.shape[0], rows_within(HOST_SCORE_BYTES, 8 * X.shape[1])):
+    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
         x, c, c_length = X[rows].astype(np.float64), C64[labels[rows]], lengths[labels[rows]]
         l2[rows] = xp.sqrt(((x - c) ** 2).sum(axis=1))
         scale = xp.sqrt((x * x).sum(axis=1)) * c_length

@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.assign import assign
 from curator_dask.dedup.start import Init, initial_centres
-from curator_dask.dedup.xp import Array, array_module, row_blocks, rows_within, to_host
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.errors import InputError, ParameterError
 
 GRID: Final = 2.0**24
-BLOCK_BYTES: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _add_up_on_host(X: Array, labels: Array, k: int) -> Array:
     sums = np.zeros((k, X.shape[1]))
     order = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels, minlength=k))
-    most = rows_within(BLOCK_BYTES, 8 * X.shape[1])
+    most = block_rows(X, 8 * X.shape[1])
     for cluster, members in enumerate(np.split(order, ends[:-1])):
         for part in row_blocks(len(members), most):
             sums[cluster] += _on_grid(X[members[part]]).sum(axis=0)
@@ -95,7 +94,7 @@ def _add_up_on_host(X: Array, labels: Array, k: int) -> Array:
 def _add_up_on_device(X: Array, labels: Array, k: int) -> Array:
     xp = array_module(X)
     sums = xp.zeros((k, X.shape[1]))
-    for rows in row_blocks(X.shape[0], rows_within(64 * BLOCK_BYTES, 8 * X.shape[1], most=1 << 17)):
+    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
         xp.add.at(sums, labels[rows], _on_grid(X[rows]))
     return sums
 
@@ -103,7 +102,7 @@ def _add_up_on_device(X: Array, labels: Array, k: int) -> Array:
 def _sum_of_sq_norms(X: Array) -> float:
     xp = array_module(X)
     total = 0.0
-    for rows in row_blocks(X.shape[0], rows_within(BLOCK_BYTES, 8 * X.shape[1])):
+    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
         on_grid = _on_grid(X[rows]) / GRID
         # Squares are multiples of 2**-48 and a row of them adds up to about 1: exact in any order.
         total += float(xp.rint((on_grid * on_grid).sum(axis=1) * GRID).sum()) / GRID

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from curator_dask.dedup.xp import Array, array_module, row_blocks, rows_within
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks
 from curator_dask.errors import InputError
 
 GOOD: Final = 0
@@ -14,8 +14,6 @@ NOT_FINITE: Final = 1
 ZERO_LENGTH: Final = 2
 REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 """Words for the codes that ``normalise`` gives to bad rows."""
-
-BLOCK_BYTES: Final = 1 << 23
 
 
 def normalise(X: Array) -> tuple[Array, Array]:
@@ -33,12 +31,12 @@ def normalise(X: Array) -> tuple[Array, Array]:
     Raises:
         InputError: ``X`` is not a matrix of floats.
     """
-    if X.ndim != 2 or X.dtype.kind != "f":
+    if X.ndim != 2 or X.shape[1] == 0 or X.dtype.kind != "f":
         raise InputError(f"embeddings must be a matrix (rows, dimensions) of floats, got {X.dtype} of shape {X.shape}")
     xp = array_module(X)
     unit = xp.empty(X.shape, dtype=np.float32)
     reason = xp.empty(X.shape[0], dtype=np.uint8)
-    for rows in row_blocks(X.shape[0], rows_within(BLOCK_BYTES, 8 * X.shape[1])):
+    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
         unit[rows], reason[rows] = _normalise_block(X[rows])
     return unit, reason
 
@@ -50,7 +48,7 @@ def _normalise_block(block: Array) -> tuple[Array, Array]:
         wide = block.astype(np.float64)
     finite = xp.isfinite(wide).all(axis=1)
     wide = xp.where(finite[:, None], wide, 0.0)
-    largest = xp.abs(wide).max(axis=1, initial=0.0)
+    largest = xp.abs(wide).max(axis=1)
     good = finite & (largest > 0)
     # Two divisions: the inverse of a subnormal number would be infinite.
     wide /= xp.where(good, largest, 1.0)[:, None]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = Any
 """A ``numpy.ndarray`` or a ``cupy.ndarray``."""
+
+
+HOST_BLOCK_BYTES: Final = 1 << 22
+DEVICE_BLOCK_BYTES: Final = 1 << 28
 
 
 def array_module(array: Array) -> ModuleType:
@@ -39,7 +43,11 @@ def row_blocks(num_rows: int, block_rows: int) -> Iterator[slice]:
         yield slice(start, min(start + block_rows, num_rows))
 
 
-def rows_within(num_bytes: int, row_bytes: int, *, least: int = 64, most: int = 8192) -> int:
-    """How many rows of ``row_bytes`` fit into ``num_bytes``: a power of two between ``least`` and ``most``."""
+def block_rows(array: Array, row_bytes: int) -> int:
+    """How many rows to take at once when each needs ``row_bytes``: a power of two, at least 64.
+
+    A block fits into the processor's cache, or fills a GPU.
+    """
+    num_bytes, most = (HOST_BLOCK_BYTES, 1 << 13) if array_module(array) is np else (DEVICE_BLOCK_BYTES, 1 << 17)
     fitting = max(1, num_bytes // max(1, row_bytes))
-    return max(least, min(most, 1 << (fitting.bit_length() - 1)))
+    return max(64, min(most, 1 << (fitting.bit_length() - 1)))

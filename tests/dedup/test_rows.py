@@ -57,7 +57,7 @@ def test_no_rows():
     assert reason.shape == (0,)
 
 
-@pytest.mark.parametrize("X", [np.zeros(3), np.zeros((2, 2), dtype=np.int64), np.zeros((1, 2, 3))])
+@pytest.mark.parametrize("X", [np.zeros(3), np.zeros((2, 2), dtype=np.int64), np.zeros((1, 2, 3)), np.zeros((4, 0))])
 def test_what_is_no_matrix_of_floats_is_refused(X):
     with pytest.raises(InputError, match="matrix"):
         normalise(X)
