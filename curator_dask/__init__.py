@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.pairwise import PairwiseStage, score_pairs
     from curator_dask.stages.split import SplitStage, split_videos
     from curator_dask.stages.verify import verify_dataset
+    from curator_dask.storage import Folder
     from curator_dask.workflow import Workflow, WorkflowResult, curate
 
 _HOME = {
@@ -60,6 +61,7 @@ _HOME = {
     "stages.pairwise": ("PairwiseStage", "score_pairs"),
     "stages.split": ("SplitStage", "split_videos"),
     "stages.verify": ("verify_dataset",),
+    "storage": ("Folder",),
     "workflow": ("Workflow", "WorkflowResult", "curate"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -72,6 +74,7 @@ __all__ = [
     "DeviceError",
     "EmbedStage",
     "ExportStage",
+    "Folder",
     "FolderInUseError",
     "IdentifyDuplicatesStage",
     "InputError",

@@ -5,13 +5,15 @@ Started at the first use, so a run that finds everything done starts none.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
-import multiprocessing
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from curator_dask._version import __version__
 from curator_dask.backend import DEVICES, resolve_device
 from curator_dask.errors import ClusterError, ParameterError
+from curator_dask.spawning import workers_leave_main_alone
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
@@ -26,6 +29,7 @@ CONNECT_TIMEOUT_S = 30.0
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
+_SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -149,7 +153,6 @@ def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
-    _refuse_unguarded_script()
     # The cores that this process may use: fewer than the machine has in a container or under a batch system.
     n_workers = settings.n_workers or CPU_COUNT
     # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
@@ -163,16 +166,7 @@ def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
         config["logging.distributed"] = "critical"
     with (
         dask.config.set(config),
-        _started(
-            LocalCluster,
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=_dashboard_address(settings),
-            scheduler_kwargs={"dashboard": settings.dashboard},
-            silence_logs=logging.INFO if settings.verbose else logging.CRITICAL,
-        ) as cluster,
+        _started(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -187,15 +181,11 @@ def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
     with (
         _started(
             LocalCUDACluster,
+            settings,
             n_workers=settings.n_workers,
-            threads_per_worker=1,
             rmm_async=True,
             rmm_allocator_external_lib_list=["cupy"],
             enable_cudf_spill=True,
-            host=LOOPBACK,
-            dashboard_address=_dashboard_address(settings),
-            scheduler_kwargs={"dashboard": settings.dashboard},
-            silence_logs=logging.INFO if settings.verbose else logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -203,26 +193,43 @@ def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _started(kind: Any, **parameters: Any) -> Iterator[Any]:
+def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
     """A cluster that is closed at the end of the block. Raises ClusterError where it does not start."""
+    common = {
+        "threads_per_worker": 1,
+        "host": LOOPBACK,
+        "dashboard_address": _dashboard_address(settings),
+        "scheduler_kwargs": {"dashboard": settings.dashboard},
+        "silence_logs": logging.INFO if settings.verbose else logging.CRITICAL,
+    }
+    with workers_leave_main_alone(), _environment_restored() as restore:
+        try:
+            cluster = kind(**common, **parameters)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
+                "--verbose shows the log of the workers"
+            ) from error
+        with cluster:
+            restore()
+            yield cluster
+
+
+@contextlib.contextmanager
+def _environment_restored() -> Iterator[Callable[[], None]]:
+    """Nannies set the variables of their workers in this process too, where the next cluster would take them for ours."""
+    names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
+    before = {name: os.environ[name] for name in names if name in os.environ}
+
+    def restore() -> None:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
     try:
-        cluster = kind(**parameters)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
-            "--verbose shows the log of the workers"
-        ) from error
-    with cluster:
-        yield cluster
-
-
-def _refuse_unguarded_script() -> None:
-    """A worker that imports the script it was started from would start workers of its own, which would too."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(
-            "a worker process was asked to start a cluster: in a script, put the calls that do the work below "
-            "if __name__ == '__main__': (workers import the script, and must not run it again)"
-        )
+        yield restore
+    finally:
+        restore()
 
 
 @contextlib.contextmanager
@@ -232,10 +239,11 @@ def _attached(settings: ClusterSettings) -> Iterator[Any]:
     where = settings.scheduler_address or f"--scheduler-file {settings.scheduler_file}"
     address = settings.scheduler_address or _address_in(Path(settings.scheduler_file or ""))
     try:
+        _knock(address)
         client = Client(address, timeout=f"{CONNECT_TIMEOUT_S}s")
     except (OSError, ValueError, ImportError) as error:  # a time-out is an OSError; the others are malformed addresses
         raise ClusterError(
-            f"no Dask scheduler answers at {address}: {error}. Start one with: dask scheduler"
+            f"no Dask scheduler answers at {address}: {str(error) or 'time-out'}. Start one with: dask scheduler"
         ) from error
     with client:
         try:
@@ -246,6 +254,21 @@ def _attached(settings: ClusterSettings) -> Iterator[Any]:
             ) from error
         _check_versions(client)
         yield client
+
+
+def _knock(address: str) -> None:
+    """Connect and hang up: a `Client` waits for ever where a program listens that is no scheduler and says nothing."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    async def reach() -> None:
+        connecting = connect(address, timeout=CONNECT_TIMEOUT_S, **Security().get_connection_args("client"))
+        comm = await asyncio.wait_for(connecting, 2 * CONNECT_TIMEOUT_S)
+        comm.abort()
+
+    # In a thread, as a notebook's own has an event loop that runs.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(reach())).result()
 
 
 def _address_in(scheduler_file: Path) -> str:

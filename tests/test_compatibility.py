@@ -1,4 +1,4 @@
-"""A script written for the original workflow, with only its import lines changed."""
+"""A script written for the original workflow, with only its import lines changed: no guard around its calls either."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ SCRIPT = """
 from curator_dask import Pipeline
 from curator_dask import KMeansStage, PairwiseStage
 
-if __name__ == "__main__":
-    INPUT_PARQUET = "embeddings"
-    OUTPUT_DIR = "dedup"
-    pipe = Pipeline(name="video_semantic_dedup", description="K-means + pairwise duplicate removal")
-    pipe.add_stage(
-        KMeansStage(
-            n_clusters=1000,
-            id_field="id",
-            embedding_field="embedding",
-            input_path=INPUT_PARQUET,
-            output_path=f"{OUTPUT_DIR}/kmeans",
-            input_filetype="parquet",
-            embedding_dim=512,
-            read_kwargs={"storage_options": None},
-            write_kwargs={"storage_options": None},
-        )
+INPUT_PARQUET = "embeddings"
+OUTPUT_DIR = "dedup"
+
+pipe = Pipeline(name="video_semantic_dedup", description="K-means + pairwise duplicate removal")
+pipe.add_stage(
+    KMeansStage(
+        n_clusters=1000,
+        id_field="id",
+        embedding_field="embedding",
+        input_path=INPUT_PARQUET,
+        output_path=f"{OUTPUT_DIR}/kmeans",
+        input_filetype="parquet",
+        embedding_dim=512,
+        read_kwargs={"storage_options": None},
+        write_kwargs={"storage_options": None},
     )
-    pipe.add_stage(
-        PairwiseStage(
-            id_field="id",
-            embedding_field="embedding",
-            input_path=f"{OUTPUT_DIR}/kmeans",
-            output_path=f"{OUTPUT_DIR}/pairwise",
-            which_to_keep="hard",
-            sim_metric="cosine",
-            pairwise_batch_size=1024,
-            read_kwargs={"storage_options": None},
-            write_kwargs={"storage_options": None},
-        )
+)
+pipe.add_stage(
+    PairwiseStage(
+        id_field="id",
+        embedding_field="embedding",
+        input_path=f"{OUTPUT_DIR}/kmeans",
+        output_path=f"{OUTPUT_DIR}/pairwise",
+        which_to_keep="hard",
+        sim_metric="cosine",
+        pairwise_batch_size=1024,
+        read_kwargs={"storage_options": None},
+        write_kwargs={"storage_options": None},
     )
-    pipe.run()
+)
+pipe.run()
 """
 
 

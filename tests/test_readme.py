@@ -44,8 +44,7 @@ def test_commands_and_python_in_their_order(workplace: Path) -> None:
         assert done.returncode == 0, (block, done.stdout, done.stderr)
     for number, block in enumerate(blocks("python")):
         script = workplace / f"block_{number}.py"
-        indented = "".join(f"    {line}\n" if line else "\n" for line in block.splitlines())
-        script.write_text(f'if __name__ == "__main__":\n{indented}')
+        script.write_text(block)
         done = shell(f"python {script.name}", workplace)
         assert done.returncode == 0, (block, done.stderr)
     assert not (workplace / "out2").exists()

@@ -41,29 +41,8 @@ def kmeans(
     from curator_dask.stages.kmeans import KMeansStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
-    stage = KMeansStage(
-        n_clusters=n_clusters,
-        id_field=id_field,
-        embedding_field=embedding_field,
-        input_path=input_path,
-        output_path=output_path,
-        input_filetype=input_filetype,
-        embedding_dim=embedding_dim,
-        metadata_fields=metadata_fields,
-        max_iter=max_iter,
-        tol=tol,
-        random_state=random_state,
-        init=init,
-        n_init=n_init,
-        fit_data_fraction=fit_data_fraction,
-        cache_path=cache_path,
-        read_kwargs=kwargs,
-        write_kwargs=kwargs,
-    )
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    stage = KMeansStage(**o.parameters_of(ctx, KMeansStage), read_kwargs=kwargs, write_kwargs=kwargs)
+    with face.run_context(ctx) as context:
         face.show_results([stage.run(context=context)])
 
 
@@ -95,23 +74,8 @@ def pairwise(
     from curator_dask.stages.pairwise import PairwiseStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
-    stage = PairwiseStage(
-        id_field=id_field,
-        embedding_field=embedding_field,
-        input_path=input_path,
-        output_path=output_path,
-        which_to_keep=which_to_keep,
-        sim_metric=sim_metric,
-        pairwise_batch_size=pairwise_batch_size,
-        random_seed=random_seed,
-        embedding_dim=embedding_dim,
-        read_kwargs=kwargs,
-        write_kwargs=kwargs,
-    )
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    stage = PairwiseStage(**o.parameters_of(ctx, PairwiseStage), read_kwargs=kwargs, write_kwargs=kwargs)
+    with face.run_context(ctx) as context:
         result = stage.run(context=context)
     face.show_results([result])
     face.show_failures([result], f"{output_path}/.curator/pairwise/failures.jsonl")
@@ -144,18 +108,7 @@ def identify(
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
     stage = IdentifyDuplicatesStage(
-        input_path=input_path,
-        kmeans_path=kmeans_path,
-        output_path=output_path,
-        eps=eps,
-        id_field=id_field,
-        embedding_field=embedding_field,
-        clips_path=clips_path,
-        read_kwargs=kwargs,
-        write_kwargs=kwargs,
+        **o.parameters_of(ctx, IdentifyDuplicatesStage), read_kwargs=kwargs, write_kwargs=kwargs
     )
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    with face.run_context(ctx) as context:
         face.show_results([stage.run(context=context)])

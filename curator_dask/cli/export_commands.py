@@ -43,25 +43,12 @@ def export(
 
     storage = o.storage_options(storage_option)
     stage = ExportStage(
-        input_path=input_path,
-        output_path=output_path,
-        duplicates_path=duplicates_path,
-        pairwise_path=pairwise_path,
-        all_clips=all_clips,
-        format=format,
-        media=media,
-        dataset_name=dataset_name,
-        shards=PlanParameters(
-            order=order, seed=seed, splits=parse_splits(split), shard_bytes=shard_bytes, shard_clips=shard_clips,
-            min_shards=min_shards,
-        ),
+        **o.parameters_of(ctx, ExportStage),
+        shards=PlanParameters(**{**o.parameters_of(ctx, PlanParameters), "splits": parse_splits(split)}),
         input_storage_options=storage,
         output_storage_options=storage,
-    )  # fmt: skip
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    )
+    with face.run_context(ctx) as context:
         result = stage.run(context=context)
     face.show_results([result])
     face.show_failures([result], f"{output_path}/.curator/export/failures.jsonl")
@@ -71,11 +58,17 @@ def verify(
     path: o.DatasetPath,
     duplicates_path: o.DuplicatesPath = None,
     clips_opened_per_shard: o.ClipsOpened = 1,
+    storage_option: o.StorageOption = None,
 ) -> None:
     """Read every shard back and compare it with the manifest; exit 1 with the first ten faults."""
     from curator_dask.stages.verify import verify_dataset
 
-    found = verify_dataset(path, duplicates_path=duplicates_path, clips_opened_per_shard=clips_opened_per_shard)
+    found = verify_dataset(
+        path,
+        duplicates_path=duplicates_path,
+        clips_opened_per_shard=clips_opened_per_shard,
+        storage_options=o.storage_options(storage_option),
+    )
     clips = sum(shard.samples for shard in found.manifest.shards)
     typer.echo(f"{len(found.manifest.shards)} shards, {clips} clips, {len(found.faults)} faults")
     for fault in found.faults[:10]:

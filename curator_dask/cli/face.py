@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.pipeline import RunContext, StageResult
-from curator_dask.progress import Reporter
+from curator_dask.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
+    import typer
     from rich.console import Console
 
 
@@ -50,17 +51,8 @@ class TerminalReporter:
         self._console.print(message, highlight=False, markup=False, style="yellow")
 
 
-class PlainReporter:
+class PlainReporter(SilentReporter):
     """Off a terminal: no bars, only what a log should keep."""
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        pass
-
-    def advance(self, count: int = 1) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
 
     def note(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)  # noqa: T201  the terminal is this file's trade
@@ -75,23 +67,21 @@ def reporter() -> Reporter:
 
 
 @contextlib.contextmanager
-def run_context(
-    *,
-    device: str,
-    n_workers: int | None,
-    scheduler_address: str | None,
-    scheduler_file: str | None,
-    verbose: bool,
-    overwrite: bool = False,
-    dry_run: bool = False,
-) -> Iterator[RunContext]:
-    """A context from the options that every command shares; its cluster ends with the block."""
+def run_context(ctx: typer.Context) -> Iterator[RunContext]:
+    """A context from the options that the commands share; its cluster ends with the block."""
     from curator_dask.cluster import ClusterSettings, LazyCluster
 
+    given = ctx.params
+    settings = ClusterSettings(
+        device=given["device"],
+        n_workers=given["n_workers"],
+        scheduler_address=given["scheduler_address"],
+        scheduler_file=given["scheduler_file"],
+        verbose=given["verbose"],
+    )
     voice = reporter()
-    settings = ClusterSettings(device, n_workers, scheduler_address, scheduler_file, verbose=verbose)
     with LazyCluster(settings, on_start=voice.note) as cluster:
-        yield RunContext(cluster, voice, overwrite, dry_run)
+        yield RunContext(cluster, voice, overwrite=given["overwrite"], dry_run=given["dry_run"])
 
 
 def show_results(results: Sequence[StageResult]) -> None:

@@ -5,12 +5,16 @@ A value comes from the flag, else from ``CURATOR_DASK_{NAME}``, else from the ``
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curator_dask.errors import ParameterError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PANEL_CLUSTER = "Where it runs"
 PREFIX = "CURATOR_DASK_"
@@ -171,6 +175,11 @@ StorageOption = Annotated[
     list[str] | None,
     typer.Option("--storage-option", help="KEY=VALUE for the file system of URLs (repeat), such as endpoint_url=…"),
 ]
+
+
+def parameters_of(ctx: typer.Context, stage: type[DataclassInstance]) -> dict[str, Any]:
+    """The options of a command that are parameters of `stage`: both have the same names."""
+    return {field.name: ctx.params[field.name] for field in fields(stage) if field.name in ctx.params}
 
 
 def storage_options(given: list[str] | None) -> dict[str, Any]:

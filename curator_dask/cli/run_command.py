@@ -60,47 +60,13 @@ def run(
     from curator_dask.workflow import Workflow
 
     storage = o.storage_options(storage_option)
-    workflow = Workflow(
-        split=SplitStage(
-            video_dir=video_dir,
-            output_path=output_path,
-            video_limit=video_limit,
-            splitting_algorithm=splitting_algorithm,
-            fixed_stride_split_duration=fixed_stride_split_duration,
-            fixed_stride_stride=fixed_stride_stride,
-            fixed_stride_min_clip_length_s=fixed_stride_min_clip_length_s,
-            limit_clips=limit_clips,
-            transcode_encoder=transcode_encoder,
-            transcode_encoder_threads=transcode_encoder_threads,
-            transcode_use_input_video_bit_rate=transcode_use_input_video_bit_rate,
-            transcode_bit_rate=transcode_bit_rate,
-            upload_clips=upload_clips,
-            relative_ids=relative_ids,
-            input_storage_options=storage,
-            output_storage_options=storage,
-        ),
-        embedding_algorithm=embedding_algorithm,
-        model_dir=model_dir,
-        n_clusters=n_clusters,
-        which_to_keep=which_to_keep,
-        sim_metric=sim_metric,
-        pairwise_batch_size=pairwise_batch_size,
-        random_state=random_state,
-        eps=eps,
-        export={
-            "format": format,
-            "media": media,
-            "dataset_name": dataset_name,
-            "shards": PlanParameters(
-                order=order, seed=seed, splits=parse_splits(split), shard_bytes=shard_bytes, shard_clips=shard_clips,
-                min_shards=min_shards,
-            ),
-        },
-    )  # fmt: skip
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    shards = PlanParameters(**{**o.parameters_of(ctx, PlanParameters), "splits": parse_splits(split)})
+    cutting = SplitStage(
+        **o.parameters_of(ctx, SplitStage), input_storage_options=storage, output_storage_options=storage
+    )
+    export = {"format": format, "media": media, "dataset_name": dataset_name, "shards": shards}
+    workflow = Workflow(**{**o.parameters_of(ctx, Workflow), "split": cutting, "export": export})
+    with face.run_context(ctx) as context:
         result = workflow.run(context)
     face.show_results(result.stages)
     face.show_failures(result.stages, "no file (dry run)" if dry_run else f"{output_path}/failures.jsonl")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from curator_dask.cli import options as o
@@ -45,36 +47,12 @@ def split(
     from curator_dask.workflow import split_and_embed
 
     storage = o.storage_options(storage_option)
-    stage = SplitStage(
-        video_dir=video_dir,
-        output_path=output_path,
-        video_limit=video_limit,
-        splitting_algorithm=splitting_algorithm,
-        fixed_stride_split_duration=fixed_stride_split_duration,
-        fixed_stride_stride=fixed_stride_stride,
-        fixed_stride_min_clip_length_s=fixed_stride_min_clip_length_s,
-        limit_clips=limit_clips,
-        transcode_encoder=transcode_encoder,
-        transcode_encoder_threads=transcode_encoder_threads,
-        transcode_use_input_video_bit_rate=transcode_use_input_video_bit_rate,
-        transcode_bit_rate=transcode_bit_rate,
-        upload_clips=upload_clips,
-        relative_ids=relative_ids,
-        input_storage_options=storage,
-        output_storage_options=storage,
-    )
+    folders: dict[str, Any] = {"input_storage_options": storage, "output_storage_options": storage}
+    stage = SplitStage(**o.parameters_of(ctx, SplitStage), **folders)
     vectors = EmbedStage(
-        output_path,
-        embedding_algorithm=embedding_algorithm,
-        model_dir=model_dir,
-        video_dir=video_dir,
-        input_storage_options=storage,
-        output_storage_options=storage,
+        output_path, embedding_algorithm=embedding_algorithm, model_dir=model_dir, video_dir=video_dir, **folders
     )
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    with face.run_context(ctx) as context:
         result = split_and_embed(stage, vectors if generate_embeddings else None, context)
     face.show_results(result.stages)
     face.show_failures(result.stages, f"{output_path}/failures.jsonl" if not dry_run else "no file (dry run)")
@@ -107,20 +85,9 @@ def embed(
 
     storage = o.storage_options(storage_option)
     stage = EmbedStage(
-        input_path,
-        output_path,
-        embedding_algorithm,
-        model_dir,
-        video_dir,
-        id_field,
-        embedding_field,
-        input_storage_options=storage,
-        output_storage_options=storage,
+        **o.parameters_of(ctx, EmbedStage), input_storage_options=storage, output_storage_options=storage
     )
-    with face.run_context(
-        device=device, n_workers=n_workers, scheduler_address=scheduler_address, scheduler_file=scheduler_file,
-        verbose=verbose, overwrite=overwrite, dry_run=dry_run,
-    ) as context:  # fmt: skip
+    with face.run_context(ctx) as context:
         result = stage.run(context=context)
     face.show_results([result])
     face.show_failures([result], f"{result.output_path}/.curator/embed/failures.jsonl")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from curator_dask import layout
 from curator_dask.errors import InputError
 from curator_dask.records import printable
-from curator_dask.state import StageState, write_if_changed
+from curator_dask.state import StageState
 from curator_dask.storage import Folder
 from curator_dask.tables import parquet_bytes, read_parquet
 
@@ -81,7 +81,7 @@ def clip_row(
     }
 
 
-def write_clip_index(folder: Folder, state: StageState) -> None:
+def write_clip_index(state: StageState) -> None:
     """Write the index from the split stage's markers, by video and span; unchanged, it is left alone."""
     import pyarrow as pa
 
@@ -89,7 +89,7 @@ def write_clip_index(folder: Folder, state: StageState) -> None:
     table = pa.concat_tables([schema().empty_table(), *tables]).sort_by(
         [("relative_path", "ascending"), ("span_index", "ascending"), ("id", "ascending")]
     )
-    write_if_changed(folder, layout.CLIP_INDEX, parquet_bytes(table))
+    state.publish(layout.CLIP_INDEX, parquet_bytes(table))
 
 
 def _batches(state: StageState, rows_per_batch: int = 20_000) -> Iterator[list[dict[str, Any]]]:

@@ -23,7 +23,7 @@ from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import Failure, UnitRecord, digest, dump_json, printable
 from curator_dask.stages.clip_index import read_clip_index
-from curator_dask.state import StageState, write_if_changed
+from curator_dask.state import StageState
 from curator_dask.storage import Folder
 from curator_dask.tables import write_parquet
 
@@ -108,7 +108,7 @@ class EmbedStage(Stage):
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
         state.claim(identity, overwrite=context.overwrite)
-        write_if_changed(self.output, FINGERPRINT, dump_json(self.model().fingerprint()))
+        state.publish(FINGERPRINT, dump_json(self.model().fingerprint()))
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, embed_unit, reporter=context.reporter, what="units")
         embedded = outcome.counts.get("embeddings", 0)
@@ -117,7 +117,7 @@ class EmbedStage(Stage):
             "embeddings": embedded,
             "clips_failed": _num_clips(units) - embedded,
         }
-        state.summarise(counts)
+        state.summarise(counts, failures=outcome.failures)
         tables = tuple(path for record in state.records() for path in record.outputs)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables

@@ -20,7 +20,7 @@ from curator_dask.records import Failure, UnitRecord, digest
 from curator_dask.stages.clip_index import read_clip_index
 from curator_dask.stages.clusters import cluster_files
 from curator_dask.stages.identify import KEEP
-from curator_dask.state import StageState, write_if_changed
+from curator_dask.state import StageState
 from curator_dask.storage import Folder
 from curator_dask.tables import parquet_bytes, read_parquet
 
@@ -167,7 +167,7 @@ class ExportStage(Stage):
             "shards": len(plans),
             "shard_bytes": outcome.counts.get("shard_bytes", 0),
         }
-        state.summarise(counts)
+        state.summarise(counts, failures=failures)
         return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
 
     def _unit(self, plan: ShardPlan) -> Unit[ExportTask]:
@@ -183,7 +183,7 @@ class ExportStage(Stage):
         )
         texts = {**wids_indexes(manifest), "README.md": dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
         for path, text in texts.items():
-            write_if_changed(self.output, path, text.encode("utf-8"))
+            state.publish(path, text.encode("utf-8"))
 
     def _export_index(
         self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
@@ -197,9 +197,9 @@ class ExportStage(Stage):
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
         table = index_table(records, self._media_path)
-        write_if_changed(self.output, INDEX_TABLE, parquet_bytes(table))
+        state.publish(INDEX_TABLE, parquet_bytes(table))
         counts = {"clips": len(records) - len(outcome.failures), "clips_failed": len(failures) + len(outcome.failures)}
-        state.summarise(counts)
+        state.summarise(counts, failures=(*failures, *outcome.failures))
         return StageResult(
             self.name, self.output, counts, (*failures, *outcome.failures), outcome.num_run, outcome.num_skipped,
             tables=(INDEX_TABLE,),

@@ -19,7 +19,7 @@ from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.clip_index import read_clip_index
 from curator_dask.stages.clusters import cluster_files, cluster_folders, id_values, read_cluster, unit_rows
 from curator_dask.stages.kmeans import storage_options
-from curator_dask.state import StageState, write_if_changed
+from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import parquet_bytes, read_parquet
 
@@ -116,10 +116,10 @@ class IdentifyDuplicatesStage(Stage):
         self._add_sources(removed)
         removed.sort(key=lambda row: (row["cluster"], str(row["id"])))
         table = _table(removed)
-        write_if_changed(self.output, TABLE, parquet_bytes(table))
-        write_if_changed(self.output, CSV, _csv(table))
-        write_if_changed(self.output, KEEP, _lines(kept))
-        write_if_changed(self.output, REMOVE, _lines([row["id"] for row in removed]))
+        state.publish(TABLE, parquet_bytes(table))
+        state.publish(CSV, _csv(table))
+        state.publish(KEEP, _lines(kept))
+        state.publish(REMOVE, _lines([row["id"] for row in removed]))
 
     def _add_sources(self, removed: list[dict[str, Any]]) -> None:
         known: dict[str, tuple[str, float, float]] = {}

@@ -95,7 +95,7 @@ class PairwiseStage(Stage):
             "rows": outcome.counts.get("rows", 0),
             "clusters_failed": outcome.counts.get("units_failed", 0),
         }
-        state.summarise(counts)
+        state.summarise(counts, failures=outcome.failures)
         tables = tuple(layout.pairwise_file(cluster) for cluster in clusters)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables

@@ -108,8 +108,8 @@ class SplitStage(Stage):
         units = [self._unit(listing, video) for video in listing.videos]
         outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")
         counts = self._counts(listing, outcome)
-        write_clip_index(self.output, state)
-        state.summarise(counts)
+        write_clip_index(state)
+        state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(layout.CLIP_INDEX,),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from curator_dask.errors import InputError, MediaError
 from curator_dask.export.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -19,16 +20,23 @@ class Verification:
     faults: tuple[Fault, ...]
 
 
-def verify_dataset(path: str, *, duplicates_path: str | None = None, clips_opened_per_shard: int = 1) -> Verification:
+def verify_dataset(
+    path: str,
+    *,
+    duplicates_path: str | None = None,
+    clips_opened_per_shard: int = 1,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Verification:
     """Check every shard against the manifest: hashes, keys, members, JSON, counts; no removed clip among them; some MP4s
     opened. Raises InputError if there is no export at `path`."""
-    folder = Folder(path)
+    options = dict(storage_options or {})
+    folder = Folder(path, options)
     if not folder.exists(MANIFEST_NAME):
         raise InputError(f"{path} holds no {MANIFEST_NAME}: it is not an export of WebDataset shards")
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
     removed: list[str] = []
     if duplicates_path is not None:
-        removed = Folder(duplicates_path).read_bytes(REMOVE).decode("utf-8", "surrogateescape").splitlines()
+        removed = Folder(duplicates_path, options).read_bytes(REMOVE).decode("utf-8", "surrogateescape").splitlines()
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,
