@@ -1,7 +1,7 @@
 # make demo          set up, run the whole job on rendered sample videos (or VIDEO_DIR=…), show what came out
 # make test          set up, run the tests
-# make test-rapids   contracts of the RAPIDS calls, in an environment of its own (about 8 GB; no GPU needed)
-# make lint bench notebooks clean
+# make lint          formatting, lint and types
+# make bench         what splitting and embedding cost beside bare ffmpeg processes
 
 PYTHON ?= python3
 VENV ?= .venv

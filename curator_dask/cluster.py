@@ -259,7 +259,7 @@ def _attached(settings: ClusterSettings) -> Iterator[Any]:
 def _knock(address: str) -> None:
     """Connect and hang up: a `Client` waits for ever where a program listens that is no scheduler and says nothing."""
     from distributed import Security
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     async def reach() -> None:
         connecting = connect(address, timeout=CONNECT_TIMEOUT_S, **Security().get_connection_args("client"))

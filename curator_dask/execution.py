@@ -99,6 +99,26 @@ def run_units(
     return _outcome(state, units, unfinished, num_run=len(todo))
 
 
+def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
+    """The results of tasks that all have to succeed, in order; an error of this package passes through as it is.
+
+    Raises ClusterError where a task's workers died or the scheduler is gone.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        results: list[Any] = client.gather(list(futures))
+    except KilledWorker as error:
+        raise ClusterError(f"{LAST_WORDS_OF_WORKERS} ({error})") from error
+    except CancelledError as error:
+        raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
+    except OSError as error:
+        if client.status != "running":
+            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+        raise InputError(f"a worker could not read or write a file: {error}") from error
+    return results
+
+
 def _check_keys(units: Sequence[Unit[T]]) -> None:
     """Keys become file names, and a doubled one would make two units share a marker."""
     seen: set[str] = set()

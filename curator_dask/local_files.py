@@ -40,14 +40,14 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def in_folder(target: Path, action: Callable[[], object], attempts: int = 10) -> None:
+def in_folder(target: Path, action: Callable[[], object], attempts: int = 50) -> None:
     """Make the target's folder and act in it, again if another process tidied the empty folder away in between."""
     for left in reversed(range(attempts)):
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             action()
-        except FileNotFoundError:
-            if not left or target.parent.exists():
+        except (FileNotFoundError, FileExistsError):
+            if not left:
                 raise
         else:
             return

@@ -286,5 +286,6 @@ def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monke
         time.sleep(0.1)
     with pytest.raises(ClusterError, match=r"no workers for .* 3 units wait"):
         mortal_job.run(mortal_job.units("abc"))
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 60)
     client.cluster.scale(1)
     assert mortal_job.run(mortal_job.units("abc")).counts["made"] == 3

@@ -170,6 +170,31 @@ def test_new_videos_are_added_to_a_finished_run(tmp_path, few_videos, context):
     assert verify_dataset(str(out / "dataset")).faults == ()
 
 
+def test_a_video_that_is_gone_is_no_longer_part_of_the_result(tmp_path, few_videos, context):
+    videos = tmp_path / "videos"
+    shutil.copytree(few_videos, videos)
+    out = tmp_path / "out"
+    assert run(videos, out, context).totals.clips == 4
+    limited = run(videos, out, context, split={"video_limit": 1})
+    assert limited.totals.clips == 1
+    next(videos.glob("scene_1*")).unlink()
+    result = run(videos, out, context)
+    assert result.totals.clips == 3
+    assert len(exported_ids(out)) == result.totals.kept
+    assert len(list((out / "clips").iterdir())) == 4  # nothing is deleted without being asked
+
+
+def test_names_that_are_no_utf8(tmp_path, few_videos, context):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    name = b"caf\xe9 \n%03d\\.mp4".decode("utf-8", "surrogateescape")
+    shutil.copy2(few_videos / "scene_0.mp4", videos / name)
+    shutil.copy2(few_videos / "scene_0.mp4", videos / name.replace("\udce9", "\udce8"))
+    result = run(videos, tmp_path / "out", context, split={"upload_clips": False})
+    assert str(result.totals) == "2 clips = 1 kept + 1 removed + 0 failed"
+    assert str(run(videos, tmp_path / "out2", context).totals) == str(result.totals)
+
+
 def test_other_parameters_are_refused_by_name(tmp_path, few_videos, context):
     run(few_videos, tmp_path / "out", context)
     with pytest.raises(FolderInUseError, match="fixed_stride_split_duration was 10.0 and is now 2.0"):

@@ -106,6 +106,8 @@ def describe_counts(result: StageResult) -> str:
     """The counts in words; zeros are left out, but not all of them."""
     parts = []
     for name, value in result.counts.items():
+        if name == "n_clusters":  # asked for; the clusters that have rows are counted too
+            continue
         if name.endswith("_milliseconds"):
             parts.append(f"{_duration(value / 1000)} of video")
         elif name.endswith("_bytes"):

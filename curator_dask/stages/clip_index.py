@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from curator_dask import layout
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from curator_dask.video.probe import VideoInfo
     from curator_dask.video.spans import Span
     from curator_dask.video.transcode import CutClip
+
+
+_ESCAPE = re.compile(r"\\(\\|udc[0-9a-f]{2})")
 
 
 def schema() -> pa.Schema:
@@ -81,21 +85,25 @@ def clip_row(
     }
 
 
-def write_clip_index(state: StageState) -> None:
-    """Write the index from the split stage's markers, by video and span; unchanged, it is left alone."""
+def write_clip_index(state: StageState, keys: Collection[str]) -> None:
+    """Write the index from the markers of the units with these keys, by video and span; unchanged, it is left alone.
+
+    Clips of videos that are no longer among the input stay where they are, but are not part of the result.
+    """
     import pyarrow as pa
 
-    tables = [pa.Table.from_pylist(batch, schema=schema()) for batch in _batches(state)]
+    tables = [pa.Table.from_pylist(batch, schema=schema()) for batch in _batches(state, keys)]
     table = pa.concat_tables([schema().empty_table(), *tables]).sort_by(
         [("relative_path", "ascending"), ("span_index", "ascending"), ("id", "ascending")]
     )
     state.publish(layout.CLIP_INDEX, parquet_bytes(table))
 
 
-def _batches(state: StageState, rows_per_batch: int = 20_000) -> Iterator[list[dict[str, Any]]]:
+def _batches(state: StageState, keys: Collection[str], rows_per_batch: int = 20_000) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
     for record in state.records():
-        batch.extend(_storable(row) for row in record.data.get("clips", ()))
+        rows = record.data.get("clips", ()) if record.key in keys else ()
+        batch.extend({**row, "relative_path": stored_name(row["relative_path"])} for row in rows)
         if len(batch) >= rows_per_batch:
             yield batch
             batch = []
@@ -103,9 +111,14 @@ def _batches(state: StageState, rows_per_batch: int = 20_000) -> Iterator[list[d
         yield batch
 
 
-def _storable(row: dict[str, Any]) -> dict[str, Any]:
-    # Parquet text must be UTF-8; a name that is not keeps its bytes as surrogate escapes, which only JSON can hold.
-    return {**row, "relative_path": row["relative_path"].encode("utf-8", "surrogateescape").decode("utf-8", "replace")}
+def stored_name(name: str) -> str:
+    """A file name as Parquet text, which must be UTF-8: other bytes become ``\\udcXX``, and a backslash is doubled."""
+    return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def real_name(stored: str) -> str:
+    """The file name that `stored_name` stored."""
+    return _ESCAPE.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), stored)
 
 
 def read_clip_index(folder: Folder) -> pa.Table:

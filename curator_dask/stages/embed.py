@@ -22,7 +22,7 @@ from curator_dask.models.base import Unusable
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import Failure, UnitRecord, digest, dump_json, printable
-from curator_dask.stages.clip_index import read_clip_index
+from curator_dask.stages.clip_index import read_clip_index, real_name
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
 from curator_dask.tables import write_parquet
@@ -271,7 +271,7 @@ def _clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
         id=row["id"],
         path=row["clip_path"],
         trusted=row["encoder"] not in ("", "copy"),
-        source=row["relative_path"],
+        source=real_name(row["relative_path"]),
         span_index=row["span_index"],
         start_s=row["start_s"],
         end_s=row["end_s"],

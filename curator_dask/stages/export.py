@@ -79,14 +79,17 @@ class ExportStage(Stage):
     def identity(self) -> dict[str, Any]:
         return {
             "input_path": self.input.root,
-            "duplicates_path": self.duplicates_path,
-            "pairwise_path": self.pairwise_path,
+            "duplicates_path": self._root_of(self.duplicates_path),
+            "pairwise_path": self._root_of(self.pairwise_path),
             "all_clips": self.all_clips,
             "format": self.format,
             "media": self.media,
             "dataset_name": self.dataset_name,
             "shards": asdict(self.shards),
         }
+
+    def _root_of(self, path: str | None) -> str | None:
+        return Folder(path, self.input_storage_options).root if path is not None else None
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)

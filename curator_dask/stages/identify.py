@@ -96,7 +96,7 @@ class IdentifyDuplicatesStage(Stage):
             raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
         self._write_lists(state)
         counts = {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
-        state.summarise(counts)
+        state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=(TABLE,)
         )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,8 +20,8 @@ from curator_dask.backend import to_device
 from curator_dask.dedup.assign import assign, centroid_distances
 from curator_dask.dedup.start import Init, check_method
 from curator_dask.dedup.xp import array_module, to_host
-from curator_dask.errors import FolderInUseError, ParameterError
-from curator_dask.execution import Unit, run_units
+from curator_dask.errors import FolderInUseError, InputError, ParameterError
+from curator_dask.execution import Unit, gathered, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.kmeans_fit import Fit, FitParameters, fit
@@ -79,6 +80,8 @@ class KMeansStage(Stage):
     name: ClassVar[str] = "kmeans"
 
     def __post_init__(self) -> None:
+        if isinstance(self.input_path, os.PathLike):
+            object.__setattr__(self, "input_path", os.fspath(self.input_path))
         check_filetype(self.input_filetype)
         for name in ("input_path", "output_path"):
             if not getattr(self, name):
@@ -102,12 +105,12 @@ class KMeansStage(Stage):
 
     @property
     def input(self) -> Folder:
-        if isinstance(self.input_path, str):
-            return Folder(self.input_path, storage_options(self.read_kwargs))
-        parents = {path.rpartition("/")[0] for path in self.input_path}
-        if len(parents) != 1:
-            raise ParameterError(f"input_path: the files of a list must lie in one folder, not in {sorted(parents)}")
-        return Folder(parents.pop() or ".", storage_options(self.read_kwargs))
+        """The folder that the input lies in: itself, or that of a file or of the files of a list."""
+        options = storage_options(self.read_kwargs)
+        if not isinstance(self.input_path, str):
+            return Folder(_common_folder(self.input_path), options)
+        folder = Folder(self.input_path, options)
+        return Folder(_common_folder([self.input_path]), options) if folder.is_file() else folder
 
     def identity(self) -> dict[str, Any]:
         init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
@@ -128,26 +131,21 @@ class KMeansStage(Stage):
         }
 
     def entries(self) -> list[Entry]:
-        if isinstance(self.input_path, str) and self.input.fs.isfile(self.input.root):
-            parent, _, name = self.input_path.rpartition("/")
-            return [
-                entry for entry in Folder(parent or ".", self.input.storage_options).entries() if entry.path == name
-            ]
-        found = data_files(self.input, self.input_filetype)
-        if isinstance(self.input_path, str):
+        """The files to read, in path order. Raises InputError if there are none, or one of a list is not there."""
+        folder = self.input
+        found = data_files(folder, self.input_filetype)
+        named = [self.input_path] if isinstance(self.input_path, str) else self.input_path
+        if isinstance(self.input_path, str) and Folder(self.input_path, folder.storage_options).root == folder.root:
             return found
-        wanted = {path.rpartition("/")[2] for path in self.input_path}
-        missing = wanted - {entry.path for entry in found}
+        wanted = {path.rpartition("/")[2] for path in named}
+        missing = sorted(wanted - {entry.path for entry in found})
         if missing:
-            raise ParameterError(f"input_path: {sorted(missing)[0]} is not there")
+            raise InputError(f"input_path: {folder.url} holds no {self.input_filetype} file {missing[0]!r}")
         return [entry for entry in found if entry.path in wanted]
 
     def source(self, dimension: int | None) -> VectorSource:
-        folder = self.input
-        if isinstance(self.input_path, str) and folder.fs.isfile(folder.root):
-            folder = Folder(self.input_path.rpartition("/")[0] or ".", folder.storage_options)
         fields = tuple(self.metadata_fields or ())
-        return VectorSource(folder, self.input_filetype, self.id_field, self.embedding_field, fields, dimension)
+        return VectorSource(self.input, self.input_filetype, self.id_field, self.embedding_field, fields, dimension)
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -221,9 +219,18 @@ class KMeansStage(Stage):
         made_from = digest(record.inputs, record.data["centroids"])
         n_buckets = min(record.data["n_buckets"], record.data["n_clusters"])
         return [
-            Unit(f"bucket-{number:05d}", made_from, BucketTask(self, state, number), f"clusters of bucket {number}")
+            Unit(
+                f"bucket-{number:05d}",
+                made_from,
+                BucketTask(self._lean(), state, number),
+                f"clusters of bucket {number}",
+            )
             for number in range(n_buckets)
         ]
+
+    def _lean(self) -> KMeansStage:
+        """This stage as it travels to workers once the fit is done: without a start array, which may be large."""
+        return replace(self, init="k-means||")
 
     def _write_clusters(
         self, context: RunContext, state: StageState, record: UnitRecord, units: list[Unit[BucketTask]]
@@ -232,11 +239,12 @@ class KMeansStage(Stage):
         if all(done.get(unit.key) == unit.inputs for unit in units):
             return 0
         dimension, chunks = self._chunks(self.entries())
-        tasks = [AssignTask(self, state, number, chunk, dimension, len(units), context.cluster.device)
+        lean = self._lean()
+        tasks = [AssignTask(lean, state, number, chunk, dimension, len(units), context.cluster.device)
                  for number, chunk in enumerate(chunks)]  # fmt: skip
         client = context.cluster.client
         try:
-            client.gather(client.map(assign_chunk, tasks, pure=False))
+            gathered(client, client.map(assign_chunk, tasks, pure=False))
             outcome = run_units(
                 context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of clusters"
             )
@@ -333,7 +341,7 @@ def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
     ids = one_type([part[id_field].combine_chunks() for part in parts])
     same = [part.set_column(part.schema.get_field_index(id_field), id_field, column)
             for part, column in zip(parts, ids, strict=True)]  # fmt: skip
-    return pa.concat_tables(same, promote_options="default")
+    return pa.concat_tables(same, promote_options="permissive")
 
 
 def _sorted(table: pa.Table, id_field: str) -> pa.Table:
@@ -350,6 +358,13 @@ def _write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:
 
     schema = pa.schema([("file", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
     return write_parquet(folder, REJECTS, pa.Table.from_pylist(list(rejects), schema=schema))
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    parents = {str(path).rpartition("/")[0] for path in paths}
+    if len(parents) != 1:
+        raise ParameterError(f"input_path: the files of a list must lie in one folder, not in {sorted(parents)}")
+    return parents.pop() or "."
 
 
 def _refuse_foreign_clusters(state: StageState) -> None:

@@ -18,6 +18,7 @@ from curator_dask.dedup.kmeans import KMeansResult, Partial, converged, lloyd_pa
 from curator_dask.dedup.priority import sample_priority
 from curator_dask.dedup.start import Init, checked_centres, d2_start, random_start
 from curator_dask.errors import InputError
+from curator_dask.execution import gathered
 from curator_dask.stages.vector_source import Chunk, VectorSource, read_rows
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def fit(
         device=parameters.device,
         pure=False,
     )
-    census = client.gather(client.map(_census, loaded, pure=False))
+    census = gathered(client, client.map(_census, loaded, pure=False))
     num_rows = sum(len(priority) for priority, _, _ in census)
     rejects = tuple(reject for _, _, found in census for reject in found)
     if not num_rows:
@@ -128,7 +129,7 @@ def _census(rows: FitRows) -> tuple[NDArray[np.uint64], int, tuple[dict[str, Any
 
 def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
     """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
-    num_rows = sum(client.gather(client.map(_count_rows, chunks, source=source, pure=False)))
+    num_rows = sum(gathered(client, client.map(_count_rows, chunks, source=source, pure=False)))
     num_bytes = num_rows * (source.dimension or 0) * 4
     return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
 
@@ -155,9 +156,8 @@ def _refuse_doubled_ids(
     if not len(doubled):
         return
     # The hash has 64 bits, so look at the ids themselves before accusing anyone.
-    found = client.gather(
-        client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
-    )
+    tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
+    found = gathered(client, tasks)
     ids = [identifier for part in found for identifier in part]
     names = sorted({str(identifier) for identifier in ids if ids.count(identifier) > 1})
     if names:
@@ -203,7 +203,7 @@ def _sample(client: Any, loaded: list[Any], wanted: int, num_rows: int, seed: in
     """The `wanted` rows of lowest priority, in that order: the same rows however they are partitioned."""
     share = min(1.0, 1.5 * wanted / num_rows + 100 / num_rows)
     while True:
-        parts = client.gather(client.map(_rows_below, loaded, share=share, seed=seed, pure=False))
+        parts = gathered(client, client.map(_rows_below, loaded, share=share, seed=seed, pure=False))
         priority = np.concatenate([part[0] for part in parts])
         if len(priority) >= wanted or share >= 1.0:
             break
@@ -244,7 +244,7 @@ def _sum_up(client: Any, loaded: list[Any], C: NDArray[np.float32]) -> Partial:
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
         level = [client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = level[0].result()
+    partial: Partial = gathered(client, level)[0]
     return partial
 
 

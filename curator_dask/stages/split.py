@@ -108,7 +108,7 @@ class SplitStage(Stage):
         units = [self._unit(listing, video) for video in listing.videos]
         outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")
         counts = self._counts(listing, outcome)
-        write_clip_index(state)
+        write_clip_index(state, {unit.key for unit in units})
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
@@ -164,7 +164,7 @@ class SplitTask:
 
     @property
     def relative_name(self) -> str:
-        return layout.safe_relative(printable(self.video.relative_path))
+        return layout.safe_relative(self.video.relative_path)
 
 
 def split_video(task: SplitTask) -> UnitRecord:

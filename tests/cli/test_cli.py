@@ -210,3 +210,30 @@ def test_progress_keeps_quiet_off_a_terminal(few_videos, tmp_path):
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert [line.split(":")[0] for line in lines] == ["Dask dashboard"]
     assert "http://127.0.0.1" in lines[0]
+
+
+def test_progress_on_a_terminal_is_on_stderr_alone(few_videos, tmp_path):
+    """One bar a stage, with its rate; stdout holds nothing but the results."""
+    import pty
+
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "curator_dask", "split", "--video-dir", few_videos, "--output-path", tmp_path / "out",
+         "--limit-clips", "1", "--video-limit", "1"],
+        stdout=subprocess.PIPE, stderr=its_end, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(its_end)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError:  # how a terminal says that its other end is closed
+        pass
+    finally:
+        os.close(terminal)
+    stdout = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 0
+    text = shown.decode()
+    assert all(word in text for word in ("split", "embed", "1/1", "videos", "/s"))
+    assert "clips planned" in stdout
+    assert "\x1b" not in stdout
