@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.storage import Entry, Folder
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".ts")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".ts", ".3gp")
 
 
 @dataclass(frozen=True, slots=True)

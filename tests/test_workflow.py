@@ -247,9 +247,12 @@ def test_curate_takes_the_parameters_of_both(tmp_path, few_videos, cluster):
 @pytest.mark.shared
 @pytest.mark.timeout(600)
 def test_real_videos(tmp_path, real_videos, context):
-    """Every real file goes through; what cannot be used is a failure with a reason, and the near-duplicates are found."""
+    """Every real file goes through; what cannot be used is a failure with a reason, and the near-duplicates are found.
+
+    Four clips of each: the two long files would take most of the suite's time.
+    """
     out = tmp_path / "out"
-    result = run(real_videos, out, context)
+    result = run(real_videos, out, context, split={"limit_clips": 4})
     manifest = json.loads((real_videos / "MANIFEST.json").read_text())["files"]
     counts = result.stage("split").counts
     assert counts["videos_found"] == counts["videos_processed"] == len(manifest)

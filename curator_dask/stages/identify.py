@@ -18,7 +18,7 @@ from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.clip_index import read_clip_index
 from curator_dask.stages.clusters import cluster_files, cluster_folders, id_values, read_cluster, unit_rows
-from curator_dask.stages.kmeans import storage_options
+from curator_dask.stages.kwargs import storage_options
 from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import parquet_bytes, read_parquet

@@ -15,7 +15,7 @@ from curator_dask.execution import Unit, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.clusters import cluster_folders, column_values, id_values, read_cluster, unit_rows
-from curator_dask.stages.kmeans import storage_options
+from curator_dask.stages.kwargs import storage_options
 from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import write_parquet
