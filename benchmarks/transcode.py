@@ -67,11 +67,12 @@ def bare(videos: list[Path], out: Path, workers: int) -> None:
 
 
 def ours(videos: list[Path], out: Path, cluster: LazyCluster, *, embed: bool) -> None:
-    context = RunContext(cluster)
-    result = SplitStage(str(videos[0].parent), str(out)).run(context=context)
+    context, folder = RunContext(cluster), str(videos[0].parent)
+    vectors = EmbedStage(str(out), video_dir=folder) if embed else None
+    result = SplitStage(folder, str(out), vectors=vectors).run(context=context)
     assert result.counts["clips_failed"] == 0, result.failures
-    if embed:
-        assert EmbedStage(str(out)).run(context=context).counts["clips_failed"] == 0
+    if vectors:
+        assert vectors.run(context=context).counts["clips_failed"] == 0
 
 
 def timed(work: Callable[[Path], None]) -> tuple[float, float]:

@@ -69,6 +69,11 @@ class StageState:
         if held not in (None, wanted):
             raise FolderInUseError(self._difference(held or {}, wanted))
 
+    def parameter(self, name: str) -> JSON:
+        """One of the parameters that the folder is taken for; None if it is not taken."""
+        params = (self._held() or {}).get("params")
+        return params.get(name) if isinstance(params, dict) else None
+
     def records(self) -> Iterator[UnitRecord]:
         """The markers there are, by unit key, few in memory at a time. One that cannot be read is no marker."""
         paths = [entry.path for entry in self.folder.entries(self.path("units")) if entry.path.endswith(".json")]

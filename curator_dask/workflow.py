@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_dask import layout
@@ -139,7 +139,7 @@ class Workflow:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
         # Built before any work, so that a parameter of the last stage is not refused after hours of the first.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
-        results = [run_split(self.split, context)]
+        results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
         _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
         results.extend(stage.run(context=context) for stage in later)
@@ -162,7 +162,7 @@ def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunCon
     """The split command of the original workflow: clips, and their vectors unless there is no embed stage."""
     if context.dry_run:
         return WorkflowResult((split.run(context=context),), None, split.output)
-    results = [run_split(split, context)]
+    results = [run_split(replace(split, vectors=embed), context)]
     stages: list[Stage] = [split]
     if embed is not None:
         results.append(embed.run(context=context))

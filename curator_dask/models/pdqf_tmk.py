@@ -14,14 +14,14 @@ does not depend on its neighbours in the batch, on threads, or on the device.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from curator_dask.errors import DeviceError, ParameterError
+from curator_dask.errors import ParameterError
 from curator_dask.models import pdq
-from curator_dask.models.base import JSON, Frames, Unusable, Vector
+from curator_dask.models.base import JSON, Frames, ModelOptions, Unusable, Vector
+from curator_dask.models.device import usable_device
 from curator_dask.video.sampling import FrameRule
 
 ALGORITHM_VERSION = 1
@@ -48,9 +48,10 @@ class PdqfTmk:
         self.dimension = num_segments * pdq.DIMENSION
         self.frame_rule = FrameRule.rate(RATE_FPS, width=pdq.SIDE, height=pdq.SIDE)
         self.default_eps = default_eps
+        self.light = True
         self._num_segments = num_segments
         self._signed_sqrt = signed_sqrt
-        self._device = _usable_device(device)
+        self._device = usable_device(device)
 
     def fingerprint(self) -> dict[str, JSON]:
         """See :class:`~curator_dask.models.base.EmbeddingModel`."""
@@ -88,14 +89,24 @@ class PdqfTmk:
         return features * pdq.has_texture(descriptors)[:, None]
 
 
-def load_segments(model_dir: Path | None, device: str) -> PdqfTmk:
-    """``pdqf_tmk``: 1024 numbers. ``model_dir`` is not used."""
-    return PdqfTmk("pdqf_tmk", num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS, device=device)
+def load_segments(options: ModelOptions) -> PdqfTmk:
+    """``pdqf_tmk``: 1024 numbers. Of the options only the device matters; there are no weights."""
+    return _load("pdqf_tmk", options, num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS)
 
 
-def load_level1(model_dir: Path | None, device: str) -> PdqfTmk:
-    """``pdqf_tmk_level1``: 256 numbers. ``model_dir`` is not used."""
-    return PdqfTmk("pdqf_tmk_level1", num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS, device=device)
+def load_level1(options: ModelOptions) -> PdqfTmk:
+    """``pdqf_tmk_level1``: 256 numbers. Of the options only the device matters; there are no weights."""
+    return _load("pdqf_tmk_level1", options, num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS)
+
+
+def _load(name: str, options: ModelOptions, *, num_segments: int, signed_sqrt: bool, default_eps: float) -> PdqfTmk:
+    if options.frame_sampling == "prefix":
+        raise ParameterError(f"{name} looks at the whole clip, so frame_sampling cannot be 'prefix'")
+    if options.dtype not in ("auto", "float32"):
+        raise ParameterError(f"{name} computes in whole numbers, so dtype cannot be {options.dtype!r}")
+    return PdqfTmk(
+        name, num_segments=num_segments, signed_sqrt=signed_sqrt, default_eps=default_eps, device=options.device
+    )
 
 
 def signed_sqrt_unit(pdqf: torch.Tensor) -> torch.Tensor:
@@ -165,12 +176,3 @@ def _require_clips(clips: Sequence[Frames]) -> None:
     for clip in clips:
         if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[1:] != (pdq.SIDE, pdq.SIDE, 3) or len(clip) == 0:
             raise ParameterError(f"a clip must be (T, 64, 64, 3) uint8 with T >= 1, not {clip.shape} {clip.dtype}")
-
-
-def _usable_device(device: str) -> torch.device:
-    try:
-        usable = torch.device(device)
-        torch.zeros(1, device=usable)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"torch cannot use the device {device!r}: {error}") from error
-    return usable

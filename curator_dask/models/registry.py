@@ -1,8 +1,13 @@
-"""Models by name. A new one is a file with a factory and a line in ``_BUILT_IN``; a user's own goes in at run time::
+"""Models by name: those built in, those in a folder (``hf:PATH``), and a user's own.
 
-from curator_dask.models import register_model
+A new one is a file with a factory and a line in ``_BUILT_IN``. A user's own is registered at run time, in each process
+that loads it, or is named by where its Python code lies (``python:package.module:attribute``)::
 
-register_model("mean_colour", lambda model_dir, device: MeanColour())
+    from curator_dask.models import register_model
+
+    register_model("mean_colour", lambda options: MeanColour())
+
+:mod:`curator_dask.models.own` makes a model of any function, and says how worker processes come to know it.
 """
 
 from __future__ import annotations
@@ -12,48 +17,81 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curator_dask.errors import ParameterError
-from curator_dask.models.base import EmbeddingModel
+from curator_dask.models.base import EmbeddingModel, ModelOptions
 
-ModelFactory = Callable[[Path | None, str], EmbeddingModel]
-"""``factory(model_dir, device)`` gives a loaded model; ``device`` is one of torch's, such as ``cpu`` or ``cuda:0``."""
+ModelFactory = Callable[[ModelOptions], EmbeddingModel]
+"""``factory(options)`` gives a loaded model."""
 
 DEFAULT_MODEL = "pdqf_tmk"
 _BUILT_IN = {
+    "cosmos-embed1-224p": "curator_dask.models.cosmos_embed1:load_224p",
+    "cosmos-embed1-336p": "curator_dask.models.cosmos_embed1:load_336p",
+    "cosmos-embed1-448p": "curator_dask.models.cosmos_embed1:load_448p",
+    "internvideo2": "curator_dask.models.internvideo2:load",
     "pdqf_tmk": "curator_dask.models.pdqf_tmk:load_segments",
     "pdqf_tmk_level1": "curator_dask.models.pdqf_tmk:load_level1",
 }
-_NOT_YET = ("internvideo2", "cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p")
-_FOLDER_PREFIX = "hf:"
+_PREFIXES = {
+    "hf:": "curator_dask.models.huggingface:load_folder",
+    "python:": "curator_dask.models.own:load_python",
+}
 _registered: dict[str, ModelFactory] = {}
 
 
 def model_names() -> list[str]:
-    """The names that :func:`load_model` takes, sorted."""
+    """The names that :func:`load_model` takes, sorted, besides those that start with a prefix."""
     return sorted({*_BUILT_IN, *_registered})
 
 
 def register_model(name: str, factory: ModelFactory) -> None:
     """Make a model of your own known, in this process alone. Raises ParameterError for a name that is taken."""
-    if not name or name.startswith(_FOLDER_PREFIX):
-        raise ParameterError(f"model name {name!r} must not be empty or start with {_FOLDER_PREFIX!r}")
-    if name in model_names() or name in _NOT_YET:
+    if not name or ":" in name:
+        raise ParameterError(f"model name {name!r} must not be empty or have a colon")
+    if name in model_names():
         raise ParameterError(f"there is a model named {name!r} already; choose another name")
     _registered[name] = factory
 
 
-def load_model(name: str, *, model_dir: Path | None = None, device: str = "cpu") -> EmbeddingModel:
-    """Load a model by name, with weights (if it has any) from ``model_dir``, onto a torch device.
+def registered_factory(name: str) -> ModelFactory | None:
+    """What was registered under `name` in this process, to be sent along with work; None for every other name."""
+    return _registered.get(name)
+
+
+def adopt_model(name: str, factory: ModelFactory) -> None:
+    """Make known here what another process registered: like :func:`register_model`, but it may come again and again."""
+    if name in _BUILT_IN:
+        raise ParameterError(f"there is a model named {name!r} already; choose another name")
+    _registered[name] = factory
+
+
+def load_model(
+    name: str, options: ModelOptions | None = None, *, model_dir: Path | None = None, device: str = "cpu"
+) -> EmbeddingModel:
+    """Load a model by name. Without `options` they are made of `model_dir` and `device`.
 
     Raises ParameterError for an unknown name, ModelError where files are missing or do not fit, DeviceError where the
     device is not there.
     """
+    return _factory(name)(options or ModelOptions(model_dir=model_dir, device=device))
+
+
+def _factory(name: str) -> ModelFactory:
     if name in _registered:
-        return _registered[name](model_dir, device)
+        return _registered[name]
     if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        factory: ModelFactory = getattr(importlib.import_module(module), attribute)
-        return factory(model_dir, device)
-    known = ", ".join(model_names())
-    if name in _NOT_YET or name.startswith(_FOLDER_PREFIX):
-        raise ParameterError(f"this version does not have the embedding model {name!r} yet; it has: {known}")
-    raise ParameterError(f"there is no embedding model {name!r}; there are: {known}")
+        return _imported(_BUILT_IN[name])
+    for prefix, place in _PREFIXES.items():
+        if name.startswith(prefix):
+            load: Callable[[str, ModelOptions], EmbeddingModel] = _imported(place)
+            rest = name.removeprefix(prefix)
+            return lambda options: load(rest, options)
+    raise ParameterError(
+        f"there is no embedding model {name!r}; there are: {', '.join(model_names())}, "
+        "hf:FOLDER (a Hugging Face image model) and python:MODULE:ATTRIBUTE (your own)"
+    )
+
+
+def _imported(place: str) -> Callable[..., EmbeddingModel]:
+    module, _, attribute = place.partition(":")
+    function: Callable[..., EmbeddingModel] = getattr(importlib.import_module(module), attribute)
+    return function

@@ -1,60 +1,33 @@
-"""Clips → vectors: one unit a handful of clips of one video, one Parquet file a unit.
-
-Decord reads the clips that this project encoded, and nothing else: on files of unknown origin it returns wrong frames
-or hangs. Everything untrusted (key-frame cuts, a user's own clips, videos of which no clips were written) is decoded by
-the same kind of guarded ffmpeg process that cuts the clips.
-"""
+"""Clips → vectors: one unit some clips of one video, one Parquet file a unit."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask import layout
-from curator_dask.discover import list_videos, source_folder
-from curator_dask.errors import InputError, MediaError
+from curator_dask.discover import list_videos
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.execution import Unit, run_units
-from curator_dask.models.base import Unusable
+from curator_dask.models.base import ModelOptions
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.pipeline import RunContext, Stage, StageResult
-from curator_dask.records import Failure, UnitRecord, digest, dump_json, printable
-from curator_dask.stages.clip_index import read_clip_index, real_name
+from curator_dask.records import digest, dump_json, printable
+from curator_dask.stages.clip_index import read_clip_index
+from curator_dask.stages.embed_unit import ClipToEmbed, EmbedTask, VectorTap, cached_model, clip_of_row, embed_unit
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
-from curator_dask.tables import write_parquet
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from curator_dask.models.base import EmbeddingModel
-
-    Frames = np.ndarray[Any, np.dtype[np.uint8]]
+    from curator_dask.video.spans import Span
 
 FINGERPRINT = "_fingerprint.json"
 CLIPS_PER_UNIT = 32
-# Clips whose frames are held at once: enough to fill the arithmetic, small beside a worker's memory.
-CLIPS_PER_BATCH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ClipToEmbed:
-    """One clip and where its frames come from."""
-
-    id: str
-    path: str
-    """Clip file relative to the input folder; empty: decode the span from the source video."""
-    trusted: bool
-    """Encoded by this project, so that Decord may read it."""
-    source: str
-    """Source video relative to `video_dir`."""
-    span_index: int
-    start_s: float
-    end_s: float
+FRAMES_FROM = ("auto", "clips", "source")
 
 
 @dataclass(frozen=True)
@@ -70,7 +43,19 @@ class EmbedStage(Stage):
     embedding_algorithm: str = DEFAULT_MODEL
     model_dir: str = "./models"
     video_dir: str | None = None
-    """The source videos; needed only where the split stage wrote no clips."""
+    """The source videos; needed where frames come from them."""
+    frames_from: str = "auto"
+    """``clips``: the clip files are decoded. ``source``: the same spans of the source videos; done while the videos are
+    cut, that saves decoding the clips. ``auto`` is what made the vectors that are there, else ``source`` where
+    `video_dir` is given and the model is a light one, else ``clips``. Where no clip files were written, it is always the
+    source."""
+    frame_sampling: str = "uniform"
+    """``prefix``: as older vectors were made, for models that look at a fixed number of frames."""
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    """Allow Python code out of the model's folder to run."""
+    decode_threads: int = 1
+    """Clips read at a time, ahead of the model."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     torch_device: str = "cpu"
@@ -78,6 +63,12 @@ class EmbedStage(Stage):
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     name: ClassVar[str] = "embed"
+
+    def __post_init__(self) -> None:
+        if self.frames_from not in FRAMES_FROM:
+            raise ParameterError(f"frames_from ({self.frames_from!r}) must be one of {', '.join(FRAMES_FROM)}")
+        if self.decode_threads < 1:
+            raise ParameterError(f"decode_threads ({self.decode_threads}) must be at least 1")
 
     @property
     def input(self) -> Folder:
@@ -90,25 +81,69 @@ class EmbedStage(Stage):
         return root.below(layout.embeddings_folder(self.embedding_algorithm))
 
     def model(self) -> EmbeddingModel:
-        return cached_model(self.embedding_algorithm, self.model_dir, self.torch_device)
+        options = ModelOptions(
+            Path(self.model_dir), self.torch_device, self.frame_sampling, self.dtype, self.trust_remote_code
+        )
+        return cached_model(self.embedding_algorithm, options)
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether frames come from the source videos though there may be clip files. Ask a `resolved` stage."""
+        return self.frames_from == "source"
+
+    def resolved(self, *, has_exact_clips: bool | None = None) -> EmbedStage:
+        """This stage with `frames_from` settled.
+
+        `has_exact_clips`: whether the clips are (or will be) the planned spans, frame by frame; None: look at the index.
+        """
+        if self.frames_from != "auto":
+            return self
+        recorded = StageState(self.output, self.name).parameter("frames_from")
+        if recorded not in FRAMES_FROM:
+            light = self.video_dir is not None and self.model().light
+            exact = light and (self._has_exact_clips() if has_exact_clips is None else has_exact_clips)
+            recorded = "source" if exact else "clips"
+        return replace(self, frames_from=str(recorded))
+
+    def _has_exact_clips(self) -> bool:
+        """Key-frame cuts begin and end elsewhere than planned, and ready clips have no source."""
+        if not self.input.exists(layout.CLIP_INDEX):
+            return False
+        return "copy" not in read_clip_index(self.input).column("encoder").unique().to_pylist()
 
     def identity(self) -> dict[str, Any]:
         return {
             "input_path": self.input.root,
             "id_field": self.id_field,
             "embedding_field": self.embedding_field,
+            "frames_from": self.resolved().frames_from,
             "model": self.model().fingerprint(),
         }
 
+    def tap(self) -> VectorTap | None:
+        """What computes the vectors in the process that cuts a video, where that is the way to have them."""
+        # A heavy model would hold up the encoder, and one on a device belongs to other workers.
+        fits = self.reads_source and self.model().light and self.torch_device == "cpu"
+        return VectorTap(self) if fits else None
+
+    def claim(self, context: RunContext) -> None:
+        """Take the output folder for this stage's parameters. Raises FolderInUseError where it holds others' vectors."""
+        state, identity = StageState(self.output, self.name), self.identity()
+        state.claim(identity, overwrite=context.overwrite)
+        state.publish(FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
+
     def execute(self, context: RunContext) -> StageResult:
+        return self.resolved()._execute(context)
+
+    def _execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         identity = self.identity()  # loads the model: an unknown one is an error before anything is listed
         units = self._units()
         if context.dry_run:
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
-        state.claim(identity, overwrite=context.overwrite)
-        state.publish(FINGERPRINT, dump_json(self.model().fingerprint()))
+        self._require_source(state, units)
+        self.claim(context)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, embed_unit, reporter=context.reporter, what="units")
         embedded = outcome.counts.get("embeddings", 0)
@@ -129,26 +164,36 @@ class EmbedStage(Stage):
         return self._units_of_ready_clips()
 
     def _units_of_index(self) -> list[Unit[EmbedTask]]:
-        by_video: dict[str, list[ClipToEmbed]] = {}
-        sizes: dict[str, list[int]] = {}
+        by_video: dict[str, list[dict[str, Any]]] = {}
         for row in read_clip_index(self.input).to_pylist():
-            if row["valid"]:
-                by_video.setdefault(row["relative_path"], []).append(_clip_of_row(row))
-                sizes.setdefault(row["relative_path"], []).append(row["num_bytes"])
-        if self.video_dir is None and any(not clip.path for clips in by_video.values() for clip in clips):
+            by_video.setdefault(row["relative_path"], []).append(row)
+        return [unit for _, rows in sorted(by_video.items()) for unit in self.units_of_video(rows)]
+
+    def units_of_video(self, rows: Sequence[Mapping[str, Any]]) -> list[Unit[EmbedTask]]:
+        """The units of one video, whose rows of the clip index these are, in order of their spans."""
+        valid = [row for row in rows if row["valid"]]
+        if not valid:
+            return []
+        source, clips = valid[0]["relative_path"], [clip_of_row(row) for row in valid]
+        if self.reads_source or not clips[0].path:
+            # Every span comes from one pass over the video: one unit, however long it is.
+            spans = tuple(clip_of_row(row).span for row in rows)
+            return [self._unit(f"{source}#0", tuple(clips), digest(*_inputs(clips, valid)), spans)]
+        return [
+            self._unit(f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), digest(*_inputs(group, valid[at:])))
+            for at in range(0, len(clips), CLIPS_PER_UNIT)
+            for group in [clips[at : at + CLIPS_PER_UNIT]]
+        ]
+
+    def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]]) -> None:
+        """A finished job needs no videos any more."""
+        wanting = [unit for unit in units if unit.task.source_spans] if self.video_dir is None else []
+        done = state.done_units() if wanting else {}
+        if any(done.get(unit.key) != unit.inputs for unit in wanting):
             raise InputError(
-                f"{self.input_path} was split without writing clips (--no-upload-clips): "
-                "name the source videos with video_dir to embed them"
+                f"the frames for {self.output.url} come from the source videos (no clips were written, or frames_from is "
+                "'source'): name them with video_dir"
             )
-        units = []
-        for source, clips in sorted(by_video.items()):
-            # Of a video without clips every span comes from one pass over its source: one unit, however long it is.
-            step = CLIPS_PER_UNIT if clips[0].path else len(clips)
-            for at in range(0, len(clips), step):
-                group, group_sizes = tuple(clips[at : at + step]), sizes[source][at : at + step]
-                inputs = digest([asdict(clip) for clip in group], group_sizes)
-                units.append(self._unit(f"{source}#{at // step}", group, inputs))
-        return units
 
     def _units_of_ready_clips(self) -> list[Unit[EmbedTask]]:
         listing = list_videos(self.input)
@@ -168,133 +213,19 @@ class EmbedStage(Stage):
             for group in groups
         ]
 
-    def _unit(self, name: str, clips: tuple[ClipToEmbed, ...], inputs: str) -> Unit[EmbedTask]:
+    def _unit(
+        self, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
+    ) -> Unit[EmbedTask]:
         key = digest(printable(name))
-        return Unit(key, inputs, EmbedTask(self, key, clips), name)
+        return Unit(key, inputs, EmbedTask(self, key, clips, source_spans), name)
 
 
-@dataclass(frozen=True)
-class EmbedTask:
-    """Some clips of one video (or of a folder of ready clips), as they travel to a worker."""
-
-    stage: EmbedStage
-    key: str
-    clips: tuple[ClipToEmbed, ...]
-
-
-@functools.lru_cache(maxsize=1)
-def cached_model(name: str, model_dir: str, device: str) -> EmbeddingModel:
-    """The model, loaded once a process."""
-    from curator_dask.models.registry import load_model
-
-    return load_model(name, model_dir=Path(model_dir), device=device)
-
-
-def embed_unit(task: EmbedTask) -> UnitRecord:
-    """Decode, compute and write the vectors of one unit; the unit of `EmbedStage`, run on a worker."""
-    model = task.stage.model()
-    ids: list[str] = []
-    vectors: list[Any] = []
-    failures: list[Failure] = []
-    for batch in _batches(_frames(task, model), CLIPS_PER_BATCH):
-        readable = [(clip, frames) for clip, frames in batch if not isinstance(frames, MediaError)]
-        failures.extend(_failure(task, clip, f.reason, str(f)) for clip, f in batch if isinstance(f, MediaError))
-        results = model.embed([frames for _, frames in readable]) if readable else []
-        for (clip, _), result in zip(readable, results, strict=True):
-            if isinstance(result, Unusable):
-                failures.append(_failure(task, clip, result.reason, result.message))
-            else:
-                ids.append(clip.id)
-                vectors.append(result)
-    outputs = {}
-    if ids:
-        path = f"{task.key}.parquet"
-        table = vector_table(ids, vectors, task.stage.id_field, task.stage.embedding_field)
-        outputs[path] = write_parquet(task.stage.output, path, table, vectors=[task.stage.embedding_field])
-    return UnitRecord("", "", outputs, {"embeddings": len(ids), "clips_failed": len(failures)}, tuple(failures))
-
-
-def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embedding_field: str) -> pa.Table:
-    """Columns ``id: string`` and ``embedding: list<float32>``."""
-    import numpy as np
-    import pyarrow as pa
-
-    matrix = np.ascontiguousarray(np.stack(vectors), dtype=np.float32)
-    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
-    lists = pa.ListArray.from_arrays(offsets, matrix.ravel())
-    return pa.table({id_field: pa.array(ids, pa.string()), embedding_field: lists})
-
-
-def _frames(task: EmbedTask, model: EmbeddingModel) -> Iterator[tuple[ClipToEmbed, Frames | MediaError]]:
-    """The frames of each clip as the model wants them, or why there are none."""
-    if task.clips and not task.clips[0].path:
-        yield from _frames_of_source(task, model)
-        return
-    for clip in task.clips:
-        try:
-            with task.stage.input.fetched(clip.path) as path:
-                yield clip, _frames_of_file(path, clip, model)
-        except MediaError as error:
-            yield clip, error
-        except FileNotFoundError:
-            yield clip, MediaError("clip-missing", f"the clip file {clip.path} is not there any more")
-
-
-def _frames_of_file(path: Path, clip: ClipToEmbed, model: EmbeddingModel) -> Frames:
-    from curator_dask.video.frames import read_clip_frames, read_ready_clip
-
-    if clip.trusted:
-        return read_clip_frames(path, model.frame_rule, duration_s=clip.end_s - clip.start_s)
-    return read_ready_clip(path, model.frame_rule)
-
-
-def _frames_of_source(task: EmbedTask, model: EmbeddingModel) -> Iterator[tuple[ClipToEmbed, Frames | MediaError]]:
-    from curator_dask.video.frames import read_source_frames
-    from curator_dask.video.probe import probe_video
-    from curator_dask.video.spans import Span
-
-    clips = {clip.span_index: clip for clip in task.clips}
-    spans = [Span(clip.span_index, clip.start_s, clip.end_s) for clip in task.clips]
-    folder = source_folder(Folder(task.stage.video_dir or "", task.stage.input_storage_options))
-    try:
-        with folder.fetched(task.clips[0].source) as path:
-            info = probe_video(path)
-            for span, frames in read_source_frames(info, spans, model.frame_rule):
-                yield clips.pop(span.index), frames
-    except MediaError as error:
-        for clip in clips.values():
-            yield clip, error
-
-
-def _clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
-    return ClipToEmbed(
-        id=row["id"],
-        path=row["clip_path"],
-        trusted=row["encoder"] not in ("", "copy"),
-        source=real_name(row["relative_path"]),
-        span_index=row["span_index"],
-        start_s=row["start_s"],
-        end_s=row["end_s"],
-    )
-
-
-def _failure(task: EmbedTask, clip: ClipToEmbed, reason: str, message: str) -> Failure:
-    return Failure(task.stage.name, printable(clip.source or clip.path), reason, message, clip.id)
+def _inputs(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[int]]:
+    return [asdict(clip) for clip in clips], [row["num_bytes"] for row in rows[: len(clips)]]
 
 
 def _num_clips(units: Sequence[Unit[EmbedTask]]) -> int:
     return sum(len(unit.task.clips) for unit in units)
-
-
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def embed_clips(input_path: str, output_path: str | None = None, **parameters: Any) -> StageResult:

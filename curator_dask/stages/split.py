@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from curator_dask import layout
@@ -18,6 +18,7 @@ from curator_dask.storage import Folder
 from curator_dask.video.spans import Span, SpanPlan, Splitter, clip_id, make_splitter
 
 if TYPE_CHECKING:
+    from curator_dask.stages.embed import EmbedStage
     from curator_dask.video.encoders import Encoder, TranscodeSettings
     from curator_dask.video.probe import VideoInfo
     from curator_dask.video.transcode import CutClip, CutReport
@@ -54,6 +55,9 @@ class SplitStage(Stage):
     """Name videos in clip ids by their path relative to `video_dir`, so that ids survive a move."""
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    vectors: EmbedStage | None = None
+    """The embed stage that follows: what it can compute from the frames of the cutting process is computed there. It
+    still has to run afterwards, for the rest and for the counts. Changes nothing about the clips."""
 
     name: ClassVar[str] = "split"
 
@@ -86,10 +90,10 @@ class SplitStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         # video_limit only chooses which videos come first, and threads leave libopenh264's bytes as they are.
-        left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options"}
+        left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options", "vectors"}
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
-        params = {name: value for name, value in asdict(self).items() if name not in left_out}
+        params = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
         return {**params, "video_dir": Folder(self.video_dir, self.input_storage_options).root}
 
     def list_videos(self) -> VideoListing:
@@ -104,8 +108,8 @@ class SplitStage(Stage):
             state.check(self.identity())
             return plan_split(self, listing, context)
         self._check_encoder()
-        state.claim(self.identity(), overwrite=context.overwrite)
-        units = [self._unit(listing, video) for video in listing.videos]
+        ready = self._claimed(state, context)
+        units = [ready._unit(listing, video) for video in listing.videos]
         outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")
         counts = self._counts(listing, outcome)
         write_clip_index(state, {unit.key for unit in units})
@@ -114,6 +118,18 @@ class SplitStage(Stage):
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(layout.CLIP_INDEX,),
         )  # fmt: skip
+
+    def _claimed(self, state: StageState, context: RunContext) -> SplitStage:
+        """Take the folders of this stage and of the one whose work it does beside; that one settled."""
+        if self.vectors is None or not self.upload_clips or self.transcode_encoder == "copy":
+            state.claim(self.identity(), overwrite=context.overwrite)
+            return replace(self, vectors=None)
+        vectors = self.vectors.resolved(has_exact_clips=True)
+        if not context.overwrite:  # refuse before anything is taken
+            StageState(vectors.output, vectors.name).check(vectors.identity())
+        state.claim(self.identity(), overwrite=context.overwrite)
+        vectors.claim(context)
+        return replace(self, vectors=vectors)
 
     def _check_encoder(self) -> None:
         if self.upload_clips and self.transcode_encoder != "copy":
@@ -191,8 +207,12 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: A
 
     if not plan.spans:
         return _record_video(task, info, plan, report=None)
-    report = cut_clips(info, plan.spans, task.stage.transcode_settings(), scratch)
-    return _record_video(task, info, plan, report)
+    tap = task.stage.vectors.tap() if task.stage.vectors is not None else None
+    report = cut_clips(info, plan.spans, task.stage.transcode_settings(), scratch, tap)
+    record = _record_video(task, info, plan, report)
+    if tap is not None:
+        tap.write(record.data["clips"])
+    return record
 
 
 def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutReport | None) -> UnitRecord:

@@ -2,7 +2,8 @@
 
 Each lane is one output of the process, cut by the segment muxer into ``lane{j}_000000.mp4`` and so on in the current
 folder; beside them ``lane{j}.csv`` lists the files and ``lane{j}.stats`` the time of every frame that went into the
-encoder (``lane{j}.packets`` where the stream is copied).
+encoder (``lane{j}.packets`` where the stream is copied). A tap, where there is one, is one more output: every frame of
+the video, small, on stdout, and ``tap.times``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from curator_dask.video import ffmpeg
+from curator_dask.video import ffmpeg, frame_pipe
 from curator_dask.video.cut_plan import (
     TOLERANCE_S,
     Lane,
@@ -19,13 +20,14 @@ from curator_dask.video.cut_plan import (
     select_expression,
 )
 from curator_dask.video.encoders import TranscodeSettings, encoded_size, encoder_args
+from curator_dask.video.frame_pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.probe import VideoInfo
+from curator_dask.video.sampling import FrameRule
 
-TICKS_PER_SECOND = 90_000
-"""Time base of frame times that are counted or shifted here; the clock of MPEG, fine enough for every rate."""
 READ_BEYOND_S = 5.0
 """How far the source is read past the last frame wanted: files are interleaved loosely, and frames are stored out of
 order."""
+TAP_TIMES = "tap.times"
 _AUDIO_COPIED = "aac"
 _REPRODUCIBLE = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"]
 _REPRODUCIBLE += ["-flags:v", "+bitexact", "-flags:a", "+bitexact"]
@@ -41,6 +43,8 @@ class CutJob:
     with_audio: bool
     cut_times: tuple[tuple[float, ...], ...] | None = None
     """Per lane, where to cut, in seconds from its first frame; None for every period."""
+    tap: FrameRule | None = None
+    """Hand out every frame at this rule's size as well; not with ``copy``, which decodes nothing."""
 
 
 def arguments(job: CutJob) -> list[str]:
@@ -54,6 +58,8 @@ def arguments(job: CutJob) -> list[str]:
     source = ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
     outputs = [word for number in range(len(job.lanes)) for word in _output(job, number)]
+    if job.tap is not None:
+        outputs += frame_pipe.output_args(job.info, "tap", TAP_TIMES)
     return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *filters, *outputs]
 
 
@@ -73,15 +79,17 @@ def first_frame_s(info: VideoInfo) -> float:
 def filter_graph(job: CutJob) -> str:
     """Size, pixel format and times once for all, then one branch per lane that passes its frames."""
     width, height = encoded_size(job.settings.encoder, job.info.width, job.info.height)
-    shared = f"[0:{job.info.video_stream}]scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact,format=yuv420p"
-    if _counts_frames(job.info):
-        seconds = f"N*{job.info.fps.denominator}/{job.info.fps.numerator}"
-        shared += f",settb=1/{TICKS_PER_SECOND},setpts='STARTPTS+{seconds}/TB'"
+    decoded, tapped = f"[0:{job.info.video_stream}]", []
+    if job.tap is not None:
+        tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, job.tap)}[tap]"]
+        decoded = "[in]"
+    scaled = f"{decoded}scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact"
+    shared = ",".join([scaled, "format=yuv420p", *frame_pipe.counted_times(job.info)])
     if len(job.lanes) == 1:
-        return f"{shared},{_branch(job.lanes[0])}[v0]"
+        return ";".join([*tapped, f"{shared},{_branch(job.lanes[0])}[v0]"])
     names = range(len(job.lanes))
     split = f"{shared},split={len(job.lanes)}" + "".join(f"[s{number}]" for number in names)
-    return ";".join([split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])
+    return ";".join([*tapped, split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])
 
 
 def _branch(lane: Lane) -> str:
@@ -89,10 +97,6 @@ def _branch(lane: Lane) -> str:
     if lane.has_lead:
         branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
     return branch
-
-
-def _counts_frames(info: VideoInfo) -> bool:
-    return info.needs_generated_timestamps and info.fps > 0
 
 
 def _output(job: CutJob, number: int) -> list[str]:
@@ -108,7 +112,7 @@ def _output(job: CutJob, number: int) -> list[str]:
 
 def _encoded_video(job: CutJob, number: int) -> list[str]:
     lane = job.lanes[number]
-    counted = lane.has_lead or _counts_frames(job.info)
+    counted = lane.has_lead or counts_frames(job.info)
     return [
         *("-map", f"[v{number}]", "-fps_mode:v", "passthrough"),
         *("-enc_time_base:v", f"1/{TICKS_PER_SECOND}" if counted else "demux"),

@@ -12,22 +12,18 @@ import itertools
 import math
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from curator_dask.errors import MediaError, ParameterError
-from curator_dask.video import ffmpeg, sandbox
+from curator_dask.video import ffmpeg, frame_pipe, sandbox
 from curator_dask.video.cut_plan import LATE_FRAMES_S, TOLERANCE_S
+from curator_dask.video.frame_pipe import Frames
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.sampling import FrameRule, Sieve, Times, select_frames, shown_duration_s
 from curator_dask.video.spans import Span
-
-Frames: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_CLIP_BYTES = 4 << 30
 """Of one clip's frames at the model's size: 6 hours of 64x64 at 15 a second."""
@@ -35,7 +31,6 @@ MAX_ERROR_RATE = 0.05
 _LEAST_TIMEOUT_S = 120.0
 _TIMEOUT_PER_SECOND = 20.0
 _MOST_TIMEOUT_S = 48 * 3600.0
-_TICKS_PER_SECOND = 90_000
 
 
 def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = None) -> Frames:
@@ -95,26 +90,50 @@ def read_source_frames(
 
     The default time limit grows with the length of video; it counts the consumer's time between spans as well.
     """
-    _require_ordered(spans)
     if not spans:
         return
+    gatherer = SpanFrames(info, spans, rule)
     length_s = max(span.end_s for span in spans)
     limit_s = timeout_s or min(_LEAST_TIMEOUT_S + _TIMEOUT_PER_SECOND * length_s, _MOST_TIMEOUT_S)
-    pending = deque(_Collector(span, _last_s(span, spans, info), rule) for span in spans)
     failure: MediaError | None = None
     try:
         with contextlib.closing(_decode(info, rule, limit_s)) as decoded:
             for time_s, frame in decoded:
-                _offer(pending, time_s, frame)
-                while pending and time_s >= pending[0].last_s:
-                    done = pending.popleft()
-                    yield done.span, done.result()
-                if not pending:
+                yield from gatherer.offer(time_s, frame)
+                if gatherer.is_done:
                     return
     except MediaError as error:
         failure = error
-    for collector in pending:
-        yield collector.span, failure or collector.result()
+    yield from gatherer.rest(failure)
+
+
+class SpanFrames:
+    """Sorts the frames of one video, offered in order, into its spans; holds what the open spans have chosen so far."""
+
+    def __init__(self, info: VideoInfo, spans: Sequence[Span], rule: FrameRule) -> None:
+        _require_ordered(spans)
+        self._pending = deque(_Collector(span, _last_s(span, spans, info), rule) for span in spans)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every span has been given out."""
+        return not self._pending
+
+    def offer(self, time_s: float, frame: Frames) -> Iterator[tuple[Span, Frames | MediaError]]:
+        """Take the next frame; yields the spans that end before it."""
+        for collector in self._pending:
+            if time_s < collector.first_s:
+                break
+            collector.offer(time_s, frame)
+        while self._pending and time_s >= self._pending[0].last_s:
+            done = self._pending.popleft()
+            yield done.span, done.result()
+
+    def rest(self, failure: MediaError | None = None) -> Iterator[tuple[Span, Frames | MediaError]]:
+        """The spans still open when the frames have ended, with `failure` in place of their frames if there is one."""
+        for collector in self._pending:
+            yield collector.span, failure or collector.result()
+        self._pending.clear()
 
 
 class _Collector:
@@ -174,13 +193,6 @@ def _last_s(span: Span, spans: Sequence[Span], info: VideoInfo) -> float:
     return min(span.end_s + LATE_FRAMES_S, span.start_s + longest_s) - TOLERANCE_S
 
 
-def _offer(pending: Iterable[_Collector], time_s: float, frame: Frames) -> None:
-    for collector in pending:
-        if time_s < collector.first_s:
-            return
-        collector.offer(time_s, frame)
-
-
 def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -> float:
     """Spreading needs the length before the end is seen, so the planned one; a rate follows the frames there are."""
     if rule.kind == "spread" and planned_s is not None:
@@ -193,46 +205,19 @@ def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float) -> Generator[tup
     with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
         times_path = Path(folder) / "times"
         times_path.touch()
-        with (
-            times_path.open("r", encoding="ascii") as times,
-            sandbox.stream(_decode_args(info, rule, times_path), timeout_s=timeout_s) as child,
-        ):
-            first_s: float | None = None
-            while True:
-                frame = np.empty((rule.height, rule.width, 3), np.uint8)
-                if child.read_into(frame.data) < frame.nbytes:
-                    break
-                time_s = _next_time_s(times)
-                first_s = time_s if first_s is None else first_s
-                yield time_s - first_s, frame
+        with sandbox.stream(_decode_args(info, rule, times_path), timeout_s=timeout_s) as child:
+            yield from frame_pipe.read_frames(child, times_path, rule)
             _require_success(info, child.finish())
 
 
 def _decode_args(info: VideoInfo, rule: FrameRule, times_path: Path) -> list[str]:
-    filters = [f"scale={rule.width}:{rule.height}:flags=bicubic+accurate_rnd+bitexact", "format=rgb24"]
-    counted = info.needs_generated_timestamps and info.fps > 0
-    if counted:
-        seconds = f"N*{info.fps.denominator}/{info.fps.numerator}"
-        filters += [f"settb=1/{_TICKS_PER_SECOND}", f"setpts='STARTPTS+{seconds}/TB'"]
     return [
         # A new frame size in mid-stream must not restart the filters; scale copes with it.
         *(*ffmpeg.global_args(), "-reinit_filter", "0"),
         *ffmpeg.input_args(info.path, max_error_rate=MAX_ERROR_RATE),
-        *("-filter_complex", f"[0:{info.video_stream}]{','.join(filters)}[v]", "-map", "[v]"),
-        *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{_TICKS_PER_SECOND}" if counted else "demux"),
-        *("-stats_enc_pre:v:0", f"file:{times_path}", "-stats_enc_pre_fmt:v:0", "{pts} {tb}"),
-        *("-c:v", "rawvideo", "-f", "rawvideo", "pipe:1"),
+        *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule)}[v]"),
+        *frame_pipe.output_args(info, "v", str(times_path)),
     ]
-
-
-def _next_time_s(times: IO[Any]) -> float:
-    """The time of the next frame. ffmpeg writes and flushes a frame's line before it hands the frame to the encoder."""
-    line = times.readline()
-    pts, _, time_base = line.partition(" ")
-    try:
-        return float(int(pts) * Fraction(time_base.strip()))
-    except (ValueError, ZeroDivisionError) as error:
-        raise MediaError("no-frame-time", f"ffmpeg gave {line!r} as the time of a frame") from error
 
 
 def _require_success(info: VideoInfo, finished: sandbox.Finished) -> None:

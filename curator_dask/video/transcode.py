@@ -13,16 +13,19 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from curator_dask.errors import MediaError, ParameterError, ToolError
-from curator_dask.video import cut_command, cut_result, ffmpeg, sandbox
+from curator_dask.video import cut_command, cut_result, ffmpeg, frame_pipe, sandbox
 from curator_dask.video.cut_plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut_result import FrameGroup, LaneFrames, Summary, read_lane
 from curator_dask.video.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
+from curator_dask.video.frames import SpanFrames
 from curator_dask.video.probe import VideoInfo
 
 if TYPE_CHECKING:
+    from curator_dask.video.frame_pipe import Frames
+    from curator_dask.video.sampling import FrameRule
     from curator_dask.video.spans import Span
 
 EXIT_TOO_MANY_ERRORS = 69
@@ -68,18 +71,39 @@ class CutReport:
     """The command that made the files, for the record."""
 
 
-def cut_clips(info: VideoInfo, spans: Sequence[Span], settings: TranscodeSettings, work_dir: Path) -> CutReport:
+class FrameTap(Protocol):
+    """Takes the frames of every span out of the process that cuts them: one decoding serves both."""
+
+    @property
+    def rule(self) -> FrameRule:
+        """Which frames, and their size."""
+
+    def restart(self) -> None:
+        """Forget what came so far: the video is decoded (again) from its start."""
+
+    def take(self, span: Span, frames: Frames | MediaError) -> None:
+        """The (T, H, W, 3) uint8 RGB frames of a span, as ``frames.read_source_frames`` gives them; in order."""
+
+
+def cut_clips(
+    info: VideoInfo, spans: Sequence[Span], settings: TranscodeSettings, work_dir: Path, tap: FrameTap | None = None
+) -> CutReport:
     """Write a clip file per span into ``work_dir``, an existing private folder, and report on each.
+
+    ``tap`` gets the frames of all spans meanwhile; it changes nothing about the clips. The encoder waits while it works.
 
     Spans are seconds from the first frame, sorted, at equal distances and of equal length (shorter at the end). The
     files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
     ``codec-not-in-mp4``, ``no-timestamps``, ``cut-failed``, ``timeout``), ToolError if the encoder does not work here,
     ParameterError for spans that cannot be meant.
     """
+    if tap is not None and settings.encoder == "copy":
+        raise ParameterError("transcode_encoder copy decodes no frames that could be tapped; choose another encoder")
     lanes = plan_lanes(spans, info.duration_s)
     _require_encoder(info, settings, lanes)
     with_audio = settings.keep_audio and info.audio_stream is not None
-    cut = _cut_as_planned(cut_command.CutJob(info, tuple(lanes), settings, with_audio), work_dir)
+    job = cut_command.CutJob(info, tuple(lanes), settings, with_audio, tap=tap.rule if tap else None)
+    cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
     return CutReport(
         clips=tuple(clips),
@@ -106,12 +130,31 @@ class _Cut:
         return all(frames.is_cut_as_planned for frames in self.frames)
 
 
-def _cut_as_planned(job: cut_command.CutJob, work_dir: Path) -> _Cut:
+@dataclass(frozen=True, slots=True)
+class _Pour:
+    """Carries the frames of a running cut to the tap."""
+
+    info: VideoInfo
+    spans: Sequence[Span]
+    tap: FrameTap
+
+    def pour(self, child: sandbox.Child, times_path: Path) -> None:
+        self.tap.restart()
+        gatherer = SpanFrames(self.info, self.spans, self.tap.rule)
+        for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule):
+            for span, frames in gatherer.offer(time_s, frame):
+                self.tap.take(span, frames)
+        for span, frames in gatherer.rest():
+            self.tap.take(span, frames)
+
+
+def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     """Run the job; run it once more with the cuts spelled out if the muxer cut elsewhere."""
-    cut = _run_with_or_without_audio(job, work_dir)
+    cut = _run_with_or_without_audio(job, work_dir, pour)
     if not cut.is_as_planned:
         cut_times = tuple(frames.cut_times_s for frames in cut.frames)
-        again = _run(dataclasses.replace(cut.job, cut_times=cut_times), work_dir)
+        # The frames are the same again: the tap has them.
+        again = _run(dataclasses.replace(cut.job, cut_times=cut_times, tap=None), work_dir, None)
         cut = dataclasses.replace(again, warnings=cut.warnings)
     if not cut.is_as_planned:
         raise MediaError("cut-failed", f"{str(job.info.path)!r}: ffmpeg did not cut where it was told to")
@@ -136,30 +179,35 @@ def _require_encoder(info: VideoInfo, settings: TranscodeSettings, lanes: Sequen
         raise MediaError("no-timestamps", f"{str(info.path)!r}: its frames have no times to copy; choose an encoder")
 
 
-def _run_with_or_without_audio(job: cut_command.CutJob, work_dir: Path) -> _Cut:
+def _run_with_or_without_audio(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     """Sound in an odd shape can fail the whole job; the pictures matter more."""
     try:
-        return _run(job, work_dir)
+        return _run(job, work_dir, pour)
     except MediaError as error:
         if not job.with_audio or error.reason not in ("cut-failed", "no-decodable-frame"):
             raise
-        silent = _run(dataclasses.replace(job, with_audio=False), work_dir)
+        silent = _run(dataclasses.replace(job, with_audio=False), work_dir, pour)
         warning = f"the sound was left out, as the cut failed with it: {error}"
         return dataclasses.replace(silent, warnings=(warning,))
 
 
-def _run(job: cut_command.CutJob, work_dir: Path) -> _Cut:
+def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     """One ffmpeg process; raises MediaError unless frames came out."""
     for leftover in work_dir.glob("lane*"):
         leftover.unlink()
-    finished = sandbox.run(
+    times_path = work_dir / cut_command.TAP_TIMES
+    times_path.write_bytes(b"")
+    with sandbox.stream(
         cut_command.arguments(job),
         timeout_s=job.settings.timeout_s or _timeout_s(job),
         # CUDA reserves far more address space than memory.
         memory_limit_bytes=None if job.settings.encoder == "h264_nvenc" else sandbox.MEMORY_LIMIT_BYTES,
         cwd=work_dir,
         keep_line=cut_result.is_telling,
-    )
+    ) as child:
+        if pour is not None:
+            pour.pour(child, times_path)
+        finished = child.finish()
     summary = cut_result.read_summary(finished, job.info.video_stream)
     _raise_if_failed(job, finished.returncode, summary)
     lanes = enumerate(job.lanes)

@@ -224,3 +224,67 @@ def test_a_whole_video_is_one_span(numbered):
     assert len(set(numbers_of(read_ready_clip(numbered, FrameRule.rate(1000, width=64, height=64))))) == len(
         NUMBERED_TIMES_S
     )
+
+
+class Taken:
+    """A tap that keeps what it gets."""
+
+    rule = RULES["rate"]
+
+    def restart(self):
+        self.frames = {}
+
+    def take(self, span, frames):
+        self.frames[span.index] = frames
+
+
+def _frames_tapped_and_read(path, folder, *, length_s=3.0, stride_s=2.0):
+    info = probe_video(path)
+    plan = fixed_stride_spans(
+        info.duration_s, length_s=length_s, stride_s=stride_s, min_length_s=0, framerate=info.framerate
+    )
+    spans, tap = plan.spans[:6], Taken()
+    cut_clips(info, spans, TranscodeSettings(), folder, tap)
+    return tap.frames, {span.index: frames for span, frames in read_source_frames(info, spans, tap.rule)}
+
+
+def _require_the_same(tapped, read):
+    assert tapped.keys() == read.keys()
+    for index, frames in read.items():
+        assert type(frames) is type(tapped[index])
+        assert isinstance(frames, MediaError) or np.array_equal(frames, tapped[index])
+
+
+@pytest.mark.parametrize("stride_s", [1.0, 3.0, 4.0], ids=["overlapping", "touching", "gaps"])
+def test_a_tapped_cut_gives_the_frames_of_a_decode_alone(numbered, tmp_path, stride_s):
+    _require_the_same(*_frames_tapped_and_read(numbered, tmp_path, stride_s=stride_s))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("made_vfr_640x360.mp4", id="variable-rate-cut-twice"),
+        pytest.param("xvid_bframes_nomono.avi", id="avi-without-times"),
+        pytest.param("hevc10_editlist_rot90.mp4", id="10-bit-rotated"),
+        pytest.param("iphone_rot90_gps.mov", id="rotated"),
+        pytest.param("made_odd_641x361_vp9.webm", id="odd-size"),
+    ],
+)
+def test_a_tapped_cut_of_a_real_file_gives_the_frames_of_a_decode_alone(real_videos, tmp_path, name):
+    _require_the_same(*_frames_tapped_and_read(real_videos / name, tmp_path))
+
+
+def test_a_tap_leaves_the_clips_as_they_are(numbered, tmp_path):
+    info, spans = probe_video(numbered), [Span(0, 0.0, 3.0), Span(1, 2.0, 5.0)]
+    written = []
+    for name, tap in (("with", Taken()), ("without", None)):
+        (tmp_path / name).mkdir()
+        report = cut_clips(info, spans, TranscodeSettings(), tmp_path / name, tap)
+        written.append([clip.path.read_bytes() for clip in report.clips])
+    assert written[0] == written[1]
+
+
+def test_a_copy_cannot_be_tapped(numbered, tmp_path):
+    with pytest.raises(ParameterError, match="copy"):
+        cut_clips(probe_video(numbered), [Span(0, 0.0, 3.0)], TranscodeSettings(encoder="copy"), tmp_path, Taken())
