@@ -58,6 +58,11 @@ class Workflow:
     split: SplitStage
     embedding_algorithm: str = "pdqf_tmk"
     model_dir: str = "./models"
+    frame_sampling: str = "uniform"
+    frames_from: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    decode_threads: int = 1
     n_clusters: int | None = None
     which_to_keep: str = "hard"
     sim_metric: str = "cosine"
@@ -80,6 +85,11 @@ class Workflow:
             input_path=self.split.output_path,
             embedding_algorithm=self.embedding_algorithm,
             model_dir=self.model_dir,
+            frame_sampling=self.frame_sampling,
+            frames_from=self.frames_from,
+            dtype=self.dtype,
+            trust_remote_code=self.trust_remote_code,
+            decode_threads=self.decode_threads,
             video_dir=self.split.video_dir,
             input_storage_options=self.output_options,
             output_storage_options=self.output_options,

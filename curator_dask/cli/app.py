@@ -10,7 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from curator_dask._version import __version__
-from curator_dask.cli import dedup_commands, export_commands, run_command, samples_command, video_commands
+from curator_dask.cli import (
+    dedup_commands,
+    doctor_command,
+    export_commands,
+    models_commands,
+    run_command,
+    samples_command,
+    video_commands,
+)
 from curator_dask.errors import CuratorError
 
 
@@ -64,3 +72,5 @@ app.command("identify")(dedup_commands.identify)
 app.command("export")(export_commands.export)
 app.command("verify")(export_commands.verify)
 app.command("samples")(samples_command.samples)
+app.command("doctor")(doctor_command.doctor)
+app.add_typer(models_commands.models, name="models")

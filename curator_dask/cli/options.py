@@ -98,7 +98,19 @@ UseInputBitRate = Annotated[
 BitRate = Annotated[
     str | None, option("--transcode-bit-rate", help="Encode at this bit rate (4M); default: constant quality.")
 ]
-EmbeddingAlgorithm = Annotated[str, option("--embedding-algorithm", help="The embedding model.")]
+EmbeddingAlgorithm = Annotated[
+    str,
+    option("--embedding-algorithm", help="The embedding model: see `curator-dask models list`; hf:FOLDER for others."),
+]
+FrameSampling = Annotated[
+    str, option("--frame-sampling", help="uniform: frames of the whole clip; prefix: as older vectors were made.")
+]
+FramesFrom = Annotated[
+    str, option("--frames-from", help="clips, source (the videos, decoded once for cut and vectors) or auto.")
+]
+Dtype = Annotated[str, option("--dtype", help="Of a network's arithmetic: auto, float32, bfloat16 or float16.")]
+TrustRemoteCode = Annotated[bool, option("--trust-remote-code", help="Let Python code out of the model's folder run.")]
+DecodeThreads = Annotated[int, option("--decode-threads", help="Clips read at a time, ahead of the model.")]
 GenerateEmbeddings = Annotated[
     bool, option("--generate-embeddings/--no-generate-embeddings", help="Compute vectors, or split only.")
 ]

@@ -25,6 +25,11 @@ def split(
     transcode_use_input_video_bit_rate: o.UseInputBitRate = False,
     transcode_bit_rate: o.BitRate = None,
     embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    frame_sampling: o.FrameSampling = "uniform",
+    frames_from: o.FramesFrom = "auto",
+    dtype: o.Dtype = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+    decode_threads: o.DecodeThreads = 1,
     generate_embeddings: o.GenerateEmbeddings = True,
     upload_clips: o.UploadClips = True,
     relative_ids: o.RelativeIds = False,
@@ -49,9 +54,8 @@ def split(
     storage = o.storage_options(storage_option)
     folders: dict[str, Any] = {"input_storage_options": storage, "output_storage_options": storage}
     stage = SplitStage(**o.parameters_of(ctx, SplitStage), **folders)
-    vectors = EmbedStage(
-        output_path, embedding_algorithm=embedding_algorithm, model_dir=model_dir, video_dir=video_dir, **folders
-    )
+    shared = {**o.parameters_of(ctx, EmbedStage), **folders}
+    vectors = EmbedStage(**{**shared, "input_path": output_path, "output_path": None})
     with face.run_context(ctx) as context:
         result = split_and_embed(stage, vectors if generate_embeddings else None, context)
     face.show_results(result.stages)
@@ -63,6 +67,11 @@ def embed(
     input_path: o.InputPath,
     output_path: o.StageOutputPath | None = None,
     embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    frame_sampling: o.FrameSampling = "uniform",
+    frames_from: o.FramesFrom = "auto",
+    dtype: o.Dtype = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+    decode_threads: o.DecodeThreads = 1,
     model_dir: o.ModelDir = "./models",
     video_dir: o.OptionalVideoDir = None,
     id_field: o.IdField = "id",

@@ -13,7 +13,19 @@ import yaml
 
 from tests.trees import times
 
-COMMANDS = ("run", "split", "embed", "kmeans", "pairwise", "identify", "export", "verify", "samples")
+COMMANDS = (
+    "run",
+    "split",
+    "embed",
+    "kmeans",
+    "pairwise",
+    "identify",
+    "export",
+    "verify",
+    "samples",
+    "doctor",
+    "models",
+)
 
 
 def cli(
