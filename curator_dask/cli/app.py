@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from curator_dask._version import __version__
 from curator_dask.cli import (
+    calibrate_command,
     dedup_commands,
     doctor_command,
     export_commands,
@@ -74,3 +75,4 @@ app.command("verify")(export_commands.verify)
 app.command("samples")(samples_command.samples)
 app.command("doctor")(doctor_command.doctor)
 app.add_typer(models_commands.models, name="models")
+app.command("calibrate")(calibrate_command.calibrate)

@@ -138,7 +138,7 @@ class EmbedStage(Stage):
     def _execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         identity = self.identity()  # loads the model: an unknown one is an error before anything is listed
-        units = self._units()
+        units = self.units()
         if context.dry_run:
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
@@ -158,7 +158,8 @@ class EmbedStage(Stage):
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables
         )
 
-    def _units(self) -> list[Unit[EmbedTask]]:
+    def units(self) -> list[Unit[EmbedTask]]:
+        """What is to embed."""
         if self.input.exists(layout.CLIP_INDEX):
             return self._units_of_index()
         return self._units_of_ready_clips()

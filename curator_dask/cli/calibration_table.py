@@ -1,0 +1,37 @@
+"""What a calibration found, as text: for the terminal, and for the benchmark that prints the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curator_dask.dedup.calibration import Calibration
+
+
+def lines(found: Calibration) -> Iterator[str]:
+    """A Markdown table of the edits, one of eps values, and the recommendation."""
+    eps = found.recommended_eps
+    different = (
+        f"{found.num_false_candidates} pairs of different clips, the closest at cosine {found.highest_false:.3f}"
+    )
+    yield f"{found.num_clips} clips; {different}"
+    yield ""
+    cosines = "lowest cosine | 5th percentile | median"
+    yield f"| edit | kind | pairs | {cosines} | recall at zero false pairs | found at eps {eps:g} |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for edit in found.edits:
+        yield (
+            f"| {edit.name} | {edit.kind} | {edit.num_pairs} | {edit.lowest:.3f} | {edit.fifth_percentile:.3f} | "
+            f"{edit.median:.3f} | {edit.recall:.1%} | {edit.recall_at_eps:.1%} |"
+        )
+    for kind in ("light", "hard"):
+        at_zero, at_eps = found.recall(kind), found.recall(kind, at_eps=True)
+        yield f"| **all {kind}** | {kind} | | | | | **{at_zero:.1%}** | **{at_eps:.1%}** |"
+    yield ""
+    yield "| eps | light edits found | hard edits found | different clips matched |"
+    yield "|---|---|---|---|"
+    for row in found.table:
+        yield f"| {row.eps:g} | {row.light_recall:.1%} | {row.hard_recall:.1%} | {row.num_false_pairs} |"
+    yield ""
+    yield f"recommended: --eps {eps:g}"

@@ -1,0 +1,130 @@
+"""Which eps to take: what an embedding still recognises after known edits, against what it must keep apart.
+
+Pairs of a clip and its edited copy must match; pairs of different clips must not. Every threshold that matches no
+different clips ("zero false pairs") loses some edits, and which ones is the measure of the embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.errors import InputError
+
+MARGIN = 0.02
+"""Kept between the recommended threshold and the nearest false pair: a sample never holds the worst one."""
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class EditResult:
+    """How the copies of one edit compare with their originals."""
+
+    name: str
+    kind: str
+    """``light`` or ``hard``."""
+    num_pairs: int
+    lowest: float
+    """Cosine, as all that follow."""
+    fifth_percentile: float
+    median: float
+    recall: float
+    """Share of the pairs above every false pair."""
+    recall_at_eps: float
+    """Share of the pairs that the recommended eps finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpsRow:
+    """What one eps would do."""
+
+    eps: float
+    light_recall: float
+    hard_recall: float
+    num_false_pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The numbers behind a recommendation."""
+
+    edits: tuple[EditResult, ...]
+    table: tuple[EpsRow, ...]
+    num_clips: int
+    num_false_candidates: int
+    """Pairs of different clips that were compared."""
+    highest_false: float
+    """Cosine of the most similar of them; -1 without any."""
+    recommended_eps: float
+
+    def recall(self, kind: str, *, at_eps: bool = False) -> float:
+        """Over all pairs of a kind of edit: at zero false pairs, or at the recommended eps. NaN without pairs."""
+        chosen = [edit for edit in self.edits if edit.kind == kind]
+        total = sum(edit.num_pairs for edit in chosen)
+        found = sum((edit.recall_at_eps if at_eps else edit.recall) * edit.num_pairs for edit in chosen)
+        return found / total if total else math.nan
+
+
+def calibrate(
+    pairs: Mapping[tuple[str, str], NDArray[np.float64]], false_pairs: NDArray[np.float64], num_clips: int
+) -> Calibration:
+    """Judge an embedding.
+
+    Args:
+        pairs: (name, kind) of each edit → (P,) cosines of the originals with their copies; a copy without a vector
+            counts as -1, not found.
+        false_pairs: (F,) cosines of pairs of different clips.
+        num_clips: originals with a vector.
+
+    Raises InputError where there is nothing to judge by.
+    """
+    if not any(len(cosines) for cosines in pairs.values()):
+        raise InputError("no clip has a usable vector, so there is nothing to calibrate on: name other clips")
+    highest = float(false_pairs.max()) if len(false_pairs) else -1.0
+    eps = recommended_eps(np.concatenate(list(pairs.values())), highest)
+    edits = tuple(_edit_result(name, kind, cosines, highest, eps) for (name, kind), cosines in pairs.items())
+    return Calibration(
+        edits, tuple(_table(pairs, false_pairs)), num_clips, len(false_pairs), highest, eps
+    )  # fmt: skip
+
+
+def recommended_eps(true_cosines: NDArray[np.float64], highest_false: float) -> float:
+    """The smallest eps, in steps of .01, that finds all the pairs that any eps clear of the false pairs finds.
+
+    Where not even the strictest one is clear of them, that one: exact copies only.
+    """
+    most = max(1, math.floor(100 * (1.0 - highest_false - MARGIN) + _ROUNDING))
+    found = true_cosines[true_cosines >= 1.0 - most / 100]
+    if not len(found):
+        return min(most, 100) / 100
+    wanted = math.ceil(100 * (1.0 - float(found.min())) - _ROUNDING)
+    return min(max(wanted, 1), most, 100) / 100
+
+
+def _edit_result(name: str, kind: str, cosines: NDArray[np.float64], highest: float, eps: float) -> EditResult:
+    if not len(cosines):
+        return EditResult(name, kind, 0, math.nan, math.nan, math.nan, math.nan, math.nan)
+    lowest, fifth, median = np.percentile(cosines, [0, 5, 50])
+    recall, at_eps = (cosines > highest).mean(), (cosines >= 1.0 - eps).mean()
+    return EditResult(
+        name, kind, len(cosines), float(lowest), float(fifth), float(median), float(recall), float(at_eps)
+    )
+
+
+def _table(pairs: Mapping[tuple[str, str], NDArray[np.float64]], false_pairs: NDArray[np.float64]) -> Iterator[EpsRow]:
+    """One row for each of the eps that people choose from."""
+    light, hard = (
+        np.concatenate([np.empty(0), *(cosines for (_, other), cosines in pairs.items() if other == kind)])
+        for kind in ("light", "hard")
+    )
+    for eps in (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+        num_false = int((false_pairs >= 1 - eps).sum())
+        yield EpsRow(eps, _share(light >= 1 - eps), _share(hard >= 1 - eps), num_false)
+
+
+def _share(found: NDArray[np.bool_]) -> float:
+    return float(found.mean()) if len(found) else math.nan

@@ -1,0 +1,70 @@
+"""Edits that a copy of a clip has met in the wild, to measure what an embedding still recognises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from curator_dask.errors import MediaError
+from curator_dask.video import ffmpeg, sandbox
+from curator_dask.video.probe import VideoInfo
+
+_EVEN = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
+_ENCODER = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-threads:v", "1", "-an", "-bf", "0")
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One way to alter a clip."""
+
+    name: str
+    kind: Literal["light", "hard"]
+    """light: the picture as a whole stays. hard: a part of it is covered, cut off or moved."""
+    filters: str = ""
+    """ffmpeg's video filters, sizes in terms of the clip's own."""
+    crf: int = 23
+    trim_s: tuple[float, float] = (0.0, 0.0)
+    """Cut off the start and the end."""
+
+
+EDITS = (
+    Edit("re-encoded at CRF 38", "light", crf=38),
+    Edit("half size", "light", "scale=iw/2:ih/2"),
+    Edit("grey", "light", "hue=s=0"),
+    Edit("brighter", "light", "eq=brightness=0.12"),
+    Edit("more contrast", "light", "eq=contrast=1.4"),
+    Edit("blurred", "light", "gblur=sigma=3"),
+    Edit("noisy", "light", "noise=alls=24:allf=t:all_seed=7"),
+    Edit("10 fps", "light", "fps=10"),
+    Edit("start cut by 0.4 s", "light", trim_s=(0.4, 0.0)),
+    Edit("end cut by 0.4 s", "light", trim_s=(0.0, 0.4)),
+    Edit("cut by 0.4 s and 0.2 s", "light", trim_s=(0.4, 0.2)),
+    Edit("logo of 20 % x 15 %", "hard", "drawbox=x=iw*0.75:y=ih*0.05:w=iw*0.20:h=ih*0.15:color=white:t=fill"),
+    Edit("banner over the lowest 15 %", "hard", "drawbox=x=0:y=ih*0.85:w=iw:h=ih*0.15:color=black:t=fill"),
+    Edit("cropped by 5 % a side", "hard", "crop=iw*0.9:ih*0.9"),
+    Edit("letterboxed to 4:3 of its height", "hard", "pad=iw:ih*4/3:0:(oh-ih)/2"),
+)
+"""Every edit is encoded again, at CRF 23 where nothing else is said."""
+
+
+def write_edit(info: VideoInfo, edit: Edit, path: Path) -> None:
+    """Write the clip of ``info`` to ``path`` (MP4), edited. Needs an ffmpeg with libx264.
+
+    Deterministic for one version of ffmpeg. Raises MediaError (``edit-failed``, ``timeout``).
+    """
+    start_s, end_s = edit.trim_s
+    length = ["-t", f"{max(info.duration_s - start_s - end_s, 0.1):.6f}"] if any(edit.trim_s) and info.duration_s else []
+    finished = sandbox.run(
+        [
+            *ffmpeg.global_args(),
+            *ffmpeg.input_args(info.path),
+            *("-ss", f"{start_s:g}", *length, "-map", f"0:{info.video_stream}"),
+            *("-vf", ",".join([*([edit.filters] if edit.filters else []), _EVEN]), *_ENCODER, "-crf", str(edit.crf)),
+            str(path),
+        ],
+        timeout_s=_TIMEOUT_S,
+    )
+    if finished.returncode != 0:
+        raise MediaError("edit-failed", f"{str(info.path)!r}, {edit.name}: {finished.stderr_tail.strip()[-300:]}")
