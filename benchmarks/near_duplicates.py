@@ -1,0 +1,58 @@
+"""What an embedding still recognises: real clips, edited in fifteen ways, against other moments and other videos.
+
+    python -m benchmarks.near_duplicates [--video-dir DIR] [--seconds 4] [--clips-per-video 3] [--models pdqf_tmk ...]
+
+Without --video-dir it takes the project's real test videos. Every video is cut into clips of the given length, which
+become the originals; "recall at zero false pairs" counts the copies that are closer to their original than any two
+clips that show different things.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from curator_dask.cli.calibration_table import lines
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext
+from curator_dask.stages.calibrate import CalibrateStage
+from curator_dask.stages.split import SplitStage
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "videos" / "real"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video-dir", default=str(REAL))
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--clips-per-video", type=int, default=3, help="0 for all")
+    parser.add_argument("--num-clips", type=int, default=64)
+    parser.add_argument("--models", nargs="+", default=["pdqf_tmk", "pdqf_tmk_level1"])
+    parser.add_argument("--model-dir", default="./models")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
+        with LazyCluster(settings) as cluster:
+            measure(options, Path(scratch), RunContext(cluster))
+
+
+def measure(options: argparse.Namespace, scratch: Path, context: RunContext) -> None:
+    SplitStage(
+        options.video_dir, str(scratch / "clips"), fixed_stride_split_duration=options.seconds,
+        fixed_stride_min_clip_length_s=options.seconds * 0.75, limit_clips=options.clips_per_video,
+    ).run(context=context)  # fmt: skip
+    for model in options.models:
+        stage = CalibrateStage(
+            str(scratch / "clips"), str(scratch / "found" / model.replace("/", "_")), model, options.model_dir,
+            num_clips=options.num_clips,
+        )  # fmt: skip
+        result = stage.run(context=context)
+        print(f"\n## {model}, clips of {options.seconds:g} s\n")
+        print("\n".join(lines(stage.calibration())))
+        print(f"\n{result.counts['clips_failed']} clips without a usable vector are left out, {result.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
