@@ -112,12 +112,13 @@ class CalibrateStage(Stage):
         return judged(StageState(self.output, self.name))
 
     def _units(self) -> list[Unit[CalibrateTask]]:
-        clips = [(clip, unit.inputs) for unit in self.embed_stage().units() for clip in unit.task.clips if clip.path]
+        embed = self.embed_stage().resolved()
+        clips = [(clip, unit.inputs) for unit in embed.units() for clip in unit.task.clips if clip.path]
         if len(clips) < 2:
             raise InputError(f"{self.input_path} holds {len(clips)} clips; calibration compares at least 2")
         chosen = sorted(clips, key=lambda pair: hashlib.sha256(pair[0].id.encode()).digest())[: self.num_clips]
         return [
-            Unit(digest(clip.id), inputs, CalibrateTask(self, clip), printable(clip.path)) for clip, inputs in chosen
+            Unit(digest(clip.id), inputs, CalibrateTask(embed, clip), printable(clip.path)) for clip, inputs in chosen
         ]
 
 
@@ -125,13 +126,13 @@ class CalibrateStage(Stage):
 class CalibrateTask:
     """One clip to edit, as it travels to a worker."""
 
-    stage: CalibrateStage
+    embed: EmbedStage
     clip: ClipToEmbed
 
 
 def edit_and_embed(task: CalibrateTask) -> UnitRecord:
     """The vectors of a clip and of its edited copies; the unit of `CalibrateStage`, run on a worker."""
-    embed = task.stage.embed_stage()
+    embed = task.embed
     model = embed.model()
     with (
         embed.input.fetched(task.clip.path) as path,
@@ -144,7 +145,7 @@ def edit_and_embed(task: CalibrateTask) -> UnitRecord:
         signature = _signature(path)
     base = vectors.pop("")
     if base is None:
-        failure = Failure(task.stage.name, printable(task.clip.path), "no-vector", "the clip has no usable vector")
+        failure = Failure(CalibrateStage.name, printable(task.clip.path), "no-vector", "the clip has no usable vector")
         return UnitRecord("", "", counts={"clips_failed": 1}, failures=(failure,))
     cosines = {name: -1.0 if vector is None else _cosine(base, vector) for name, vector in vectors.items()}
     data = {"id": task.clip.id, "vector": base.tolist(), "signature": signature, "cosines": cosines}

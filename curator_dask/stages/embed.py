@@ -13,7 +13,7 @@ from curator_dask.discover import list_videos
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.execution import Unit, run_units
 from curator_dask.models.base import ModelOptions
-from curator_dask.models.registry import DEFAULT_MODEL
+from curator_dask.models.registry import DEFAULT_MODEL, ModelFactory, adopt_model, registered_factory
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import digest, dump_json, printable
 from curator_dask.stages.clip_index import read_clip_index
@@ -61,6 +61,8 @@ class EmbedStage(Stage):
     torch_device: str = "cpu"
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    factory: ModelFactory | None = field(default=None, repr=False, compare=False)
+    """A model of the user's own, on its way to the workers; filled in from the registry of this process."""
 
     name: ClassVar[str] = "embed"
 
@@ -84,6 +86,8 @@ class EmbedStage(Stage):
         options = ModelOptions(
             Path(self.model_dir), self.torch_device, self.frame_sampling, self.dtype, self.trust_remote_code
         )
+        if self.factory is not None:
+            adopt_model(self.embedding_algorithm, self.factory)
         return cached_model(self.embedding_algorithm, options)
 
     @property
@@ -92,18 +96,19 @@ class EmbedStage(Stage):
         return self.frames_from == "source"
 
     def resolved(self, *, has_exact_clips: bool | None = None) -> EmbedStage:
-        """This stage with `frames_from` settled.
+        """This stage with `frames_from` settled, and with all that its tasks take to the workers.
 
         `has_exact_clips`: whether the clips are (or will be) the planned spans, frame by frame; None: look at the index.
         """
+        stage = replace(self, factory=registered_factory(self.embedding_algorithm))
         if self.frames_from != "auto":
-            return self
+            return stage
         recorded = StageState(self.output, self.name).parameter("frames_from")
         if recorded not in FRAMES_FROM:
             light = self.video_dir is not None and self.model().light
             exact = light and (self._has_exact_clips() if has_exact_clips is None else has_exact_clips)
             recorded = "source" if exact else "clips"
-        return replace(self, frames_from=str(recorded))
+        return replace(stage, frames_from=str(recorded))
 
     def _has_exact_clips(self) -> bool:
         """Key-frame cuts begin and end elsewhere than planned, and ready clips have no source."""

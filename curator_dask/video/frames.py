@@ -53,6 +53,10 @@ def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = 
         _require_clip_fits(len(indices), rule)
         needed, position = np.unique(indices, return_inverse=True)
         frames = reader.get_batch(needed).asnumpy()
+    except decord.DECORDError:
+        # It cannot hand out rows whose length it had to pad (widths of 8, 16, 24, 48 …); or the file is broken, and why
+        # is what the other reader says best.
+        return read_ready_clip(path, rule)
     except (RuntimeError, IndexError, UnicodeError) as error:
         raise MediaError("unreadable-clip", f"{str(path)!r} cannot be read as a clip: {error}") from error
     return np.ascontiguousarray(frames[position])

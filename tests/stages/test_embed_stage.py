@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import EmbedStage, FolderInUseError, InputError, ParameterError, SplitStage
-from curator_dask.models import register_model, registry
+from curator_dask.models import register_callable, register_model, registry
 from curator_dask.stages import embed_unit
 from curator_dask.stages.split import SplitTask, split_video
 from curator_dask.video.sampling import FrameRule
@@ -85,6 +85,18 @@ def test_key_frame_cuts_are_embedded_from_their_files(few_videos, context, tmp_p
 def test_values_that_cannot_be_meant(name, value):
     with pytest.raises(ParameterError, match=name):
         EmbedStage("x", **{name: value})
+
+
+def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    embed_unit.cached_model.cache_clear()
+    rule = FrameRule.spread(2, width=8, height=8)
+    register_callable("mean_colour", lambda frames: frames.mean(axis=(0, 1, 2)), frame_rule=rule)
+    result = EmbedStage(str(tapped[0]), str(tmp_path), "mean_colour").run(context=context)
+    embed_unit.cached_model.cache_clear()
+    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
+    rows = pq.read_table(tmp_path / "mean_colour_embd_parquet", columns=["embedding"]).to_pylist()
+    assert [len(row["embedding"]) for row in rows] == [3] * 4
 
 
 class Failing:

@@ -226,6 +226,13 @@ def test_a_whole_video_is_one_span(numbered):
     )
 
 
+@pytest.mark.parametrize("width", [8, 10, 24, 48, 64])
+def test_every_width_can_be_had_of_a_clip(numbered, tmp_path, width):
+    report = cut_clips(probe_video(numbered), [Span(0, 0.0, 2.0)], TranscodeSettings(), tmp_path)
+    frames = read_clip_frames(report.clips[0].path, FrameRule.spread(3, width=width, height=16), duration_s=2.0)
+    assert frames.shape == (3, 16, width, 3)
+
+
 class Taken:
     """A tap that keeps what it gets."""
 

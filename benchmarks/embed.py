@@ -1,0 +1,93 @@
+"""How much of the raw decoding speed is left when clips are embedded.
+
+    python -m benchmarks.embed [--seconds 60] [--rounds 3] [--source FILE] [--model pdqf_tmk]
+
+One process on one core does each of three things with the same clips, in turn: decode every frame and throw it away (one
+ffmpeg a clip, nothing scaled), read every frame at the model's size as the stage does (Decord), and the whole unit of the
+embed stage: read, compute, write Parquet. CPU seconds of the process and its children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.transcode import make_videos
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext
+from curator_dask.stages.embed import EmbedStage
+from curator_dask.stages.embed_unit import embed_unit
+from curator_dask.stages.split import SplitStage
+from curator_dask.video.ffmpeg import ffmpeg_path
+from curator_dask.video.frames import read_clip_frames
+
+GOAL = 0.85
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--model", default="pdqf_tmk")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "videos").mkdir()
+        make_videos(folder / "videos", 1, options.seconds, options.source)
+        with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as cluster:
+            SplitStage(str(folder / "videos"), str(folder / "out")).run(context=RunContext(cluster))
+        stage = EmbedStage(str(folder / "out"), embedding_algorithm=options.model, frames_from="clips")
+        clips = sorted((folder / "out" / "clips").rglob("*.mp4"))
+        stage.model()
+        works: dict[str, Callable[[], object]] = {
+            "decode alone (ffmpeg)": lambda: [_decode(clip) for clip in clips],
+            "read at the model's size": lambda: [read_clip_frames(clip, stage.model().frame_rule) for clip in clips],
+            "embed": lambda: [embed_unit(unit.task) for unit in stage.units()],
+        }
+        rounds = [{name: _cpu_s(work) for name, work in works.items()} for _ in range(options.rounds + 1)][1:]
+    report(rounds, options, len(clips))
+
+
+def _decode(clip: Path) -> None:
+    subprocess.run(
+        [ffmpeg_path(), "-nostdin", "-v", "error", "-threads", "1", "-i", str(clip), "-an", "-f", "null", "-"],
+        check=True,
+    )
+
+
+def _cpu_s(work: Callable[[], object]) -> float:
+    before = _spent_s()
+    work()
+    return _spent_s() - before
+
+
+def _spent_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def report(rounds: list[dict[str, float]], options: argparse.Namespace, num_clips: int) -> None:
+    print(f"{num_clips} clips of 720p at 30 fps, {options.seconds:g} s in all, {options.model}\n")
+    print("| | CPU s | share of decoding alone | share of reading | goal |")
+    print("|---|---|---|---|---|")
+    for name in rounds[0]:
+        seconds = statistics.median(one[name] for one in rounds)
+        decode, read = (
+            statistics.median(one[other] / one[name] for one in rounds)
+            for other in ("decode alone (ffmpeg)", "read at the model's size")
+        )
+        goal = f"{GOAL:.0%}" if name == "embed" else ""
+        print(f"| {name} | {seconds:.2f} | {decode:.1%} | {read:.1%} | {goal} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What a model needs of a torch device: that it works, and batches that its memory takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from curator_dask.errors import DeviceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def usable_device(device: str) -> torch.device:
+    """The device of that name. Raises DeviceError if torch cannot use it."""
+    try:
+        usable = torch.device(device)
+        torch.zeros(1, device=usable)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"torch cannot use the device {device!r}: {error}") from error
+    return usable
+
+
+class Batches:
+    """Calls a function with batches of at most `size` items; halves it for good whenever memory runs out."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, function: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+        """The results for all items, in order. Raises DeviceError where memory does not take a single one."""
+        results: list[Result] = []
+        while len(results) < len(items):
+            batch = items[len(results) : len(results) + self.size]
+            try:
+                results += function(batch)
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise DeviceError(f"memory runs out with a single clip: {error}") from error
+            # Outside of the except clause: its traceback would keep the tensors alive.
+            self.size = len(batch) // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return results
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a GPU or the machine ran out of memory; torch has no type of its own for the latter."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,181 @@
+"""Weight files of networks that are defined here: opened without running anything in them, checked, then copied.
+
+A ``.safetensors`` file cannot hold anything but numbers. A ``.pt`` file is a pickle, of which torch lets nothing pass
+but tensors and plain containers; there is no fallback to the other way of loading. Both are mapped, not read whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from curator_dask.errors import DeviceError, ModelError
+from curator_dask.models.device import is_out_of_memory
+from curator_dask.models.local_folder import INSTALL
+
+Shape: TypeAlias = tuple[int, ...]
+
+_CONTAINERS = ("model", "module")
+"""Where training frameworks keep the weights within a checkpoint; in this order, else the whole of it."""
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_NUM_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Weights:
+    """An open weight file. Nothing is read of a tensor before it is asked for."""
+
+    path: Path
+    shapes: Mapping[str, Shape]
+    """Of all tensors in the file, by name."""
+    read: Callable[[str], torch.Tensor]
+
+
+@contextlib.contextmanager
+def open_weights(path: Path) -> Iterator[Weights]:
+    """The tensors in a ``.safetensors`` file, or in any other as ``torch.save`` writes it (the zip format).
+
+    A checkpoint may hold them under ``model`` or ``module``, or be them. Raises ModelError for files that are missing,
+    damaged, or hold more than tensors in plain containers.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no weight file {path}")
+    if path.suffix == ".safetensors":
+        with _opened_safetensors(path) as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dictionary
+            yield Weights(path, shapes, file.get_tensor)
+    else:
+        tensors = _checkpoint_tensors(path)
+        yield Weights(path, {key: tuple(tensor.shape) for key, tensor in tensors.items()}, tensors.__getitem__)
+
+
+def require_fit(weights: Weights, required: Mapping[str, Shape], ignorable: re.Pattern[str]) -> None:
+    """Raise ModelError unless the file holds all of `required`, in these shapes, and nothing else but `ignorable`."""
+    present = weights.shapes
+    require_keys(weights, required)
+    wrong = [f"{key} {present[key]} instead of {shape}" for key, shape in required.items() if present[key] != shape]
+    if wrong:
+        raise ModelError(f"{weights.path} has {len(wrong)} tensors of other shapes than its model: {_some(wrong)}")
+    strange = [ascii(key)[:80] for key in present if key not in required and not ignorable.match(key)]
+    if strange:
+        raise ModelError(f"{weights.path} has {len(strange)} tensors that its model has no place for: {_some(strange)}")
+
+
+def require_keys(weights: Weights, keys: Iterable[str]) -> None:
+    """Raise ModelError unless the file has all of `keys`."""
+    keys = list(keys)
+    missing = [key for key in keys if key not in weights.shapes]
+    if missing:
+        raise ModelError(f"{weights.path} lacks {len(missing)} of {len(keys)} tensors of its model: {_some(missing)}")
+
+
+def read_tensors(weights: Weights, keys: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors as they are stored, on the CPU, one at a time, in the order of their names.
+
+    Raises ModelError for those that are no plain floating-point numbers, and for files that claim to hold more numbers
+    than they have bytes: a crafted pickle can make gigabytes of one.
+    """
+    left = weights.path.stat().st_size
+    for key in sorted(keys):
+        tensor = weights.read(key).detach()
+        if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ModelError(
+                f"{weights.path}: {key} is {tensor.dtype} {tensor.layout}, not plain floating-point numbers"
+            )
+        left -= tensor.numel() * tensor.element_size()
+        if left < 0:
+            raise ModelError(f"{weights.path}: {key} and others claim more numbers than the file holds")
+        yield key, tensor.contiguous()
+
+
+def load_weights(
+    network: torch.nn.Module,
+    weights: Weights,
+    *,
+    ignorable: re.Pattern[str],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> str:
+    """Fill a network that was made on the meta device; it ends up on `device`, in `dtype`, without gradients.
+
+    Tensors that are `dtype` already stay mapped where the device is the CPU. Returns the SHA-256 of the tensors as they
+    are stored (names, types, shapes, numbers): the same for the same weights in any file, whatever else is in it.
+
+    Raises ModelError where the file does not fit (see :func:`require_fit`) or holds numbers that are not finite, and
+    DeviceError where memory runs out.
+    """
+    require_fit(weights, {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}, ignorable)
+    digest = hashlib.sha256()
+    loaded: dict[str, torch.Tensor] = {}
+    try:
+        for key, tensor in read_tensors(weights, network.state_dict()):
+            add_to_digest(digest, key, tensor)
+            loaded[key] = tensor.to(device, dtype)
+            _require_finite(weights.path, key, loaded[key])
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise DeviceError(f"{weights.path} does not fit into the memory of {device}: {error}") from error
+        raise ModelError(f"{weights.path} cannot be read: {error}") from error
+    network.load_state_dict(loaded, strict=True, assign=True)
+    network.requires_grad_(False)
+    require_no_meta(weights.path, network)
+    return digest.hexdigest()
+
+
+def add_to_digest(digest: Any, key: str, tensor: torch.Tensor) -> None:
+    """Add a contiguous tensor to one of hashlib's digests."""
+    digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+
+
+def require_no_meta(path: Path, network: torch.nn.Module) -> None:
+    """Raise ModelError if any parameter or buffer has no numbers: moved to a device, it would be filled with garbage."""
+    named = [*network.named_parameters(), *network.named_buffers()]
+    empty = [key for key, tensor in named if tensor.is_meta]
+    if empty:
+        raise ModelError(f"{path} left {len(empty)} tensors of its model empty: {_some(empty)}")
+
+
+def _require_finite(path: Path, key: str, tensor: torch.Tensor) -> None:
+    # Extremes carry NaN along, and need no memory.
+    if tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
+        raise ModelError(f"{path}: {key} holds numbers that are not finite in {tensor.dtype}")
+
+
+def _opened_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise ModelError(f"{path} needs safetensors, which cannot be imported ({error}): {INSTALL}") from error
+    try:
+        return safe_open(path, "pt")
+    except Exception as error:
+        raise ModelError(f"{path} is no intact safetensors file: {error}") from error
+
+
+def _checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a crafted pickle can raise anything
+        # torch's own message goes on to explain how to load the file unsafely.
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ModelError(
+            f"{path} is refused: it is damaged, in torch's format from before 1.6, or holds more than tensors, and then "
+            f"opening it could run code of its author ({said})"
+        ) from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not weights by name")
+    weights = next((content[name] for name in _CONTAINERS if isinstance(content.get(name), dict)), content)
+    return {key: value for key, value in weights.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _NUM_NAMED
+    return ", ".join(names[:_NUM_NAMED]) + (f" and {rest} more" if rest > 0 else "")
