@@ -28,8 +28,8 @@ class Converted:
 def convert(source: Path, target: Path) -> Converted:
     """Write the tensors of `source` that embedding needs to `target`, a safetensors file, which appears whole or not.
 
-    Numbers keep their type. The same source gives the same bytes; its digest is in the metadata. Needs memory for all
-    of the tensors. Raises ModelError where the source does not fit the network, ParameterError for an odd target.
+    Numbers keep their type. The same source gives the same bytes; its digest is in the metadata. Raises ModelError where
+    the source does not fit the network, ParameterError for an odd target.
     """
     if target.suffix != ".safetensors":
         raise ParameterError(f"the target {target} must be named .safetensors, or it will not be found")
@@ -47,7 +47,9 @@ def convert(source: Path, target: Path) -> Converted:
         # Just one entry: several would be written in an order that differs from run to run.
         metadata = {"source_sha256": str(_sha256(source))}
         with Folder(str(target.parent)).writing(target.name) as temporary:
+            mode = temporary.stat().st_mode
             save_file(dict(read_tensors(weights, required)), temporary, metadata)
+            temporary.chmod(mode)  # the library makes files that nobody but their owner may read
     return Converted(len(required), target.stat().st_size, _sha256(target))
 
 

@@ -78,6 +78,15 @@ def test_the_digest_is_that_of_the_numbers(tmp_path, change):
     assert before != after
 
 
+def test_the_digest_tells_types_with_the_same_bytes_apart(tmp_path):
+    zeros = {
+        dtype: {key: torch.zeros_like(tensor, dtype=dtype) for key, tensor in tensors().items()}
+        for dtype in (torch.float16, torch.bfloat16)
+    }
+    digests = {loaded(saved(tmp_path / f"{i}.pt", content))[1] for i, content in enumerate(zeros.values())}
+    assert len(digests) == 2
+
+
 def test_tensors_that_are_ignored_leave_no_trace(tmp_path):
     content = tensors()
     _, bare = loaded(saved(tmp_path / "a.pt", content))
