@@ -30,6 +30,7 @@ _BUILT_IN = {
     "internvideo2": "curator_dask.models.internvideo2:load",
     "pdqf_tmk": "curator_dask.models.pdqf_tmk:load_segments",
     "pdqf_tmk_level1": "curator_dask.models.pdqf_tmk:load_level1",
+    "pdqf_tmk_nobars": "curator_dask.models.pdqf_tmk:load_without_bars",
 }
 _PREFIXES = {
     "hf:": "curator_dask.models.huggingface:load_folder",

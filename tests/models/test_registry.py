@@ -42,10 +42,10 @@ def test_the_default_needs_no_weights():
 
 def test_the_names_there_are():
     with_weights = ["cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p", "internvideo2"]
-    assert model_names() == [*with_weights, "pdqf_tmk", "pdqf_tmk_level1"]
+    assert model_names() == [*with_weights, "pdqf_tmk", "pdqf_tmk_level1", "pdqf_tmk_nobars"]
 
 
-@pytest.mark.parametrize("name", ["pdqf_tmk", "pdqf_tmk_level1"])
+@pytest.mark.parametrize("name", ["pdqf_tmk", "pdqf_tmk_level1", "pdqf_tmk_nobars"])
 def test_models_without_weights_load_anywhere(name):
     assert load_model(name).name == name
     assert load_model(name).light
