@@ -38,7 +38,7 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_commands_and_python_in_their_order(workplace: Path) -> None:
     commands = [block for block in blocks("sh") if not block.startswith("make ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for block in commands:
         done = shell(block, workplace)
         assert done.returncode == 0, (block, done.stdout, done.stderr)

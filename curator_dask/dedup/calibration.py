@@ -60,6 +60,9 @@ class Calibration:
     highest_false: float
     """Cosine of the most similar of them; -1 without any."""
     recommended_eps: float
+    closest: tuple[tuple[str, str, float], ...] = ()
+    """The most similar pairs of different clips: id, id, cosine. A copy that nobody knew of shows up here, and lowers the
+    recommendation: look at them."""
 
     def recall(self, kind: str, *, at_eps: bool = False) -> float:
         """Over all pairs of a kind of edit: at zero false pairs, or at the recommended eps. NaN without pairs."""
@@ -70,7 +73,10 @@ class Calibration:
 
 
 def calibrate(
-    pairs: Mapping[tuple[str, str], NDArray[np.float64]], false_pairs: NDArray[np.float64], num_clips: int
+    pairs: Mapping[tuple[str, str], NDArray[np.float64]],
+    false_pairs: NDArray[np.float64],
+    num_clips: int,
+    closest: tuple[tuple[str, str, float], ...] = (),
 ) -> Calibration:
     """Judge an embedding.
 
@@ -79,6 +85,7 @@ def calibrate(
             counts as -1, not found.
         false_pairs: (F,) cosines of pairs of different clips.
         num_clips: originals with a vector.
+        closest: which the highest of the false pairs are, for the report.
 
     Raises InputError where there is nothing to judge by.
     """
@@ -88,7 +95,7 @@ def calibrate(
     eps = recommended_eps(np.concatenate(list(pairs.values())), highest)
     edits = tuple(_edit_result(name, kind, cosines, highest, eps) for (name, kind), cosines in pairs.items())
     return Calibration(
-        edits, tuple(_table(pairs, false_pairs)), num_clips, len(false_pairs), highest, eps
+        edits, tuple(_table(pairs, false_pairs)), num_clips, len(false_pairs), highest, eps, closest
     )  # fmt: skip
 
 

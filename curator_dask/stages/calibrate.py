@@ -35,6 +35,7 @@ REPORT = "calibration.json"
 SAME_PICTURE = 12.0
 """Grey levels (of 255) by which the mean pictures of two clips differ at most where they show the same thing: moments of
 a still camera, cuts of one shot, unknown copies. Such pairs are neither right nor wrong, so they are left out."""
+CLOSEST_SHOWN = 5
 _SIGNATURE_SIDE = 16
 
 
@@ -165,18 +166,20 @@ def judged(state: StageState) -> Calibration:
         return calibrate(pairs, np.empty(0), 0)
     vectors = np.array([clip["vector"] for clip in clips], dtype=np.float64)
     signatures = np.array([clip["signature"] for clip in clips], dtype=np.float64)
-    return calibrate(pairs, _false_pairs(vectors, signatures), len(clips))
+    first, second = _different(signatures)
+    cosines = np.einsum("ij,ij->i", vectors[first], vectors[second])
+    most = np.argsort(-cosines, kind="stable")[:CLOSEST_SHOWN]
+    closest = [(clips[first[i]]["id"], clips[second[i]]["id"], round(float(cosines[i]), 6)) for i in most]
+    return calibrate(pairs, cosines, len(clips), tuple(closest))
 
 
-def _false_pairs(vectors: Any, signatures: Any) -> Any:
-    """(F,) cosines of the pairs of clips that show different things."""
+def _different(signatures: Any) -> tuple[Any, Any]:
+    """Row indices of the pairs of clips that show different things."""
     import numpy as np
 
-    found = [np.empty(0)]
-    for row in range(1, len(vectors)):
-        difference = np.abs(signatures[:row] - signatures[row]).mean(axis=1)
-        found.append((vectors[:row] @ vectors[row])[difference > SAME_PICTURE])
-    return np.concatenate(found)
+    first, second = np.triu_indices(len(signatures), 1)
+    differs = np.abs(signatures[first] - signatures[second]).mean(axis=1) > SAME_PICTURE
+    return first[differs], second[differs]
 
 
 def _vectors(info: VideoInfo, model: EmbeddingModel, folder: Path) -> Iterator[tuple[str, Any]]:
