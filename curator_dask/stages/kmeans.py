@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,17 +24,22 @@ from curator_dask.execution import Unit, gathered, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.kmeans_fit import Fit, FitParameters, fit
-from curator_dask.stages.kmeans_write import REJECTS, AssignTask, BucketTask, assign_chunk, write_bucket, write_rejects
+from curator_dask.stages.kmeans_write import (
+    REJECTS,
+    AssignTask,
+    BucketTask,
+    assign_chunk,
+    bucket_folder,
+    count_buckets,
+    write_bucket,
+    write_rejects,
+)
 from curator_dask.stages.kwargs import storage_options
 from curator_dask.stages.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
 from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import check_filetype, data_files
 
-if TYPE_CHECKING:
-    pass
-
-BUCKET_BYTES = 256 << 20
 FIT_UNIT = "fit"
 
 
@@ -56,16 +63,20 @@ class KMeansStage(Stage):
     embedding_dim: int | None = None
     metadata_fields: Sequence[str] | None = None
     verbose: bool = False
+    """Note the inertia of every iteration."""
     max_iter: int = 300
     tol: float = 1e-4
     random_state: int = 42
     init: Init = "k-means||"
     """``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (k, D)."""
     n_init: int = 1
+    """Runs from different starts, of which the one with the least inertia is kept; an array is run once."""
     oversampling_factor: float = 2.0
-    """Accepted for compatibility: the start is sampled exactly, there is nothing to oversample."""
+    """Candidates per cluster that each round of ``k-means||`` draws. The other starts draw none, and up to 409 clusters
+    (a sample of 20 rows a cluster) every row of the sample is a candidate."""
     max_samples_per_batch: int = 32768
-    """Accepted for compatibility: blocks are sized by bytes and change no result."""
+    """Rows whose distances to all centroids are held at a time, at most: it bounds the memory and changes no result.
+    On a CPU fewer are taken anyway where that suits the cache."""
     fit_data_fraction: float | None = None
     """Share of the rows to fit on, chosen by id; None: all, as far as 2 GiB of vectors hold."""
     cache_path: str | None = None
@@ -82,16 +93,25 @@ class KMeansStage(Stage):
         for name in ("input_path", "output_path"):
             if not getattr(self, name):
                 raise ParameterError(f"{name} is missing: give a folder or a URL")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if isinstance(self.init, str):
             check_method(self.init)
         for name in ("n_clusters", "embedding_dim", "max_iter", "n_init", "max_samples_per_batch"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ParameterError(f"{name} ({value}) must be >= 1")
+            if value is None and name in ("n_clusters", "embedding_dim"):
+                continue
+            if not (_is_integer(value) and value >= 1):
+                raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
+            object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
+        if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):
+            raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
+        object.__setattr__(self, "random_state", int(self.random_state))
         if not self.tol >= 0:
             raise ParameterError(f"tol ({self.tol}) must be >= 0")
-        if self.oversampling_factor <= 0:
-            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be > 0")
+        if not 0 < self.oversampling_factor < math.inf:
+            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be a number > 0")
         if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
             raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
 
@@ -123,6 +143,7 @@ class KMeansStage(Stage):
             "random_state": self.random_state,
             "init": init,
             "n_init": self.n_init,
+            "oversampling_factor": self.oversampling_factor,
             "fit_data_fraction": self.fit_data_fraction,
         }
 
@@ -178,6 +199,9 @@ class KMeansStage(Stage):
             max_iter=self.max_iter,
             tol=self.tol,
             seed=self.random_state,
+            oversampling=self.oversampling_factor,
+            max_rows=self.max_samples_per_batch,
+            verbose=self.verbose,
             fit_data_fraction=self.fit_data_fraction,
             device=context.cluster.device,
         )
@@ -197,11 +221,10 @@ class KMeansStage(Stage):
         outputs = {layout.CENTROIDS: self.output.write_bytes(layout.CENTROIDS, buffer.getvalue())}
         if fitted.rejects:
             outputs[REJECTS] = write_rejects(self.output, fitted.rejects)
-        row_bytes = 4 * dimension + 64
         data = {
             "dimension": dimension,
             "n_clusters": fitted.n_clusters,
-            "n_buckets": max(1, -(-fitted.num_rows * row_bytes // BUCKET_BYTES)),
+            "n_buckets": count_buckets(fitted.num_rows, dimension, fitted.n_clusters),
             "centroids": _array_digest(fitted.result.centroids),
             "inertia": fitted.result.inertia,
             "n_iter": fitted.result.n_iter,
@@ -244,8 +267,13 @@ class KMeansStage(Stage):
             outcome = run_units(
                 context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of clusters"
             )
+            if outcome.failures:  # clusters that are missing would look like clusters without duplicates
+                raise InputError(
+                    f"{len(outcome.failures)} of {len(units)} buckets of clusters could not be written "
+                    f"({outcome.failures[0].message}): run again to write the rest"
+                )
         finally:
-            for entry in self.output.entries(state.path("buckets"), hidden=True):
+            for entry in self.output.entries(bucket_folder(state), hidden=True):
                 self.output.remove(entry.path)
         return outcome.num_run
 
@@ -266,6 +294,10 @@ class KMeansStage(Stage):
         data = self.output.read_bytes(layout.CENTROIDS)
         if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
             folder.write_bytes(layout.CENTROIDS, data)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

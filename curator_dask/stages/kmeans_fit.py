@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.backend import to_device
-from curator_dask.dedup.kmeans import KMeansResult, Partial, converged, lloyd_partial, merge, new_centres, sq_shift
+from curator_dask.dedup.kmeans import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
 from curator_dask.dedup.priority import sample_priority
 from curator_dask.dedup.start import Init, checked_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.execution import gathered
 from curator_dask.stages.vector_source import Chunk, VectorSource, read_rows
+from curator_dask.tables import opened_parquet
 
 if TYPE_CHECKING:
     from curator_dask.progress import Reporter
@@ -41,8 +42,13 @@ class FitParameters:
     max_iter: int
     tol: float
     seed: int
+    oversampling: float
+    """Rows per cluster that each round of ``k-means||`` draws."""
+    max_rows: int
+    """Rows that are compared with all centroids at a time, at most."""
     fit_data_fraction: float | None
     device: str
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,18 @@ class FitRows:
     """(n,) of the same rows."""
     all_priority: NDArray[np.uint64]
     """Of all good rows, for finding doubled ids."""
+    sq_norms: float
+    """Of the rows of X, see `sum_of_sq_norms`."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the client is told of a chunk."""
+
+    all_priority: NDArray[np.uint64]
+    num_fit_rows: int
+    sq_norms: float
     rejects: tuple[dict[str, Any], ...]
 
 
@@ -88,15 +106,26 @@ def fit(
         pure=False,
     )
     census = gathered(client, client.map(_census, loaded, pure=False))
-    num_rows = sum(len(priority) for priority, _, _ in census)
-    rejects = tuple(reject for _, _, found in census for reject in found)
+    num_rows = sum(len(part.all_priority) for part in census)
+    rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
         raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_reasons(rejects)})")
-    _refuse_doubled_ids(client, source, chunks, [priority for priority, _, _ in census], parameters.seed)
-    num_fit_rows = sum(num_fit for _, num_fit, _ in census)
-    k = choose_clusters(parameters.n_clusters, num_fit_rows, reporter)
-    result = _best_of(client, loaded, parameters, k, num_fit_rows, source.dimension or 0, reporter)
+    _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.seed)
+    num_fit_rows = sum(part.num_fit_rows for part in census)
+    if not num_fit_rows:
+        raise InputError(
+            f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
+        )
+    k = _clusters(parameters, num_fit_rows, reporter)
+    held = Held(client, loaded, num_fit_rows, source.dimension or 0, sum(part.sq_norms for part in census))
+    result = _best_of(held, parameters, k, reporter)
     return Fit(result, num_rows, num_fit_rows, k, rejects)
+
+
+def _clusters(parameters: FitParameters, num_rows: int, reporter: Reporter) -> int:
+    if isinstance(parameters.init, str):
+        return choose_clusters(parameters.n_clusters, num_rows, reporter)
+    return parameters.n_clusters or len(parameters.init)  # as many as there are; one without rows stays where it is
 
 
 def choose_clusters(wanted: int | None, num_rows: int, reporter: Reporter) -> int:
@@ -115,7 +144,8 @@ def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: 
     rows = read_rows(source, chunk)
     priority = sample_priority(id_array(rows.ids), seed)
     chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
-    return FitRows(to_device(rows.X[chosen], device), priority[chosen], priority, rows.rejects)
+    X = to_device(rows.X[chosen], device)
+    return FitRows(X, priority[chosen], priority, sum_of_sq_norms(X), rows.rejects)
 
 
 def id_array(ids: Any) -> NDArray[Any]:
@@ -123,8 +153,8 @@ def id_array(ids: Any) -> NDArray[Any]:
     return array
 
 
-def _census(rows: FitRows) -> tuple[NDArray[np.uint64], int, tuple[dict[str, Any], ...]]:
-    return rows.all_priority, len(rows.priority), rows.rejects
+def _census(rows: FitRows) -> Census:
+    return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
 
 
 def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
@@ -137,12 +167,10 @@ def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chu
 def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
     if source.filetype != "parquet":
         return sum(source.folder.read_bytes(piece.path).count(b"\n") for piece in chunk)
-    import pyarrow.parquet as pq
-
     total = 0
     for piece in chunk:
-        with source.folder.open(piece.path) as stream:
-            metadata = pq.ParquetFile(stream).metadata
+        with opened_parquet(source.folder, piece.path) as file:
+            metadata = file.metadata
         groups = range(metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
         total += sum(metadata.row_group(number).num_rows for number in groups)
     return total
@@ -174,36 +202,61 @@ def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint
     return [identifier for identifier, doubled in zip(ids.to_pylist(), chosen, strict=True) if doubled]
 
 
-def _best_of(
-    client: Any, loaded: list[Any], parameters: FitParameters, k: int, num_rows: int, dimension: int, reporter: Reporter
-) -> KMeansResult:
+@dataclass(frozen=True)
+class Held:
+    """The rows of a fit, on the workers."""
+
+    client: Any
+    loaded: list[Any]
+    """Futures of `FitRows`, one a chunk."""
+    num_rows: int
+    dimension: int
+    sq_norms: float
+
+
+def _best_of(held: Held, parameters: FitParameters, k: int, reporter: Reporter) -> KMeansResult:
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
     results = []
     for run in range(runs):
-        start = _start(client, loaded, parameters, k, num_rows, dimension, seed=parameters.seed + run)
+        start = _start(held, parameters, k, seed=parameters.seed + run)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
-            results.append(_lloyd(client, loaded, start, parameters, reporter))
+            results.append(_iterated(held, start, parameters, reporter))
         finally:
             reporter.finish()
     return min(results, key=lambda result: result.inertia)
 
 
-def _start(
-    client: Any, loaded: list[Any], parameters: FitParameters, k: int, num_rows: int, dimension: int, seed: int
-) -> NDArray[np.float32]:
+def _iterated(held: Held, start: NDArray[np.float32], parameters: FitParameters, reporter: Reporter) -> KMeansResult:
+    def tell(cost: float) -> None:
+        reporter.advance()
+        if parameters.verbose:
+            reporter.note(f"kmeans: inertia {cost:.9g}")
+
+    return lloyd(
+        lambda C: _sum_up(held, C, parameters.max_rows),
+        start,
+        held.sq_norms,
+        max_iter=parameters.max_iter,
+        tol=parameters.tol,
+        after_each=tell,
+    )
+
+
+def _start(held: Held, parameters: FitParameters, k: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
-        return checked_centres(parameters.init, k, dimension)
-    wanted = min(num_rows, SAMPLE_ROWS_PER_CLUSTER * k)
-    sample = _sample(client, loaded, wanted, num_rows, seed)
-    return d2_start(sample, k, seed) if parameters.init == "k-means||" else random_start(sample, k)
+        return checked_centres(parameters.init, k, held.dimension)
+    sample = _sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * k), seed)
+    if parameters.init == "random":
+        return random_start(sample, k)
+    return d2_start(sample, k, seed, parameters.oversampling)
 
 
-def _sample(client: Any, loaded: list[Any], wanted: int, num_rows: int, seed: int) -> NDArray[np.float32]:
+def _sample(held: Held, wanted: int, seed: int) -> NDArray[np.float32]:
     """The `wanted` rows of lowest priority, in that order: the same rows however they are partitioned."""
-    share = min(1.0, 1.5 * wanted / num_rows + 100 / num_rows)
+    share = min(1.0, (1.5 * wanted + 100) / held.num_rows)
     while True:
-        parts = gathered(client, client.map(_rows_below, loaded, share=share, seed=seed, pure=False))
+        parts = gathered(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
         priority = np.concatenate([part[0] for part in parts])
         if len(priority) >= wanted or share >= 1.0:
             break
@@ -221,37 +274,20 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
     return drawn[chosen], to_host(rows.X[chosen])
 
 
-def _lloyd(
-    client: Any, loaded: list[Any], C: NDArray[np.float32], parameters: FitParameters, reporter: Reporter
-) -> KMeansResult:
-    last_cost: float | None = None
-    done = False
-    n_iter = 0
-    while not done and n_iter < parameters.max_iter:
-        n_iter += 1
-        partial = _sum_up(client, loaded, C)
-        cost, next_C = partial.cost(C), new_centres(partial, C)
-        done = converged(cost, last_cost, sq_shift(C, next_C), parameters.tol)
-        C, last_cost = next_C, cost
-        reporter.advance()
-    final = _sum_up(client, loaded, C)
-    return KMeansResult(C, final.counts, final.cost(C), n_iter, done)
-
-
-def _sum_up(client: Any, loaded: list[Any], C: NDArray[np.float32]) -> Partial:
-    centres = client.scatter(C, broadcast=True, hash=False)
-    level = client.map(_partial, loaded, C=centres, pure=False)
+def _sum_up(held: Held, C: NDArray[np.float32], max_rows: int) -> Partial:
+    centres = held.client.scatter(C, broadcast=True, hash=False)
+    level = held.client.map(_partial, held.loaded, C=centres, max_rows=max_rows, pure=False)
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
-        level = [client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = gathered(client, level)[0]
+        level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
+    partial: Partial = gathered(held.client, level)[0]
     return partial
 
 
-def _partial(rows: FitRows, *, C: NDArray[np.float32]) -> Partial:
+def _partial(rows: FitRows, *, C: NDArray[np.float32], max_rows: int) -> Partial:
     from curator_dask.dedup.xp import array_module
 
-    return lloyd_partial(rows.X, array_module(rows.X).asarray(C))
+    return lloyd_partial(rows.X, array_module(rows.X).asarray(C), max_rows=max_rows)
 
 
 def _merge_all(partials: list[Partial]) -> Partial:

@@ -1,24 +1,27 @@
 """The second half of k-means, on the workers: every row to its cluster's file, through a few buckets.
 
-A chunk's rows are appended to bucket files (cluster modulo the number of buckets); then each bucket becomes the files of
-its clusters. So there is one file a cluster, and never chunks × clusters small ones.
+A chunk's rows go to one file of their own, one record batch a bucket (cluster modulo the number of buckets); then each
+bucket, gathered from all chunks, becomes the files of its clusters. So there is one file a cluster, and never chunks ×
+clusters small ones.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask import layout
 from curator_dask.backend import to_device
 from curator_dask.dedup.assign import assign, centroid_distances
 from curator_dask.dedup.xp import array_module, to_host
 from curator_dask.records import UnitRecord
-from curator_dask.stages.vector_source import Chunk, one_type, read_rows
+from curator_dask.stages.vector_source import Chunk, Rows, one_type, read_rows
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
 from curator_dask.tables import write_parquet
@@ -31,6 +34,13 @@ if TYPE_CHECKING:
 
 LABEL = "__cluster"
 REJECTS = "_rejects.parquet"
+BUCKET_FILE = ".arrow"
+BUCKET_BYTES = 128 << 20
+"""Of vectors in a bucket, about; a worker holds twice that while it writes one."""
+BUCKETS = 16
+"""At least, where there are as many clusters: enough to share among workers."""
+WRITERS = 8
+"""Files of a bucket under way at a time: most of a small file's time is waiting, for the disk's flush or for a store."""
 
 
 @dataclass(frozen=True)
@@ -51,49 +61,120 @@ class BucketTask:
     number: int
 
 
+def count_buckets(num_rows: int, dimension: int, n_clusters: int) -> int:
+    """How many buckets for so many rows; it depends on the data alone, and no file on it."""
+    return max(1, min(n_clusters, max(BUCKETS, -(-num_rows * (4 * dimension + 64) // BUCKET_BYTES))))
+
+
 def assign_chunk(task: AssignTask) -> None:
-    """On a worker: label a chunk's rows and append them to the buckets, sorted by nothing yet."""
+    """On a worker: label a chunk's rows and write them down, bucket by bucket."""
+    import pyarrow as pa
+
+    table = assigned(task)
+    bucket = table[LABEL].to_numpy() % task.n_buckets
+    ends = np.searchsorted(bucket, np.arange(task.n_buckets), side="right")
+    path = f"{bucket_folder(task.state)}/{task.number:06d}{BUCKET_FILE}"
+    with (
+        task.stage.output.writing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            writer.write_batch(_one_batch(table.slice(start, end - start)))
+
+
+def assigned(task: AssignTask) -> pa.Table:
+    """A chunk's good rows as they will be written, and `LABEL`; in the order of their buckets."""
     import pyarrow as pa
 
     stage = task.stage
     rows = read_rows(stage.source(task.dimension), task.chunk)
     C = np.load(io.BytesIO(stage.output.read_bytes(layout.CENTROIDS)))
     X = to_device(rows.X, task.device)
-    labels, _ = assign(X, array_module(X).asarray(C))
-    l2, cosine = centroid_distances(X, array_module(X).asarray(C), labels)
+    centres = array_module(X).asarray(C)
+    labels, _ = assign(X, centres, max_rows=stage.max_samples_per_batch)
+    l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
     host_labels = to_host(labels)
-    columns = {stage.id_field: rows.ids, stage.embedding_field: matrix_column(rows.X)}
-    columns.update({name: rows.metadata[name] for name in rows.metadata.column_names})
-    columns.update({"l2_dist_to_cent": to_host(l2), "cosine_dist_to_cent": to_host(cosine), LABEL: host_labels})
-    table = pa.table(columns)
-    bucket = host_labels % task.n_buckets
-    for number in np.unique(bucket):
-        part = table.filter(pa.array(bucket == number)) if task.n_buckets > 1 else table
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, part.schema) as writer:
-            writer.write_table(part)
-        stage.output.write_bytes(bucket_path(task.state, int(number), task.number), sink.getvalue().to_pybytes())
+    order = np.argsort(host_labels % task.n_buckets, kind="stable")
+    columns = _ordered(stage, rows, order)
+    columns.update({"l2_dist_to_cent": l2[order], "cosine_dist_to_cent": cosine[order], LABEL: host_labels[order]})
+    return pa.table(columns)
+
+
+def _ordered(stage: KMeansStage, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    index = pa.array(order)
+    metadata = rows.metadata.take(index)
+    return {
+        stage.id_field: rows.ids.take(index),
+        stage.embedding_field: matrix_column(rows.X[order]),
+        **{name: metadata[name] for name in metadata.column_names},
+    }
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def write_bucket(task: BucketTask) -> UnitRecord:
     """On a worker: one bucket's rows into one file a cluster, rows by id."""
-    import pyarrow as pa
-
     stage, folder = task.stage, task.stage.output
-    entries = folder.entries(task.state.path("buckets", f"{task.number:05d}"), hidden=True)
-    parts = [pa.ipc.open_file(folder.read_bytes(entry.path)).read_all() for entry in entries]
+    parts = _bucket_parts(task)
     if not parts:
         return UnitRecord("", "", counts={"rows": 0, "clusters": 0})
-    table = _sorted(_concatenated(parts, stage.id_field), stage.id_field)
+    table = _sorted(parts, stage)
     labels = table[LABEL].to_numpy()
     table = table.drop_columns([LABEL])
     clusters, starts = np.unique(labels, return_index=True)
-    outputs = {}
-    for cluster, start, end in zip(clusters, starts, [*starts[1:], len(labels)], strict=True):
+    ends = [*starts[1:], len(labels)]
+
+    def write(cluster: int, start: int, end: int) -> tuple[str, int]:
         path = layout.centroid_file(int(cluster))
         part = table.slice(int(start), int(end - start))
-        outputs[path] = write_parquet(folder, path, part, vectors=[stage.embedding_field])
+        return path, write_parquet(folder, path, part, vectors=[stage.embedding_field])
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        outputs = dict(pool.map(write, clusters, starts, ends))
     return UnitRecord("", "", outputs, {"rows": len(labels), "clusters": len(clusters)})
+
+
+def _bucket_parts(task: BucketTask) -> list[pa.Table]:
+    """The bucket's rows, of every chunk that has some."""
+    import pyarrow as pa
+
+    folder, parts = task.stage.output, []
+    for entry in folder.entries(bucket_folder(task.state), hidden=True):
+        if not entry.path.endswith(BUCKET_FILE):  # the temporary file of a worker that died
+            continue
+        with folder.open(entry.path) as stream:
+            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number)]))
+    return [part for part in parts if part.num_rows]
+
+
+def _sorted(parts: list[pa.Table], stage: KMeansStage) -> pa.Table:
+    """By cluster, then by id, so that the order of files and rows in the input leaves no trace.
+
+    The vectors are put in their places by NumPy: Arrow's own sort would copy them twice, and slowly.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    vectors = [part[stage.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
+    at = parts[0].schema.get_field_index(stage.embedding_field)
+    table = _concatenated([part.remove_column(at) for part in parts], stage.id_field)
+    order = pc.sort_indices(table, sort_keys=[(LABEL, "ascending"), (stage.id_field, "ascending")])
+    places = np.empty(len(order), dtype=np.int64)
+    places[order.to_numpy()] = np.arange(len(order))
+    X = np.empty((len(order), sum(map(len, vectors)) // len(order)), dtype=np.float32)
+    start = 0
+    for part, values in zip(parts, vectors, strict=True):
+        X[places[start : start + len(part)]] = values.reshape(len(part), X.shape[1])
+        start += len(part)
+    return table.take(order).add_column(at, stage.embedding_field, pa.chunked_array([matrix_column(X)]))
 
 
 def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
@@ -105,13 +186,8 @@ def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
     return pa.concat_tables(same, promote_options="permissive")
 
 
-def _sorted(table: pa.Table, id_field: str) -> pa.Table:
-    """By cluster, then by id, so that the order of files and rows in the input leaves no trace."""
-    return table.sort_by([(LABEL, "ascending"), (id_field, "ascending")]).combine_chunks()
-
-
-def bucket_path(state: StageState, bucket: int, chunk: int) -> str:
-    return state.path("buckets", f"{bucket:05d}", f"{chunk:06d}.arrow")
+def bucket_folder(state: StageState) -> str:
+    return state.path("buckets")
 
 
 def write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:

@@ -19,8 +19,11 @@ from curator_dask.vectors import GOOD, column_matrix, vector_length
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Compressed bytes a chunk gathers before it is closed; vectors compress to about nine tenths.
+# Compressed bytes that a chunk gathers before it is closed; vectors compress to about nine tenths.
 CHUNK_BYTES = 64 << 20
+# Chunks that a small input is cut into at least, as far as they are not tiny: workers share it more evenly.
+CHUNKS = 16
+MIN_CHUNK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class Rows:
 
 
 def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
-    """Consecutive small files together, large Parquet files by row groups; about `CHUNK_BYTES` each."""
+    """Consecutive small files together, large Parquet files by row groups; about `CHUNK_BYTES` each, or less of a small input."""
+    num_bytes = sum(entry.num_bytes for entry in entries)
+    enough = min(CHUNK_BYTES, max(MIN_CHUNK_BYTES, num_bytes // CHUNKS))
     chunks: list[Chunk] = []
     open_chunk: list[Piece] = []
     filled = 0
@@ -77,19 +82,19 @@ def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
         filled = 0
 
     for entry in entries:
-        if entry.num_bytes > 2 * CHUNK_BYTES and source.filetype == "parquet":
+        if entry.num_bytes > 2 * enough and source.filetype == "parquet":
             close()
-            chunks.extend((piece,) for piece in _row_group_pieces(source.folder, entry.path))
+            chunks.extend((piece,) for piece in _row_group_pieces(source.folder, entry.path, enough))
             continue
         open_chunk.append(Piece(entry.path))
         filled += entry.num_bytes
-        if filled >= CHUNK_BYTES:
+        if filled >= enough:
             close()
     close()
     return chunks
 
 
-def _row_group_pieces(folder: Folder, path: str) -> list[Piece]:
+def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
     with opened_parquet(folder, path) as file:
         metadata = file.metadata
     pieces: list[Piece] = []
@@ -100,7 +105,7 @@ def _row_group_pieces(folder: Folder, path: str) -> list[Piece]:
         groups.append(number)
         filled += group.total_byte_size
         rows += group.num_rows
-        if filled >= CHUNK_BYTES or number == metadata.num_row_groups - 1:
+        if filled >= enough or number == metadata.num_row_groups - 1:
             pieces.append(Piece(path, tuple(groups), first_row))
             groups, filled, first_row = [], 0, first_row + rows
             rows = 0

@@ -100,3 +100,26 @@ def test_no_rows():
 def test_centres_of_another_shape_are_refused(shape):
     with pytest.raises(ParameterError, match="centroids have shape"):
         assign(np.eye(3, dtype=np.float32), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("max_rows", [1, 7, 64, 10_000])
+def test_rows_at_a_time_change_nothing(max_rows):
+    X, C = random_unit(500, 24, 5), random_unit(37, 24, 6)
+    labels, sq_dist = assign(X, C)
+    got, got_sq_dist = assign(X, C, max_rows=max_rows)
+    np.testing.assert_array_equal(got, labels)
+    np.testing.assert_allclose(got_sq_dist, sq_dist, atol=1e-6)
+
+
+def test_a_crowd_of_centres_closer_than_a_float32_product_can_tell():
+    """All 60 centres are candidates of every row, so a float64 product thins them out first."""
+    random = np.random.default_rng(7)
+    middle = random_unit(1, 128, 8).astype(np.float64)
+    C = (middle + 1e-6 * random.standard_normal((60, 128))).astype(np.float32)
+    X = random_unit(200, 128, 9)
+    scores = X.astype(np.float64) @ C.astype(np.float64).T - 0.5 * (C.astype(np.float64) ** 2).sum(axis=1)
+    best = np.sort(scores, axis=1)
+    clear = best[:, -1] - best[:, -2] > 1e-11
+    assert clear.sum() > 150
+    np.testing.assert_array_equal(assign(X, C)[0][clear], scores.argmax(axis=1)[clear])
+    np.testing.assert_array_equal(np.concatenate([assign(row[None], C)[0] for row in X]), assign(X, C)[0])

@@ -14,21 +14,19 @@ from curator_dask.dedup.kmeans import (
     Partial,
     converged,
     kmeans_fit,
+    lloyd,
     lloyd_partial,
     merge,
     new_centres,
     sq_shift,
+    sum_of_sq_norms,
 )
 from curator_dask.errors import InputError, ParameterError
 from tests.dedup.reference import random_unit
 
 
 def same(a: Partial, b: Partial) -> bool:
-    return (
-        a.sums.tobytes() == b.sums.tobytes()
-        and a.counts.tolist() == b.counts.tolist()
-        and a.sq_norms.hex() == b.sq_norms.hex()
-    )
+    return a.sums.tobytes() == b.sums.tobytes() and a.counts.tolist() == b.counts.tolist()
 
 
 @given(st.integers(0, 2**32), st.data())
@@ -40,13 +38,16 @@ def test_sums_are_bit_for_bit_the_same_for_any_partition_and_merge_order(seed, d
     expected = lloyd_partial(X, C)
     order = random.permutation(400)
     cuts = sorted(data.draw(st.lists(st.integers(0, 400), max_size=6)))
-    partials = [lloyd_partial(part, C) for part in np.split(X[order], cuts)]
+    parts = np.split(X[order], cuts)
+    partials = [lloyd_partial(part, C, max_rows=data.draw(st.integers(1, 500))) for part in parts]
+    sq_norms = sum(map(sum_of_sq_norms, parts))
+    assert sq_norms.hex() == sum_of_sq_norms(X).hex()
     while len(partials) > 1:  # a random tree
         a, b = (partials.pop(int(random.integers(len(partials)))) for _ in range(2))
         partials.append(merge(a, b))
     assert same(partials[0], expected)
     assert new_centres(partials[0], C).tobytes() == new_centres(expected, C).tobytes()
-    assert partials[0].cost(C).hex() == expected.cost(C).hex()
+    assert partials[0].cost(C, sq_norms).hex() == expected.cost(C, sq_norms).hex()
 
 
 def test_sums_do_not_depend_on_threads():
@@ -62,7 +63,7 @@ def test_the_grid_costs_no_accuracy():
     sq_dist = ((X[:, None].astype(np.float64) - C[None]) ** 2).sum(axis=2)
     labels = sq_dist.argmin(axis=1)
     np.testing.assert_array_equal(partial.counts, np.bincount(labels, minlength=20))
-    assert partial.cost(C) == pytest.approx(sq_dist.min(axis=1).sum(), rel=1e-6)
+    assert partial.cost(C, sum_of_sq_norms(X)) == pytest.approx(sq_dist.min(axis=1).sum(), rel=1e-6)
     means = np.stack([X[labels == j].astype(np.float64).mean(axis=0) for j in range(20)])
     np.testing.assert_allclose(new_centres(partial, C), means, atol=1e-7)
 
@@ -137,7 +138,7 @@ def test_the_cost_never_rises():
     costs = []
     for _ in range(12):
         partial = lloyd_partial(X, C)
-        costs.append(partial.cost(C))
+        costs.append(partial.cost(C, sum_of_sq_norms(X)))
         C = new_centres(partial, C)
     assert all(b <= a + 1e-3 for a, b in pairwise(costs))
     assert costs[-1] < 0.9 * costs[0]
@@ -182,7 +183,13 @@ def test_degenerate_data(X, k, filled, init):
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [({"k": 0}, "n_clusters"), ({"max_iter": 0}, "max_iter"), ({"n_init": 0}, "n_init"), ({"tol": -1.0}, "tol")],
+    [
+        ({"k": 0}, "n_clusters"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"n_init": 0}, "n_init"),
+        ({"tol": -1.0}, "tol"),
+        ({"max_rows": 0}, "max_rows"),
+    ],
 )
 def test_parameters_are_checked(parameters, message):
     with pytest.raises(ParameterError, match=message):
@@ -192,3 +199,22 @@ def test_parameters_are_checked(parameters, message):
 def test_no_rows():
     with pytest.raises(InputError, match="no rows"):
         kmeans_fit([np.empty((0, 3), np.float32)], 2)
+
+
+@pytest.mark.parametrize("max_rows", [1, 100, 10_000])
+def test_rows_at_a_time_change_no_bit(max_rows):
+    X = random_unit(600, 8, 3)
+    expected = kmeans_fit([X], 12)
+    got = kmeans_fit([X], 12, max_rows=max_rows)
+    assert got.centroids.tobytes() == expected.centroids.tobytes()
+    assert got.inertia.hex() == expected.inertia.hex()
+
+
+def test_every_iteration_tells_its_cost():
+    X = random_unit(600, 8, 3)
+    costs: list[float] = []
+    sq_norms = sum_of_sq_norms(X)
+    result = lloyd(lambda C: lloyd_partial(X, C), X[:12], sq_norms, max_iter=5, tol=0, after_each=costs.append)
+    assert len(costs) == result.n_iter == 5
+    assert costs[0] == lloyd_partial(X, X[:12]).cost(X[:12], sq_norms)
+    assert result.inertia <= costs[-1]

@@ -1,0 +1,142 @@
+"""What writing one file a cluster costs beside writing the same rows as they come.
+
+    python -m benchmarks.clusters [--rows 100000] [--dim 512] [--clusters 1000] [--workers 2] [--rounds 3]
+
+Three sides in turn in every round, on the same Dask workers; each reads the vectors, checks and normalises them, finds
+the nearest centroid of every row and the distances to it. Then
+
+* clusters: the second half of the k-means stage as users run it, buckets and a thousand files;
+* as they come: the same columns, one file for each chunk that was read, same encoding, same flushing to the disk;
+* nothing: no files at all.
+
+Both ratios are taken round by round: of the whole, and of the writing alone, which is the whole less the third side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.kmeans import mixture
+from benchmarks.transcode import timed
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext
+from curator_dask.stages.kmeans import KMeansStage
+from curator_dask.stages.kmeans_write import LABEL, AssignTask, assigned
+from curator_dask.stages.vector_source import plan_chunks
+from curator_dask.state import StageState
+from curator_dask.storage import Folder
+from curator_dask.tables import write_parquet
+from curator_dask.vectors import matrix_column
+
+LIMIT = 1.5
+ROWS_PER_FILE = 10_000
+
+
+def write_vectors(folder: Path, num_rows: int, dim: int) -> None:
+    folder.mkdir()
+    for number, start in enumerate(range(0, num_rows, ROWS_PER_FILE)):
+        X = mixture(min(ROWS_PER_FILE, num_rows - start), dim, 3000, seed=number)
+        table = pa.table(
+            {"id": [f"clip-{row:08d}" for row in range(start, start + len(X))], "embedding": matrix_column(X)}
+        )
+        write_parquet(Folder(str(folder)), f"part-{number:05d}.parquet", table, vectors=["embedding"])
+
+
+def clusters(stage: KMeansStage, context: RunContext) -> None:
+    """The second half alone: the fit's marker is there, those of the clusters are not."""
+    result = stage.run(context=context)
+    assert result.num_skipped == 0, result.num_skipped
+
+
+def forget_clusters(stage: KMeansStage) -> None:
+    state = StageState(stage.output, stage.name)
+    state.forget([record.key for record in state.records() if record.key != "fit"])
+
+
+def as_they_come(task: AssignTask, out: str | None) -> int:
+    table = assigned(task)
+    if out is not None:
+        rows = table.drop_columns([LABEL])
+        write_parquet(Folder(out), f"part-{task.number}.parquet", rows, vectors=["embedding"])
+    return table.num_rows
+
+
+def all_chunks(tasks: list[AssignTask], context: RunContext, out: Path | None, num_rows: int) -> None:
+    client = context.cluster.client
+    done = client.gather(client.map(as_they_come, tasks, out=str(out) if out else None, pure=False))
+    assert sum(done) == num_rows, sum(done)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
+    with tempfile.TemporaryDirectory() as scratch, LazyCluster(settings) as cluster:
+        write_vectors(Path(scratch, "vectors"), options.rows, options.dim)
+        stage = KMeansStage(
+            options.clusters, input_path=f"{scratch}/vectors", output_path=f"{scratch}/k", init="random", max_iter=1
+        )
+        context = RunContext(cluster)
+        stage.run(context=context)
+        state = StageState(stage.output, stage.name)
+        chunks = plan_chunks(stage.source(None), stage.entries())
+        tasks = [AssignTask(stage, state, number, chunk, options.dim, 1, "cpu") for number, chunk in enumerate(chunks)]
+        rounds = []
+        for _ in range(options.rounds):
+            forget_clusters(stage)
+            rounds.append(
+                {
+                    "clusters": timed(lambda _: clusters(stage, context)),
+                    "as they come": timed(lambda out: all_chunks(tasks, context, out, options.rows)),
+                    "nothing": timed(lambda _: all_chunks(tasks, context, None, options.rows)),
+                }
+            )
+        files = [entry for entry in stage.output.entries() if entry.path.startswith("centroid=")]
+        assert sum(pq.read_metadata(f"{scratch}/k/{file.path}").num_rows for file in files) == options.rows
+    report(rounds, len(files), options)
+
+
+def report(rounds: list[dict[str, tuple[float, float]]], num_files: int, options: argparse.Namespace) -> None:
+    print(
+        f"{options.rows} rows of {options.dim}, {options.clusters} clusters in {num_files} files, {options.workers} workers"
+    )
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    print(f"{'':16}{'wall s':>10}{'CPU s':>10}")
+    figures: dict[str, Any] = {}
+    for name in rounds[0]:
+        wall, cpu = (statistics.median(one[name][i] for one in rounds) for i in (0, 1))
+        print(f"{name:16}{wall:>10.2f}{cpu:>10.2f}")
+        figures[name] = {"wall_s": wall, "cpu_s": cpu}
+    print(f"\n{'ratio':16}{'wall':>10}{'CPU':>10}{'limit':>8}")
+    for name, less in (("of the whole", 0.0), ("of the writing", 1.0)):
+        ratios = [
+            statistics.median(
+                (one["clusters"][i] - less * one["nothing"][i]) / (one["as they come"][i] - less * one["nothing"][i])
+                for one in rounds
+            )
+            for i in (0, 1)
+        ]
+        print(f"{name:16}{ratios[0]:>10.3f}{ratios[1]:>10.3f}{LIMIT:>8.2f}")
+        figures[name] = {"wall_ratio": ratios[0], "cpu_ratio": ratios[1]}
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
