@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from curator_dask.layout import ClipWriterStage
     from curator_dask.models.registry import register_model
     from curator_dask.pipeline import Pipeline, RunContext, Stage, StageResult
+    from curator_dask.stages.calibrate import CalibrateStage, calibrate_eps
+    from curator_dask.stages.cross_cluster import CrossClusterStage, score_across_clusters
     from curator_dask.stages.embed import EmbedStage, embed_clips
     from curator_dask.stages.export import ExportStage, export_dataset
     from curator_dask.stages.identify import IdentifyDuplicatesStage, identify_duplicates
+    from curator_dask.stages.incremental import IncrementalStage, dedup_new_vectors
     from curator_dask.stages.kmeans import KMeansStage, cluster_embeddings
     from curator_dask.stages.pairwise import PairwiseStage, score_pairs
     from curator_dask.stages.split import SplitStage, split_videos
@@ -54,9 +57,12 @@ _HOME = {
     "layout": ("ClipWriterStage",),
     "models.registry": ("register_model",),
     "pipeline": ("Pipeline", "RunContext", "Stage", "StageResult"),
+    "stages.calibrate": ("CalibrateStage", "calibrate_eps"),
+    "stages.cross_cluster": ("CrossClusterStage", "score_across_clusters"),
     "stages.embed": ("EmbedStage", "embed_clips"),
     "stages.export": ("ExportStage", "export_dataset"),
     "stages.identify": ("IdentifyDuplicatesStage", "identify_duplicates"),
+    "stages.incremental": ("IncrementalStage", "dedup_new_vectors"),
     "stages.kmeans": ("KMeansStage", "cluster_embeddings"),
     "stages.pairwise": ("PairwiseStage", "score_pairs"),
     "stages.split": ("SplitStage", "split_videos"),
@@ -67,9 +73,11 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "CalibrateStage",
     "ClipWriterStage",
     "ClusterError",
     "ClusterSettings",
+    "CrossClusterStage",
     "CuratorError",
     "DeviceError",
     "EmbedStage",
@@ -77,6 +85,7 @@ __all__ = [
     "Folder",
     "FolderInUseError",
     "IdentifyDuplicatesStage",
+    "IncrementalStage",
     "InputError",
     "KMeansStage",
     "LazyCluster",
@@ -94,13 +103,16 @@ __all__ = [
     "Workflow",
     "WorkflowResult",
     "__version__",
+    "calibrate_eps",
     "cluster_embeddings",
     "curate",
     "dask_client",
+    "dedup_new_vectors",
     "embed_clips",
     "export_dataset",
     "identify_duplicates",
     "register_model",
+    "score_across_clusters",
     "score_pairs",
     "split_videos",
     "verify_dataset",

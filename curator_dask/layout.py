@@ -9,7 +9,8 @@ The folders of the original workflow keep their names. What this package adds fo
       {model}_embd_parquet/*.parquet   vectors
       kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy
       pairwise/cluster_{k}.parquet
-      duplicates/                      duplicates.parquet, duplicates.csv, keep.txt, remove.txt
+      duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
+                                       scores/cluster_{k}.parquet where not all pairs count (scope)
       dataset/                         shards
       run.json  failures.jsonl         .curator/{stage}/
 """
@@ -28,6 +29,7 @@ STATE = ".curator"
 
 KMEANS = "kmeans"
 PAIRWISE = "pairwise"
+CROSS_CLUSTER = "cross_cluster"
 DUPLICATES = "duplicates"
 DATASET = "dataset"
 
@@ -88,6 +90,10 @@ def centroid_file(cluster: int) -> str:
 
 def pairwise_file(cluster: int) -> str:
     return f"cluster_{cluster}.parquet"
+
+
+def scoped_scores_file(cluster: int) -> str:
+    return f"scores/{pairwise_file(cluster)}"
 
 
 class ClipWriterStage:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_dask import layout
-from curator_dask.errors import CuratorError, InputError
+from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import dump_json, failures_jsonl
+from curator_dask.stages.cross_cluster import CrossClusterStage
 from curator_dask.stages.embed import EmbedStage
 from curator_dask.stages.export import ExportStage
 from curator_dask.stages.identify import IdentifyDuplicatesStage
@@ -69,7 +70,15 @@ class Workflow:
     pairwise_batch_size: int = 1024
     random_state: int = 42
     eps: float | None = None
-    """None: the model's own default."""
+    """None: the model's own default, or what `target_keep` comes to."""
+    target_keep: float | None = None
+    """Instead of eps: the largest eps that leaves at least this share of the clips."""
+    rule: str = "pairwise"
+    """``pairwise``, or ``greedy``: see `IdentifyDuplicatesStage`."""
+    scope: str = "all"
+    """Pairs that count: all, ``cross`` (of different source videos) or ``same`` (of one)."""
+    cross_cluster: bool = False
+    """Find duplicates that k-means put in different clusters too."""
     export: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the export stage beside its paths."""
 
@@ -98,7 +107,9 @@ class Workflow:
     def dedup_stages(self) -> list[Stage]:
         kwargs = {"storage_options": self.output_options}
         embed = self.embed_stage()
-        eps = self.eps if self.eps is not None else embed.model().default_eps
+        eps = self.eps
+        if eps is None and self.target_keep is None:
+            eps = embed.model().default_eps
         kmeans = KMeansStage(
             self.n_clusters,
             input_path=embed.output.url,
@@ -117,23 +128,35 @@ class Workflow:
             read_kwargs=kwargs,
             write_kwargs=kwargs,
         )
+        across = self._cross_cluster_stage(pairwise, eps)
+        scores: list[Stage] = [pairwise] if across is None else [pairwise, across]
         identify = IdentifyDuplicatesStage(
-            input_path=pairwise.output_path,
+            input_path=pairwise.output_path if across is None else across.output_path,
             kmeans_path=kmeans.output_path,
             output_path=self.below(layout.DUPLICATES),
             eps=eps,
+            target_keep=self.target_keep,
+            rule=self.rule,
+            scope=self.scope,
             clips_path=self.split.output_path,
             read_kwargs=kwargs,
             write_kwargs=kwargs,
         )
-        return [kmeans, pairwise, identify]
+        return [kmeans, *scores, identify]
+
+    def _cross_cluster_stage(self, pairwise: PairwiseStage, eps: float | None) -> CrossClusterStage | None:
+        if not self.cross_cluster:
+            return None
+        if eps is None:
+            raise ParameterError("cross_cluster looks for pairs within eps: give eps, not target_keep")
+        return CrossClusterStage.after(pairwise, self.below(layout.CROSS_CLUSTER), eps)
 
     def export_stage(self) -> ExportStage:
         return ExportStage(
             input_path=self.split.output_path,
             output_path=self.below(layout.DATASET),
             duplicates_path=self.below(layout.DUPLICATES),
-            pairwise_path=self.below(layout.PAIRWISE),
+            pairwise_path=self.below(layout.CROSS_CLUSTER if self.cross_cluster else layout.PAIRWISE),
             input_storage_options=self.output_options,
             output_storage_options=self.output_options,
             **self.export,

@@ -146,12 +146,45 @@ NInit = Annotated[int, option("--n-init", help="Starts to try; the best fit wins
 FitFraction = Annotated[float | None, option("--fit-data-fraction", help="Share of the rows to fit on.")]
 CachePath = Annotated[str | None, option("--cache-path", help="Keep a copy of the centroids in this folder.")]
 WhichToKeep = Annotated[str, option("--which-to-keep", help="hard (far from the centroid), easy (near) or random.")]
+Keep = Annotated[
+    str | None,
+    option("--keep", help="Instead of --which-to-keep: largest, longest, column:desc, … (commas; see --clips-path)."),
+]
+RankingClipsPath = Annotated[
+    str | None, option("--clips-path", help="The output of split: columns for --keep that kmeans did not carry along.")
+]
 SimMetric = Annotated[str, option("--sim-metric", help="Distance that ranks: cosine or l2.")]
 BatchSize = Annotated[int, option("--pairwise-batch-size", help="Rows a tile.")]
 RandomSeed = Annotated[int, option("--random-seed", help="Seed of --which-to-keep random.")]
 Eps = Annotated[float | None, option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates.")]
-StageEps = Annotated[float, option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates.")]
+CrossCluster = Annotated[
+    bool, option("--cross-cluster", help="Find duplicates that k-means put in different clusters too, up to --eps.")
+]
+CrossEps = Annotated[float, option("--eps", help="With --cross-cluster: the eps up to which pairs are looked for.")]
+TargetKeep = Annotated[
+    float | None, option("--target-keep", help="Instead of --eps: the largest eps that keeps this share of the rows.")
+]
+Rule = Annotated[
+    str, option("--rule", help="What a clip goes for: pairwise (any clip ranked before it) or greedy (a kept one).")
+]
+Scope = Annotated[
+    str, option("--scope", help="Pairs that count: all, cross (of different source videos) or same (of one).")
+]
+SourceField = Annotated[
+    str | None, option("--source-field", help="Column that names the source; default: the video, from --clips-path.")
+]
 KMeansPath = Annotated[str, option("--kmeans-path", help="The output of kmeans, for the vectors.")]
+KMeansPaths = Annotated[
+    list[str], option("--kmeans-path", help="The finished run's output of kmeans; then those of earlier additions.")
+]
+DuplicatesPaths = Annotated[
+    list[str], option("--duplicates-path", help="The finished run's output of identify; then those of additions.")
+]
+DecidedEps = Annotated[float | None, option("--eps", help="Default: that of the finished run.")]
+DecidedRule = Annotated[str | None, option("--rule", help="pairwise or greedy; default: that of the finished run.")]
+RecallSample = Annotated[
+    int, option("--recall-sample", help="Compare so many sampled rows with all rows, to see what the clusters hide.")
+]
 ClipsPath = Annotated[
     str | None, option("--clips-path", help="The output of split: adds source and times to the table.")
 ]

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final
@@ -28,7 +29,7 @@ from curator_dask.dedup.tiles import (
     tiles_of,
     where,
 )
-from curator_dask.dedup.xp import Array, row_blocks, to_host
+from curator_dask.dedup.xp import Array, array_module, row_blocks, to_host
 from curator_dask.errors import ParameterError
 
 TILE_ROWS: Final = 1024
@@ -71,11 +72,60 @@ def tile_block_scores(
     later block, ``merge_partials`` over all earlier blocks and ``finish_scores`` give what ``max_earlier_similarity``
     gives for the whole, bit for bit.
     """
+    places = later_offset + np.arange(X_later.shape[0])
+    chunk = X_earlier, earlier_offset + np.arange(X_earlier.shape[0])
+    return scores_among(X_later, places, [chunk], tile_rows=tile_rows)
+
+
+def scores_among(
+    X: Array,
+    places: NDArray[np.int64],
+    chunks: Iterable[tuple[Array, NDArray[np.int64]]],
+    *,
+    tile_rows: int = TILE_ROWS,
+) -> PartialScores:
+    """Some rows of a cluster against all others, which come in chunks: memory holds the rows and one chunk.
+
+    Args:
+        X: (M, D) float32, unit rows, NumPy or CuPy.
+        places: (M,) int64 ascending, on the host: the places of the rows in the ranking.
+        chunks: ``(rows, places)`` in any order, with the places of a chunk in any order; a row of X meets those with a
+            lower place only, so chunks that hold the rows themselves do no harm.
+
+    Returns:
+        The best of all chunks, with places for indices; after ``finish_scores`` bit for bit what
+        ``max_earlier_similarity`` gives for the whole.
+    """
     _check_tile_rows(tile_rows)
-    later = side(X_later, later_offset + np.arange(X_later.shape[0]))
-    earlier = side(X_earlier, earlier_offset + np.arange(X_earlier.shape[0]))
-    cosine, index = best_match(later, earlier, earlier_only=True, tile_rows=tile_rows, floor=0.0)
-    return PartialScores(cosine, np.where(index >= 0, index + earlier_offset, -1))
+    later = side(X, places)
+    best = PartialScores(np.full(len(places), -np.inf, dtype=np.float32), np.full(len(places), -1))
+    for rows, row_places in chunks:
+        order = np.argsort(row_places)
+        order = order[: np.searchsorted(row_places[order], places[-1])] if len(places) else order[:0]
+        if not len(order):
+            continue
+        earlier = side(rows[array_module(rows).asarray(order)], row_places[order])
+        # What an earlier chunk had is the least that counts; its equal does, as it may come earlier in the ranking.
+        floor = np.maximum(best.cosine, np.float32(0.0))
+        cosine, index = best_match(later, earlier, earlier_only=True, tile_rows=tile_rows, floor=floor)
+        found = index >= 0
+        best = merge_partials(best, PartialScores(cosine, np.where(found, row_places[order][index], -1)))
+    return best
+
+
+def runs_of_equal_work(num_rows: int, run_rows: int) -> list[slice]:
+    """Cut a ranking into runs ``[start, stop)`` that meet about as many earlier rows, pair by pair.
+
+    There are about ``num_rows / run_rows`` of them; the first is the longest, but never above ``2 * run_rows``.
+    """
+    num_runs = max(1, -(-num_rows // run_rows))
+    work = -(-num_rows * num_rows // num_runs)  # of a run: stop**2 - start**2
+    runs, stop = [], 0
+    while stop < num_rows:
+        start = stop
+        stop = min(num_rows, start + 2 * run_rows, 1 + math.isqrt(start * start + work - 1))  # the root, rounded up
+        runs.append(slice(start, stop))
+    return runs
 
 
 def merge_partials(*partials: PartialScores) -> PartialScores:

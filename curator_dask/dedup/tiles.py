@@ -16,13 +16,17 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.blocks import over_blocks
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, to_host
 
 STEPS: Final = 2.0**24
 """Steps of a cosine from 0 to 1."""
 NOTHING: Final = -np.inf
-DENSE: Final = 4  # candidates per row from which one float64 GEMM costs less than measuring pair after pair
-PAIR_BLOCK: Final = 4096
+DENSE: Final = 4  # candidates per piece from which one float64 GEMM costs less than measuring pair after pair
+PAIR_BYTES: Final = 64  # per dimension of a pair being measured: what keeps NumPy's temporaries out of fresh memory
+PIECE: Final = 512  # columns of a tile that are looked through together, if one of them may be the best
+STEP: Final = 128  # rows of a tile on the diagonal that are multiplied together
+MOST_PENDING: Final = 1 << 16  # candidates of a block that wait for their measure: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
     xp = array_module(rows)
     rows = xp.ascontiguousarray(rows, dtype=np.float32)
     lengths = xp.empty(rows.shape[0])
-    for part in row_blocks(rows.shape[0], PAIR_BLOCK):
+    for part in row_blocks(rows.shape[0], block_rows(rows, PAIR_BYTES * rows.shape[1])):
         wide = rows[part].astype(np.float64)
         lengths[part] = xp.sqrt((wide * wide).sum(axis=1))
     lengths[lengths == 0] = 1.0
@@ -71,10 +75,20 @@ def rounding_bound(dim: int) -> np.float32:
 
 @dataclass(slots=True)
 class _Best:
-    """The best candidate of each row so far, on the host: its cosine in steps, and its index on the other side."""
+    """The best reference of each row of a block so far, and what another one must reach to matter.
+
+    Attributes:
+        steps, index: on the host, of what was measured: the cosine in steps, and the index on the other side.
+        highest: (N,) float32 beside the rows, the best product so far.
+        bar: (N,) float32 beside the rows; a later product below it belongs to a cosine that is not higher than the
+            measured one. Infinite from the first twin on: nothing is higher, and of equal ones the first wins.
+        pending: rows, indices and products that wait for their measure, on the host.
+    """
 
     steps: NDArray[np.float64]
     index: NDArray[np.int64]
+    highest: Array
+    bar: Array
     pending: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = field(default_factory=list)
 
     def offer(self, row: NDArray[np.int64], index: NDArray[np.int64], steps: NDArray[np.float64]) -> None:
@@ -85,29 +99,58 @@ class _Best:
         better = (steps > self.steps[row]) | ((steps == self.steps[row]) & (index < self.index[row]))
         self.steps[row[better]], self.index[row[better]] = steps[better], index[better]
 
+    def raise_bar(self, bound: np.float32) -> None:
+        bar = np.where(self.steps >= STEPS, np.inf, self.steps / STEPS - bound)
+        self.bar = array_module(self.highest).asarray(bar.astype(np.float32))
+
 
 def best_match(
-    queries: Side, references: Side, *, earlier_only: bool, tile_rows: int = 1024, floor: float = NOTHING
+    queries: Side,
+    references: Side,
+    *,
+    earlier_only: bool,
+    tile_rows: int = 1024,
+    floor: float | NDArray[np.float32] = NOTHING,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """For every query the reference with the highest cosine, the lowest index on ties.
 
+    NumPy's work runs on all the threads that BLAS may use (`over_blocks`), each with a tile of its own.
+
     Args:
         earlier_only: compare a query with the references at lower positions only; tiles without any are not touched.
-        tile_rows: references per tile, and twice the queries per tile; memory holds one tile of products.
-        floor: cosines below it do not count.
+        tile_rows: half the references per tile, and up to twice the queries per tile; memory holds one tile of products
+            a thread, and where cosines are all but equal a few such tiles of float64.
+        floor: cosines below it do not count; one for all, or (M,).
 
     Returns:
         ``(cosine, index)`` on the host: (M,) float32 and (M,) int64 into ``references``; -inf and -1 where a query
         has no reference that counts.
     """
-    cosine = np.full(len(queries.positions), NOTHING, dtype=np.float32)
-    index = np.full(len(queries.positions), -1, dtype=np.int64)
-    for rows in row_blocks(len(queries.positions), max(1, tile_rows // 2)):
-        best = _best_of_block(queries[rows], references, earlier_only, tile_rows, np.float32(floor))
-        found = best.steps >= floor * STEPS
-        cosine[rows] = np.where(found, best.steps, NOTHING) / STEPS
-        index[rows] = np.where(found, best.index, -1)
+    num_rows = len(queries.positions)
+    floors = np.broadcast_to(np.asarray(floor, dtype=np.float64), num_rows)
+    cosine = np.full(num_rows, NOTHING, dtype=np.float32)
+    index = np.full(num_rows, -1, dtype=np.int64)
+
+    def work(blocks: Iterator[slice]) -> None:
+        buffer = array_module(queries.rows).empty(at_once * 2 * tile_rows, dtype=np.float32)
+        for rows in blocks:
+            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer)
+            found = best.steps >= floors[rows] * STEPS
+            cosine[rows] = np.where(found, best.steps, NOTHING) / STEPS
+            index[rows] = np.where(found, best.index, -1)
+
+    on_host = array_module(queries.rows) is np
+    at_once = _queries_at_once(num_rows, tile_rows, on_host)
+    blocks = list(row_blocks(num_rows, at_once))[::-1]  # with earlier_only the last one is the longest work
+    over_blocks(work, blocks) if on_host else work(iter(blocks))
     return cosine, index
+
+
+def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
+    """Queries per tile: where there are few, several threads want a block each; a GPU wants many in one product."""
+    if not on_host:
+        return 2 * tile_rows
+    return max(1, min(tile_rows // 2, max(STEP, num_queries // 8 // STEP * STEP)))
 
 
 def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
@@ -116,19 +159,29 @@ def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) 
     if earlier_only:
         free = int(np.searchsorted(references.positions, block.positions[0]))
         stop = int(np.searchsorted(references.positions, block.positions[-1]))
-    for columns in row_blocks(free, tile_rows):
+    for columns in row_blocks(free, 2 * tile_rows):
         yield Tile(references[columns], columns.start, False)
-    for columns in row_blocks(stop - free, tile_rows):
+    for columns in row_blocks(stop - free, 2 * tile_rows):
         yield Tile(references[free + columns.start : free + columns.stop], free + columns.start, True)
 
 
-def products(block: Side, tile: Tile, dtype: type[np.floating]) -> Array:
-    """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier."""
+def products(block: Side, tile: Tile, dtype: type[np.floating], buffer: Array | None = None) -> Array:
+    """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier.
+
+    They lie in ``buffer``, a vector of that type, if one is given: fresh memory for every tile would cost time.
+    """
     xp = array_module(block.rows)
-    scores = xp.matmul(block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False).T)
-    if tile.masked:
-        late = tile.side.positions[None, :] >= block.positions[:, None]
-        scores[xp.asarray(late)] = -np.inf
+    shape = block.rows.shape[0], tile.side.rows.shape[0]
+    scores = xp.empty(shape, dtype=dtype) if buffer is None else buffer[: shape[0] * shape[1]].reshape(shape)
+    left, right = block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False).T
+    if not tile.masked:
+        return xp.matmul(left, right, out=scores)
+    # On the diagonal half of the tile comes too late: it is multiplied in steps, each as far as some row needs it.
+    for part in row_blocks(shape[0], STEP if xp is np else shape[0]):
+        stop = int(np.searchsorted(tile.side.positions, block.positions[part.stop - 1]))
+        xp.matmul(left[part], right[:, :stop], out=scores[part, :stop])
+        scores[part, stop:] = -np.inf
+    scores[xp.asarray(tile.side.positions)[None, :] >= xp.asarray(block.positions)[:, None]] = -np.inf
     return scores
 
 
@@ -143,52 +196,71 @@ def where(mask: Array) -> tuple[Array, Array]:
     return flat // mask.shape[1], flat % mask.shape[1]
 
 
-def _best_of_block(block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: np.float32) -> _Best:
+def _best_of_block(
+    block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: NDArray[np.float64], buffer: Array
+) -> _Best:
     xp = array_module(block.rows)
     num_rows = len(block.positions)
-    best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1, dtype=np.int64))
-    highest = xp.full(num_rows, floor, dtype=np.float32)
-    # The best pair may look worse by `bound`, and another better by as much.
-    slack = 2 * rounding_bound(block.rows.shape[1])
+    highest = xp.asarray(floor.astype(np.float32))
+    best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), highest, xp.full_like(highest, NOTHING))
+    bound = rounding_bound(block.rows.shape[1])
     for tile in tiles_of(block, references, earlier_only, tile_rows):
-        scores = products(block, tile, np.float32)
-        in_tile = scores.max(axis=1)
-        highest = xp.maximum(highest, in_tile)
-        rows = xp.flatnonzero((in_tile >= highest - slack) & (in_tile > NOTHING))
-        if rows.size:
-            near = scores if rows.size == num_rows else scores[rows]
-            _collect(best, block, tile, rows, near, highest[rows] - slack)
+        _look_through(best, block, tile, products(block, tile, np.float32, buffer), bound)
+        if sum(len(part[0]) for part in best.pending) > MOST_PENDING:
+            _measure_pending(best, block, references)
         if best.steps.min() >= STEPS:
             break  # each row has found its twin, and later ones would lose the tie
-    _measure_pending(best, block, references, to_host(highest - slack))
+    _measure_pending(best, block, references)
     return best
 
 
-def _collect(best: _Best, block: Side, tile: Tile, rows: Array, scores: Array, least: Array) -> None:
-    """Note the candidates in the tile's ``scores`` of ``rows``; where they are many, settle the tile in float64."""
-    row, column = where(scores >= least[:, None])
-    if row.size > DENSE * rows.size:
-        host_rows = to_host(rows)
-        index, steps = _best_in_tile(block[host_rows], tile)
-        best.offer(host_rows, index + tile.start, steps)
-    else:
-        best.pending.append((to_host(rows[row]), to_host(column) + tile.start, to_host(scores[row, column])))
+def _look_through(best: _Best, block: Side, tile: Tile, scores: Array, bound: np.float32) -> None:
+    """Note the candidates among the products of a tile; where they are many, settle its rows in float64."""
+    xp = array_module(scores)
+    num_rows, width = scores.shape
+    # The maxima of short pieces come with those of the rows; few pieces then have to be looked through once more.
+    pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
+    highest = pieces.max(axis=2)
+    best.highest = xp.maximum(best.highest, highest.max(axis=1))
+    # The best pair may look worse by `bound`, and another better by as much.
+    least = xp.maximum(best.highest - 2 * bound, best.bar)
+    row, piece = where((highest >= least[:, None]) & (highest > NOTHING))
+    if not row.size:
+        return
+    of_piece, column = where(pieces[row, piece] >= least[row][:, None])
+    if of_piece.size > DENSE * row.size:
+        rows = np.unique(to_host(row))
+        index, steps = _best_in_tile(block[rows], tile)
+        best.offer(rows, index + tile.start, steps)
+        best.raise_bar(bound)
+        return
+    row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
+    best.pending.append((to_host(row), to_host(column) + tile.start, to_host(scores[row, column])))
 
 
 def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    steps = exact_steps(block, tile)
-    column = steps.argmax(axis=1)
-    return to_host(column), to_host(steps.max(axis=1))
+    """``(column, steps)`` of the highest cosine of each row, the first column on ties."""
+    column, highest = np.zeros(len(block.positions), dtype=np.int64), np.full(len(block.positions), NOTHING)
+    width = len(tile.side.positions)
+    for columns in row_blocks(width, PIECE if array_module(block.rows) is np else width):
+        steps = exact_steps(block, Tile(tile.side[columns], columns.start, tile.masked))
+        first, best = to_host(steps.argmax(axis=1)), to_host(steps.max(axis=1))
+        better = best > highest
+        column[better], highest[better] = first[better] + columns.start, best[better]
+    return column, highest
 
 
-def _measure_pending(best: _Best, block: Side, references: Side, least: NDArray[np.float32]) -> None:
+def _measure_pending(best: _Best, block: Side, references: Side) -> None:
     """Measure the candidates that are still near the best of their row."""
     if not best.pending:
         return
     row, index, score = (np.concatenate(parts) for parts in zip(*best.pending, strict=True))
-    near = score >= least[row]
+    best.pending.clear()
+    bound = rounding_bound(block.rows.shape[1])
+    near = score >= to_host(best.highest - 2 * bound)[row]
     row, index = row[near], index[near]
     best.offer(row, index, measure_pairs(block, references, row, index))
+    best.raise_bar(bound)
 
 
 def measure_pairs(
@@ -196,14 +268,17 @@ def measure_pairs(
 ) -> NDArray[np.float64]:
     """Cosines of the pairs (left_index[p], right_index[p]) from float64 dot products, in steps, on the host."""
     steps = np.empty(len(left_index))
-    for part in row_blocks(len(left_index), PAIR_BLOCK):
+    for part in row_blocks(len(left_index), block_rows(left.rows, PAIR_BYTES * left.rows.shape[1])):
         a, b = left[left_index[part]], right[right_index[part]]
-        dots = (a.rows.astype(np.float64) * b.rows.astype(np.float64)).sum(axis=1)
+        dots = (a.rows.astype(np.float64) * b.rows).sum(axis=1)
         steps[part] = to_host(in_steps(dots, a.lengths * b.lengths))
     return steps
 
 
 def in_steps(dots: Array, lengths: Array) -> Array:
-    """``dots / lengths`` in whole steps of 2**-24, at most ``STEPS``; -inf stays."""
+    """``dots / lengths`` in whole steps of 2**-24, at most ``STEPS``; -inf stays. The result takes the place of ``dots``."""
     xp = array_module(dots)
-    return xp.minimum(xp.rint(dots / lengths * STEPS), STEPS)
+    dots /= lengths
+    dots *= STEPS
+    xp.rint(dots, out=dots)
+    return xp.minimum(dots, STEPS, out=dots)

@@ -221,3 +221,10 @@ def _require_encoder() -> None:
     failure = encoder_failure("libx264")
     if failure is not None:
         raise ToolError(f"calibration encodes copies with libx264, which does not work here ({failure})")
+
+
+def calibrate_eps(input_path: str, output_path: str, **parameters: Any) -> Calibration:
+    """Edit clips, embed the copies, and judge; the parameters are those of `CalibrateStage`."""
+    stage = CalibrateStage(input_path, output_path, **parameters)
+    stage.run()
+    return stage.calibration()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curator_dask.errors import InputError
 from curator_dask.storage import Entry, Folder
-from curator_dask.tables import data_files, read_parquet
+from curator_dask.tables import data_files, opened_parquet, read_parquet, require_columns
 from curator_dask.vectors import GOOD, column_matrix, vector_length
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _CLUSTER_FOLDER = re.compile(r"centroid=(\d+)/[^/]+")
 _CLUSTER_FILE = re.compile(r"cluster_(\d+)\.parquet")
+BATCH_ROWS = 8192
+"""Rows of a large cluster that are looked at together: many enough for the speed of a product, few enough for any memory."""
 
 
 def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
@@ -48,6 +50,35 @@ def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -
 
     tables = [read_parquet(folder, path, list(dict.fromkeys(columns))) for path in paths]
     return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def count_rows(folder: Folder, paths: Sequence[str]) -> int:
+    """The rows of a cluster, from the files' footers."""
+    num_rows = 0
+    for path in paths:
+        with opened_parquet(folder, path) as file:
+            num_rows += int(file.metadata.num_rows)
+    return num_rows
+
+
+def vector_batches(
+    folder: Folder, paths: Sequence[str], embedding_field: str, dimension: int | None, where: str
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The vectors of a cluster a few at a time, in the order of `read_cluster`: the number of the first, and (n, D) float32.
+
+    Memory holds one row group and one batch. Raises InputError as `unit_rows` does.
+    """
+    import pyarrow as pa
+
+    first = 0
+    for path in paths:
+        with opened_parquet(folder, path) as file:
+            require_columns(path, file.schema_arrow.names, [embedding_field])
+            for batch in file.iter_batches(BATCH_ROWS, columns=[embedding_field]):
+                X = unit_rows(pa.table(batch), embedding_field, dimension, f"{where}, rows from {first}")
+                dimension = dimension or X.shape[1]
+                yield first, X
+                first += len(X)
 
 
 def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, where: str) -> NDArray[np.float32]:

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
-import numpy as np
-
-from curator_dask.backend import to_device
-from curator_dask.dedup.decisions import nearest_kept
-from curator_dask.dedup.threshold import check_eps, is_duplicate
-from curator_dask.errors import InputError
-from curator_dask.execution import Unit, run_units
+from curator_dask import layout
+from curator_dask.dedup.rules import Rule, check_rule
+from curator_dask.dedup.scope import check_scope
+from curator_dask.dedup.threshold import check_eps
+from curator_dask.errors import InputError, ParameterError
+from curator_dask.execution import Unit, UnitsOutcome, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
-from curator_dask.stages.clip_index import read_clip_index
-from curator_dask.stages.clusters import cluster_files, cluster_folders, id_values, read_cluster, unit_rows
+from curator_dask.stages.across_clusters import joined
+from curator_dask.stages.choose_eps import choose_eps
+from curator_dask.stages.clip_columns import ClipIndex
+from curator_dask.stages.clusters import cluster_files, cluster_folders
+from curator_dask.stages.decide import DecideTask, decide_cluster
+from curator_dask.stages.decision_files import CSV, GROUPS, KEEP, REMOVE, TABLE, write_decisions
 from curator_dask.stages.kwargs import storage_options
+from curator_dask.stages.ranked import ClusterInput, SourceOf
+from curator_dask.stages.recall import RecallSearch, measure_recall
+from curator_dask.stages.scoped_scores import ScopedScoresTask, score_in_scope
 from curator_dask.state import StageState
-from curator_dask.storage import Entry, Folder
-from curator_dask.tables import parquet_bytes, read_parquet
+from curator_dask.storage import Folder
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = [
+    "CSV",
+    "DEFAULT_EPS",
+    "GROUPS",
+    "KEEP",
+    "REMOVE",
+    "TABLE",
+    "IdentifyDuplicatesStage",
+    "identify_duplicates",
+]
 
 DEFAULT_EPS = 0.01
-TABLE = "duplicates.parquet"
-CSV = "duplicates.csv"
-KEEP = "keep.txt"
-REMOVE = "remove.txt"
+EPS_UNIT, RECALL_UNIT = "eps", "recall"
 
 
 @dataclass(frozen=True)
 class IdentifyDuplicatesStage(Stage):
-    """Remove every row whose ``cosine_sim_score`` is at least 1 − eps.
+    """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them.
 
-    Writes ``duplicates.parquet`` and ``.csv`` (one row a removed clip), ``keep.txt`` and ``remove.txt`` (ids, sorted).
+    Writes ``duplicates.parquet`` and ``.csv`` (one row a removed clip), ``groups.parquet`` (one row a member of a group
+    of duplicates), ``keep.txt`` and ``remove.txt`` (ids, sorted).
     """
 
     input_path: str
@@ -45,18 +55,44 @@ class IdentifyDuplicatesStage(Stage):
     kmeans_path: str
     """The output of the k-means stage, for the vectors."""
     output_path: str
-    eps: float = DEFAULT_EPS
+    eps: float | None = None
+    """None: 0.01, or what `target_keep` comes to."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     clips_path: str | None = None
     """The output of the split stage: adds source and times to the table."""
+    rule: str = "pairwise"
+    """``pairwise``: a row goes for its similarity to any row ranked before it, which may itself be gone. ``greedy``: to
+    a kept one, so that every row that goes has a kept twin within eps."""
+    scope: str = "all"
+    """``cross``: only pairs of different source videos count; ``same``: only pairs of the same one."""
+    source_field: str | None = None
+    """The column of the k-means output that names the source; None: the source video in the index of `clips_path`."""
+    target_keep: float | None = None
+    """Instead of eps: the largest eps whose duplicates leave at least this share of the rows."""
+    recall_sample: int = 0
+    """Compare so many sampled rows with all rows, and count which of their duplicates lie in the same cluster."""
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "identify"
 
     def __post_init__(self) -> None:
-        check_eps(self.eps)
+        if self.eps is not None and self.target_keep is not None:
+            raise ParameterError(f"eps ({self.eps}) and target_keep ({self.target_keep}) exclude each other: give one")
+        if self.eps is not None:
+            check_eps(self.eps)
+        if self.target_keep is not None and not 0 <= self.target_keep <= 1:
+            raise ParameterError(f"target_keep must be from 0 to 1, got {self.target_keep}")
+        if self.recall_sample < 0:
+            raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
+        check_rule(self.rule)
+        check_scope(self.scope)
+        if self.scope != "all" and self.source_field is None and self.clips_path is None:
+            raise ParameterError(
+                f"scope {self.scope!r} needs the sources of rows: give clips_path (the output of the split stage), "
+                "or source_field (a column that k-means carried along)"
+            )
 
     @property
     def output(self) -> Folder:
@@ -65,173 +101,168 @@ class IdentifyDuplicatesStage(Stage):
     def folder(self, path: str) -> Folder:
         return Folder(path, storage_options(self.read_kwargs))
 
+    @property
+    def clips(self) -> Folder | None:
+        return self.folder(self.clips_path) if self.clips_path else None
+
+    @property
+    def given_eps(self) -> float | None:
+        """The eps as a parameter: None where `target_keep` stands for it."""
+        return self.eps if self.eps is not None or self.target_keep is not None else DEFAULT_EPS
+
     def identity(self) -> dict[str, Any]:
         return {
             "input_path": self.folder(self.input_path).root,
             "kmeans_path": self.folder(self.kmeans_path).root,
-            "clips_path": self.folder(self.clips_path).root if self.clips_path else None,
-            "eps": self.eps,
+            "clips_path": self.clips.root if self.clips else None,
+            "eps": self.given_eps,
             "id_field": self.id_field,
             "embedding_field": self.embedding_field,
+            "rule": self.rule,
+            "scope": self.scope,
+            "source_field": self.source_field,
+            "target_keep": self.target_keep,
         }
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        tables = cluster_files(self.folder(self.input_path))
+        clusters = self._clusters()
         if context.dry_run:
             state.check(self.identity())
-            return StageResult(self.name, self.output, {"clusters": len(tables)})
+            return StageResult(self.name, self.output, {"clusters": len(clusters)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        clusters = cluster_folders(self.folder(self.kmeans_path))
-        if clusters.keys() != tables.keys():
-            raise InputError(
-                f"{self.input_path} has {len(tables)} clusters and {self.kmeans_path} has {len(clusters)}, not the same "
-                "ones: run the pairwise stage again on these clusters"
-            )
-        device = context.cluster.device
-        units = [self._unit(number, tables[number], clusters[number], device) for number in tables]
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
-        outcome = run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
-        if outcome.failures:
-            raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
-        self._write_lists(state)
-        counts = {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
-        state.summarise(counts, failures=outcome.failures)
+        source_of = self._source_of()
+        clusters = self._in_scope(context, state, clusters, source_of)
+        eps = self._eps(context, state, clusters)
+        units = [self._unit(*one, Rule(self.rule, eps, self.scope), source_of, context) for one in clusters]
+        outcome = _all_done(
+            run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
+        )
+        decided = {unit.key for unit in units}
+        self._forget_others(state, decided, clusters)
+        found = joined(record for record in state.records() if record.key in decided)
+        write_decisions(state, found, self.clips)
+        counts = {"rows": outcome.counts.get("rows", 0), **found.counts()}
+        if self.recall_sample:
+            counts |= self._recall(context, state, clusters, eps, source_of)
+        state.summarise(counts, {"eps": eps}, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=(TABLE,)
         )
 
-    def _unit(self, cluster: int, table: Entry, vectors: list[Entry], device: str) -> Unit[IdentifyTask]:
-        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in (table, *vectors)])
-        task = IdentifyTask(self, cluster, table.path, tuple(entry.path for entry in vectors), device)
-        return Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}")
+    def decided_eps(self) -> float:
+        """The eps of a finished run: as given, or as chosen for `target_keep`."""
+        summary = StageState(self.output, self.name).summary()
+        if summary is None:
+            raise InputError(f"{self.output.url} holds no finished run of the identify stage: run it first")
+        return float(summary["eps"])
 
-    def _write_lists(self, state: StageState) -> None:
-        """The tables and lists over all clusters, from the units' markers; unchanged ones are left alone."""
-        removed: list[dict[str, Any]] = []
-        kept: list[Any] = []
-        for record in state.records():
-            removed.extend(record.data["removed"])
-            kept.extend(record.data["kept"])
-        self._add_sources(removed)
-        removed.sort(key=lambda row: (row["cluster"], str(row["id"])))
-        table = _table(removed)
-        state.publish(TABLE, parquet_bytes(table))
-        state.publish(CSV, _csv(table))
-        state.publish(KEEP, _lines(kept))
-        state.publish(REMOVE, _lines([row["id"] for row in removed]))
+    def _clusters(self) -> list[tuple[ClusterInput, str]]:
+        """Every cluster with a digest of its files."""
+        tables = cluster_files(self.folder(self.input_path))
+        vectors = cluster_folders(self.folder(self.kmeans_path))
+        if vectors.keys() != tables.keys():
+            raise InputError(
+                f"{self.input_path} has {len(tables)} clusters and {self.kmeans_path} has {len(vectors)}, not the same "
+                "ones: run the pairwise stage again on these clusters"
+            )
+        found = []
+        for number, table in tables.items():
+            files = (table, *vectors[number])
+            given = ClusterInput(
+                number,
+                self.folder(self.input_path),
+                table.path,
+                self.folder(self.kmeans_path),
+                tuple(entry.path for entry in vectors[number]),
+                self.id_field,
+                self.embedding_field,
+            )
+            found.append((given, digest([(entry.path, entry.num_bytes, entry.version) for entry in files])))
+        return found
 
-    def _add_sources(self, removed: list[dict[str, Any]]) -> None:
-        known: dict[str, tuple[str, float, float]] = {}
-        if self.clips_path:
-            index = read_clip_index(self.folder(self.clips_path)).select(["id", "source_video", "start_s", "end_s"])
-            wanted = {row["id"] for row in removed}
-            known = {
-                identifier: (source, start_s, end_s)
-                for identifier, source, start_s, end_s in zip(
-                    *(column.to_pylist() for column in index.columns), strict=True
-                )
-                if identifier in wanted
-            }
-        for row in removed:
-            row["source"], row["start_s"], row["end_s"] = known.get(str(row["id"]), ("", 0.0, 0.0))
+    def _source_of(self) -> SourceOf | None:
+        if self.scope == "all":
+            return None
+        if self.source_field is not None or self.clips is None:
+            return SourceOf(self.source_field)
+        return SourceOf(None, ClipIndex.of(self.clips))
 
-
-@dataclass(frozen=True)
-class IdentifyTask:
-    stage: IdentifyDuplicatesStage
-    cluster: int
-    table: str
-    vectors: tuple[str, ...]
-    device: str
-
-
-def decide_cluster(task: IdentifyTask) -> UnitRecord:
-    """On a worker: which rows of one cluster go, and the nearest kept row of each."""
-    stage = task.stage
-    scores = read_parquet(stage.folder(stage.input_path), task.table, [stage.id_field, "max_id", "cosine_sim_score"])
-    score = scores["cosine_sim_score"].to_numpy()
-    ids = scores[stage.id_field].to_pylist()
-    removed = is_duplicate(score, stage.eps)
-    rows = _removed_rows(task, scores, ids, score, removed) if removed.any() else []
-    orphans = sum(row["kept_score"] < 1 - stage.eps for row in rows)
-    counts = {"rows": len(ids), "kept": int((~removed).sum()), "removed": int(removed.sum()), "orphans": orphans}
-    return UnitRecord(
-        "", "", counts=counts, data={"removed": rows, "kept": [ids[row] for row in np.flatnonzero(~removed).tolist()]}
-    )
-
-
-def _removed_rows(
-    task: IdentifyTask, scores: pa.Table, ids: Sequence[Any], score: np.ndarray[Any, Any], removed: np.ndarray[Any, Any]
-) -> list[dict[str, Any]]:
-    stage = task.stage
-    X = to_device(_in_order(task, ids), task.device)
-    kept = nearest_kept(X, removed)
-    max_ids = scores["max_id"].to_pylist()
-    return [
-        {
-            "id": ids[row],
-            "kept_id": ids[int(kept.index[row])],
-            "max_id": max_ids[row],
-            "cosine_sim_score": float(score[row]),
-            "kept_score": float(kept.score[row]),
-            "cluster": task.cluster,
-            "eps": stage.eps,
-            "reason": "near-duplicate",
-        }
-        for row in np.flatnonzero(removed).tolist()
-    ]
-
-
-def _in_order(task: IdentifyTask, ids: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The cluster's vectors in the order of the similarity table."""
-    stage = task.stage
-    table = read_cluster(stage.folder(stage.kmeans_path), task.vectors, [stage.id_field, stage.embedding_field])
-    place = {identifier: row for row, identifier in enumerate(id_values(table, stage.id_field).tolist())}
-    if place.keys() != set(ids):
-        raise InputError(
-            f"cluster {task.cluster}: {task.table} and the k-means output hold different ids: run the pairwise stage again"
-        )
-    X = unit_rows(table, stage.embedding_field, None, f"cluster {task.cluster}")
-    return X[[place[identifier] for identifier in ids]]
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    kind = pa.int64() if rows and isinstance(rows[0]["id"], int) else pa.string()
-    schema = pa.schema(
-        [
-            ("id", kind),
-            ("kept_id", kind),
-            ("max_id", kind),
-            ("cosine_sim_score", pa.float32()),
-            ("kept_score", pa.float32()),
-            ("cluster", pa.int64()),
-            ("eps", pa.float64()),
-            ("reason", pa.string()),
-            ("source", pa.string()),
-            ("start_s", pa.float64()),
-            ("end_s", pa.float64()),
+    def _in_scope(
+        self,
+        context: RunContext,
+        state: StageState,
+        clusters: Sequence[tuple[ClusterInput, str]],
+        source_of: SourceOf | None,
+    ) -> list[tuple[ClusterInput, str]]:
+        """The clusters with tables over the pairs in scope: those of the pairwise stage, or tables made here."""
+        if source_of is None:
+            return list(clusters)
+        device = context.cluster.device
+        units = [
+            Unit(
+                f"scores-{given.cluster:06d}",
+                digest(inputs, source_of.version),
+                ScopedScoresTask(given, self.output, self.scope, source_of, device),
+                str(given),
+            )
+            for given, inputs in clusters
         ]
-    )
-    return pa.Table.from_pylist(rows, schema=schema)
+        _all_done(run_units(context.cluster, state, units, score_in_scope, reporter=context.reporter, what="tables"))
+        return [
+            (replace(given, tables=self.output, table=layout.scoped_scores_file(given.cluster)), unit.inputs)
+            for (given, _), unit in zip(clusters, units, strict=True)
+        ]
+
+    def _eps(self, context: RunContext, state: StageState, clusters: Sequence[tuple[ClusterInput, str]]) -> float:
+        if self.target_keep is None:
+            return self.given_eps or 0.0
+        inputs = digest([inputs for _, inputs in clusters])
+        before = state.record(EPS_UNIT)
+        if before is not None and before.inputs == inputs:
+            return float(before.data["eps"])
+        eps = choose_eps(context.cluster.client, [given for given, _ in clusters], self.target_keep)
+        state.write(UnitRecord(EPS_UNIT, inputs, data={"eps": eps}))
+        return eps
+
+    def _recall(
+        self,
+        context: RunContext,
+        state: StageState,
+        clusters: Sequence[tuple[ClusterInput, str]],
+        eps: float,
+        source_of: SourceOf | None,
+    ) -> dict[str, int]:
+        inputs = digest([inputs for _, inputs in clusters], eps, self.recall_sample)
+        before = state.record(RECALL_UNIT)
+        if before is not None and before.inputs == inputs:
+            return dict(before.counts)
+        search = RecallSearch(self.recall_sample, eps, self.scope, source_of, context.cluster.device)
+        counts = measure_recall(context.cluster.client, [given for given, _ in clusters], search)
+        state.write(UnitRecord(RECALL_UNIT, inputs, counts=counts))
+        return counts
+
+    def _unit(
+        self, given: ClusterInput, inputs: str, rule: Rule, source_of: SourceOf | None, context: RunContext
+    ) -> Unit[DecideTask]:
+        task = DecideTask(given, rule, source_of, context.cluster.device)
+        return Unit(f"cluster-{given.cluster:06d}", digest(inputs, rule.eps), task, str(given))
+
+    def _forget_others(
+        self, state: StageState, decided: set[str], clusters: Sequence[tuple[ClusterInput, str]]
+    ) -> None:
+        scored = {f"scores-{given.cluster:06d}" for given, _ in clusters if self.scope != "all"}
+        state.forget({record.key for record in state.records()} - decided - scored - {EPS_UNIT, RECALL_UNIT})
 
 
-def _csv(table: pa.Table) -> bytes:
-    import pyarrow.csv as pc
-
-    sink = io.BytesIO()
-    pc.write_csv(table, sink)
-    return sink.getvalue()
-
-
-def _lines(ids: Sequence[Any]) -> bytes:
-    return "".join(f"{identifier}\n" for identifier in sorted(map(str, ids))).encode("utf-8", "surrogateescape")
+def _all_done(outcome: UnitsOutcome) -> UnitsOutcome:
+    if outcome.failures:
+        raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
+    return outcome
 
 
 def identify_duplicates(
-    input_path: str, kmeans_path: str, output_path: str, *, eps: float = DEFAULT_EPS, **parameters: Any
+    input_path: str, kmeans_path: str, output_path: str, *, eps: float | None = None, **parameters: Any
 ) -> StageResult:
     """Decide which rows are duplicates at `eps`; the parameters are those of `IdentifyDuplicatesStage`."""
     return IdentifyDuplicatesStage(input_path, kmeans_path, output_path, eps=eps, **parameters).run()

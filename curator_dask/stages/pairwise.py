@@ -1,24 +1,60 @@
-"""Clusters → similarity tables: for every row, the most similar row ranked before it. One unit a cluster."""
+"""Clusters → similarity tables: for every row, the most similar row ranked before it. One unit a cluster.
+
+A cluster too large for one worker is cut: units of about equal work each compare a run of its ranking with all rows
+before them, which they read from the cluster's files batch by batch; a last unit joins what they found. The table is the
+same, byte for byte. A part's result waits in its marker, so a run goes on with the parts that are not done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+import base64
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask import layout
 from curator_dask.backend import to_device
-from curator_dask.dedup.pairwise import max_earlier_similarity
+from curator_dask.dedup.pairwise import (
+    PartialScores,
+    finish_scores,
+    max_earlier_similarity,
+    runs_of_equal_work,
+    scores_among,
+)
 from curator_dask.dedup.ranking import RankingStrategy
-from curator_dask.errors import ParameterError
-from curator_dask.execution import Unit, run_units
+from curator_dask.errors import CuratorError, InputError, ParameterError
+from curator_dask.execution import Unit, UnitsOutcome, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
-from curator_dask.records import UnitRecord, digest
-from curator_dask.stages.clusters import cluster_folders, column_values, id_values, read_cluster, unit_rows
+from curator_dask.records import UnitRecord, add_counts, digest
+from curator_dask.stages.clusters import (
+    cluster_folders,
+    column_values,
+    count_rows,
+    id_values,
+    read_cluster,
+    unit_rows,
+    vector_batches,
+)
 from curator_dask.stages.kwargs import storage_options
 from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CUT_ROWS = 32_768
+"""Clusters with more rows are cut: at 512 dimensions this many are 64 MiB and 7 s of one core; both grow, the second
+with the square."""
+PART_ROWS = 32_768
+"""Of a part, about. Each reads the whole cluster twice, which at this size takes 7 % of the time of its products; half
+as many rows would take 14 %."""
+AT_ONCE = 16
+"""Footers read at a time: on an object store each takes a round trip."""
 
 
 @dataclass(frozen=True)
@@ -86,56 +122,195 @@ class PairwiseStage(Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        device = context.cluster.device
-        units = [self._unit(cluster, entries, device) for cluster, entries in clusters.items()]
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
-        outcome = run_units(context.cluster, state, units, score_cluster, reporter=context.reporter, what="clusters")
-        counts = {
-            "clusters": outcome.counts.get("clusters", 0),
-            "rows": outcome.counts.get("rows", 0),
-            "clusters_failed": outcome.counts.get("units_failed", 0),
-        }
-        state.summarise(counts, failures=outcome.failures)
-        tables = tuple(layout.pairwise_file(cluster) for cluster in clusters)
-        return StageResult(
-            self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables
-        )
+        units = [self._unit(state, number, entries, context.cluster.device) for number, entries in clusters.items()]
+        plan = plan_units(units, state.done_units())
+        state.forget({record.key for record in state.records()} - plan.keys())
+        first = run_units(context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters")
+        joins = joinable(state, plan)
+        second = UnitsOutcome({}, (), 0, 0)
+        if joins:
+            second = run_units(context.cluster, state, joins, join_parts, reporter=context.reporter, what="tables")
+            forget_parts(state, joins)
+        return self._result(state, plan, first, second)
 
-    def _unit(self, cluster: int, entries: list[Entry], device: str) -> Unit[PairwiseTask]:
+    def _unit(self, state: StageState, cluster: int, entries: list[Entry], device: str) -> Unit[PairwiseTask]:
         inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries])
-        task = PairwiseTask(self, cluster, tuple(entry.path for entry in entries), device)
-        return Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}")
+        task = PairwiseTask(self, state, cluster, tuple(entry.path for entry in entries), device)
+        return Unit(f"cluster-{cluster:06d}", inputs, task, str(task))
+
+    def _result(self, state: StageState, plan: PairwisePlan, first: UnitsOutcome, second: UnitsOutcome) -> StageResult:
+        counts = add_counts([first.counts, second.counts])
+        num_clusters = len(plan.clusters)
+        done = counts.get("clusters", 0)
+        counts = {"clusters": done, "rows": counts.get("rows", 0), "clusters_failed": num_clusters - done}
+        failures = first.failures + second.failures
+        state.summarise(counts, failures=failures)
+        tables = tuple(layout.pairwise_file(unit.task.cluster) for unit in plan.clusters)
+        num_run, num_skipped = (first.num_run + second.num_run, first.num_skipped + second.num_skipped)
+        return StageResult(self.name, self.output, counts, failures, num_run, num_skipped, tables=tables)
 
 
 @dataclass(frozen=True)
 class PairwiseTask:
+    """One cluster, or a run of its ranking, as it travels to a worker."""
+
     stage: PairwiseStage
+    state: StageState
     cluster: int
     paths: tuple[str, ...]
     device: str
+    num_rows: int = 0
+    """Of the cluster, where it was counted."""
+    run: slice | None = None
+    """The part of the ranking; None: all of it."""
+    parts: tuple[str, ...] = ()
+    """The units that a large cluster's table is joined from, in ranked order."""
+
+    def __str__(self) -> str:
+        where = f", rows {self.run.start} to {self.run.stop} of its ranking" if self.run else ""
+        return f"cluster {self.cluster}{where}"
+
+    def ranking(self, *more: str) -> tuple[pa.Table, NDArray[np.int64]]:
+        """The ids and `more` columns in the order of the files, and the order of rank: (N,) rows, the first in rank first."""
+        stage, strategy = self.stage, self.stage.strategy
+        table = read_cluster(stage.input, self.paths, [stage.id_field, *strategy.metadata_cols, *more])
+        columns = {name: column_values(table, name) for name in strategy.metadata_cols}
+        return table, strategy.rank(columns, id_values(table, stage.id_field))
+
+    def batches(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        stage = self.stage
+        return vector_batches(stage.input, self.paths, stage.embedding_field, stage.embedding_dim, str(self))
+
+
+@dataclass(frozen=True)
+class PairwisePlan:
+    clusters: list[Unit[PairwiseTask]]
+    """The unit that writes a cluster's table, of every cluster."""
+    first: list[Unit[PairwiseTask]]
+    """What can be done at once: whole clusters, and parts of the large ones. The most work comes first."""
+    large: list[tuple[Unit[PairwiseTask], list[Unit[PairwiseTask]]]]
+    """The clusters that are cut, each with its parts."""
+
+    def keys(self) -> set[str]:
+        return {unit.key for unit in (*self.clusters, *self.first)}
+
+
+def plan_units(clusters: list[Unit[PairwiseTask]], done: Mapping[str, str]) -> PairwisePlan:
+    """Cut the clusters that are large, and not done yet."""
+    todo = [unit for unit in clusters if done.get(unit.key) != unit.inputs]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        counted = list(pool.map(_counted, todo))
+    large = [_cut(unit) for unit in counted if unit.task.num_rows > CUT_ROWS]
+    whole = [unit for unit in counted if unit.task.num_rows <= CUT_ROWS]
+    whole.sort(key=lambda unit: -unit.task.num_rows)
+    skipped = [unit for unit in clusters if done.get(unit.key) == unit.inputs]
+    return PairwisePlan(clusters, [*(part for _, parts in large for part in parts), *whole, *skipped], large)
+
+
+def _counted(unit: Unit[PairwiseTask]) -> Unit[PairwiseTask]:
+    try:
+        num_rows = count_rows(unit.task.stage.input, unit.task.paths)
+    except (CuratorError, OSError):  # the worker will find the same, and say so in the unit's record
+        return unit
+    return replace(unit, task=replace(unit.task, num_rows=num_rows))
+
+
+def _cut(unit: Unit[PairwiseTask]) -> tuple[Unit[PairwiseTask], list[Unit[PairwiseTask]]]:
+    parts = []
+    for number, run in enumerate(runs_of_equal_work(unit.task.num_rows, PART_ROWS)):
+        task = replace(unit.task, run=run)
+        parts.append(Unit(f"{unit.key}-part-{number:05d}", digest(unit.inputs, run.start, run.stop), task, str(task)))
+    return replace(unit, task=replace(unit.task, parts=tuple(part.key for part in parts))), parts
+
+
+def joinable(state: StageState, plan: PairwisePlan) -> list[Unit[PairwiseTask]]:
+    """The large clusters whose parts are all done. What an earlier version of the others left is removed."""
+    if not plan.large:
+        return []
+    done = state.done_units()
+    ready = [unit for unit, parts in plan.large if all(done.get(part.key) == part.inputs for part in parts)]
+    state.forget({unit.key for unit, _ in plan.large} - {unit.key for unit in ready})
+    return ready
+
+
+def forget_parts(state: StageState, joined: list[Unit[PairwiseTask]]) -> None:
+    """Remove the parts of the clusters whose tables are written."""
+    done = state.done_units()
+    for unit in joined:
+        if done.get(unit.key) == unit.inputs:
+            state.forget(unit.task.parts)
+
+
+def score(task: PairwiseTask) -> UnitRecord:
+    """On a worker: the similarity table of a cluster, or the scores of a part of one."""
+    return score_cluster(task) if task.run is None else score_part(task, task.run)
 
 
 def score_cluster(task: PairwiseTask) -> UnitRecord:
-    """On a worker: rank one cluster and write its similarity table."""
+    """Rank one cluster, score it and write its table."""
+    stage = task.stage
+    table, ranked = task.ranking(stage.embedding_field)
+    X = unit_rows(table, stage.embedding_field, stage.embedding_dim, str(task))[ranked]
+    table = table.select([stage.id_field])  # the vectors are needed once
+    found = max_earlier_similarity(to_device(X, task.device), tile_rows=stage.pairwise_batch_size)
+    return _written(task, table, ranked, *found)
+
+
+def score_part(task: PairwiseTask, run: slice) -> UnitRecord:
+    """Compare a run of a ranking with all rows before them; the result goes into the unit's record."""
+    _, ranked = task.ranking()
+    place = np.empty(len(ranked), dtype=np.int64)
+    place[ranked] = np.arange(len(ranked))
+    X = to_device(_gathered(task, ranked[run]), task.device)
+    chunks = ((to_device(rows, task.device), place[first : first + len(rows)]) for first, rows in task.batches())
+    best = scores_among(X, np.arange(run.start, run.stop), chunks, tile_rows=task.stage.pairwise_batch_size)
+    return UnitRecord("", "", data={"cosine": _text(best.cosine, "<f4"), "index": _text(best.index, "<i8")})
+
+
+def join_parts(task: PairwiseTask) -> UnitRecord:
+    """On a worker: the similarity table of a large cluster from the records of its parts."""
+    table, ranked = task.ranking()
+    records = [task.state.record(key) for key in task.parts]
+    if any(record is None for record in records):
+        raise InputError(f"{task}: the record of a part vanished while the run went on; run again")
+    cosine, index = (
+        np.concatenate([_array(record.data[name], kind) for record in records if record])
+        for name, kind in (("cosine", "<f4"), ("index", "<i8"))
+    )
+    return _written(task, table, ranked, *finish_scores(PartialScores(cosine, index), 0))
+
+
+def _gathered(task: PairwiseTask, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of some rows, (len(rows), D) float32 in the order given; memory holds them and one batch."""
+    order = np.argsort(rows)
+    ascending = rows[order]
+    X = np.empty((0, 0), dtype=np.float32)
+    for first, batch in task.batches():
+        X = X if X.size else np.empty((len(rows), batch.shape[1]), dtype=np.float32)
+        here = slice(*np.searchsorted(ascending, (first, first + len(batch))))
+        X[order[here]] = batch[ascending[here] - first]
+    return X
+
+
+def _written(
+    task: PairwiseTask, table: pa.Table, ranked: NDArray[np.int64], score: NDArray[np.float32], best: NDArray[np.int64]
+) -> UnitRecord:
     import pyarrow as pa
 
     stage = task.stage
-    strategy = stage.strategy
-    table = read_cluster(stage.input, task.paths, [stage.id_field, stage.embedding_field, *strategy.metadata_cols])
-    ids = id_values(table, stage.id_field)
-    ranked = strategy.rank({name: column_values(table, name) for name in strategy.metadata_cols}, ids)
-    X = unit_rows(table, stage.embedding_field, stage.embedding_dim, f"cluster {task.cluster}")[ranked]
-    score, best = max_earlier_similarity(to_device(X, task.device), tile_rows=stage.pairwise_batch_size)
-    in_order = table[stage.id_field].combine_chunks().take(pa.array(ranked))
-    result = pa.table(
-        {
-            stage.id_field: in_order,
-            "max_id": in_order.take(pa.array(best)),
-            "cosine_sim_score": pa.array(score),
-        }
-    )
+    ids = table[stage.id_field].combine_chunks().take(pa.array(ranked))
+    columns = {stage.id_field: ids, "max_id": ids.take(pa.array(best)), "cosine_sim_score": pa.array(score)}
     path = layout.pairwise_file(task.cluster)
-    return UnitRecord("", "", {path: write_parquet(stage.output, path, result)}, {"clusters": 1, "rows": len(ids)})
+    num_bytes = write_parquet(stage.output, path, pa.table(columns))
+    return UnitRecord("", "", {path: num_bytes}, {"clusters": 1, "rows": len(ranked)})
+
+
+def _text(array: NDArray[Any], kind: str) -> str:
+    return base64.b64encode(array.astype(kind).tobytes()).decode("ascii")
+
+
+def _array(text: str, kind: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text), dtype=kind)
 
 
 def score_pairs(input_path: str, output_path: str, **parameters: Any) -> StageResult:

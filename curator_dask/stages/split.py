@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from curator_dask import layout
@@ -93,7 +93,7 @@ class SplitStage(Stage):
         left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options", "vectors"}
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
-        params = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
+        params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
         return {**params, "video_dir": Folder(self.video_dir, self.input_storage_options).root}
 
     def list_videos(self) -> VideoListing:

@@ -1,0 +1,27 @@
+"""What `identify` has to say beside its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+
+def lines(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
+    """The eps and what it leaves, what to do about orphans where there are any, and the recall where it was measured."""
+    rows = counts["rows"]
+    groups = f", {counts['groups']:,} groups of duplicates" if "groups" in counts else ""
+    yield f"eps {eps:.6g}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
+    if counts["orphans"]:
+        yield (
+            f"{counts['orphans']:,} of the removed are orphans: no kept row lies within eps of them (a chain of "
+            "near-duplicates). --rule greedy removes no such rows"
+        )
+    if "recall_rows" in counts:
+        found, pairs = counts["recall_pairs_found"], counts["recall_pairs"]
+        yield (
+            f"recall {_share(found, pairs)}: {found:,} of the {pairs:,} duplicate pairs of {counts['recall_rows']:,} "
+            "sampled rows lie within a cluster"
+        )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole if whole else 1.0:.1%}"

@@ -1,0 +1,98 @@
+"""`identify` and `dedup-new` on a terminal: flags beyond the compatible rule, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator_dask import KMeansStage, PairwiseStage
+from tests.cli.test_cli import cli
+from tests.dedup.reference import random_unit
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, cluster) -> Path:
+    """Vectors of 60 rows, clustered and scored; 20 more to come."""
+    from curator_dask.pipeline import RunContext
+
+    root = tmp_path_factory.mktemp("scored")
+    X = random_unit(80, 5, 0, copies=0.5, noise=0.02)
+    for name, rows in (("old", np.arange(60)), ("new", np.arange(60, 80))):
+        (root / name).mkdir()
+        table = pa.table({"id": rows, "embedding": X[rows].tolist(), "video": [f"v{row % 3}" for row in rows]})
+        pq.write_table(table, root / name / "a.parquet")
+    context = RunContext(cluster)
+    KMeansStage(2, input_path=str(root / "old"), output_path=str(root / "k"), metadata_fields=["video"]).run(
+        context=context
+    )
+    PairwiseStage(input_path=str(root / "k"), output_path=str(root / "p")).run(context=context)
+    return root
+
+
+def identify(root: Path, out: Path, *more: object):
+    return cli("identify", "--input-path", root / "p", "--kmeans-path", root / "k", "--output-path", out,
+               "--n-workers", 1, *more)  # fmt: skip
+
+
+def test_a_wanted_share_by_the_greedy_rule_with_its_recall(scored, tmp_path):
+    done = identify(scored, tmp_path, "--target-keep", 0.7, "--rule", "greedy", "--recall-sample", 30)
+    assert done.returncode == 0, done.stderr
+    kept = len((tmp_path / "keep.txt").read_text().split())
+    assert kept >= 42
+    said = done.stdout
+    assert f"{kept} of 60 rows kept ({kept / 60:.1%})" in said
+    assert "duplicate pairs of 30 sampled rows lie within a cluster" in said
+    assert "orphans" not in said
+
+
+def test_a_scope(scored, tmp_path):
+    done = identify(scored, tmp_path, "--eps", 0.01, "--scope", "cross", "--source-field", "video")
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "scores" / "cluster_0.parquet").column_names == ["id", "max_id", "cosine_sim_score"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--eps", 0.1, "--target-keep", 0.5), "exclude each other"),
+        (("--scope", "cross"), "needs the sources of rows"),
+        (("--rule", "best"), "rule must be one of"),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_fit(scored, tmp_path, flags, message):
+    done = identify(scored, tmp_path, *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_to_keep_in_words(scored, tmp_path):
+    done = cli("pairwise", "--input-path", scored / "k", "--output-path", tmp_path, "--keep", "video:desc,id:asc",
+               "--n-workers", 1)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ids = pq.read_table(tmp_path / "cluster_0.parquet")["id"].to_pylist()
+    assert ids == sorted(ids, key=lambda one: (-(one % 3), one))
+    wrong = cli("pairwise", "--input-path", scored / "k", "--output-path", tmp_path, "--keep", "sharpest")
+    assert (wrong.returncode, "'sharpest' is none of largest" in wrong.stderr) == (2, True)
+
+
+def test_help_of_dedup_new():
+    done = cli("dedup-new", "--help")
+    assert done.returncode == 0
+    assert "Usage: curator-dask dedup-new" in done.stdout
+
+
+def test_new_vectors(scored, tmp_path):
+    assert identify(scored, tmp_path / "d", "--eps", 0.01).returncode == 0
+    done = cli("dedup-new", "--input-path", scored / "new", "--kmeans-path", scored / "k",
+               "--duplicates-path", tmp_path / "d", "--output-path", tmp_path / "n", "--n-workers", 1)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lists = [(tmp_path / "n" / "duplicates" / name).read_text().split() for name in ("keep.txt", "remove.txt")]
+    assert sorted(map(int, [*lists[0], *lists[1]])) == list(range(60, 80))
+    assert f"eps 0.01: {len(lists[0])} of 20 rows kept" in done.stdout
