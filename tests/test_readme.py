@@ -36,9 +36,10 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(900)
 def test_commands_and_python_in_their_order(workplace: Path) -> None:
     commands = [block for block in blocks("sh") if not block.startswith("make ")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for block in commands:
         done = shell(block, workplace)
         assert done.returncode == 0, (block, done.stdout, done.stderr)
