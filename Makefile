@@ -2,15 +2,22 @@
 # make test          set up, run the tests
 # make lint          formatting, lint and types
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
+# make test-rapids   install RAPIDS beside it (about 9 GB; CUDA=13 for that), test what needs no GPU: names, signatures, cuML's host side
+# make test-gpu      the same environment, the tests that need a GPU
+# make bench-gpu     tests and benchmarks on a GPU into gpu-results/ (or $OUT); SIZE=full takes hours instead of minutes
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+RAPIDS_VENV ?= .venv-rapids
+RAPIDS := $(RAPIDS_VENV)/bin
+CUDA ?= 12
+SIZE ?= quick
 DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench test-rapids test-gpu bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -37,5 +44,21 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks.transcode
 
+test-rapids: $(RAPIDS_VENV)/.installed
+	$(RAPIDS)/python -m pytest tests/rapids -rs
+
+test-gpu: $(RAPIDS_VENV)/.installed
+	$(RAPIDS)/python -m pytest tests/gpu -rs
+
+bench-gpu: $(RAPIDS_VENV)/.installed
+	PYTHON=$(RAPIDS)/python benchmarks/gpu/run.sh $(SIZE)
+
+# The same constraints: they are the versions that RAPIDS asks for.
+$(RAPIDS_VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(RAPIDS)/python || $(PYTHON) -m venv $(RAPIDS_VENV)
+	$(RAPIDS)/python -m pip install --quiet --upgrade 'pip>=24'
+	$(RAPIDS)/python -m pip install --quiet -c constraints.txt -e '.[cuda$(CUDA),dev]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(RAPIDS_VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build dist *.egg-info

@@ -2,7 +2,7 @@
 
     python -m benchmarks.pairwise [--rows 20000] [--dim 512] [--threads 1 2] [--rounds 3]
     python -m benchmarks.pairwise --hard [--rows 8192]
-    python -m benchmarks.pairwise --skew [--rows 100000] [--workers 2]
+    python -m benchmarks.pairwise --skew [--rows 300000] [--workers 2] [--cut-only]
 
 The peer does what the original workflow does, with torch: for each batch of 1,024 rows a product with all rows, the
 upper triangle of it, and the maximum. The limit is one thing only, the float32 products of half the matrix as 2,048 x
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import threading
@@ -142,24 +143,30 @@ def skew(options: argparse.Namespace) -> None:
         print(f"{sum(sizes)} rows of {options.dim}, {sizes[0]} of them in one of {len(sizes)} clusters; {machine()}")
         print(f"the products alone: {products_s:.1f} CPU s\n")
         print(f"{'':8}{'wall s':>9}{'CPU s':>9}{'peak RSS MB':>13}{'largest worker':>16}")
-        written = []
-        for name, cut_rows in {"cut": stage_module.CUT_ROWS, "uncut": options.rows}.items():
-            stage_module.CUT_ROWS = cut_rows  # read where the units are planned, which is here
-            with LazyCluster(settings) as cluster:
-                context = RunContext(cluster)
-                workers = list(cluster.client.run(os.getpid).values())
-                before = cpu_s(workers)
-                start = time.monotonic()
-                with memory_of(workers) as peak:
-                    stage = stage_module.PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/{name}")
-                    result = stage.run(context=context)
-                wall = time.monotonic() - start
-                assert result.counts["clusters_failed"] == 0, result.failures
-                assert sorted(cluster.client.run(os.getpid).values()) == sorted(workers), "a worker was restarted"
-                cpu = cpu_s(workers) - before
-            print(f"{name:8}{wall:>9.1f}{cpu:>9.1f}{peak[0] / 1e6:>13.0f}{peak[1] / 1e6:>16.0f}")
-            written.append({path.name: path.read_bytes() for path in Path(scratch, name).glob("*.parquet")})
-        print(f"\nsame bytes: {written[0] == written[1]}")
+        sides = {"cut": stage_module.CUT_ROWS} if options.cut_only else {"cut": stage_module.CUT_ROWS, "uncut": 10**9}
+        tables = []
+        for _ in range(options.rounds):
+            for name, cut_rows in sides.items():
+                tables.append(skew_run(Path(scratch), name, cut_rows, settings))
+        print(f"\nsame bytes: {all(table == tables[0] for table in tables)}")
+
+
+def skew_run(scratch: Path, name: str, cut_rows: int, settings: ClusterSettings) -> dict[str, bytes]:
+    """One run on fresh workers; the tables."""
+    shutil.rmtree(scratch / "out", ignore_errors=True)
+    os.sync()  # or the first side would wait for the disk to take what was written before
+    stage_module.CUT_ROWS = cut_rows  # read where the units are planned, which is here
+    with LazyCluster(settings) as cluster:
+        workers = list(cluster.client.run(os.getpid).values())
+        before, start = cpu_s(workers), time.monotonic()
+        with memory_of(workers) as peak:
+            stage = stage_module.PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/out")
+            result = stage.run(context=RunContext(cluster))
+        wall, cpu = time.monotonic() - start, cpu_s(workers) - before
+        assert result.counts["clusters_failed"] == 0, result.failures
+        assert sorted(cluster.client.run(os.getpid).values()) == sorted(workers), "a worker was restarted"
+    print(f"{name:8}{wall:>9.1f}{cpu:>9.1f}{peak[0] / 1e6:>13.0f}{peak[1] / 1e6:>16.0f}", flush=True)
+    return {path.name: path.read_bytes() for path in (scratch / "out").glob("*.parquet")}
 
 
 def write_clusters(folder: Path, sizes: list[int], dim: int) -> None:
@@ -228,6 +235,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cut-only", action="store_true", help="with --skew: leave the uncut side out")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--hard", action="store_true")
     what.add_argument("--skew", action="store_true")

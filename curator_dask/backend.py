@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from curator_dask.errors import DeviceError, ParameterError
@@ -61,3 +62,53 @@ def to_device(array: Any, device: str) -> Any:
     import cupy
 
     return cupy.asarray(array)
+
+
+def torch_device(device: str, *, light: bool = False) -> str:
+    """What a model's ``torch_device`` is on workers of that device: ``"cuda"`` on GPU workers, else ``"cpu"``.
+
+    Args:
+        light: the model needs no GPU (`EmbeddingModel.light`) and stays on the CPU.
+
+    Raises:
+        DeviceError: the workers have GPUs, and torch is a build without CUDA.
+    """
+    if device == "cpu" or light:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        built = "built without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
+        raise DeviceError(
+            f"the workers have GPUs, but torch {torch.__version__} ({built}) cannot use them. "
+            "Install a build for the driver's CUDA (https://pytorch.org), or use --device cpu"
+        )
+    return "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMemory:
+    """What a GPU worker has left, in bytes."""
+
+    device_free: int
+    device_total: int
+    host_free: int
+
+
+def worker_memory() -> WorkerMemory:
+    """On a GPU worker: free memory of its device and of its machine.
+
+    Raises DeviceError where the process has no device of its own, which is how a plain ``dask worker`` runs.
+    """
+    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        raise DeviceError(
+            "a worker has no CUDA_VISIBLE_DEVICES: start GPU workers with 'dask cuda worker' instead of 'dask worker'"
+        )
+    import cupy
+    import psutil
+
+    try:
+        free, total = cupy.cuda.runtime.memGetInfo()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"a worker cannot use its GPU: {error}") from error
+    return WorkerMemory(int(free), int(total), int(psutil.virtual_memory().available))

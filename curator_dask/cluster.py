@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +19,14 @@ from typing import Any
 from curator_dask._version import __version__
 from curator_dask.backend import DEVICES, resolve_device
 from curator_dask.errors import ClusterError, ParameterError
-from curator_dask.spawning import workers_leave_main_alone
+from curator_dask.local_cluster import local_gpus, local_processes
 
-LOOPBACK = "127.0.0.1"
-DASHBOARD_PORT = 8787
 CONNECT_TIMEOUT_S = 30.0
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
-_SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WORKERS = ("cpu", "torch", "rapids")
+"""What local workers of a GPU machine are made for; see `LazyCluster.serve`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class ClusterSettings:
     device: str = "auto"
     """``auto``, ``cpu`` or ``gpu``."""
     n_workers: int | None = None
-    """Local worker processes; by default one a core, or one a GPU."""
+    """Local worker processes; by default one a core, or one a GPU. On a GPU machine it counts GPUs."""
     scheduler_address: str | None = None
     scheduler_file: str | None = None
     dashboard: bool = True
@@ -64,7 +60,10 @@ class LazyCluster:
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     on_start: Callable[[str], None] | None = None
     """Told the dashboard's address when a cluster starts."""
+    workers: str = "rapids"
+    """What the local workers of a GPU machine are for; changed by `serve`."""
     _client: Any = None
+    _started: bool = False
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @staticmethod
@@ -79,15 +78,40 @@ class LazyCluster:
     @property
     def client(self) -> Any:
         if self._client is None:
-            self._client = self._stack.enter_context(dask_client(self.settings))
+            self._client = self._stack.enter_context(dask_client(self.settings, self.workers))
+            self._started = True
             link = self._client.dashboard_link if self.settings.dashboard else None
             if link and self.on_start is not None:
                 self.on_start(f"Dask dashboard: {link}")
         return self._client
 
+    def serve(self, workers: str) -> None:
+        """Have local workers of another kind from here on, on a machine with GPUs.
+
+        ``cpu``: a process a core, for ffmpeg and for tables. ``torch``: a process a GPU whose memory is all torch's.
+        ``rapids``: a process a GPU with RMM's pool, for cuDF, CuPy and cuML. Pools of two owners would not give memory
+        back to each other, so the workers of one kind are closed before those of another start. Workers of a scheduler
+        that runs already, of a caller's own client, and of a machine without a GPU do all kinds of work: nothing changes.
+        """
+        if workers not in WORKERS:
+            raise ParameterError(f"workers ({workers!r}) must be one of {', '.join(WORKERS)}")
+        if workers == self.workers or not self._is_own:
+            return
+        if self._client is not None and resolve_device(self.settings.device) == "gpu":
+            self.close()
+        self.workers = workers
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the workers are (or will be) local ones that this object starts."""
+        given = self._client is not None and not self._started
+        return not (given or self.settings.scheduler_address or self.settings.scheduler_file)
+
     @property
     def device(self) -> str:
         """``cpu`` or ``gpu``: of the workers where they run already, else as the settings resolve on this machine."""
+        if self._is_own and self.workers == "cpu":
+            return "cpu"
         if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
             return resolve_device(self.settings.device)
         found = set(self.client.run(resolve_device, self.settings.device).values())
@@ -102,7 +126,7 @@ class LazyCluster:
         return max(1, int(sum(self.client.nthreads().values())))
 
     def close(self) -> None:
-        stack, self._stack, self._client = self._stack, contextlib.ExitStack(), None
+        stack, self._stack, self._client, self._started = self._stack, contextlib.ExitStack(), None, False
         stack.close()
 
     def __enter__(self) -> LazyCluster:
@@ -124,8 +148,10 @@ def current_cluster() -> LazyCluster:
 
 
 @contextlib.contextmanager
-def dask_client(settings: ClusterSettings | None = None) -> Iterator[Any]:
+def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids") -> Iterator[Any]:
     """A `distributed.Client` for these settings; what was started for it is closed at the end of the block.
+
+    ``workers`` is what local workers are for where there is a GPU, see `LazyCluster.serve`.
 
     Raises ClusterError if a running scheduler cannot be reached or has no workers, DeviceError if a GPU was asked for
     and there is none.
@@ -141,104 +167,12 @@ def dask_client(settings: ClusterSettings | None = None) -> Iterator[Any]:
             stack.enter_context(_quiet_logs())
         if settings.scheduler_address or settings.scheduler_file:
             yield stack.enter_context(_attached(settings))
-        elif resolve_device(settings.device) == "gpu":
-            yield stack.enter_context(_local_gpus(settings))
+        elif resolve_device(settings.device) == "cpu":
+            yield stack.enter_context(local_processes(settings, settings.n_workers))
+        elif workers == "cpu":
+            yield stack.enter_context(local_processes(settings, None))
         else:
-            yield stack.enter_context(_local_processes(settings))
-
-
-# Dask's watching of itself takes 7 % of two cores while nothing runs (measured); our tasks last seconds, not milliseconds.
-QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "500ms",
-    "distributed.admin.system-monitor.interval": "5s",
-}
-
-
-@contextlib.contextmanager
-def _local_processes(settings: ClusterSettings) -> Iterator[Any]:
-    import dask
-    from dask.system import CPU_COUNT
-    from distributed import Client, LocalCluster
-
-    # The cores that this process may use: fewer than the machine has in a container or under a batch system.
-    n_workers = settings.n_workers or CPU_COUNT
-    # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
-    threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
-    config = {
-        "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ"), **threads},
-        # Memory of decoded frames and of matrices is bounded by this package; Dask's own limit is the last guard.
-        "distributed.worker.memory.pause": 0.85,
-        **QUIET,
-    }
-    if not settings.verbose:
-        config["logging.distributed"] = "critical"
-    with (
-        dask.config.set(config),
-        _started(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextlib.contextmanager
-def _local_gpus(settings: ClusterSettings) -> Iterator[Any]:
-    """One worker a GPU. RMM's stream-ordered allocator is shared with CuPy; torch keeps its own."""
-    from dask_cuda import LocalCUDACluster
-    from distributed import Client
-
-    with (
-        _started(
-            LocalCUDACluster,
-            settings,
-            n_workers=settings.n_workers,
-            rmm_async=True,
-            rmm_allocator_external_lib_list=["cupy"],
-            enable_cudf_spill=True,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-@contextlib.contextmanager
-def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
-    """A cluster that is closed at the end of the block. Raises ClusterError where it does not start."""
-    common = {
-        "threads_per_worker": 1,
-        "host": LOOPBACK,
-        "dashboard_address": _dashboard_address(settings),
-        "scheduler_kwargs": {"dashboard": settings.dashboard},
-        "silence_logs": logging.INFO if settings.verbose else logging.CRITICAL,
-    }
-    with workers_leave_main_alone(), _environment_restored() as restore:
-        try:
-            cluster = kind(**common, **parameters)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ClusterError(
-                f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
-                "--verbose shows the log of the workers"
-            ) from error
-        with cluster:
-            restore()
-            yield cluster
-
-
-@contextlib.contextmanager
-def _environment_restored() -> Iterator[Callable[[], None]]:
-    """Nannies set the variables of their workers in this process too, where the next cluster would take them for ours."""
-    names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
-    before = {name: os.environ[name] for name in names if name in os.environ}
-
-    def restore() -> None:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-
-    try:
-        yield restore
-    finally:
-        restore()
+            yield stack.enter_context(local_gpus(settings, workers))
 
 
 @contextlib.contextmanager
@@ -311,18 +245,6 @@ def _check_versions(client: Any) -> None:
 
 def package_version() -> str:
     return __version__
-
-
-def _dashboard_address(settings: ClusterSettings) -> str:
-    """Loopback only; the usual port where it is free, else any. Without a dashboard the port still serves health checks."""
-    if not settings.dashboard:
-        return f"{LOOPBACK}:0"
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, DASHBOARD_PORT))
-        except OSError:
-            return f"{LOOPBACK}:0"
-    return f"{LOOPBACK}:{DASHBOARD_PORT}"
 
 
 @contextlib.contextmanager

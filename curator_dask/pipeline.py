@@ -79,6 +79,8 @@ class Stage(ABC):
     """A frozen set of parameters and the work that they describe: one input, one output, many independent units."""
 
     name: ClassVar[str]
+    workers: ClassVar[str] = "cpu"
+    """What its workers do on a GPU machine: ``cpu``, ``torch`` or ``rapids``. The memory of a device has one manager."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Stage(ABC):
 def timed(stage: Stage, context: RunContext) -> StageResult:
     from dataclasses import replace
 
+    context.cluster.serve(stage.workers)
     start = time.monotonic()
     return replace(stage.execute(context), seconds=time.monotonic() - start)
 

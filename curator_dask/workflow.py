@@ -62,6 +62,7 @@ class Workflow:
     frame_sampling: str = "uniform"
     frames_from: str = "auto"
     dtype: str = "auto"
+    torch_device: str = "cpu"
     trust_remote_code: bool = False
     decode_threads: int = 1
     n_clusters: int | None = None
@@ -97,6 +98,7 @@ class Workflow:
             frame_sampling=self.frame_sampling,
             frames_from=self.frames_from,
             dtype=self.dtype,
+            torch_device=self.torch_device,
             trust_remote_code=self.trust_remote_code,
             decode_threads=self.decode_threads,
             video_dir=self.split.video_dir,

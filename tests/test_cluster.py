@@ -24,6 +24,7 @@ from curator_dask.backend import DEVICE_VARIABLE, resolve_device
 from curator_dask.cluster import ClusterSettings, LazyCluster, current_cluster, dask_client
 from curator_dask.errors import ClusterError, DeviceError, ParameterError
 from curator_dask.execution import Unit, run_units
+from curator_dask.local_cluster import gpu_options
 from curator_dask.pipeline import Pipeline, RunContext, Stage, StageResult
 from curator_dask.progress import SilentReporter
 from curator_dask.records import UnitRecord
@@ -153,6 +154,36 @@ class TestLocal:
         )
         done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, "once\n42\n", "")
+
+
+class TestWorkersForStages:
+    """On a machine with GPUs each kind of stage has workers of its own; elsewhere the same ones do it all."""
+
+    def test_without_a_gpu_nothing_changes(self, monkeypatch):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        with LazyCluster(local()) as lazy:
+            client = lazy.client
+            for kind in ("cpu", "torch", "rapids"):
+                lazy.serve(kind)
+                assert lazy.client is client
+                assert lazy.device == "cpu"
+
+    def test_a_caller_s_own_client_stays(self, cluster):
+        mine = LazyCluster.of(cluster.client)
+        mine.serve("torch")
+        assert mine.client is cluster.client
+        assert mine.device == "cpu"
+
+    def test_what_cannot_be_meant(self):
+        with pytest.raises(ParameterError, match=r"workers \('tpu'\) must be one of cpu, torch, rapids"):
+            LazyCluster().serve("tpu")
+
+    def test_torch_has_the_device_to_itself_and_rapids_an_asynchronous_pool(self):
+        assert gpu_options("torch") == {}
+        options = gpu_options("rapids")
+        assert options["rmm_async"] is True
+        assert options["rmm_allocator_external_lib_list"] == ["cupy"]
+        assert not {"rmm_pool_size", "rmm_managed_memory"} & set(options)
 
 
 class TestClientsOfOthers:

@@ -17,6 +17,7 @@ def calibrate(
     num_clips: o.NumClips = 64,
     frame_sampling: o.FrameSampling = "uniform",
     dtype: o.Dtype = "auto",
+    torch_device: o.TorchDevice = "cpu",
     trust_remote_code: o.TrustRemoteCode = False,
     storage_option: o.StorageOption = None,
     dry_run: o.DryRun = False,

@@ -54,11 +54,13 @@ class CalibrateStage(Stage):
     """How many clips to edit, chosen evenly by a hash of their ids."""
     frame_sampling: str = "uniform"
     dtype: str = "auto"
+    torch_device: str = "cpu"
     trust_remote_code: bool = False
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     name: ClassVar[str] = "calibrate"
+    workers: ClassVar[str] = "torch"
 
     def __post_init__(self) -> None:
         if self.num_clips < 2:
@@ -71,7 +73,8 @@ class CalibrateStage(Stage):
     def embed_stage(self) -> EmbedStage:
         return EmbedStage(
             self.input_path, self.output_path, self.embedding_algorithm, self.model_dir, frames_from="clips",
-            frame_sampling=self.frame_sampling, dtype=self.dtype, trust_remote_code=self.trust_remote_code,
+            frame_sampling=self.frame_sampling, dtype=self.dtype, torch_device=self.torch_device,
+            trust_remote_code=self.trust_remote_code,
             input_storage_options=self.input_storage_options, output_storage_options=self.output_storage_options,
         )  # fmt: skip
 

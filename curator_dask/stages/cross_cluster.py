@@ -76,6 +76,7 @@ class CrossClusterStage(Stage):
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "cross_cluster"
+    workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         for name in ("input_path", "pairwise_path", "output_path"):

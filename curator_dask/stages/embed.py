@@ -65,6 +65,7 @@ class EmbedStage(Stage):
     """A model of the user's own, on its way to the workers; filled in from the registry of this process."""
 
     name: ClassVar[str] = "embed"
+    workers: ClassVar[str] = "torch"
 
     def __post_init__(self) -> None:
         if self.frames_from not in FRAMES_FROM:

@@ -76,6 +76,7 @@ class IdentifyDuplicatesStage(Stage):
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "identify"
+    workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         if self.eps is not None and self.target_keep is not None:

@@ -66,6 +66,7 @@ class IncrementalStage(Stage):
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "incremental"
+    workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         for name in ("kmeans_path", "duplicates_path"):

@@ -85,6 +85,7 @@ class KMeansStage(Stage):
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "kmeans"
+    workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         if isinstance(self.input_path, os.PathLike):

@@ -7,7 +7,7 @@ sums are exact (`curator_dask.dedup.kmeans`), so partitions, workers and the ord
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from curator_dask.backend import to_device
 from curator_dask.dedup.kmeans import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
 from curator_dask.dedup.priority import sample_priority
 from curator_dask.dedup.start import Init, checked_centres, d2_start, random_start
+from curator_dask.dedup.xp import array_module, to_host
 from curator_dask.errors import InputError
 from curator_dask.execution import gathered
+from curator_dask.stages.kmeans_gpu import GpuFit, fit_on_gpus
+from curator_dask.stages.kmeans_watch import retried
 from curator_dask.stages.vector_source import Chunk, VectorSource, read_rows
 from curator_dask.tables import opened_parquet
 
@@ -49,6 +52,8 @@ class FitParameters:
     fit_data_fraction: float | None
     device: str
     verbose: bool = False
+    in_host_memory: bool = False
+    """On GPUs: leave the vectors in host memory during the fit."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class FitRows:
     """What a worker holds of one chunk during the fit."""
 
     X: Any
-    """(n, D) float32 unit rows of the fit's sample, NumPy or CuPy."""
+    """(n, D) float32 unit rows of the fit's sample, in host memory."""
     priority: NDArray[np.uint64]
     """(n,) of the same rows."""
     all_priority: NDArray[np.uint64]
@@ -95,6 +100,18 @@ def fit(
 
     Raises InputError if no row is usable or two rows share an id (the error names some).
     """
+    if parameters.device == "cpu":
+        return _fit(client, source, chunks, parameters, reporter)
+
+    def attempt(in_host_memory: bool) -> Fit:
+        return _fit(client, source, chunks, replace(parameters, in_host_memory=in_host_memory), reporter)
+
+    return retried(client, attempt, reporter)
+
+
+def _fit(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
+) -> Fit:
     fraction = parameters.fit_data_fraction or _affordable_fraction(client, source, chunks)
     loaded = client.map(
         load_fit_rows,
@@ -141,10 +158,10 @@ def choose_clusters(wanted: int | None, num_rows: int, reporter: Reporter) -> in
 
 
 def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
-    rows = read_rows(source, chunk)
+    rows = read_rows(source, chunk, device)
     priority = sample_priority(id_array(rows.ids), seed)
     chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
-    X = to_device(rows.X[chosen], device)
+    X = to_host(rows.X[chosen])
     return FitRows(X, priority[chosen], priority, sum_of_sq_norms(X), rows.rejects)
 
 
@@ -233,14 +250,23 @@ def _iterated(held: Held, start: NDArray[np.float32], parameters: FitParameters,
         if parameters.verbose:
             reporter.note(f"kmeans: inertia {cost:.9g}")
 
+    if parameters.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
+        return _fitted_by_cuml(held, start, parameters)
     return lloyd(
-        lambda C: _sum_up(held, C, parameters.max_rows),
+        lambda C: _sum_up(held, C, parameters),
         start,
         held.sq_norms,
         max_iter=parameters.max_iter,
         tol=parameters.tol,
         after_each=tell,
     )
+
+
+def _fitted_by_cuml(held: Held, start: NDArray[np.float32], parameters: FitParameters) -> KMeansResult:
+    told = GpuFit(parameters.max_iter, parameters.tol, parameters.seed, parameters.max_rows, parameters.in_host_memory)
+    C, n_iter = fit_on_gpus(held.client, held.loaded, start, told)
+    final = _sum_up(held, C, parameters)
+    return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
 def _start(held: Held, parameters: FitParameters, k: int, seed: int) -> NDArray[np.float32]:
@@ -266,17 +292,17 @@ def _sample(held: Held, wanted: int, seed: int) -> NDArray[np.float32]:
 
 
 def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    from curator_dask.dedup.xp import to_host
-
     # Another hash for every seed, so that a sampled fit and a restart draw anew; the ids' own hash is its only input.
     drawn = sample_priority(rows.priority, seed)
     chosen = drawn <= np.uint64(min(2**64 - 1, int(share * 2.0**64)))
     return drawn[chosen], to_host(rows.X[chosen])
 
 
-def _sum_up(held: Held, C: NDArray[np.float32], max_rows: int) -> Partial:
+def _sum_up(held: Held, C: NDArray[np.float32], parameters: FitParameters) -> Partial:
     centres = held.client.scatter(C, broadcast=True, hash=False)
-    level = held.client.map(_partial, held.loaded, C=centres, max_rows=max_rows, pure=False)
+    level = held.client.map(
+        _partial, held.loaded, C=centres, max_rows=parameters.max_rows, device=parameters.device, pure=False
+    )
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
         level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
@@ -284,10 +310,9 @@ def _sum_up(held: Held, C: NDArray[np.float32], max_rows: int) -> Partial:
     return partial
 
 
-def _partial(rows: FitRows, *, C: NDArray[np.float32], max_rows: int) -> Partial:
-    from curator_dask.dedup.xp import array_module
-
-    return lloyd_partial(rows.X, array_module(rows.X).asarray(C), max_rows=max_rows)
+def _partial(rows: FitRows, *, C: NDArray[np.float32], max_rows: int, device: str) -> Partial:
+    X = to_device(rows.X, device)
+    return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
 
 
 def _merge_all(partials: list[Partial]) -> Partial:

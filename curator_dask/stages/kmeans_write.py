@@ -88,7 +88,7 @@ def assigned(task: AssignTask) -> pa.Table:
     import pyarrow as pa
 
     stage = task.stage
-    rows = read_rows(stage.source(task.dimension), task.chunk)
+    rows = read_rows(stage.source(task.dimension), task.chunk, task.device)
     C = np.load(io.BytesIO(stage.output.read_bytes(layout.CENTROIDS)))
     X = to_device(rows.X, task.device)
     centres = array_module(X).asarray(C)
@@ -108,7 +108,7 @@ def _ordered(stage: KMeansStage, rows: Rows, order: NDArray[np.int64]) -> dict[s
     metadata = rows.metadata.take(index)
     return {
         stage.id_field: rows.ids.take(index),
-        stage.embedding_field: matrix_column(rows.X[order]),
+        stage.embedding_field: matrix_column(to_host(rows.X)[order]),
         **{name: metadata[name] for name in metadata.column_names},
     }
 

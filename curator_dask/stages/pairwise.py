@@ -30,9 +30,9 @@ from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.execution import Unit, UnitsOutcome, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, add_counts, digest
+from curator_dask.stages.clip_columns import ClipIndex, ranking_columns, stored_columns
 from curator_dask.stages.clusters import (
     cluster_folders,
-    column_values,
     count_rows,
     id_values,
     read_cluster,
@@ -77,13 +77,16 @@ class PairwiseStage(Stage):
     """Rows a tile; changes memory and speed, not the result."""
     random_seed: int = 42
     ranking_strategy: RankingStrategy | None = None
-    """Rank by any columns that k-means carried along, instead of `which_to_keep`."""
+    """Rank by any columns that k-means carried along, or of `clips_path`, instead of `which_to_keep`."""
+    clips_path: str | None = None
+    """The output of the split stage: the columns of its clip index (and ``pixels``, ``duration_s``) can rank."""
     embedding_dim: int | None = None
     verbose: bool = False
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "pairwise"
+    workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         for name in ("input_path", "output_path"):
@@ -106,6 +109,10 @@ class PairwiseStage(Stage):
         """The ranking that these parameters mean."""
         return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
 
+    @property
+    def clips(self) -> Folder | None:
+        return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
+
     def identity(self) -> dict[str, Any]:
         return {
             "input_path": self.input.root,
@@ -113,6 +120,7 @@ class PairwiseStage(Stage):
             "embedding_field": self.embedding_field,
             "ranking": asdict(self.strategy),
             "embedding_dim": self.embedding_dim,
+            "clips_path": None if self.clips is None else self.clips.root,
         }
 
     def execute(self, context: RunContext) -> StageResult:
@@ -122,7 +130,9 @@ class PairwiseStage(Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        units = [self._unit(state, number, entries, context.cluster.device) for number, entries in clusters.items()]
+        index = None if self.clips is None else ClipIndex.of(self.clips)
+        task = PairwiseTask(self, state, index, context.cluster.device)
+        units = [self._unit(task, number, entries) for number, entries in clusters.items()]
         plan = plan_units(units, state.done_units())
         state.forget({record.key for record in state.records()} - plan.keys())
         first = run_units(context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters")
@@ -133,9 +143,10 @@ class PairwiseStage(Stage):
             forget_parts(state, joins)
         return self._result(state, plan, first, second)
 
-    def _unit(self, state: StageState, cluster: int, entries: list[Entry], device: str) -> Unit[PairwiseTask]:
-        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries])
-        task = PairwiseTask(self, state, cluster, tuple(entry.path for entry in entries), device)
+    def _unit(self, task: PairwiseTask, cluster: int, entries: list[Entry]) -> Unit[PairwiseTask]:
+        version = [task.index.version] if task.index is not None else []
+        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries], *version)
+        task = replace(task, cluster=cluster, paths=tuple(entry.path for entry in entries))
         return Unit(f"cluster-{cluster:06d}", inputs, task, str(task))
 
     def _result(self, state: StageState, plan: PairwisePlan, first: UnitsOutcome, second: UnitsOutcome) -> StageResult:
@@ -156,9 +167,10 @@ class PairwiseTask:
 
     stage: PairwiseStage
     state: StageState
-    cluster: int
-    paths: tuple[str, ...]
+    index: ClipIndex | None
     device: str
+    cluster: int = 0
+    paths: tuple[str, ...] = ()
     num_rows: int = 0
     """Of the cluster, where it was counted."""
     run: slice | None = None
@@ -173,9 +185,10 @@ class PairwiseTask:
     def ranking(self, *more: str) -> tuple[pa.Table, NDArray[np.int64]]:
         """The ids and `more` columns in the order of the files, and the order of rank: (N,) rows, the first in rank first."""
         stage, strategy = self.stage, self.stage.strategy
-        table = read_cluster(stage.input, self.paths, [stage.id_field, *strategy.metadata_cols, *more])
-        columns = {name: column_values(table, name) for name in strategy.metadata_cols}
-        return table, strategy.rank(columns, id_values(table, stage.id_field))
+        stored = stored_columns(strategy.metadata_cols, self.index)
+        table = read_cluster(stage.input, self.paths, list(dict.fromkeys([stage.id_field, *stored, *more])))
+        ids = id_values(table, stage.id_field)
+        return table, strategy.rank(ranking_columns(strategy.metadata_cols, table, ids, self.index), ids)
 
     def batches(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         stage = self.stage

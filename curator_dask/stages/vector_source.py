@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curator_dask.dedup.rows import REASONS, normalise
+from curator_dask.dedup.xp import Array, array_module, to_host
 from curator_dask.errors import InputError
+from curator_dask.gpu_frames import read_matrix
 from curator_dask.records import printable
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import opened_parquet, read_table, require_columns
@@ -59,8 +60,8 @@ class Rows:
     """The good rows of a chunk, in file order, and the bad ones."""
 
     ids: pa.Array
-    X: NDArray[np.float32]
-    """(n, D) float32, unit rows."""
+    X: Array
+    """(n, D) float32, unit rows; on the device where they were read there."""
     metadata: pa.Table
     rejects: tuple[dict[str, Any], ...]
     """``{file, row, id, reason}`` of each bad row."""
@@ -112,15 +113,18 @@ def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
     return pieces
 
 
-def read_rows(source: VectorSource, chunk: Chunk) -> Rows:
-    """Read and check a chunk. Raises InputError for files that are no such files or lack a column."""
+def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
+    """Read and check a chunk; on a GPU worker, vectors go from Parquet to the device.
+
+    Raises InputError for files that are no such files or lack a column.
+    """
     import pyarrow as pa
 
     assert source.dimension is not None  # noqa: S101  set by the stage before any chunk is read
-    parts = [_read_piece(source, piece, source.dimension) for piece in chunk]
+    parts = [_read_piece(source, piece, source.dimension, device) for piece in chunk]
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
-        X=parts[0].X if len(parts) == 1 else np.concatenate([part.X for part in parts]),
+        X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),
         metadata=_joined([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
@@ -130,20 +134,26 @@ def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
     """The length of most vectors in the first file that has any. Raises InputError if none has."""
     for chunk in chunks:
         for piece in chunk:
-            length = vector_length(_read_table(source, piece)[source.embedding_field])
+            length = vector_length(_read_table(source, piece, source.columns)[source.embedding_field])
             if length is not None:
                 return length
     raise InputError(f"no vectors: column {source.embedding_field!r} is empty in every file of {source.folder.url}")
 
 
-def _read_piece(source: VectorSource, piece: Piece, dimension: int) -> Rows:
+def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str) -> Rows:
     import pyarrow as pa
 
-    table = _read_table(source, piece)
+    to_gpu = device == "gpu" and source.filetype == "parquet"
+    others = [name for name in source.columns if name != source.embedding_field]
+    table = _read_table(source, piece, others if to_gpu else source.columns)
     ids = _checked_ids(table[source.id_field].combine_chunks(), piece.path)
-    X, reasons = column_matrix(table[source.embedding_field], dimension)
+    if to_gpu:
+        X, reasons = read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
+    else:
+        X, reasons = column_matrix(table[source.embedding_field], dimension)
     reasons[np.asarray(ids.is_null())] = "null-id"
-    unit, codes = normalise(X)
+    unit, device_codes = normalise(X)
+    codes = to_host(device_codes)
     for code, reason in REASONS.items():
         reasons[(codes == code) & (reasons == GOOD)] = reason
     good = reasons == GOOD
@@ -163,12 +173,12 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int) -> Rows:
     return Rows(ids, unit, metadata, rejects)
 
 
-def _read_table(source: VectorSource, piece: Piece) -> pa.Table:
+def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Table:
     if piece.row_groups is None:
-        return read_table(source.folder, piece.path, source.filetype, source.columns)
+        return read_table(source.folder, piece.path, source.filetype, columns)
     with opened_parquet(source.folder, piece.path) as file:
-        require_columns(piece.path, file.schema_arrow.names, source.columns)
-        return file.read_row_groups(list(piece.row_groups), columns=source.columns)
+        require_columns(piece.path, file.schema_arrow.names, columns)
+        return file.read_row_groups(list(piece.row_groups), columns=columns)
 
 
 def _checked_ids(ids: Any, path: str) -> Any:

@@ -55,7 +55,9 @@ def write_edit(info: VideoInfo, edit: Edit, path: Path) -> None:
     Deterministic for one version of ffmpeg. Raises MediaError (``edit-failed``, ``timeout``).
     """
     start_s, end_s = edit.trim_s
-    length = ["-t", f"{max(info.duration_s - start_s - end_s, 0.1):.6f}"] if any(edit.trim_s) and info.duration_s else []
+    length = (
+        ["-t", f"{max(info.duration_s - start_s - end_s, 0.1):.6f}"] if any(edit.trim_s) and info.duration_s else []
+    )
     finished = sandbox.run(
         [
             *ffmpeg.global_args(),

@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curator_dask import PairwiseStage, RankingStrategy
+from curator_dask.dedup.keep_words import parse_keep
 from curator_dask.dedup.pairwise import runs_of_equal_work
 from curator_dask.execution import run_unit
 from curator_dask.pipeline import RunContext
 from curator_dask.stages import clusters as clusters_module
 from curator_dask.stages import pairwise as pairwise_module
+from curator_dask.stages.clip_index import schema
 from curator_dask.stages.pairwise import score
 from curator_dask.state import StageState
 from tests.dedup.reference import earlier, random_unit
@@ -111,7 +113,8 @@ def test_any_cut_of_any_files(tmp_path_factory, seed, num_rows, part_rows, batch
 def run_here(stage: PairwiseStage) -> bytes:
     state = StageState(stage.output, stage.name)
     entries = clusters_module.cluster_folders(stage.input)
-    plan = pairwise_module.plan_units([stage._unit(state, number, entries[number], "cpu") for number in entries], {})
+    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
+    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
     for unit in plan.first:
         state.write(replace(score(unit.task), key=unit.key, inputs=unit.inputs))
     for unit in pairwise_module.joinable(state, plan):
@@ -127,7 +130,8 @@ def test_a_run_goes_on_with_the_parts_that_are_missing(skewed, context, small_pa
     state = StageState(stage.output, stage.name)
     state.claim(stage.identity())
     entries = clusters_module.cluster_folders(stage.input)
-    units = [stage._unit(state, number, entries[number], "cpu") for number in entries]
+    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
+    units = [stage._unit(task, number, entries[number]) for number in entries]
     plan = pairwise_module.plan_units(units, {})
     for unit in plan.first[3:9]:
         assert run_unit(state, unit, score).final
@@ -165,3 +169,19 @@ def test_ranking_columns_travel_with_the_parts(skewed, context, small_parts, mon
     monkeypatch.setattr(pairwise_module, "CUT_ROWS", 10**6)
     stage_of(skewed, "whole", ranking_strategy=strategy).run(context=context)
     assert files_of(skewed / "cut") == files_of(skewed / "whole")
+
+
+def test_columns_of_the_clip_index_can_rank(tmp_path, context):
+    X = random_unit(6, 5, 3)
+    write_cluster(tmp_path / "k", 0, X)
+    ids = pq.read_table(tmp_path / "k" / "centroid=0")["id"].to_pylist()
+    widths = [640, 1920, 320, 1280, 64, 100]
+    index = [
+        {**dict.fromkeys(schema().names), "id": i, "width": w, "height": 100} for i, w in zip(ids, widths, strict=True)
+    ]
+    (tmp_path / "split").mkdir()
+    pq.write_table(pa.Table.from_pylist(index, schema=schema()), tmp_path / "split" / "clips.parquet")
+    stage = stage_of(tmp_path, "out", ranking_strategy=parse_keep("largest"), clips_path=str(tmp_path / "split"))
+    stage.run(context=context)
+    ranked = pq.read_table(tmp_path / "out" / "cluster_0.parquet")["id"].to_pylist()
+    assert ranked == [i for _, i in sorted(zip(widths, ids, strict=True), reverse=True)]

@@ -1,0 +1,1 @@
+"""What the stages do on a GPU, beside what the GPU itself can do."""

@@ -1,0 +1,98 @@
+"""The device's own speed and memory, and where results are written."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GIB = 2.0**30
+
+
+class Peak:
+    """The most device memory in use, as NVML sees it: by all processes, workers included."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+        self.total = 0
+
+    @contextlib.contextmanager
+    def watching(self, every_s: float = 0.02) -> Iterator[Peak]:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        stop = threading.Event()
+
+        def look() -> None:
+            while not stop.wait(every_s):
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+                self.num_bytes, self.total = max(self.num_bytes, memory.used), memory.total
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            watcher.join()
+
+    def __str__(self) -> str:
+        return f"{self.num_bytes / GIB:.1f} of {self.total / GIB:.0f} GiB"
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds until the device has done it."""
+    import cupy
+
+    cupy.cuda.Device().synchronize()
+    start = time.perf_counter()
+    work()
+    cupy.cuda.Device().synchronize()
+    return time.perf_counter() - start
+
+
+def gemm_flops(dim: int, dtype: type[np.floating] = np.float32, *, size: int = 8192, rounds: int = 5) -> float:
+    """FLOP/s of (size, dim) x (dim, size) in this type: the median of several, after a warm-up."""
+    import cupy
+
+    a = cupy.ones((size, dim), dtype=dtype)
+    out = cupy.empty((size, size), dtype=dtype)
+    seconds = [timed(lambda: cupy.matmul(a, a.T, out=out)) for _ in range(rounds + 1)][1:]
+    return 2.0 * size * size * dim / float(np.median(seconds))
+
+
+def mixture_on_device(num_rows: int, dim: int, k: int, seed: int) -> Any:
+    """(num_rows, dim) float32 unit rows around k directions, one in ten a near-copy of the row before it."""
+    import cupy
+
+    random = cupy.random.default_rng(seed)
+    directions = random.standard_normal((k, dim), dtype=cupy.float32)
+    X = directions[random.integers(0, k, num_rows)] + random.standard_normal((num_rows, dim), dtype=cupy.float32) * 0.5
+    copies = cupy.flatnonzero(random.random(num_rows - 1) < 0.1) + 1
+    X[copies] = X[copies - 1] * cupy.float32(1.001)
+    X /= cupy.linalg.norm(X, axis=1)[:, None]
+    return X
+
+
+def device_name() -> str:
+    import cupy
+
+    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+
+
+def report(path: Path | None, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table; append it to a file where one is given."""
+    lines = [f"## {title}", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    text = "\n".join([*lines, "", ""])
+    print(text, flush=True)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(text)

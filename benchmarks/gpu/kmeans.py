@@ -1,0 +1,138 @@
+"""k-means on one GPU: rows a second of reading, of the fit, and of the whole stage, from Parquet to clusters.
+
+    python -m benchmarks.gpu.kmeans [--rows 1000000] [--dim 1536] [--clusters 1000] [--scratch DIR] [--fit-only] [--out FILE]
+
+The whole stage writes the vectors twice, so it needs about three times their size on the disk of `--scratch`
+(4 million x 1536: 75 GB). `--fit-only` touches no disk: the vectors are made in host memory, and only cuML's fit and the
+labelling are measured, once with the vectors on the device and once streamed from host memory. Goal: 14,000 rows/s at
+1536 dimensions, end to end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.gpu.device import GIB, Peak, device_name, mixture_on_device, report, timed
+from curator_dask import KMeansStage, PairwiseStage
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.dedup.assign import assign
+from curator_dask.pipeline import RunContext
+from curator_dask.stages.kmeans_gpu import GpuFit, fit_on_gpus
+from curator_dask.vectors import matrix_column
+
+FILE_ROWS = 100_000
+
+
+class Rows:
+    """What `fit_on_gpus` takes of a chunk."""
+
+    def __init__(self, number: int, num_rows: int, dim: int, k: int) -> None:
+        self.X = made(number, num_rows, dim, k)
+
+
+def made(number: int, num_rows: int, dim: int, k: int) -> np.ndarray:
+    return mixture_on_device(num_rows, dim, k, seed=number).get()
+
+
+def sizes(num_rows: int) -> Iterator[tuple[int, int]]:
+    for number, start in enumerate(range(0, num_rows, FILE_ROWS)):
+        yield number, min(FILE_ROWS, num_rows - start)
+
+
+def fit_only(cluster: LazyCluster, options: argparse.Namespace) -> list[list[object]]:
+    client, table = cluster.client, []
+    loaded = [client.submit(Rows, number, size, options.dim, options.clusters, pure=False)
+              for number, size in sizes(options.rows)]  # fmt: skip
+    start = client.submit(made, 0, options.clusters, options.dim, options.clusters).result()
+    client.gather([client.submit(lambda rows: len(rows.X), one, pure=False) for one in loaded])
+    for in_host_memory in (False, True):
+        parameters = GpuFit(options.max_iter, 1e-4, 42, 32768, in_host_memory)
+        with Peak().watching() as peak:
+            begun = time.perf_counter()
+            C, n_iter = fit_on_gpus(client, loaded, start, parameters)
+            seconds = time.perf_counter() - begun
+        where = "fit, vectors in host memory" if in_host_memory else "fit, vectors on the device"
+        table.append([where, f"{seconds:.1f}", n_iter, f"{options.rows / seconds:,.0f}", peak])
+    labels = client.submit(label_rate, C, options.dim, options.clusters).result()
+    table.append(["labelling alone", "", "", f"{labels:,.0f}", ""])
+    return table
+
+
+def label_rate(C: np.ndarray, dim: int, k: int) -> float:
+    """On a worker: rows a second of `assign`."""
+    import cupy
+
+    X, centres = mixture_on_device(FILE_ROWS, dim, k, seed=1), cupy.asarray(C)
+    assign(X, centres)
+    return FILE_ROWS / timed(lambda: assign(X, centres))
+
+
+def write_vectors(folder: Path, options: argparse.Namespace) -> None:
+    folder.mkdir(parents=True)
+    for number, size in sizes(options.rows):
+        X = made(number, size, options.dim, options.clusters)
+        ids = np.arange(number * FILE_ROWS, number * FILE_ROWS + size)
+        # Files of at most 1.5 GB, as others write them.
+        table = pa.table({"id": ids, "embedding": matrix_column(X)})
+        pq.write_table(table, folder / f"{number:05d}.parquet", compression="zstd", use_dictionary=["id"])
+
+
+def whole_stage(cluster: LazyCluster, options: argparse.Namespace, scratch: Path) -> list[list[object]]:
+    begun = time.perf_counter()
+    write_vectors(scratch / "vectors", options)
+    written = time.perf_counter() - begun
+    table = [["making the vectors (not part of the job)", f"{written:.1f}", "", "", ""]]
+    context = RunContext(cluster)
+    stages = {
+        "kmeans": KMeansStage(
+            options.clusters, input_path=str(scratch / "vectors"), output_path=str(scratch / "k"),
+            max_iter=options.max_iter, fit_data_fraction=options.fraction,
+        ),
+        "pairwise": PairwiseStage(input_path=str(scratch / "k"), output_path=str(scratch / "p")),
+    }  # fmt: skip
+    total = 0.0
+    for name, stage in stages.items():
+        with Peak().watching() as peak:
+            seconds = stage.run(context=context).seconds
+        total += seconds
+        table.append([f"stage {name}", f"{seconds:.1f}", "", f"{options.rows / seconds:,.0f}", peak])
+    table.append(["both stages", f"{total:.1f}", "", f"{options.rows / total:,.0f}", ""])
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=1536)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--max-iter", type=int, default=300)
+    parser.add_argument("--fraction", type=float, default=None, help="fit_data_fraction of the stage")
+    parser.add_argument("--scratch", type=Path, help="a folder with room for three times the vectors")
+    parser.add_argument("--fit-only", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with LazyCluster(ClusterSettings(device="gpu", dashboard=False)) as cluster:
+        if options.fit_only:
+            table = fit_only(cluster, options)
+        else:
+            with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+                table = whole_stage(cluster, options, Path(scratch))
+    size = 4.0 * options.rows * options.dim / GIB
+    report(
+        options.out,
+        f"k-means, {options.rows:,} x {options.dim} ({size:.1f} GiB), {options.clusters} clusters, {device_name()}",
+        ["what", "seconds", "iterations", "rows/s", "device memory, peak"],
+        table,
+    )
+
+
+if __name__ == "__main__":
+    main()

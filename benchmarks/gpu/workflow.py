@@ -1,0 +1,48 @@
+"""The whole job on a GPU machine, from video to shards, stage by stage, beside the same job without the GPU.
+
+    python -m benchmarks.gpu.workflow [--videos DIR] [--out FILE]
+
+Without `--videos` on the rendered samples: too few clips to be quick, but every stage is gone through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.gpu.device import Peak, device_name, report
+from curator_dask import SplitStage, Workflow
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext
+from curator_dask.samples import render_samples
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=Path)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        videos = options.videos or Path(scratch, "videos")
+        if options.videos is None:
+            render_samples(videos)
+        columns = {}
+        for device in ("cpu", "gpu"):
+            with LazyCluster(ClusterSettings(device=device, dashboard=False)) as cluster, Peak().watching() as peak:
+                result = Workflow(SplitStage(str(videos), str(Path(scratch, device)))).run(RunContext(cluster))
+            columns[device] = (
+                {stage.stage: f"{stage.seconds:.2f}" for stage in result.stages},
+                result.totals,
+                str(peak),
+            )
+    stages = list(columns["gpu"][0])
+    table: list[list[object]] = [[name, columns["cpu"][0][name], columns["gpu"][0][name]] for name in stages]
+    table += [["result", columns["cpu"][1], columns["gpu"][1]], ["device memory, peak", "", columns["gpu"][2]]]
+    report(options.out, f"Whole job, seconds a stage, {device_name()}", ["stage", "cpu", "gpu"], table)
+    if columns["cpu"][1] != columns["gpu"][1]:
+        raise SystemExit("CPU and GPU disagree")
+
+
+if __name__ == "__main__":
+    main()

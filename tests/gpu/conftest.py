@@ -1,0 +1,35 @@
+"""A GPU and the same cluster without it; all of this folder is skipped, with a word, where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from curator_dask.backend import why_no_gpu
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cp() -> Any:
+    """CuPy. Everything here depends on it, so everything is skipped with the reason."""
+    missing = why_no_gpu()
+    if missing:
+        pytest.skip(f"no GPU: {missing}")
+    import cupy
+
+    return cupy
+
+
+@pytest.fixture(scope="session")
+def gpu_cluster(cp: Any) -> Iterator[LazyCluster]:
+    """One worker a GPU, with RMM."""
+    with LazyCluster(ClusterSettings(device="gpu", dashboard=False)) as shared:
+        yield shared
+
+
+@pytest.fixture
+def on_gpu(gpu_cluster: LazyCluster) -> RunContext:
+    return RunContext(gpu_cluster)

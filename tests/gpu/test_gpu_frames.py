@@ -1,0 +1,84 @@
+"""Vectors between Parquet and the device: no copies, and the rejects of the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator_dask.errors import InputError
+from curator_dask.gpu_frames import matrix_series, read_matrix, series_matrix, write_parquet
+from curator_dask.storage import Folder
+from curator_dask.vectors import column_matrix
+from tests.dedup.reference import random_unit
+
+pytestmark = pytest.mark.gpu
+
+BAD = [[1.0, 2.0], None, [1.0], [3.0, None], [], [5.0, 6.0]]
+KINDS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float16())]
+
+
+def test_a_series_and_a_matrix_share_their_memory(cp):
+    X = cp.asarray(random_unit(1000, 48, 0))
+    series = matrix_series(X, "embedding")
+    assert (len(series), series.name) == (1000, "embedding")
+    again, reasons = series_matrix(series, 48)
+    assert again.data.ptr == X.data.ptr
+    assert set(reasons) == {""}
+    cp.testing.assert_array_equal(again, X)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize(
+    "rows", [[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], BAD, [None, None], []], ids=["good", "bad", "null", "none"]
+)
+def test_reading_is_what_the_cpu_reads(cp, tmp_path, kind, rows):
+    table = pa.table({"id": range(len(rows)), "embedding": pa.array(rows, kind)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    X, reasons = read_matrix(Folder(str(tmp_path)), "a.parquet", "embedding", 2)
+    expected, expected_reasons = column_matrix(table["embedding"], 2)
+    assert isinstance(X, cp.ndarray)
+    assert reasons.tolist() == expected_reasons.tolist()
+    np.testing.assert_array_equal(X.get(), expected)
+
+
+def test_some_row_groups(cp, tmp_path):
+    X = random_unit(100, 8, 0)
+    table = pa.table({"embedding": list(X)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
+    got, _ = read_matrix(Folder(str(tmp_path)), "a.parquet", "embedding", 8, row_groups=[2, 5])
+    np.testing.assert_array_equal(got.get(), np.concatenate([X[20:30], X[50:60]]))
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "BYTE_STREAM_SPLIT"])
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
+def test_encodings_of_others(cp, tmp_path, encoding, compression):
+    X = random_unit(100, 8, 0)
+    pq.write_table(
+        pa.table({"embedding": list(X)}), tmp_path / "a.parquet", compression=compression, use_dictionary=False,
+        column_encoding={"embedding.list.element": encoding},
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_matrix(Folder(str(tmp_path)), "a.parquet", "embedding", 8)[0].get(), X)
+
+
+def test_writing(cp, tmp_path):
+    X = random_unit(1000, 48, 0)
+    table = pa.table(
+        {"id": [f"clip-{n}" for n in range(1000)], "embedding": pa.nulls(1000), "cosine_dist_to_cent": X[:, 0]}
+    )
+    size = write_parquet(Folder(str(tmp_path)), "a.parquet", table, cp.asarray(X), "embedding")
+    written = pq.read_table(tmp_path / "a.parquet")
+    assert size == (tmp_path / "a.parquet").stat().st_size
+    assert written.column_names == table.column_names
+    assert written["id"].to_pylist() == table["id"].to_pylist()
+    np.testing.assert_array_equal(column_matrix(written["embedding"], 48)[0], X)
+
+
+def test_a_damaged_file_is_named(cp, tmp_path):
+    pq.write_table(pa.table({"embedding": list(random_unit(1000, 48, 0))}), tmp_path / "a.parquet", compression="zstd")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[200:50_000] = bytes(len(data[200:50_000]))
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.parquet"):
+        read_matrix(Folder(str(tmp_path)), "a.parquet", "embedding", 48)
