@@ -51,8 +51,8 @@ CUT_ROWS = 32_768
 """Clusters with more rows are cut: at 512 dimensions this many are 64 MiB and 7 s of one core; both grow, the second
 with the square."""
 PART_ROWS = 32_768
-"""Of a part, about. Each reads the whole cluster twice, which at this size takes 7 % of the time of its products; half
-as many rows would take 14 %."""
+"""Of a part, about. Each reads the whole cluster twice: some 7 % of the time of its products at this size, reckoned from
+the time of one reading (at 512 dimensions, 7 us a row); with half as many rows, twice that share."""
 AT_ONCE = 16
 """Footers read at a time: on an object store each takes a round trip."""
 
