@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from curator_dask.errors import InputError
 from curator_dask.export.samples import ClipRecord, clip_json, plain_text
@@ -74,20 +73,3 @@ def index_table(
     columns["path"] = [plain_text(path_of(clip)) for clip in clips]
     columns["kept"] = [clip.id not in removed for clip in clips]
     return pa.table({name: columns[name] for name in index_schema().names}, schema=index_schema())
-
-
-def write_index(table: pa.Table, target: Path | BinaryIO) -> None:
-    """Writes `index_table`'s table as Parquet; equal tables give equal bytes (with one version of pyarrow)."""
-    import pyarrow.parquet as pq
-
-    # Stated, not left to pyarrow, whose defaults change from version to version.
-    pq.write_table(
-        table,
-        target,
-        version="2.6",
-        data_page_version="1.0",
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["source", "codec"],
-        row_group_size=100_000,
-    )

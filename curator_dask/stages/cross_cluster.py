@@ -92,7 +92,15 @@ class CrossClusterStage(Stage):
 
     @classmethod
     def after(cls, pairwise: PairwiseStage, output_path: str, eps: float) -> CrossClusterStage:
-        """The stage that goes on from `pairwise`, with its parameters."""
+        """The stage that goes on from `pairwise`, with its parameters.
+
+        Raises ParameterError where that ranks by the clip index, which this stage does not read.
+        """
+        if pairwise.clips_path is not None:
+            raise ParameterError(
+                "scores across clusters cannot be ranked by the columns of clips_path: have k-means carry the columns along "
+                "(metadata_fields) and leave clips_path out"
+            )
         shared = {one.name for one in fields(cls)} & {one.name for one in fields(pairwise)} - {"output_path"}
         given = {name: getattr(pairwise, name) for name in shared}
         return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps)

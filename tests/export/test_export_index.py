@@ -6,17 +6,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask.errors import InputError
-from curator_dask.export.index import index_schema, index_table, write_index
+from curator_dask.export.index import index_schema, index_table
+from curator_dask.tables import parquet_bytes
 
 
 def path_of(clip):
     return f"clips/{clip.id}.mp4"
 
 
-def test_one_row_a_clip_sorted_by_id(record, tmp_path):
+def test_one_row_a_clip_sorted_by_id(record):
     clips = [record(number) for number in range(20)]
-    write_index(index_table(clips, path_of, removed={record(3).id}), tmp_path / "index.parquet")
-    table = pq.read_table(tmp_path / "index.parquet")
+    table = pq.read_table(io.BytesIO(parquet_bytes(index_table(clips, path_of, removed={record(3).id}))))
     assert table.schema.names == index_schema().names
     rows = table.to_pylist()
     assert [row["id"] for row in rows] == sorted(clip.id for clip in clips)
@@ -41,10 +41,8 @@ def test_one_row_a_clip_sorted_by_id(record, tmp_path):
 
 def test_equal_clips_give_equal_bytes(record):
     clips = [record(number) for number in range(50)]
-    first, second = io.BytesIO(), io.BytesIO()
-    write_index(index_table(clips, path_of), first)
-    write_index(index_table(reversed(clips), path_of), second)
-    assert first.getvalue() == second.getvalue()
+    first, second = (parquet_bytes(index_table(order, path_of)) for order in (clips, reversed(clips)))
+    assert first == second
 
 
 def test_names_that_are_no_text_are_kept_readable(record):

@@ -83,7 +83,9 @@ def test_signatures_take_our_arguments(name):
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
-    inspect.signature(found).bind(*args, **more)
+    bound = inspect.signature(found).bind(*args, **more)
+    taken = {**bound.arguments, **bound.arguments.get("kwargs", {})}
+    assert more.keys() <= taken.keys()
 
 
 def test_cumls_dask_estimator_would_take_any_name_so_the_other_is_asked():

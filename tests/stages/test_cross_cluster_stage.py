@@ -213,3 +213,9 @@ def test_the_plain_function_and_object_storage(parted, context, s3):
     assert result.counts == local.counts
     for name in tables(parted / "x"):
         assert Folder(base, s3.storage_options).read_bytes(f"x/{name}") == (parted / "x" / name).read_bytes()
+
+
+def test_a_ranking_by_the_clip_index_is_refused():
+    pairwise = PairwiseStage(input_path="k", output_path="p", clips_path="split")
+    with pytest.raises(ParameterError, match="metadata_fields"):
+        CrossClusterStage.after(pairwise, "across", 0.1)

@@ -255,16 +255,16 @@ def _frames_tapped_and_read(path, folder, *, length_s=3.0, stride_s=2.0):
     return tap.frames, {span.index: frames for span, frames in read_source_frames(info, spans, tap.rule)}
 
 
-def _require_the_same(tapped, read):
-    assert tapped.keys() == read.keys()
-    for index, frames in read.items():
-        assert type(frames) is type(tapped[index])
-        assert isinstance(frames, MediaError) or np.array_equal(frames, tapped[index])
+def _same(tapped, read):
+    return type(tapped) is type(read) and (isinstance(read, MediaError) or np.array_equal(tapped, read))
 
 
 @pytest.mark.parametrize("stride_s", [1.0, 3.0, 4.0], ids=["overlapping", "touching", "gaps"])
 def test_a_tapped_cut_gives_the_frames_of_a_decode_alone(numbered, tmp_path, stride_s):
-    _require_the_same(*_frames_tapped_and_read(numbered, tmp_path, stride_s=stride_s))
+    tapped, read = _frames_tapped_and_read(numbered, tmp_path, stride_s=stride_s)
+    assert tapped.keys() == read.keys()
+    assert any(isinstance(frames, np.ndarray) for frames in read.values())
+    assert [index for index in read if not _same(tapped[index], read[index])] == []
 
 
 @pytest.mark.shared
@@ -279,7 +279,10 @@ def test_a_tapped_cut_gives_the_frames_of_a_decode_alone(numbered, tmp_path, str
     ],
 )
 def test_a_tapped_cut_of_a_real_file_gives_the_frames_of_a_decode_alone(real_videos, tmp_path, name):
-    _require_the_same(*_frames_tapped_and_read(real_videos / name, tmp_path))
+    tapped, read = _frames_tapped_and_read(real_videos / name, tmp_path)
+    assert tapped.keys() == read.keys()
+    assert any(isinstance(frames, np.ndarray) for frames in read.values())
+    assert [index for index in read if not _same(tapped[index], read[index])] == []
 
 
 def test_a_tap_leaves_the_clips_as_they_are(numbered, tmp_path):
