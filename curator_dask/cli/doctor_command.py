@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 
@@ -14,10 +16,12 @@ def doctor() -> None:
 
     findings = examine()
     table = Table(box=None, show_header=False, pad_edge=False)
+    for overflow in ("ignore", "ignore", "fold"):  # a path that is cut short is of no use
+        table.add_column(overflow=overflow)
     colours = {"ok": "green", "note": "yellow", "fault": "red"}
     for finding in findings:
         table.add_row(f"[{colours[finding.level]}]{finding.level}[/]", finding.topic, _plain(finding.text))
-    Console(soft_wrap=True).print(table)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
