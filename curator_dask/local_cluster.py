@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 _SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CLOSE_TIMEOUT_S = 30.0
+"""How long workers may take to end; they need about a second."""
 RMM_KEEPS = 0.8
 """Share of a device that RMM's pool keeps once it has grown to it; what is beyond goes back to the driver when free."""
 
@@ -133,9 +136,31 @@ def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterato
             if type(error).__module__ != "pynvml":  # its errors are kinds of NVMLError, which is no OSError
                 raise
             raise DeviceError(f"the NVIDIA driver does not answer ({error}). nvidia-smi says more") from error
-        with cluster:
+        with _closed_in_time(cluster):
             restore()
             yield cluster
+
+
+@contextlib.contextmanager
+def _closed_in_time(cluster: Any) -> Iterator[None]:
+    """Close the cluster at the end; what does not go by itself is killed.
+
+    A nanny waits without limit for a worker that never comes up, and one may be on its way to replace a dead one.
+    """
+    from distributed.core import Status
+
+    try:
+        yield
+    finally:
+        try:
+            cluster.close(timeout=CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False
+                if nanny.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
+            cluster.status = Status.closed  # or it would be closed once more when the process ends
 
 
 @contextlib.contextmanager

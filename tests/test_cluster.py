@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cloudpickle
+import dask
 import psutil
 import pytest
 from dask.system import CPU_COUNT
 from distributed import Client
 
 from curator_dask import cluster as cluster_module
+from curator_dask import local_cluster
 from curator_dask.backend import DEVICE_VARIABLE, resolve_device
 from curator_dask.cluster import ClusterSettings, LazyCluster, current_cluster, dask_client
 from curator_dask.errors import ClusterError, DeviceError, ParameterError
@@ -129,6 +131,30 @@ class TestLocal:
         assert {name: logging.getLogger(name).level for name in levels} == levels
         assert [os.environ.get(name) for name in names] == variables
         assert lazy._client is None
+
+    def test_a_worker_that_never_comes_up_again_does_not_hold_the_end(self, tmp_path, monkeypatch):
+        hangs = tmp_path / "hangs"
+        preload = tmp_path / "preload.py"
+        preload.write_text(f"import os, time\nwhile os.path.exists({str(hangs)!r}): time.sleep(0.1)\n")
+        monkeypatch.setattr(local_cluster, "CLOSE_TIMEOUT_S", 3.0)
+        with (
+            dask.config.set({"distributed.worker.preload": [str(preload)]}),
+            LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as lazy,
+        ):
+            (pid,) = lazy.client.run(os.getpid).values()
+            hangs.touch()
+            os.kill(pid, signal.SIGKILL)
+            nanny = lazy.client.cluster.workers[0]
+            while nanny.status.name != "running" or nanny.pid in (None, pid):  # its successor hangs in the preload
+                time.sleep(0.05)
+            successor = psutil.Process(nanny.pid)
+            time.sleep(0.5)
+        deadline = time.monotonic() + 10
+        while alive := successor.is_running() and successor.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        assert not alive
 
     def test_two_workers_share_the_cores(self, cluster):
         found = cluster.client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()
