@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--source", type=Path)
-    parser.add_argument("--model", default="pdqf_tmk")
+    parser.add_argument("--model", default="pdqf_tmk_nobars")
     options = parser.parse_args()
     import torch
 

@@ -57,7 +57,7 @@ class Workflow:
     """All parameters of a run: those of the split stage, and what the later stages need beside it."""
 
     split: SplitStage
-    embedding_algorithm: str = "pdqf_tmk"
+    embedding_algorithm: str = "pdqf_tmk_nobars"
     model_dir: str = "./models"
     frame_sampling: str = "uniform"
     frames_from: str = "auto"

@@ -87,9 +87,9 @@ def test_the_layout_of_the_original_workflow(finished):
     assert meta["duration_span"] == [clip["start_s"], clip["end_s"]]
     assert (out / "processed_videos" / "scene_0.mp4.json").exists()
     assert (out / "processed_clip_chunks" / "scene_0.mp4_0.json").exists()
-    vectors = pq.read_table(next((out / "pdqf_tmk_embd_parquet").glob("*.parquet")))
+    vectors = pq.read_table(next((out / "pdqf_tmk_nobars_embd_parquet").glob("*.parquet")))
     assert str(vectors.schema.field("embedding").type) == "list<element: float>"
-    assert json.loads((out / "pdqf_tmk_embd_parquet" / "_fingerprint.json").read_text())
+    assert json.loads((out / "pdqf_tmk_nobars_embd_parquet" / "_fingerprint.json").read_text())
 
 
 def test_results_hold_a_lazy_dataframe(finished):

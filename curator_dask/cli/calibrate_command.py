@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import typer
 
 from curator_dask.cli import options as o
 from curator_dask.cli.calibration_table import lines
+from curator_dask.errors import ParameterError
 
 
 def calibrate(
     ctx: typer.Context,
     input_path: o.InputPath,
     output_path: o.StageOutputPath,
-    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk_nobars",
     model_dir: o.ModelDir = "./models",
     num_clips: o.NumClips = 64,
+    known_duplicates: o.KnownDuplicates = None,
     frame_sampling: o.FrameSampling = "uniform",
     dtype: o.Dtype = "auto",
     torch_device: o.TorchDevice = "cpu",
@@ -36,12 +41,22 @@ def calibrate(
     from curator_dask.stages.calibrate import CalibrateStage
 
     storage = o.storage_options(storage_option)
-    stage = CalibrateStage(
-        **o.parameters_of(ctx, CalibrateStage), input_storage_options=storage, output_storage_options=storage
-    )
+    parameters = {**o.parameters_of(ctx, CalibrateStage), "known_duplicates": _groups(known_duplicates)}
+    stage = CalibrateStage(**parameters, input_storage_options=storage, output_storage_options=storage)
     with face.run_context(ctx) as context:
         result = stage.run(context=context)
     face.show_results([result])
     face.show_failures([result], f"{output_path}/.curator/calibrate/failures.jsonl")
     if not dry_run:
         typer.echo("\n".join(lines(stage.calibration())))
+
+
+def _groups(path: Path | None) -> tuple[tuple[str, ...], ...]:
+    """The lines of the file, each a group of file names as they stand in the folder of videos."""
+    if path is None:
+        return ()
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ParameterError(f"--known-duplicates: cannot read {path}: {error}") from error
+    return tuple(tuple(name.strip() for name in row if name.strip()) for row in rows if row)

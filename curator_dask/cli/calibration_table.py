@@ -35,7 +35,7 @@ def lines(found: Calibration) -> Iterator[str]:
         yield f"| {row.eps:g} | {row.light_recall:.1%} | {row.hard_recall:.1%} | {row.num_false_pairs} |"
     yield ""
     if found.closest:
-        yield "closest different clips (a copy among them that you did not know of lowers the recommendation):"
-        yield from (f"* {cosine:.3f} {first} {second}" for first, second, cosine in found.closest)
+        yield "closest different clips (if they are copies, name their videos in a --known-duplicates file and run again):"
+        yield from (f"* {cosine:.3f} {first} | {second}" for first, second, cosine in found.closest)
         yield ""
     yield f"recommended: --eps {eps:g}"

@@ -111,6 +111,10 @@ FramesFrom = Annotated[
 Dtype = Annotated[str, option("--dtype", help="Of a network's arithmetic: auto, float32, bfloat16 or float16.")]
 TrustRemoteCode = Annotated[bool, option("--trust-remote-code", help="Let Python code out of the model's folder run.")]
 NumClips = Annotated[int, option("--num-clips", help="How many clips to edit and compare.")]
+KnownDuplicates = Annotated[
+    Path | None,
+    option("--known-duplicates", help="CSV file: a line for each group of source videos that show the same thing."),
+]
 TorchDevice = Annotated[str, option("--torch-device", help="Where the embedding model runs: cpu, cuda or cuda:1.")]
 DecodeThreads = Annotated[int, option("--decode-threads", help="Clips read at a time, ahead of the model.")]
 GenerateEmbeddings = Annotated[

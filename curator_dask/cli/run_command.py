@@ -24,7 +24,7 @@ def run(
     transcode_bit_rate: o.BitRate = None,
     upload_clips: o.UploadClips = True,
     relative_ids: o.RelativeIds = False,
-    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk",
+    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk_nobars",
     frame_sampling: o.FrameSampling = "uniform",
     frames_from: o.FramesFrom = "auto",
     dtype: o.Dtype = "auto",

@@ -61,8 +61,8 @@ class Calibration:
     """Cosine of the most similar of them; -1 without any."""
     recommended_eps: float
     closest: tuple[tuple[str, str, float], ...] = ()
-    """The most similar pairs of different clips: id, id, cosine. A copy that nobody knew of shows up here, and lowers the
-    recommendation: look at them."""
+    """The most similar pairs of different clips, and their cosines: a copy that nobody knew of shows up here, and lowers
+    the recommendation. Look at them."""
 
     def recall(self, kind: str, *, at_eps: bool = False) -> float:
         """Over all pairs of a kind of edit: at zero false pairs, or at the recommended eps. NaN without pairs."""

@@ -32,36 +32,42 @@ def without_bars(frames: Frames) -> Frames:
 
     Whole numbers throughout, so the result is the same on every machine. Without bars the input itself is returned.
     """
-    grey = frames.astype(np.int16).sum(axis=3) // 3
-    top, bottom = _bars(grey)
-    left, right = _bars(grey.transpose(0, 2, 1))
+    top, bottom = _bars(frames)
+    left, right = _bars(frames.swapaxes(1, 2))
     if not (top or bottom or left or right):
         return frames
-    _, height, width = grey.shape
+    height, width = frames.shape[1:3]
     inner = frames[:, top : height - bottom, left : width - right]
     return _scaled(_scaled(inner, 1, height), 2, width)
 
 
-def _bars(grey: npt.NDArray[np.int16]) -> tuple[int, int]:
+def _bars(frames: Frames) -> tuple[int, int]:
     """How many lines (axis 1) at the start and at the end are bars; (0, 0) where they are no pair."""
-    colour = int(np.median(grey[:, 0]))
-    first = _plain_lines(grey, colour)
-    last = _plain_lines(grey[:, ::-1], colour) if first else 0
+    colour = int(np.median(_grey(frames[:, 0])))
+    first = _plain_lines(frames, colour)
+    last = _plain_lines(frames[:, ::-1], colour) if first else 0
     return (first, last) if last and abs(first - last) <= _UNEQUAL else (0, 0)
 
 
-def _plain_lines(grey: npt.NDArray[np.int16], colour: int) -> int:
+def _plain_lines(frames: Frames, colour: int) -> int:
     """How many lines at the start have the colour and end at a clear edge; 0 where they fade into the picture."""
-    for line in range(int(WIDEST * grey.shape[1]) + 1):
-        if _share_of_others(grey[:, line], colour) > COVERED:
+    for line in range(int(WIDEST * frames.shape[1]) + 1):
+        if _share_of_others(frames[:, line], colour) > COVERED:
             # Scaling blurs the edge over one line.
-            beyond = max(_share_of_others(grey[:, at], colour, 2 * PLAIN) for at in (line, line + 1))
+            beyond = max(_share_of_others(frames[:, at], colour, 2 * PLAIN) for at in (line, line + 1))
             return line if beyond >= PICTURE else 0
     return 0
 
 
-def _share_of_others(line: npt.NDArray[np.int16], colour: int, difference: int = PLAIN) -> float:
-    return float((np.abs(line - colour) > difference).mean())
+def _share_of_others(line: Frames, colour: int, difference: int = PLAIN) -> float:
+    return float((np.abs(_grey(line) - colour) > difference).mean())
+
+
+def _grey(line: Frames) -> npt.NDArray[np.int16]:
+    """(T, W, 3) → (T, W); only the lines that are looked at, as most pictures have no bars."""
+    red, green, blue = (line[..., channel].astype(np.int16) for channel in range(3))
+    grey: npt.NDArray[np.int16] = (red + green + blue) // 3
+    return grey
 
 
 def _scaled(frames: Frames, axis: int, size: int) -> Frames:
@@ -75,8 +81,12 @@ def _scaled(frames: Frames, axis: int, size: int) -> Frames:
     low = at // _ONE
     shape = [1] * frames.ndim
     shape[axis] = size
-    weight = (at - low * _ONE).reshape(shape)
-    before = frames.take(low, axis).astype(np.int32)
-    after = frames.take(np.minimum(low + 1, have - 1), axis)
-    scaled: Frames = ((before * (_ONE - weight) + after * weight + _ONE // 2) >> 8).astype(np.uint8)
+    # 255 * 256 and a half still fit into 16 bits.
+    weight = (at - low * _ONE).astype(np.uint16).reshape(shape)
+    before = frames.take(low, axis) * (np.uint16(_ONE) - weight)
+    after = frames.take(np.minimum(low + 1, have - 1), axis) * weight
+    before += after
+    before += np.uint16(_ONE // 2)
+    before >>= np.uint16(8)
+    scaled: Frames = before.astype(np.uint8)
     return scaled

@@ -1,4 +1,6 @@
-"""The default model: PDQF frame descriptors, gathered over time. No weights, no download, the same bits everywhere.
+"""PDQF frame descriptors, gathered over time: no weights, no download, the same bits everywhere.
+
+The default model is ``pdqf_tmk_nobars``, which cuts plain bars off the picture first.
 
 After ThreatExchange's TMK+PDQF, which averages the PDQF of all frames at 15 a second: that average, of 256 numbers, is
 ``pdqf_tmk_level1``, whose cosines compare with published TMK level-1 scores. ``pdqf_tmk`` is finer. Per frame it takes

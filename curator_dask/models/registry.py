@@ -22,7 +22,7 @@ from curator_dask.models.base import EmbeddingModel, ModelOptions
 ModelFactory = Callable[[ModelOptions], EmbeddingModel]
 """``factory(options)`` gives a loaded model."""
 
-DEFAULT_MODEL = "pdqf_tmk"
+DEFAULT_MODEL = "pdqf_tmk_nobars"
 _BUILT_IN = {
     "cosmos-embed1-224p": "curator_dask.models.cosmos_embed1:load_224p",
     "cosmos-embed1-336p": "curator_dask.models.cosmos_embed1:load_336p",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,6 +56,9 @@ class CalibrateStage(Stage):
     dtype: str = "auto"
     torch_device: str = "cpu"
     trust_remote_code: bool = False
+    known_duplicates: tuple[tuple[str, ...], ...] = ()
+    """Groups of source videos that show the same thing: pairs of their clips are neither right nor wrong, and left out.
+    Only the judgement depends on it, so it may be changed after a first run has shown which pairs are close."""
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -97,7 +100,7 @@ class CalibrateStage(Stage):
         _require_encoder()
         state.claim(identity, overwrite=context.overwrite)
         outcome = run_units(context.cluster, state, units, edit_and_embed, reporter=context.reporter, what="clips")
-        calibration = judged(state)
+        calibration = judged(state, self.known_duplicates)
         state.publish(REPORT, dump_json(asdict(calibration)))
         counts = {
             "clips_in": len(units),
@@ -113,7 +116,7 @@ class CalibrateStage(Stage):
 
     def calibration(self) -> Calibration:
         """What a finished run came to."""
-        return judged(StageState(self.output, self.name))
+        return judged(StageState(self.output, self.name), self.known_duplicates)
 
     def _units(self) -> list[Unit[CalibrateTask]]:
         embed = self.embed_stage().resolved()
@@ -152,11 +155,14 @@ def edit_and_embed(task: CalibrateTask) -> UnitRecord:
         failure = Failure(CalibrateStage.name, printable(task.clip.path), "no-vector", "the clip has no usable vector")
         return UnitRecord("", "", counts={"clips_failed": 1}, failures=(failure,))
     cosines = {name: -1.0 if vector is None else _cosine(base, vector) for name, vector in vectors.items()}
-    data = {"id": task.clip.id, "vector": base.tolist(), "signature": signature, "cosines": cosines}
+    source = printable(task.clip.source or task.clip.path)
+    data = {
+        "id": task.clip.id, "source": source, "vector": base.tolist(), "signature": signature, "cosines": cosines
+    }  # fmt: skip
     return UnitRecord("", "", counts={"clips": 1, "copies": len(cosines)}, data={"clips": [data]})
 
 
-def judged(state: StageState) -> Calibration:
+def judged(state: StageState, known_duplicates: Sequence[Sequence[str]] = ()) -> Calibration:
     """What the records of all clips come to."""
     import numpy as np
 
@@ -170,10 +176,22 @@ def judged(state: StageState) -> Calibration:
     vectors = np.array([clip["vector"] for clip in clips], dtype=np.float64)
     signatures = np.array([clip["signature"] for clip in clips], dtype=np.float64)
     first, second = _different(signatures)
+    unknown = [not _together(known_duplicates, clips[i]["source"], clips[j]["source"])
+               for i, j in zip(first, second, strict=True)]  # fmt: skip
+    first, second = first[unknown], second[unknown]
     cosines = np.einsum("ij,ij->i", vectors[first], vectors[second])
     most = np.argsort(-cosines, kind="stable")[:CLOSEST_SHOWN]
-    closest = [(clips[first[i]]["id"], clips[second[i]]["id"], round(float(cosines[i]), 6)) for i in most]
+    closest = [(_title(clips[first[i]]), _title(clips[second[i]]), round(float(cosines[i]), 6)) for i in most]
     return calibrate(pairs, cosines, len(clips), tuple(closest))
+
+
+def _title(clip: Mapping[str, Any]) -> str:
+    return f"{clip['id']} ({clip['source']})"
+
+
+def _together(groups: Sequence[Sequence[str]], one: str, other: str) -> bool:
+    """Whether the two videos are known to show the same thing."""
+    return any(one in group and other in group for group in groups)
 
 
 def _different(signatures: Any) -> tuple[Any, Any]:

@@ -135,6 +135,7 @@ def test_a_bad_config_is_refused(tmp_path, content, message):
         (("verify", "missing"), 3, "manifest.json"),
         (("kmeans", "--input-path", "x", "--output-path", "o", "--device", "gpu"), 3, "x does not exist"),
         (("embed", "--input-path", ".", "--embedding-algorithm", "internvideo3"), 2, "internvideo3"),
+        (("calibrate", "--input-path", ".", "--output-path", "o", "--known-duplicates", "no.csv"), 2, "cannot read no.csv"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_a_code(tmp_path, arguments, code, message):
@@ -152,7 +153,7 @@ def stage_by_stage(tmp_path_factory, few_videos) -> Path:
     steps = [
         ("split", "--video-dir", few_videos, "--output-clip-path", root / "out", "--no-generate-embeddings"),
         ("embed", "--input-path", root / "out"),
-        ("kmeans", "--input-path", root / "out" / "pdqf_tmk_embd_parquet", "--output-path", root / "k", "--n-clusters", 1),
+        ("kmeans", "--input-path", root / "out" / "pdqf_tmk_nobars_embd_parquet", "--output-path", root / "k", "--n-clusters", 1),
         ("pairwise", "--input-path", root / "k", "--output-path", root / "p"),
         ("identify", "--input-path", root / "p", "--kmeans-path", root / "k", "--output-path", root / "d", "--eps", 0.4,
          "--clips-path", root / "out"),

@@ -36,7 +36,7 @@ def own_model(monkeypatch):
 
 def test_the_default_needs_no_weights():
     model = load_model(registry.DEFAULT_MODEL)
-    assert model.name == "pdqf_tmk"
+    assert model.name == "pdqf_tmk_nobars"
     assert model.fingerprint()["weights"] == "none"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,12 @@ def test_the_samples_are_recognised_after_light_edits(clips, context, tmp_path):
     assert json.loads((tmp_path / REPORT).read_text())["recommended_eps"] == found.recommended_eps
     again = stage.run(context=context)
     assert (again.num_run, again.num_skipped) == (0, 2)
+    assert found.num_false_candidates == 1
+    sources = tuple(title.partition("(")[2].rstrip(")") for title in found.closest[0][:2])
+    told = replace(stage, known_duplicates=(("another.mp4", sources[0]), sources))
+    judged_anew = told.run(context=context)  # nothing is computed again
+    assert (judged_anew.num_run, judged_anew.counts["different_pairs"]) == (0, 0)
+    assert told.calibration().recommended_eps >= found.recommended_eps
 
 
 def test_one_clip_is_not_enough(clips, context, tmp_path):

@@ -32,7 +32,7 @@ def tapped(tmp_path_factory, few_videos, cluster):
 
 
 def vectors_of(out):
-    rows = pq.read_table(out / "pdqf_tmk_embd_parquet", columns=["id", "embedding"]).to_pylist()
+    rows = pq.read_table(out / "pdqf_tmk_nobars_embd_parquet", columns=["id", "embedding"]).to_pylist()
     return {row["id"]: np.array(row["embedding"]) for row in rows}
 
 
