@@ -8,9 +8,10 @@ video: either from the very process that cuts it (`VectorTap`), or from one that
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,12 +123,31 @@ class VectorBatches:
 
 def embed_unit(task: EmbedTask) -> UnitRecord:
     """Decode, compute and write the vectors of one unit; the unit of `EmbedStage`, run on a worker."""
-    batches = VectorBatches(task.stage.model())
-    for clip, frames in _frames(task, task.stage.model().frame_rule):
-        batches.add(clip.span_index if task.source_spans else clip.id, frames)
+    (record,) = embed_units([task])
+    return record
+
+
+def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitRecord]:
+    """The same for several units of one stage, in order: clips are read ahead, and batches filled, across their borders.
+
+    Each unit's record comes as soon as its file is written.
+    """
+    model = tasks[0].stage.model()
+    batches = VectorBatches(model)
+    unwritten = deque(enumerate(tasks))
+    for number, clip, frames in _frames(tasks, model.frame_rule):
+        batches.add((number, clip.id), frames)
+        yield from _written(unwritten, batches)
     batches.flush()
-    results = batches.results
-    return write_vectors(task, lambda clip: results[clip.span_index if task.source_spans else clip.id])
+    yield from _written(unwritten, batches)
+
+
+def _written(unwritten: deque[tuple[int, EmbedTask]], batches: VectorBatches) -> Iterator[UnitRecord]:
+    """Write the first units whose clips all have a result."""
+    while unwritten and all((unwritten[0][0], clip.id) in batches.results for clip in unwritten[0][1].clips):
+        number, task = unwritten.popleft()
+        found = {clip.id: batches.results.pop((number, clip.id)) for clip in task.clips}
+        yield write_vectors(task, lambda clip, found=found: found[clip.id])  # type: ignore[misc]
 
 
 def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | Unusable | MediaError]) -> UnitRecord:
@@ -208,27 +228,35 @@ class VectorTap:
             self._is_broken = True
 
 
-def _frames(task: EmbedTask, rule: FrameRule) -> Iterator[tuple[ClipToEmbed, Frames | MediaError]]:
-    """The frames of each clip as the rule has them, or why there are none."""
-    if task.source_spans:
-        return _frames_of_source(task, rule)
-    return _ahead(task.clips, lambda clip: _frames_of_clip(task.stage.input, clip, rule), task.stage.decode_threads)
+Read: TypeAlias = "tuple[int, ClipToEmbed, Frames | MediaError]"
 
 
-def _ahead(
-    clips: Iterable[ClipToEmbed], read: Callable[[ClipToEmbed], Frames | MediaError], num_threads: int
-) -> Iterator[tuple[ClipToEmbed, Frames | MediaError]]:
+def _frames(tasks: Sequence[EmbedTask], rule: FrameRule) -> Iterator[Read]:
+    """The frames of each clip as the rule has them, or why there are none, with the number of the clip's unit."""
+    for from_source, group in itertools.groupby(enumerate(tasks), lambda unit: bool(unit[1].source_spans)):
+        if from_source:
+            for number, task in group:
+                yield from ((number, clip, frames) for clip, frames in _frames_of_source(task, rule))
+        else:
+            yield from _ahead([(number, task, clip) for number, task in group for clip in task.clips], rule)
+
+
+def _ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule) -> Iterator[Read]:
     """Read clips in threads, a few ahead of the consumer, in order; what waits is bounded."""
+    num_threads = clips[0][1].stage.decode_threads
     with ThreadPoolExecutor(num_threads) as pool:
-        waiting: deque[tuple[ClipToEmbed, Future[Frames | MediaError]]] = deque()
-        for clip in clips:
-            waiting.append((clip, pool.submit(read, clip)))
+        waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]] = deque()
+        for number, task, clip in clips:
+            waiting.append((number, clip, pool.submit(_frames_of_clip, task.stage.input, clip, rule)))
             if len(waiting) > num_threads:
-                first, frames = waiting.popleft()
-                yield first, frames.result()
+                yield _done(waiting)
         while waiting:
-            first, frames = waiting.popleft()
-            yield first, frames.result()
+            yield _done(waiting)
+
+
+def _done(waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]]) -> Read:
+    number, clip, frames = waiting.popleft()
+    return number, clip, frames.result()
 
 
 def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:

@@ -1,0 +1,192 @@
+"""The whole deduplication of vectors in Parquet files: time and memory as the rows grow, with the clusters' number fixed.
+
+    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20]
+
+k-means, pairwise and identify as users run them, with workers of their own for every size. Every fifth row is a near copy of
+another one. Memory is the resident memory of this process and of all that it started, added up (pages that they share
+count more than once), five times a second. "rows x rows a cluster" is the work within clusters, against the first size:
+the time must not grow faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from benchmarks.kmeans import mixture
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.pipeline import RunContext, Stage
+from curator_dask.stages.cross_cluster import CrossClusterStage
+from curator_dask.stages.identify import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans import KMeansStage
+from curator_dask.stages.pairwise import PairwiseStage
+from curator_dask.storage import Folder
+from curator_dask.tables import write_parquet
+from curator_dask.vectors import matrix_column
+
+MEMORY_GOAL_GB = 6.0
+ROWS_PER_FILE = 20_000
+COPIES = 5
+PLACES = 3000
+NEAR = 0.1
+"""Length of what is added to a copy before it is scaled to unit length again: a cosine of about .995."""
+EPS = 0.01
+
+
+class Watch:
+    """The family of this process: its memory at the highest, and CPU seconds so far."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = self.peak_client = self.peak_worker = 0
+        self._gone: dict[int, float] = {}
+        self._stop = threading.Event()
+
+    def cpu_s(self) -> float:
+        for process in self._family():
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue
+            self._gone[process.pid] = times.user + times.system
+        return sum(self._gone.values())
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.2):
+            resident = [_resident(process) for process in self._family()]
+            self.peak_bytes = max(self.peak_bytes, sum(resident))
+            self.peak_client = max(self.peak_client, resident[0])
+            self.peak_worker = max(self.peak_worker, *resident[1:], 0)
+
+    @staticmethod
+    def _family() -> list[psutil.Process]:
+        me = psutil.Process()
+        return [me, *me.children(recursive=True)]
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def write_vectors(folder: Path, num_rows: int, dim: int) -> None:
+    folder.mkdir()
+    for number, start in enumerate(range(0, num_rows, ROWS_PER_FILE)):
+        X = mixture(min(ROWS_PER_FILE, num_rows - start), dim, PLACES, seed=0 if number == 0 else number)
+        random = np.random.default_rng(number)
+        copies = len(X) // COPIES
+        X[:copies] = X[copies : 2 * copies] + random.standard_normal((copies, dim), np.float32) * np.float32(
+            NEAR / dim**0.5
+        )
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        ids = [f"clip-{row:08d}" for row in range(start, start + len(X))]
+        table = pa.table({"id": ids, "embedding": matrix_column(X)})
+        write_parquet(Folder(str(folder)), f"part-{number:05d}.parquet", table, vectors=["embedding"])
+
+
+def stages(scratch: Path, options: argparse.Namespace) -> list[Stage]:
+    pairwise = PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/pairs")
+    between = [CrossClusterStage.after(pairwise, f"{scratch}/across", EPS)] if options.cross_cluster else []
+    return [
+        KMeansStage(
+            options.clusters, input_path=f"{scratch}/vectors", output_path=f"{scratch}/k", max_iter=options.iterations
+        ),
+        pairwise,
+        *between,
+        IdentifyDuplicatesStage(
+            f"{scratch}/{'across' if between else 'pairs'}",
+            f"{scratch}/k",
+            output_path=f"{scratch}/duplicates",
+            eps=EPS,
+        ),
+    ]
+
+
+def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, float]:
+    settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
+    figures: dict[str, float] = {"rows": num_rows}
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        write_vectors(Path(folder, "vectors"), num_rows, options.dim)
+        watch = Watch()
+        with LazyCluster(settings) as cluster, watch.looking():
+            context = RunContext(cluster)
+            _ = cluster.client
+            for stage in stages(Path(folder), options):
+                start, before = time.perf_counter(), watch.cpu_s()
+                result = stage.run(context=context)
+                figures[f"{stage.name} wall"] = time.perf_counter() - start
+                figures[f"{stage.name} cpu"] = watch.cpu_s() - before
+                assert not result.failures, result.failures[:3]
+            figures["removed"] = result.counts["removed"]
+    figures.update(
+        total=watch.peak_bytes / 1e9, client=watch.peak_client / 1e9, worker=watch.peak_worker / 1e9,
+        load=os.getloadavg()[0],
+    )  # fmt: skip
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--iterations", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cross-cluster", action="store_true", help=f"with pairs across clusters, at eps {EPS}")
+    parser.add_argument("--scratch", help="a folder with room for three times the vectors")
+    options = parser.parse_args()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {options.workers} workers, {options.dim} numbers a row, ",
+        end="",
+    )
+    print(f"{options.clusters} clusters, at most {options.iterations} iterations\n", flush=True)
+    first: dict[str, float] = {}
+    for num_rows in options.rows:
+        figures = one_size(num_rows, options)
+        if not first:
+            first = figures
+            names = [name.removesuffix(" wall") for name in figures if name.endswith(" wall")]
+            print(f"| rows | removed | {' | '.join(f'{name} wall / CPU s' for name in names)} | all, wall / CPU s "
+                  "| growth of CPU time | rows x rows a cluster | memory GB: all / client / a worker | load |")  # fmt: skip
+            print("|" + "---|" * (len(names) + 7))
+        report(figures, first, names)
+
+
+def report(figures: dict[str, float], first: dict[str, float], names: list[str]) -> None:
+    def total(of: dict[str, float], kind: str) -> float:
+        return sum(of[f"{name} {kind}"] for name in names)
+
+    cells = [f"{figures[f'{name} wall']:.1f} / {figures[f'{name} cpu']:.1f}" for name in names]
+    print(
+        f"| {figures['rows']:,} | {figures['removed']:,} | {' | '.join(cells)} "
+        f"| {total(figures, 'wall'):.1f} / {total(figures, 'cpu'):.1f} | {total(figures, 'cpu') / total(first, 'cpu'):.1f} "
+        f"| {(figures['rows'] / first['rows']) ** 2:.1f} | {figures['total']:.2f} / {figures['client']:.2f} / "
+        f"{figures['worker']:.2f} | {figures['load']:.1f} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
