@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_dask import layout
+from curator_dask.dedup.keep_words import parse_keep
 from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import dump_json, failures_jsonl
@@ -67,6 +68,8 @@ class Workflow:
     decode_threads: int = 1
     n_clusters: int | None = None
     which_to_keep: str = "hard"
+    keep: str | None = None
+    """Instead of `which_to_keep`: ``largest,longest``, ``column:desc`` and the like, of the columns of the clip index."""
     sim_metric: str = "cosine"
     pairwise_batch_size: int = 1024
     random_state: int = 42
@@ -127,6 +130,8 @@ class Workflow:
             sim_metric=self.sim_metric,
             pairwise_batch_size=self.pairwise_batch_size,
             random_seed=self.random_state,
+            ranking_strategy=None if self.keep is None else parse_keep(self.keep),
+            clips_path=None if self.keep is None else self.split.output_path,
             read_kwargs=kwargs,
             write_kwargs=kwargs,
         )

@@ -244,6 +244,19 @@ def test_curate_takes_the_parameters_of_both(tmp_path, few_videos, cluster):
     assert isinstance(CuratorError(), Exception)
 
 
+@pytest.mark.parametrize(("keep", "sign"), [("largest,longest", 1), ("smallest", -1)])
+def test_what_to_keep_in_words(tmp_path, few_videos, context, keep, sign):
+    out = tmp_path / "out"
+    run(few_videos, out, context, keep=keep)
+    clips = pq.read_table(out / "clips.parquet", columns=["id", "width", "height"]).to_pylist()
+    pixels = {clip["id"]: clip["width"] * clip["height"] for clip in clips}
+    pairs = pq.read_table(out / "duplicates" / "duplicates.parquet", columns=["id", "kept_id"]).to_pylist()
+    differences = [sign * (pixels[pair["kept_id"]] - pixels[pair["id"]]) for pair in pairs]
+    assert len(pairs) == 2
+    assert min(differences) >= 0
+    assert max(differences) > 0
+
+
 @pytest.mark.shared
 @pytest.mark.timeout(600)
 def test_real_videos(tmp_path, real_videos, context):

@@ -33,6 +33,7 @@ def run(
     decode_threads: o.DecodeThreads = 1,
     n_clusters: o.NumClusters = None,
     which_to_keep: o.WhichToKeep = "hard",
+    keep: o.Keep = None,
     sim_metric: o.SimMetric = "cosine",
     pairwise_batch_size: o.BatchSize = 1024,
     random_state: o.RandomState = 42,
