@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dask.dataframe import DataFrame
 
-FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json")}
+FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
 ROW_GROUP_ROWS = 65_536
 # What pyarrow's JSON reader takes as one block.
 MAX_JSON_BYTES = 2**31 - 1

@@ -133,7 +133,7 @@ Overwrite = Annotated[
 ]
 InputPath = Annotated[str, option("--input-path", help="What to read.")]
 StageOutputPath = Annotated[str, option("--output-path", help="Folder or URL to write to.")]
-InputFiletype = Annotated[str, option("--input-filetype", help="parquet or jsonl.")]
+InputFiletype = Annotated[str, option("--input-filetype", help="parquet, jsonl or tmk.")]
 NumClusters = Annotated[
     int | None, option("--n-clusters", help="Clusters; default: one a thousand rows, at most 1000.")
 ]

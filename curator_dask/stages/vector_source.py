@@ -15,6 +15,7 @@ from curator_dask.gpu_frames import read_matrix
 from curator_dask.records import printable
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import opened_parquet, read_table, require_columns
+from curator_dask.tmk_file import tmk_table
 from curator_dask.vectors import GOOD, column_matrix, vector_length
 
 if TYPE_CHECKING:
@@ -174,6 +175,10 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
 
 
 def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Table:
+    if source.filetype == "tmk":
+        table = tmk_table(source.folder, piece.path, source.id_field, source.embedding_field)
+        require_columns(piece.path, table.column_names, columns)
+        return table
     if piece.row_groups is None:
         return read_table(source.folder, piece.path, source.filetype, columns)
     with opened_parquet(source.folder, piece.path) as file:
