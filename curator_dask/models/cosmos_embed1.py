@@ -34,6 +34,7 @@ from curator_dask.models.local_folder import (
     quiet_and_offline,
     transformers_version,
 )
+from curator_dask.models.unit_vector import unit_vector
 
 if TYPE_CHECKING:
     from curator_dask.video.sampling import FrameRule
@@ -128,7 +129,7 @@ class CosmosEmbed1:
             raise ModelError(
                 f"{self._folder.path} makes {tuple(rows.shape)} of {len(clips)} clips, not {self.dimension} each"
             )
-        return [_unit(row) for row in rows.double().cpu().numpy()]
+        return [unit_vector(row) for row in rows.double().cpu().numpy()]
 
     def _rule(self, options: ModelOptions) -> FrameRule:
         raw = self._folder.read_json("processor_config.json")
@@ -163,16 +164,6 @@ class CosmosEmbed1:
         result = self.embed([noise])[0]
         if isinstance(result, Unusable):
             raise ModelError(f"{self._folder.path} gives no usable vector for a clip of noise: {result.message}")
-
-
-def _unit(row: np.ndarray[Any, np.dtype[np.float64]]) -> Vector | Unusable:
-    if not np.isfinite(row).all():
-        return Unusable("not-finite", "the network gave numbers that are not finite")
-    length = float(np.linalg.norm(row))
-    if length == 0:
-        return Unusable("zero-vector", "the network gave zeros only")
-    vector: Vector = (row / length).astype(np.float32)
-    return vector
 
 
 def _load_processor(folder: LocalFolder) -> Any:

@@ -23,6 +23,7 @@ from curator_dask.models.base import JSON, Frames, ModelOptions, Unusable, Vecto
 from curator_dask.models.device import Batches, usable_device
 from curator_dask.models.internvideo2_network import NOT_NEEDED, InternVideo2Network, make_empty, sizes_of
 from curator_dask.models.local_folder import LocalFolder
+from curator_dask.models.unit_vector import unit_vector
 from curator_dask.models.weights import load_weights, open_weights
 
 ALGORITHM_VERSION = 1
@@ -185,17 +186,6 @@ def _neighbours(old: int, new: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[n
     weights = np.rint((places - before) * np.float32(1 << _RESIZE_BITS)).astype(np.int32)
     at = before.astype(np.intp)
     return at.clip(0, old - 1), (at + 1).clip(0, old - 1), weights
-
-
-def unit_vector(row: npt.NDArray[np.float64]) -> Vector | Unusable:
-    """A (D,) row scaled to unit length, as float32."""
-    if not np.isfinite(row).all():
-        return Unusable("not-finite", "the network gave numbers that are not finite")
-    length = float(np.linalg.norm(row))
-    if length == 0:
-        return Unusable("zero-vector", "the network gave zeros only")
-    vector: Vector = (row / length).astype(np.float32)
-    return vector
 
 
 def _dtype(options: ModelOptions, device: torch.device) -> torch.dtype:
