@@ -18,13 +18,13 @@ from curator_dask.models import ModelOptions, Unusable, load_model
 from curator_dask.models.internvideo2 import FILE_STEM, REPOSITORY, InternVideo2, resize_bilinear
 from curator_dask.models.internvideo2_convert import convert
 from curator_dask.models.internvideo2_network import (
-from curator_dask.models.unit_vector import unit_vector
     NOT_NEEDED,
     InternVideo2Network,
     NetworkSizes,
     interpolate_positions,
     make_empty,
 )
+from curator_dask.models.unit_vector import unit_vector
 from curator_dask.video.sampling import select_frames
 
 safetensors_torch = pytest.importorskip("safetensors.torch")
