@@ -1,7 +1,7 @@
 """Units over a Dask cluster: skip the finished ones, run the rest, record each one, lose none.
 
 A unit is idempotent and writes its own marker on the worker, so the death of the client or of a worker costs only the
-units under way.
+units under way. Short units share a Dask task, which costs as much as they do; each is still recorded on its own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import logging
 import re
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 # Tasks submitted ahead of each worker thread: enough to never starve one, few enough to keep the scheduler small.
 SUBMIT_AHEAD = 4
+# Units that share a task at most: enough to make a task's own cost small, few enough to do again when a worker dies.
+MOST_IN_TASK = 64
+# How many of them are under way at a time: most of a short unit's time is waiting, for the disk's flush or for a store.
+THREADS_IN_TASK = 8
 # How often the cluster is looked at: workers may come and go during a run.
 LOOK_EVERY_S = 5.0
 # How long units wait on a cluster that has lost all its workers; batch systems take a while to give new ones.
@@ -51,6 +56,8 @@ class Unit(Generic[T]):
     """What the worker needs, picklable."""
     source: str = ""
     """What a person calls it, for failures."""
+    share: float = 1.0
+    """About which part of a task it fills. Units of less than 1 (a second, and little memory) may run beside others."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def run_units(
     reporter: Reporter,
     what: str,
 ) -> UnitsOutcome:
-    """Run `work` on the task of every unit that is not done, each in a Dask task; returns counts over all units.
+    """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
 
     A unit that raises is recorded as a failure and the others go on; it is tried again in the next run. What an earlier
     version of a failed unit left is removed, so that nothing downstream takes it for the current one.
@@ -157,30 +164,40 @@ def _completed(
     watch = _Watch(cluster)
     suspects: list[Unit[T]] = []
     state.sweep()
-    for unit, record in _run_all(watch, state, units, work, per_thread=SUBMIT_AHEAD):
+    for unit, record in _run_all(watch, state, units, work, per_thread=SUBMIT_AHEAD, most=MOST_IN_TASK):
         if record is None:
             suspects.append(unit)
         else:
             yield record
     # Dask blames every task that a dying worker held, waiting ones too: a second chance, with fewer in one place.
-    for unit, record in _run_all(watch, state, suspects, work, per_thread=0.5):
+    for unit, record in _run_all(watch, state, suspects, work, per_thread=0.5, most=1):
         yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
     state.sweep()
 
 
 def _run_all(
-    watch: _Watch, state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord], *, per_thread: float
+    watch: _Watch,
+    state: StageState,
+    units: Sequence[Unit[T]],
+    work: Callable[[T], UnitRecord],
+    *,
+    per_thread: float,
+    most: int,
 ) -> Generator[tuple[Unit[T], UnitRecord | None], None, None]:
-    """Every unit with its record, as they finish; with None where each worker that tried it died."""
-    waiting = iter(units)
-    running: dict[Any, Unit[T]] = {}
+    """Every unit with its record, as they finish; None for those whose task was lost, as each worker that tried it died.
+
+    At most `most` units share a task.
+    """
+    waiting = deque(units)
+    running: dict[Any, list[Unit[T]]] = {}
     finished: SimpleQueue[Any] = SimpleQueue()
 
     def fill() -> None:
-        for unit in islice(waiting, max(0, max(1, int(per_thread * watch.num_threads)) - len(running))):
+        while waiting and len(running) < max(1, int(per_thread * watch.num_threads)):
+            together = next_task(waiting, watch.num_threads, most)
             # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
-            future = watch.client.submit(run_unit, state, unit, work, pure=False)
-            running[future] = unit
+            future = watch.client.submit(run_task, state, together, work, pure=False)
+            running[future] = together
             future.add_done_callback(finished.put)
 
     try:
@@ -189,16 +206,27 @@ def _run_all(
             try:
                 future = finished.get(timeout=LOOK_EVERY_S)
             except Empty:
-                watch.look(num_left=len(running))
+                watch.look(num_left=sum(map(len, running.values())))
                 continue
-            unit = running.pop(future)
-            watch.look(num_left=len(running))
+            together = running.pop(future)
+            watch.look(num_left=len(together) + sum(map(len, running.values())))
             fill()
-            yield unit, _result(future, state, unit)
+            yield from zip(together, _results(future, state, together), strict=True)
     finally:
         if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
             with contextlib.suppress(Exception):
                 watch.client.cancel(list(running))
+
+
+def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TASK) -> list[Unit[T]]:
+    """Take the units of one task off the front: as many as fill it, and fewer towards the end, to leave some for all."""
+    most = min(most, -(-len(waiting) // (2 * num_threads)))
+    together = [waiting.popleft()]
+    filled = together[0].share
+    while waiting and len(together) < most and filled + waiting[0].share <= 1:
+        together.append(waiting.popleft())
+        filled += together[-1].share
+    return together
 
 
 class _Watch:
@@ -228,26 +256,37 @@ class _Watch:
             )
 
 
-def _result(future: Any, state: StageState, unit: Unit[T]) -> UnitRecord | None:
-    """The unit's record, a failure if it could not run; None if its workers died."""
+def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[UnitRecord | None]:
+    """The units' records, a failure for one that could not run; None for all if it is not known whose fault it was."""
     from distributed import CancelledError, KilledWorker
 
     try:
-        record: UnitRecord = future.result()
+        records: list[UnitRecord] = future.result()
     except CancelledError as error:
         raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error
     except KilledWorker:
-        return None
+        return [None] * len(units)
     except Exception as error:
         if future.client.status != "running":
             raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
-        return _failed(state, unit, "internal-error", f"the task could not run: {type(error).__name__}: {error}")
-    return record
+        if len(units) > 1:  # one of them could not travel
+            return [None] * len(units)
+        message = f"the task could not run: {type(error).__name__}: {error}"
+        return [_failed(state, units[0], "internal-error", message)]
+    return records
 
 
 def _failed(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
     failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
     return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
+
+
+def run_task(state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord]) -> list[UnitRecord]:
+    """On the worker: units that share a task, a few at a time; a unit alone stays in the task's own thread."""
+    if len(units) == 1:
+        return [run_unit(state, units[0], work)]
+    with ThreadPoolExecutor(THREADS_IN_TASK) as pool:
+        return list(pool.map(lambda unit: run_unit(state, unit, work), units))
 
 
 def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitRecord]) -> UnitRecord:

@@ -47,14 +47,17 @@ def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None
 
 
 @contextlib.contextmanager
-def opened_parquet(folder: Folder, path: str) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError if it is none."""
+def opened_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError if it is none.
+
+    With `read_bytes`, columns are read so much at a time, and not a row group of each: for batches of bounded memory.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with folder.open(path) as stream:
-            yield pq.ParquetFile(stream)
+            yield pq.ParquetFile(stream, buffer_size=read_bytes or 0, pre_buffer=read_bytes is None)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read {printable(folder.join(path))} as Parquet: {error}") from error
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cloudpickle
 import dask
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curator_dask import execution
 from curator_dask.cluster import ClusterSettings, LazyCluster
 from curator_dask.errors import ClusterError, InputError, MediaError
-from curator_dask.execution import Unit, UnitsOutcome, run_units
+from curator_dask.execution import Unit, UnitsOutcome, next_task, run_units
 from curator_dask.progress import SilentReporter
 from curator_dask.records import Failure, UnitRecord, digest
 from curator_dask.state import StageState
@@ -53,8 +55,8 @@ class Job:
         self.cluster = cluster
         self.reporter = Counted()
 
-    def units(self, keys: str, inputs: str = "v1") -> list[Unit[str]]:
-        return [Unit(key, digest(key, inputs), key, f"/videos/{key}.mp4") for key in keys]
+    def units(self, keys: str, inputs: str = "v1", share: float = 1.0) -> list[Unit[str]]:
+        return [Unit(key, digest(key, inputs), key, f"/videos/{key}.mp4", share) for key in keys]
 
     def run(self, units: list[Unit[str]], behave: Behave = lambda key: None) -> UnitsOutcome:
         folder, attempts = self.state.folder, self.attempts_dir
@@ -213,18 +215,112 @@ def test_doubled_keys_are_refused(job):
 
 
 def test_only_a_few_tasks_are_submitted_ahead(job, monkeypatch):
+    """A unit ends only when all but one before it are collected: if many were submitted, they would be seen waiting."""
     monkeypatch.setattr(execution, "SUBMIT_AHEAD", 1)
-    most = [0]
+    keys = "abcdefghijkl"
+    collected = job.attempts_dir.parent / "collected"
+    collected.mkdir()
+    waiting: list[int] = []
 
     class Watched(Counted):
         def advance(self, count: int = 1) -> None:
             super().advance(count)
-            gc.collect()  # a future that is done counts until nothing refers to it any more
-            most[0] = max(most[0], len(job.cluster.client.futures))
+            # Those that are done, but not released yet, are no longer ahead of anything.
+            waiting.append(sum(future.status == "pending" for future in job.cluster.client.futures.values()))
+            (collected / str(self.done)).touch()
+
+    def behave(key: str) -> None:
+        give_up = time.monotonic() + 5
+        while not (collected / str(keys.index(key) - 1)).exists() and key not in "ab" and time.monotonic() < give_up:
+            time.sleep(0.01)
 
     job.reporter = Watched()
-    assert job.run(job.units("abcdefghijkl")).num_run == 12
-    assert 1 <= most[0] <= 2 * 2 + 1  # two threads, and the futures that are just being released
+    assert job.run(job.units(keys), behave).num_run == 12
+    assert 1 <= max(waiting) <= 2  # two threads
+
+
+@pytest.mark.parametrize(
+    ("shares", "num_threads", "most", "tasks"),
+    [
+        ([1.0] * 3, 1, 64, [1, 1, 1]),
+        ([0.5] * 12, 1, 64, [2, 2, 2, 2, 2, 1, 1]),
+        ([1.0, 0.75, 0.25, 0.25, *[0.0] * 10], 1, 64, [1, 2, 6, 3, 1, 1]),
+        ([0.0] * 20, 1, 4, [4, 4, 4, 4, 2, 1, 1]),
+        ([0.0] * 20, 5, 64, [2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ([0.0] * 3, 1, 1, [1, 1, 1]),
+    ],
+    ids=["whole ones alone", "halves in pairs", "the rest of a task", "at most", "some for every thread", "one by one"],
+)
+def test_short_units_share_a_task(shares, num_threads, most, tasks):
+    waiting = deque(Unit(f"u{number}", "v1", number, share=share) for number, share in enumerate(shares))
+    found = []
+    while waiting:
+        found.append(next_task(waiting, num_threads, most))
+    assert [len(task) for task in found] == tasks
+    assert [unit.task for task in found for unit in task] == list(range(len(shares)))
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=200), st.integers(1, 16))
+def test_no_task_is_overfull_and_all_threads_get_some(shares, num_threads):
+    waiting = deque(Unit(f"u{number}", "v1", number, share=share) for number, share in enumerate(shares))
+    while waiting:
+        before = len(waiting)
+        task = next_task(waiting, num_threads)
+        assert len(task) == 1 or sum(unit.share for unit in task) <= 1
+        assert 1 <= len(task) <= max(1, -(-before // (2 * num_threads)))
+        assert len(waiting) == before - len(task)
+
+
+def test_units_that_share_a_task_fail_alone_and_are_skipped_alone(job):
+    def behave(key: str) -> None:
+        if key in "ck":
+            raise InputError("it is not what it should be")
+
+    keys = "abcdefghijklmnopqrstuvwxyz"
+    outcome = job.run(job.units(keys, share=0.01), behave)
+    assert outcome.counts == {"made": 24, "bytes": 240, "units_failed": 2}
+    assert in_words(outcome) == {"/videos/c.mp4": "failed", "/videos/k.mp4": "failed"}
+    assert (job.reporter.total, job.reporter.done) == (26, 26)
+    assert job.state.record("b").data == {"bulk": "b" * 1000}
+    again = job.run(job.units(keys, share=0.01))
+    assert (again.num_run, again.num_skipped) == (2, 24)
+    assert job.attempts() == {key: 2 if key in "ck" else 1 for key in keys}
+
+
+def test_tasks_are_shared_by_units_that_say_so(job):
+    """Units of one task have one process and are under way together."""
+    folder = job.attempts_dir.parent
+
+    def behave(key: str) -> None:
+        (folder / f"{key}.pid").write_text(f"{os.getpid()}")
+
+    submitted: list[int] = []
+    submit = job.cluster.client.submit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            job.cluster.client,
+            "submit",
+            lambda run, state, units, *rest, **named: (
+                submitted.append(len(units)),
+                submit(run, state, units, *rest, **named),
+            )[1],
+        )
+        assert job.run(job.units("abcdefghijklmnop", share=0.01), behave).counts["made"] == 16
+    assert sum(submitted) == 16
+    assert submitted[0] == 4
+    assert len({(folder / f"{key}.pid").read_text() for key in "abcd"}) == 1
+
+
+def test_a_unit_that_cannot_travel_fails_alone_of_those_that_share_its_task(job):
+    class Stuck:
+        def __reduce__(self):
+            return (eval, ("1/0",))
+
+    units = job.units("abcdefghijkl", share=0.01)
+    units[1] = Unit("b", "v1", Stuck(), "/videos/b.mp4", share=0.01)
+    outcome = job.run(units)
+    assert in_words(outcome) == {"/videos/b.mp4": "internal-error"}
+    assert outcome.counts == {"made": 11, "bytes": 110, "units_failed": 1}
 
 
 def test_giving_up_stops_the_tasks(job):
@@ -277,6 +373,18 @@ def test_a_unit_that_kills_every_worker_is_a_failure_and_the_rest_goes_on(mortal
     again = mortal_job.run(mortal_job.units("abcdefgh"))
     assert again.counts == {"made": 8, "bytes": 80}
     assert again.failures == ()
+
+
+def test_a_unit_that_kills_its_worker_is_the_only_failure_of_those_that_share_its_task(mortal_job):
+    def behave(key: str) -> None:
+        if key == "c":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    keys = "abcdefghijklmnop"
+    outcome = mortal_job.run(mortal_job.units(keys, share=0.01), behave)
+    assert in_words(outcome) == {"/videos/c.mp4": "worker-lost"}
+    assert outcome.counts == {"made": 15, "bytes": 150, "units_failed": 1}
+    assert mortal_job.files() == [f"{key}.txt" for key in keys if key != "c"]
 
 
 def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monkeypatch):

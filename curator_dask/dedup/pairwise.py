@@ -100,17 +100,25 @@ def scores_among(
     later = side(X, places)
     best = PartialScores(np.full(len(places), -np.inf, dtype=np.float32), np.full(len(places), -1))
     for rows, row_places in chunks:
-        order = np.argsort(row_places)
-        order = order[: np.searchsorted(row_places[order], places[-1])] if len(places) else order[:0]
-        if not len(order):
+        earlier = _in_order(rows, row_places, before=int(places[-1]) if len(places) else -1)
+        if not len(earlier.positions):
             continue
-        earlier = side(rows[array_module(rows).asarray(order)], row_places[order])
         # What an earlier chunk had is the least that counts; its equal does, as it may come earlier in the ranking.
         floor = np.maximum(best.cosine, np.float32(0.0))
         cosine, index = best_match(later, earlier, earlier_only=True, tile_rows=tile_rows, floor=floor)
         found = index >= 0
-        best = merge_partials(best, PartialScores(cosine, np.where(found, row_places[order][index], -1)))
+        best = merge_partials(best, PartialScores(cosine, np.where(found, earlier.positions[index], -1)))
     return best
+
+
+def _in_order(rows: Array, places: NDArray[np.int64], before: int) -> Side:
+    """The rows at a place below `before`, by place; copied only where they are not in that order."""
+    if len(places) < 2 or np.all(places[1:] > places[:-1]):
+        stop = int(np.searchsorted(places, before))
+        return side(rows[:stop], places[:stop])
+    order = np.argsort(places)
+    order = order[: np.searchsorted(places[order], before)]
+    return side(rows[array_module(rows).asarray(order)], places[order])
 
 
 def runs_of_equal_work(num_rows: int, run_rows: int) -> list[slice]:

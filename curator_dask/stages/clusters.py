@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.xp import row_blocks
 from curator_dask.errors import InputError
 from curator_dask.storage import Entry, Folder
 from curator_dask.tables import data_files, opened_parquet, read_parquet, require_columns
@@ -21,6 +22,8 @@ _CLUSTER_FOLDER = re.compile(r"centroid=(\d+)/[^/]+")
 _CLUSTER_FILE = re.compile(r"cluster_(\d+)\.parquet")
 BATCH_ROWS = 8192
 """Rows of a large cluster that are looked at together: many enough for the speed of a product, few enough for any memory."""
+READ_BYTES = 1 << 20
+"""Read of a file at a time, however large its row groups are."""
 
 
 def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
@@ -66,19 +69,48 @@ def vector_batches(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The vectors of a cluster a few at a time, in the order of `read_cluster`: the number of the first, and (n, D) float32.
 
-    Memory holds one row group and one batch. Raises InputError as `unit_rows` does.
+    Memory holds a few batches, however large the files' row groups are. Raises InputError as `unit_rows` does.
     """
     import pyarrow as pa
 
     first = 0
     for path in paths:
-        with opened_parquet(folder, path) as file:
+        with opened_parquet(folder, path, read_bytes=READ_BYTES) as file:
             require_columns(path, file.schema_arrow.names, [embedding_field])
             for batch in file.iter_batches(BATCH_ROWS, columns=[embedding_field]):
                 X = unit_rows(pa.table(batch), embedding_field, dimension, f"{where}, rows from {first}")
                 dimension = dimension or X.shape[1]
                 yield first, X
                 first += len(X)
+
+
+def part_at(
+    batches: Iterator[tuple[int, NDArray[np.float32]]], place: NDArray[np.int64], run: slice, file: IO[bytes]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The rows of a run of places, (n, D) by place; those before it go to `file` as they come, their places are returned.
+
+    Decoding Parquet takes longer than writing plain numbers and reading them back (`read_back`), and so is done once.
+    Memory holds the run and one batch.
+    """
+    X, earlier = np.empty((0, 0), dtype=np.float32), []
+    for first, rows in batches:
+        X = X if X.size else np.empty((run.stop - run.start, rows.shape[1]), dtype=np.float32)
+        at = place[first : first + len(rows)]
+        before, own = at < run.start, (at >= run.start) & (at < run.stop)
+        X[at[own] - run.start] = rows[own]
+        rows[before].tofile(file)
+        earlier.append(at[before])
+    return X, np.concatenate(earlier)
+
+
+def read_back(
+    file: IO[bytes], places: NDArray[np.int64], dimension: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """The rows that `part_at` wrote to a file, a batch at a time, with their places."""
+    file.seek(0)
+    for rows in row_blocks(len(places), BATCH_ROWS):
+        at = places[rows]
+        yield np.fromfile(file, np.float32, len(at) * dimension).reshape(-1, dimension), at
 
 
 def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, where: str) -> NDArray[np.float32]:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from curator_dask import layout
 from curator_dask.backend import to_device
 from curator_dask.dedup.assign import assign, centroid_distances
-from curator_dask.dedup.xp import array_module, to_host
+from curator_dask.dedup.xp import array_module, row_blocks, to_host
 from curator_dask.records import UnitRecord
 from curator_dask.stages.vector_source import Chunk, Rows, one_type, read_rows
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
-from curator_dask.tables import write_parquet
+from curator_dask.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.vectors import matrix_column
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ BUCKET_BYTES = 128 << 20
 """Of vectors in a bucket, about; a worker holds twice that while it writes one."""
 BUCKETS = 16
 """At least, where there are as many clusters: enough to share among workers."""
+MOST_VALUES = np.iinfo(np.int32).max
+"""Of one Arrow array of lists."""
 WRITERS = 8
 """Files of a bucket under way at a time: most of a small file's time is waiting, for the disk's flush or for a store."""
 
@@ -126,7 +128,7 @@ def write_bucket(task: BucketTask) -> UnitRecord:
     parts = _bucket_parts(task)
     if not parts:
         return UnitRecord("", "", counts={"rows": 0, "clusters": 0})
-    table = _sorted(parts, stage)
+    table, at, X = _sorted(parts, stage)
     labels = table[LABEL].to_numpy()
     table = table.drop_columns([LABEL])
     clusters, starts = np.unique(labels, return_index=True)
@@ -135,6 +137,7 @@ def write_bucket(task: BucketTask) -> UnitRecord:
     def write(cluster: int, start: int, end: int) -> tuple[str, int]:
         path = layout.centroid_file(int(cluster))
         part = table.slice(int(start), int(end - start))
+        part = part.add_column(at, stage.embedding_field, _vector_column(X[start:end]))
         return path, write_parquet(folder, path, part, vectors=[stage.embedding_field])
 
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -155,12 +158,12 @@ def _bucket_parts(task: BucketTask) -> list[pa.Table]:
     return [part for part in parts if part.num_rows]
 
 
-def _sorted(parts: list[pa.Table], stage: KMeansStage) -> pa.Table:
+def _sorted(parts: list[pa.Table], stage: KMeansStage) -> tuple[pa.Table, int, NDArray[np.float32]]:
     """By cluster, then by id, so that the order of files and rows in the input leaves no trace.
 
-    The vectors are put in their places by NumPy: Arrow's own sort would copy them twice, and slowly.
+    The vectors come apart, (n, D), with the number of their column: NumPy puts them in their places, as Arrow's own sort
+    would copy them twice, and slowly, and as one array of lists could not hold all of a large cluster.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     vectors = [part[stage.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
@@ -174,7 +177,16 @@ def _sorted(parts: list[pa.Table], stage: KMeansStage) -> pa.Table:
     for part, values in zip(parts, vectors, strict=True):
         X[places[start : start + len(part)]] = values.reshape(len(part), X.shape[1])
         start += len(part)
-    return table.take(order).add_column(at, stage.embedding_field, pa.chunked_array([matrix_column(X)]))
+    return table.take(order), at, X
+
+
+def _vector_column(X: NDArray[np.float32]) -> pa.ChunkedArray:
+    """(n, D) as ``list<float32>``, in as many arrays as their 32-bit offsets need; they end where row groups do."""
+    import pyarrow as pa
+
+    fitting = max(1, MOST_VALUES // X.shape[1])
+    fitting = fitting // ROW_GROUP_ROWS * ROW_GROUP_ROWS or fitting
+    return pa.chunked_array([matrix_column(X[rows]) for rows in row_blocks(len(X), fitting)])
 
 
 def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:

@@ -1,7 +1,7 @@
 """Clusters → similarity tables: for every row, the most similar row ranked before it. One unit a cluster.
 
 A cluster too large for one worker is cut: units of about equal work each compare a run of its ranking with all rows
-before them, which they read from the cluster's files batch by batch; a last unit joins what they found. The table is the
+before it, which they read from the cluster's files batch by batch; a last unit joins what they found. The table is the
 same, byte for byte. A part's result waits in its marker, so a run goes on with the parts that are not done.
 """
 
@@ -11,6 +11,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -35,6 +36,8 @@ from curator_dask.stages.clusters import (
     cluster_folders,
     count_rows,
     id_values,
+    part_at,
+    read_back,
     read_cluster,
     unit_rows,
     vector_batches,
@@ -51,8 +54,10 @@ CUT_ROWS = 32_768
 """Clusters with more rows are cut: at 512 dimensions this many are 64 MiB and 7 s of one core; both grow, the second
 with the square."""
 PART_ROWS = 32_768
-"""Of a part, about. Each reads the whole cluster twice: some 7 % of the time of its products at this size, reckoned from
-the time of one reading (at 512 dimensions, 7 us a row); with half as many rows, twice that share."""
+"""Of a part, about. Each reads the whole cluster: some 3 % of the time of its products at this size (at 512 dimensions,
+7 us a row); with half as many rows, twice that share. The rows before its own lie on the worker's disk meanwhile."""
+TASK_ROWS = 8192
+"""A cluster of so many rows fills a task of its own, half a second; smaller ones share one, by the square of their rows."""
 AT_ONCE = 16
 """Footers read at a time: on an object store each takes a round trip."""
 
@@ -225,7 +230,7 @@ def _counted(unit: Unit[PairwiseTask]) -> Unit[PairwiseTask]:
         num_rows = count_rows(unit.task.stage.input, unit.task.paths)
     except (CuratorError, OSError):  # the worker will find the same, and say so in the unit's record
         return unit
-    return replace(unit, task=replace(unit.task, num_rows=num_rows))
+    return replace(unit, task=replace(unit.task, num_rows=num_rows), share=min(1.0, (num_rows / TASK_ROWS) ** 2))
 
 
 def _cut(unit: Unit[PairwiseTask]) -> tuple[Unit[PairwiseTask], list[Unit[PairwiseTask]]]:
@@ -274,9 +279,12 @@ def score_part(task: PairwiseTask, run: slice) -> UnitRecord:
     _, ranked = task.ranking()
     place = np.empty(len(ranked), dtype=np.int64)
     place[ranked] = np.arange(len(ranked))
-    X = to_device(_gathered(task, ranked[run]), task.device)
-    chunks = ((to_device(rows, task.device), place[first : first + len(rows)]) for first, rows in task.batches())
-    best = scores_among(X, np.arange(run.start, run.stop), chunks, tile_rows=task.stage.pairwise_batch_size)
+    state = task.state
+    with state.folder.scratch(*state.scratch_parts()) as scratch, (scratch / "earlier").open("w+b") as file:
+        rows, earlier = part_at(task.batches(), place, run, file)
+        X, places = to_device(rows, task.device), np.arange(run.start, run.stop)
+        chunks = ((to_device(batch, task.device), at) for batch, at in read_back(file, earlier, rows.shape[1]))
+        best = scores_among(X, places, chain([(X, places)], chunks), tile_rows=task.stage.pairwise_batch_size)
     return UnitRecord("", "", data={"cosine": _text(best.cosine, "<f4"), "index": _text(best.index, "<i8")})
 
 
@@ -291,18 +299,6 @@ def join_parts(task: PairwiseTask) -> UnitRecord:
         for name, kind in (("cosine", "<f4"), ("index", "<i8"))
     )
     return _written(task, table, ranked, *finish_scores(PartialScores(cosine, index), 0))
-
-
-def _gathered(task: PairwiseTask, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The vectors of some rows, (len(rows), D) float32 in the order given; memory holds them and one batch."""
-    order = np.argsort(rows)
-    ascending = rows[order]
-    X = np.empty((0, 0), dtype=np.float32)
-    for first, batch in task.batches():
-        X = X if X.size else np.empty((len(rows), batch.shape[1]), dtype=np.float32)
-        here = slice(*np.searchsorted(ascending, (first, first + len(batch))))
-        X[order[here]] = batch[ascending[here] - first]
-    return X
 
 
 def _written(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,8 @@ from curator_dask.stages import pairwise as pairwise_module
 from curator_dask.stages.clip_index import schema
 from curator_dask.stages.pairwise import score
 from curator_dask.state import StageState
+from curator_dask.storage import Folder
+from curator_dask.vectors import matrix_column
 from tests.dedup.reference import earlier, random_unit
 
 
@@ -138,6 +142,54 @@ def test_a_run_goes_on_with_the_parts_that_are_missing(skewed, context, small_pa
     result = stage.run(context=context)
     assert result.num_skipped == 6
     assert files_of(skewed / "first") == files_of(skewed / "second")
+
+
+def test_a_part_leaves_no_file_of_its_own(skewed, context, small_parts):
+    stage = stage_of(skewed, "p")
+    stage.run(context=context)
+    state = StageState(stage.output, stage.name)
+    assert stage.output.entries(state.path("tmp"), hidden=True) == []
+
+
+def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkeypatch):
+    monkeypatch.setattr(pairwise_module, "TASK_ROWS", 600)
+    stage = stage_of(skewed, "p")
+    task = pairwise_module.PairwiseTask(stage, StageState(stage.output, stage.name), None, "cpu")
+    entries = clusters_module.cluster_folders(stage.input)
+    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
+    assert [(unit.task.num_rows, unit.share) for unit in plan.first] == [
+        (900, 1.0), (300, 0.25), (40, pytest.approx(1 / 225)), (1, pytest.approx(1 / 360_000))
+    ]  # fmt: skip
+
+
+class Watched(Folder):
+    """Notes how much is asked of its files at a time."""
+
+    asked: ClassVar[list[int]] = []
+
+    def open(self, path: str) -> IO[bytes]:
+        asked = self.asked
+
+        class Stream(io.FileIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                asked.append(size if size is not None and size >= 0 else 1 << 60)
+                return super().read(size)
+
+        return Stream(self.local_path(path))
+
+
+def test_a_large_row_group_is_read_bit_by_bit(tmp_path, monkeypatch):
+    """One row group of 3.3 MB, 64 KiB at a time; pages may be larger, but not by much."""
+    monkeypatch.setattr(clusters_module, "READ_BYTES", 1 << 16)
+    X = random_unit(13_000, 64, 0)
+    table = pa.table({"embedding": matrix_column(X)})
+    pq.write_table(table, tmp_path / "one.parquet", use_dictionary=False, data_page_size=1 << 16)
+    assert pq.ParquetFile(tmp_path / "one.parquet").num_row_groups == 1
+    Watched.asked.clear()
+    batches = list(clusters_module.vector_batches(Watched(str(tmp_path)), ["one.parquet"], "embedding", None, "one"))
+    assert [(first, len(rows)) for first, rows in batches] == [(0, 8192), (8192, 13_000 - 8192)]
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in batches]), X)
+    assert 1 << 12 <= max(Watched.asked) <= 1 << 19
 
 
 def test_a_second_run_reads_no_cluster_again(skewed, context, small_parts, monkeypatch):
