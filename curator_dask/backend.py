@@ -11,6 +11,7 @@ from curator_dask.errors import DeviceError, ParameterError
 
 DEVICES = ("auto", "cpu", "gpu")
 DEVICE_VARIABLE = "CURATOR_DASK_BACKEND"
+TF32_VARIABLE = "CUPY_TF32"
 _RAPIDS = ("cudf", "cupy", "dask_cuda")
 
 
@@ -18,7 +19,8 @@ def resolve_device(device: str = "auto") -> str:
     """``"cpu"`` or ``"gpu"``.
 
     ``auto`` takes a GPU where a driver, a visible device and RAPIDS are all there; the environment variable
-    CURATOR_DASK_BACKEND speaks where the argument is ``auto``. Raises DeviceError if a GPU is asked for and is not there.
+    CURATOR_DASK_BACKEND speaks where the argument is ``auto``. Raises DeviceError if a GPU is asked for and is not there,
+    or if CuPy is told to round its products more than our bounds allow for.
     """
     asked_by = "device"
     if device == "auto":
@@ -30,6 +32,11 @@ def resolve_device(device: str = "auto") -> str:
     missing = why_no_gpu()
     if device == "gpu" and missing:
         raise DeviceError(f"a GPU was asked for (--device gpu), but {missing}. Use --device cpu, or auto")
+    if not missing and os.environ.get(TF32_VARIABLE, "0") not in ("", "0"):
+        raise DeviceError(
+            f"{TF32_VARIABLE} is set, which makes all products of CuPy less exact than the labels of clusters allow: unset "
+            "it. Where TF32 is safe it is used by itself"
+        )
     return "cpu" if missing else "gpu"
 
 
@@ -81,7 +88,7 @@ def torch_device(device: str, *, light: bool = False) -> str:
         built = "built without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
         raise DeviceError(
             f"the workers have GPUs, but torch {torch.__version__} ({built}) cannot use them. "
-            "Install a build for the driver's CUDA (https://pytorch.org), or use --device cpu"
+            "Install a build for the driver's CUDA (https://pytorch.org), or use --torch-device cpu"
         )
     return "cuda"
 

@@ -1,9 +1,12 @@
-"""cuDF columns of vectors ↔ CuPy matrices: what `vectors` and `tables` are on the host, on a GPU.
+"""Vectors from Parquet to a device, by cuDF: what `vectors` is on the host.
 
-Vectors go from Parquet to the device and back without a copy on the way: the matrix is a view of the column's leaves,
-and the column a view of the matrix. A column that is not simply n vectors of one length (nulls, ragged rows, half
-floats, more values than cuDF counts) takes the way over the host, so its rows are refused for the very same reasons as
-on a CPU. Ids and other columns are the host's business: they are text, and small.
+There is no copy on the way: the matrix is a view of the column's leaves. A column that is not simply n vectors of one
+length (nulls, ragged rows, half floats, more values than cuDF counts) takes the way over the host, so its rows are
+refused for the very same reasons as on a CPU. Ids and other columns are the host's business: they are text, and small.
+
+Nothing is written from here. cuDF's files hold the same values as Arrow's and other bytes (pages, encodings, statistics),
+and what this package writes is the same, byte for byte, on a CPU and on a GPU. Nor would it save a copy: the rows of a
+cluster come together on the host, out of the files of all chunks, so `tables.write_parquet` has them where they are.
 
 Written against RAPIDS 26.10. The calls are checked against its signatures (tests/rapids); what they do on a device is
 checked by tests/gpu, where there is one.
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 from curator_dask.errors import DeviceError, InputError
 from curator_dask.records import printable
 from curator_dask.storage import Folder
-from curator_dask.tables import ROW_GROUP_ROWS, opened_parquet, require_columns
+from curator_dask.tables import opened_parquet, require_columns
 from curator_dask.vectors import GOOD, column_matrix
 
 if TYPE_CHECKING:
@@ -64,43 +67,6 @@ def series_matrix(series: Any, dimension: int) -> tuple[Any, NDArray[np.object_]
     if _is_regular(series, num_rows, dimension):
         return series.list.leaves.values.reshape(num_rows, dimension), np.full(num_rows, GOOD, dtype=object)
     return _uploaded(column_matrix(series.to_arrow(), dimension))
-
-
-def matrix_series(X: Any, name: str | None = None) -> Any:
-    """(n, D) float32 C-contiguous on the device as a ``cudf.Series`` of ``list<float32>`` that shares its memory."""
-    import cudf
-    import pylibcudf
-
-    if X.size > MAX_VALUES:
-        raise InputError(f"{X.shape[0]} vectors of {X.shape[1]} are too many for one cuDF column: write smaller parts")
-    column = pylibcudf.Column.from_cuda_array_interface(X)
-    index = cudf.RangeIndex(X.shape[0])
-    return cudf.Series.from_pylibcudf(column, metadata={"name": name, "index": index})
-
-
-def write_parquet(folder: Folder, path: str, table: pa.Table, X: Any, embedding_field: str) -> int:
-    """Write a table whole, with the vectors ``X`` (n, D) of the device as one more column; returns bytes.
-
-    ``table`` has the other columns, on the host. The column goes where `embedding_field` stands in the table's schema if
-    it is there already (its values are not looked at), else to the end. Same layout as `tables.write_parquet`: zstd, no
-    dictionary for vectors, `ROW_GROUP_ROWS` rows a group.
-    """
-    import cudf
-
-    names = table.column_names
-    at = names.index(embedding_field) if embedding_field in names else len(names)
-    others = table.drop_columns([embedding_field]) if embedding_field in names else table
-    with _in_our_words(folder.join(path)), folder.writing(path) as temporary:
-        frame = cudf.DataFrame.from_arrow(others)
-        frame.insert(at, embedding_field, matrix_series(X, embedding_field))
-        frame.to_parquet(
-            str(temporary),
-            compression="zstd",
-            index=False,
-            row_group_size_rows=ROW_GROUP_ROWS,
-            column_encoding={f"{embedding_field}.list.element": "PLAIN"},
-        )
-        return temporary.stat().st_size
 
 
 def _is_regular(series: Any, num_rows: int, dimension: int) -> bool:
@@ -159,5 +125,5 @@ def _in_our_words(path: str) -> Iterator[None]:
         raise DeviceError(f"{printable(path)}: the GPU's memory does not take it ({error})") from error
     except RuntimeError as error:
         if type(error) is RuntimeError:
-            raise InputError(f"{printable(path)}: cuDF cannot read or write it: {error}") from error
+            raise InputError(f"{printable(path)}: cuDF cannot read it: {error}") from error
         raise DeviceError(f"{printable(path)}: the GPU fails: {error}") from error

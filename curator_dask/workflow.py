@@ -12,7 +12,7 @@ from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import dump_json, failures_jsonl
 from curator_dask.stages.cross_cluster import CrossClusterStage
-from curator_dask.stages.embed import EmbedStage
+from curator_dask.stages.embed import FOLLOW_WORKERS, EmbedStage
 from curator_dask.stages.export import ExportStage
 from curator_dask.stages.identify import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans import KMeansStage
@@ -63,7 +63,7 @@ class Workflow:
     frame_sampling: str = "uniform"
     frames_from: str = "auto"
     dtype: str = "auto"
-    torch_device: str = "cpu"
+    torch_device: str = FOLLOW_WORKERS
     trust_remote_code: bool = False
     decode_threads: int = 1
     n_clusters: int | None = None

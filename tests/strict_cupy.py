@@ -8,8 +8,9 @@ show is speed, rounding and races. `tests/rapids` holds it against the CuPy that
 
 from __future__ import annotations
 
+import ctypes
 import numbers
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,10 @@ class DeviceArray:
 
     def get(self) -> np.ndarray:
         return np.array(self._host)
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self._host.ctypes.data)
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -204,10 +209,67 @@ class _Ufunc:
         self._ufunc.at(array._host, _index(indices), _unwrapped(values))
 
 
+# cuBLAS's own numbers.
+CUBLAS = {
+    "CUBLAS_OP_N": 0,
+    "CUBLAS_OP_T": 1,
+    "CUBLAS_GEMM_DEFAULT": -1,
+    "CUBLAS_COMPUTE_32F": 68,
+    "CUBLAS_COMPUTE_32F_FAST_16BF": 75,
+    "CUBLAS_COMPUTE_32F_FAST_TF32": 77,
+}
+BITS = {68: 24, 75: 8, 77: 11}
+"""Significant bits that each keeps of a float32."""
+HANDLE, REAL = 1234, 0
+
+
+def cut_off(X: np.ndarray, bits: int) -> np.ndarray:
+    """float32 numbers with only the first ``bits`` of their 24 significant ones, cut off and not rounded."""
+    mask = np.uint32(0xFFFFFFFF << (24 - bits) & 0xFFFFFFFF)
+    return (np.ascontiguousarray(X, dtype=np.float32).view(np.uint32) & mask).view(np.float32)
+
+
+def _columns(pointer: int, rows: int, columns: int, stride: int) -> np.ndarray:
+    """The matrix that lies there column by column, not a copy; what cuBLAS makes of a pointer."""
+    if stride < max(1, rows):
+        raise ValueError(f"CUBLAS_STATUS_INVALID_VALUE: columns of {rows} do not lie {stride} apart")
+    size = stride * (columns - 1) + rows
+    numbers_there = np.ctypeslib.as_array((ctypes.c_float * size).from_address(pointer))
+    return np.lib.stride_tricks.as_strided(numbers_there, (rows, columns), (4, 4 * stride))
+
+
+def gemm_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, A: int, Atype: int, lda: int,
+    B: int, Btype: int, ldb: int, beta: int, C: int, Ctype: int, ldc: int, computeType: int, algo: int,
+) -> None:  # fmt: skip
+    """cublasGemmEx for float32, by pointers: C (m, n) = op(A) (m, k) @ op(B) (k, n), with inputs in fewer bits."""
+    if (handle, Atype, Btype, Ctype, algo) != (HANDLE, REAL, REAL, REAL, CUBLAS["CUBLAS_GEMM_DEFAULT"]):
+        raise ValueError("CUBLAS_STATUS_NOT_SUPPORTED")
+    if (_columns(alpha, 1, 1, 1)[0, 0], _columns(beta, 1, 1, 1)[0, 0]) != (1.0, 0.0):
+        raise ValueError("the stand-in for cublasGemmEx multiplies, and adds nothing")
+    a = _columns(A, k, m, lda).T if transa else _columns(A, m, k, lda)
+    b = _columns(B, n, k, ldb).T if transb else _columns(B, k, n, ldb)
+    bits = BITS[computeType]
+    _columns(C, m, n, ldc)[:] = cut_off(a, bits) @ cut_off(b, bits)
+
+
+def _cuda(free_bytes: int, capability: str) -> Any:
+    return SimpleNamespace(
+        Device=lambda: SimpleNamespace(compute_capability=capability, id=0),
+        runtime=SimpleNamespace(CUDA_R_32F=REAL, memGetInfo=lambda: (free_bytes, 2 * free_bytes)),
+        device=SimpleNamespace(get_cublas_handle=lambda: HANDLE),
+        cublas=SimpleNamespace(gemmEx=gemm_ex, **CUBLAS),
+    )
+
+
 class StrictCupy(ModuleType):
     """Stands in ``sys.modules["cupy"]``."""
 
     ndarray = DeviceArray
+
+    def __init__(self, free_bytes: int, capability: str) -> None:
+        super().__init__("cupy")
+        self.cuda = _cuda(free_bytes, capability)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in LACKING or not hasattr(np, name):
@@ -226,5 +288,6 @@ class StrictCupy(ModuleType):
         return call
 
 
-def strict_cupy() -> StrictCupy:
-    return StrictCupy("cupy")
+def strict_cupy(free_bytes: int = 1 << 36, capability: str = "90") -> StrictCupy:
+    """CuPy with a device of so much free memory and of that compute capability (90: Hopper)."""
+    return StrictCupy(free_bytes, capability)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from curator_dask.dedup.candidates import FLOAT32, Precision
 
 GIB = 2.0**30
 
@@ -57,13 +61,13 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def gemm_flops(dim: int, dtype: type[np.floating] = np.float32, *, size: int = 8192, rounds: int = 5) -> float:
-    """FLOP/s of (size, dim) x (dim, size) in this type: the median of several, after a warm-up."""
+def gemm_flops(dim: int, precision: Precision = FLOAT32, *, size: int = 8192, rounds: int = 5) -> float:
+    """FLOP/s of (size, dim) x (dim, size) in this precision, on random numbers: the median of several, after a warm-up."""
     import cupy
 
-    a = cupy.ones((size, dim), dtype=dtype)
-    out = cupy.empty((size, size), dtype=dtype)
-    seconds = [timed(lambda: cupy.matmul(a, a.T, out=out)) for _ in range(rounds + 1)][1:]
+    a = cupy.random.default_rng(0).standard_normal((size, dim), dtype=cupy.float32)
+    out = cupy.empty((size, size), dtype=cupy.float32)
+    seconds = [timed(lambda: precision.multiply(a, a, out)) for _ in range(rounds + 1)][1:]
     return 2.0 * size * size * dim / float(np.median(seconds))
 
 
@@ -86,9 +90,22 @@ def device_name() -> str:
     return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
 
 
+def machine() -> str:
+    """The device, its driver, and the versions of what was measured, in a line."""
+    import importlib
+
+    import pynvml
+
+    pynvml.nvmlInit()
+    driver = pynvml.nvmlSystemGetDriverVersion()
+    names = ("cupy", "cudf", "cuml", "dask", "curator_dask")
+    versions = [f"{name} {importlib.import_module(name).__version__}" for name in names]
+    return f"{device_name()}; driver {driver}; {platform.machine()}, {os.cpu_count()} cores; {', '.join(versions)}"
+
+
 def report(path: Path | None, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table; append it to a file where one is given."""
-    lines = [f"## {title}", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines = [f"## {title}", "", machine(), "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     text = "\n".join([*lines, "", ""])
     print(text, flush=True)

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.gpu.device import Peak, device_name, report
+from benchmarks.gpu.device import Peak, report
 from curator_dask import SplitStage, Workflow
 from curator_dask.cluster import ClusterSettings, LazyCluster
 from curator_dask.pipeline import RunContext
@@ -39,7 +39,7 @@ def main() -> None:
     stages = list(columns["gpu"][0])
     table: list[list[object]] = [[name, columns["cpu"][0][name], columns["gpu"][0][name]] for name in stages]
     table += [["result", columns["cpu"][1], columns["gpu"][1]], ["device memory, peak", "", columns["gpu"][2]]]
-    report(options.out, f"Whole job, seconds a stage, {device_name()}", ["stage", "cpu", "gpu"], table)
+    report(options.out, "Whole job, seconds a stage", ["stage", "cpu", "gpu"], table)
     if columns["cpu"][1] != columns["gpu"][1]:
         raise SystemExit("CPU and GPU disagree")
 

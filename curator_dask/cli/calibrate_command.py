@@ -22,7 +22,7 @@ def calibrate(
     known_duplicates: o.KnownDuplicates = None,
     frame_sampling: o.FrameSampling = "uniform",
     dtype: o.Dtype = "auto",
-    torch_device: o.TorchDevice = "cpu",
+    torch_device: o.TorchDevice = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
     storage_option: o.StorageOption = None,
     dry_run: o.DryRun = False,

@@ -115,7 +115,13 @@ KnownDuplicates = Annotated[
     Path | None,
     option("--known-duplicates", help="CSV file: a line for each group of source videos that show the same thing."),
 ]
-TorchDevice = Annotated[str, option("--torch-device", help="Where the embedding model runs: cpu, cuda or cuda:1.")]
+TorchDevice = Annotated[
+    str,
+    option(
+        "--torch-device",
+        help="Where the embedding model runs: auto (a GPU where workers have one), cpu, cuda or cuda:1.",
+    ),
+]
 DecodeThreads = Annotated[int, option("--decode-threads", help="Clips read at a time, ahead of the model.")]
 GenerateEmbeddings = Annotated[
     bool, option("--generate-embeddings/--no-generate-embeddings", help="Compute vectors, or split only.")

@@ -28,7 +28,7 @@ def run(
     frame_sampling: o.FrameSampling = "uniform",
     frames_from: o.FramesFrom = "auto",
     dtype: o.Dtype = "auto",
-    torch_device: o.TorchDevice = "cpu",
+    torch_device: o.TorchDevice = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
     decode_threads: o.DecodeThreads = 1,
     n_clusters: o.NumClusters = None,

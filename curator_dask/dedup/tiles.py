@@ -1,10 +1,11 @@
 """The most similar row, tile by tile: the machine under the pairwise stage.
 
-The product of two tiles is a float32 GEMM. Its last bits depend on the BLAS, the threads and the shape of the tile, so
-it only finds the candidates: every pair whose product lies within the rounding bound of the best. Candidates are
-measured again in float64. A cosine is a whole number of steps of 2**-24 (what float32 holds from 0.5 up); cosines
-that round to the same step are tied, and the lowest index wins. Scores and indices are therefore the same for any
-tile size, any number of threads, and on CPU and GPU.
+The product of two tiles is a float32 GEMM, on a device one in fewer bits (`dedup.candidates`). Its last bits depend on the
+BLAS, the threads and the shape of the tile, so it only finds the candidates: every pair whose product lies within the
+rounding bound of the best. Candidates are measured again in float64; those of a coarser product in float32 before, as
+there are more. A cosine is a whole number of steps of 2**-24 (what float32 holds from 0.5 up); cosines that round to the
+same step are tied, and the lowest index wins. Scores and indices are therefore the same for any tile size, any number of
+threads, and on CPU and GPU.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.blocks import over_blocks
-from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, to_host
+from curator_dask.dedup.candidates import FLOAT32, Precision, candidate_precision, multiply_float64
+from curator_dask.dedup.candidates import rounding_bound as rounding_bound
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, suited_tile_rows, to_host
 
 STEPS: Final = 2.0**24
 """Steps of a cosine from 0 to 1."""
 NOTHING: Final = -np.inf
 DENSE: Final = 4  # candidates per piece from which one float64 GEMM costs less than measuring pair after pair
 PAIR_BYTES: Final = 64  # per dimension of a pair being measured: what keeps NumPy's temporaries out of fresh memory
+DEVICE_PAIR_BYTES: Final = 32  # the same on a device: what its temporaries take
 PIECE: Final = 512  # columns of a tile that are looked through together, if one of them may be the best
 STEP: Final = 128  # rows of a tile on the diagonal that are multiplied together
+DEVICE_STEP: Final = 2048  # the same on a device: enough to fill it, and few enough to leave out most of the upper half
 MOST_PENDING: Final = 1 << 16  # candidates of a block that wait for their measure: bounds the memory
+DEVICE_MOST_PENDING: Final = 1 << 20  # the same on a device, whose blocks have many times as many rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,12 @@ def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
     return Side(rows, np.arange(rows.shape[0]) if positions is None else positions, lengths)
 
 
-def rounding_bound(dim: int) -> np.float32:
-    """How far a float32 dot product of unit rows can be from their cosine: D terms, two lengths, and some."""
-    return np.float32((dim + 8) * 2.0**-24)
+class _Pending(NamedTuple):
+    """Candidates that wait for their measure, on the host: rows, references, and the most that their cosines can be."""
+
+    row: NDArray[np.int64]
+    reference: NDArray[np.int64]
+    most: NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -79,17 +88,20 @@ class _Best:
 
     Attributes:
         steps, index: on the host, of what was measured: the cosine in steps, and the index on the other side.
-        highest: (N,) float32 beside the rows, the best product so far.
-        bar: (N,) float32 beside the rows; a later product below it belongs to a cosine that is not higher than the
-            measured one. Infinite from the first twin on: nothing is higher, and of equal ones the first wins.
-        pending: rows, indices and products that wait for their measure, on the host.
+        reached: (N,) float32 beside the rows; the best cosine is at least this, as the products have it.
+        bar: (N,) float32 beside the rows; a later cosine below it is not higher than the measured one. Infinite from
+            the first twin on: nothing is higher, and of equal ones the first wins.
+        precision: of the products.
+        coarse: whether some of what is pending comes of products coarser than float32.
     """
 
     steps: NDArray[np.float64]
     index: NDArray[np.int64]
-    highest: Array
+    reached: Array
     bar: Array
-    pending: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = field(default_factory=list)
+    precision: Precision
+    coarse: bool = False
+    pending: list[_Pending] = field(default_factory=list)
 
     def offer(self, row: NDArray[np.int64], index: NDArray[np.int64], steps: NDArray[np.float64]) -> None:
         """Take what is better: more steps, or as many and a lower index. A row may come several times."""
@@ -99,9 +111,9 @@ class _Best:
         better = (steps > self.steps[row]) | ((steps == self.steps[row]) & (index < self.index[row]))
         self.steps[row[better]], self.index[row[better]] = steps[better], index[better]
 
-    def raise_bar(self, bound: np.float32) -> None:
-        bar = np.where(self.steps >= STEPS, np.inf, self.steps / STEPS - bound)
-        self.bar = array_module(self.highest).asarray(bar.astype(np.float32))
+    def raise_bar(self) -> None:
+        bar = np.where(self.steps >= STEPS, np.inf, self.steps / STEPS)
+        self.bar = array_module(self.reached).asarray(bar.astype(np.float32))
 
 
 def best_match(
@@ -119,7 +131,8 @@ def best_match(
     Args:
         earlier_only: compare a query with the references at lower positions only; tiles without any are not touched.
         tile_rows: half the references per tile, and up to twice the queries per tile; memory holds one tile of products
-            a thread, and where cosines are all but equal a few such tiles of float64.
+            a thread, and where cosines are all but equal a few such tiles of float64. A device takes more at a time
+            (`suited_tile_rows`).
         floor: cosines below it do not count; one for all, or (M,).
 
     Returns:
@@ -132,7 +145,8 @@ def best_match(
     index = np.full(num_rows, -1, dtype=np.int64)
 
     def work(blocks: Iterator[slice]) -> None:
-        buffer = array_module(queries.rows).empty(at_once * 2 * tile_rows, dtype=np.float32)
+        size = min(at_once, num_rows) * min(2 * tile_rows, len(references.positions))
+        buffer = array_module(queries.rows).empty(size, dtype=np.float32)
         for rows in blocks:
             best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer)
             found = best.steps >= floors[rows] * STEPS
@@ -140,6 +154,7 @@ def best_match(
             index[rows] = np.where(found, best.index, -1)
 
     on_host = array_module(queries.rows) is np
+    tile_rows = suited_tile_rows(queries.rows, tile_rows)
     at_once = _queries_at_once(num_rows, tile_rows, on_host)
     blocks = list(row_blocks(num_rows, at_once))[::-1]  # with earlier_only the last one is the longest work
     over_blocks(work, blocks) if on_host else work(iter(blocks))
@@ -165,21 +180,25 @@ def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) 
         yield Tile(references[free + columns.start : free + columns.stop], free + columns.start, True)
 
 
-def products(block: Side, tile: Tile, dtype: type[np.floating], buffer: Array | None = None) -> Array:
+def products(
+    block: Side, tile: Tile, dtype: type[np.floating], buffer: Array | None = None, precision: Precision = FLOAT32
+) -> Array:
     """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier.
 
     They lie in ``buffer``, a vector of that type, if one is given: fresh memory for every tile would cost time.
+    ``precision`` is that of float32 products; those of float64 have their own.
     """
     xp = array_module(block.rows)
     shape = block.rows.shape[0], tile.side.rows.shape[0]
     scores = xp.empty(shape, dtype=dtype) if buffer is None else buffer[: shape[0] * shape[1]].reshape(shape)
-    left, right = block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False).T
+    left, right = block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False)
+    multiply = precision.multiply if dtype is np.float32 else multiply_float64
     if not tile.masked:
-        return xp.matmul(left, right, out=scores)
+        return multiply(left, right, scores)
     # On the diagonal half of the tile comes too late: it is multiplied in steps, each as far as some row needs it.
-    for part in row_blocks(shape[0], STEP if xp is np else shape[0]):
+    for part in row_blocks(shape[0], STEP if xp is np else DEVICE_STEP):
         stop = int(np.searchsorted(tile.side.positions, block.positions[part.stop - 1]))
-        xp.matmul(left[part], right[:, :stop], out=scores[part, :stop])
+        multiply(left[part], right[:stop], scores[part, :stop])
         scores[part, stop:] = -np.inf
     scores[xp.asarray(tile.side.positions)[None, :] >= xp.asarray(block.positions)[:, None]] = -np.inf
     return scores
@@ -201,12 +220,13 @@ def _best_of_block(
 ) -> _Best:
     xp = array_module(block.rows)
     num_rows = len(block.positions)
-    highest = xp.asarray(floor.astype(np.float32))
-    best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), highest, xp.full_like(highest, NOTHING))
-    bound = rounding_bound(block.rows.shape[1])
+    reached = xp.asarray(floor.astype(np.float32))
+    precision = candidate_precision(block.rows)
+    best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), reached, xp.full_like(reached, NOTHING), precision)
+    most_pending = MOST_PENDING if xp is np else DEVICE_MOST_PENDING
     for tile in tiles_of(block, references, earlier_only, tile_rows):
-        _look_through(best, block, tile, products(block, tile, np.float32, buffer), bound)
-        if sum(len(part[0]) for part in best.pending) > MOST_PENDING:
+        _look_through(best, block, tile, buffer)
+        if sum(len(part.row) for part in best.pending) > most_pending:
             _measure_pending(best, block, references)
         if best.steps.min() >= STEPS:
             break  # each row has found its twin, and later ones would lose the tie
@@ -214,28 +234,35 @@ def _best_of_block(
     return best
 
 
-def _look_through(best: _Best, block: Side, tile: Tile, scores: Array, bound: np.float32) -> None:
-    """Note the candidates among the products of a tile; where they are many, settle its rows in float64."""
+def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array) -> None:
+    """Multiply a tile and note the candidates; where they are many, take more digits: float32, then float64."""
+    scores = products(block, tile, np.float32, buffer, best.precision)
     xp = array_module(scores)
     num_rows, width = scores.shape
+    bound = best.precision.bound(block.rows.shape[1])
     # The maxima of short pieces come with those of the rows; few pieces then have to be looked through once more.
     pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
     highest = pieces.max(axis=2)
-    best.highest = xp.maximum(best.highest, highest.max(axis=1))
     # The best pair may look worse by `bound`, and another better by as much.
-    least = xp.maximum(best.highest - 2 * bound, best.bar)
+    best.reached = xp.maximum(best.reached, highest.max(axis=1) - bound)
+    least = xp.maximum(best.reached, best.bar) - bound
     row, piece = where((highest >= least[:, None]) & (highest > NOTHING))
     if not row.size:
         return
     of_piece, column = where(pieces[row, piece] >= least[row][:, None])
-    if of_piece.size > DENSE * row.size:
+    if of_piece.size <= DENSE * row.size:
+        row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
+        most = to_host(scores[row, column]) + bound
+        best.pending.append(_Pending(to_host(row), to_host(column) + tile.start, most))
+        best.coarse |= best.precision is not FLOAT32
+    elif best.precision is not FLOAT32:
+        best.precision = FLOAT32  # the block's rows are too much alike for anything coarser
+        _look_through(best, block, tile, buffer)
+    else:
         rows = np.unique(to_host(row))
         index, steps = _best_in_tile(block[rows], tile)
         best.offer(rows, index + tile.start, steps)
-        best.raise_bar(bound)
-        return
-    row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
-    best.pending.append((to_host(row), to_host(column) + tile.start, to_host(scores[row, column])))
+        best.raise_bar()
 
 
 def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -254,25 +281,59 @@ def _measure_pending(best: _Best, block: Side, references: Side) -> None:
     """Measure the candidates that are still near the best of their row."""
     if not best.pending:
         return
-    row, index, score = (np.concatenate(parts) for parts in zip(*best.pending, strict=True))
+    row, index, most = (np.concatenate(parts) for parts in zip(*best.pending, strict=True))
     best.pending.clear()
-    bound = rounding_bound(block.rows.shape[1])
-    near = score >= to_host(best.highest - 2 * bound)[row]
+    near = most >= to_host(best.reached)[row]
     row, index = row[near], index[near]
+    if best.coarse:
+        row, index = _still_near(best, block, references, row, index)
     best.offer(row, index, measure_pairs(block, references, row, index))
-    best.raise_bar(bound)
+    best.raise_bar()
+
+
+def _still_near(
+    best: _Best, block: Side, references: Side, row: NDArray[np.int64], index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Those candidates that float32 does not tell from the best of their row: all but a few of a coarse product go."""
+    bound = FLOAT32.bound(block.rows.shape[1])
+    cosine = _pair_products(block, references, row, index)
+    reached = np.array(to_host(best.reached))
+    np.maximum.at(reached, row, cosine - bound)
+    best.reached, best.coarse = array_module(best.reached).asarray(reached), False
+    near = cosine + bound >= reached[row]
+    return row[near], index[near]
 
 
 def measure_pairs(
     left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Cosines of the pairs (left_index[p], right_index[p]) from float64 dot products, in steps, on the host."""
-    steps = np.empty(len(left_index))
-    for part in row_blocks(len(left_index), block_rows(left.rows, PAIR_BYTES * left.rows.shape[1])):
-        a, b = left[left_index[part]], right[right_index[part]]
-        dots = (a.rows.astype(np.float64) * b.rows).sum(axis=1)
-        steps[part] = to_host(in_steps(dots, a.lengths * b.lengths))
-    return steps
+    steps = array_module(left.rows).empty(len(left_index))
+    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
+        dots = (left.rows[i].astype(np.float64) * right.rows[j]).sum(axis=1)
+        steps[part] = in_steps(dots, left.lengths[i] * right.lengths[j])
+    return to_host(steps)
+
+
+def _pair_products(
+    left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Float32 dot products of the pairs (left_index[p], right_index[p]), on the host."""
+    dots = array_module(left.rows).empty(len(left_index), dtype=np.float32)
+    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
+        dots[part] = (left.rows[i] * right.rows[j]).sum(axis=1)
+    return to_host(dots)
+
+
+def _pair_blocks(
+    rows: Array, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
+) -> Iterator[tuple[slice, Array, Array]]:
+    """Pairs by blocks of as many as the memory should hold: their places, and both indices beside the rows."""
+    xp = array_module(rows)
+    i, j = xp.asarray(left_index), xp.asarray(right_index)
+    pair_bytes = PAIR_BYTES if xp is np else DEVICE_PAIR_BYTES
+    for part in row_blocks(len(left_index), block_rows(rows, pair_bytes * rows.shape[1])):
+        yield part, i[part], j[part]
 
 
 def in_steps(dots: Array, lengths: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,6 +17,12 @@ Array = Any
 
 HOST_BLOCK_BYTES: Final = 1 << 22
 DEVICE_BLOCK_BYTES: Final = 1 << 28
+DEVICE_TILE_ROWS: Final = 8192
+"""Rows of a tile that keep a GPU busy: products of smaller ones end before the next is under way."""
+DEVICE_TILE_BYTES: Final = 24
+"""For a number of a tile: the product, what it is compared with, and twice float64 where cosines are all but equal."""
+DEVICE_TILE_SHARE: Final = 0.5
+"""Of a device's free memory for a tile; the vectors are there already."""
 
 
 def array_module(array: Array) -> ModuleType:
@@ -51,3 +58,17 @@ def block_rows(array: Array, row_bytes: int) -> int:
     num_bytes, most = (HOST_BLOCK_BYTES, 1 << 13) if array_module(array) is np else (DEVICE_BLOCK_BYTES, 1 << 17)
     fitting = max(1, num_bytes // max(1, row_bytes))
     return max(64, min(most, 1 << (fitting.bit_length() - 1)))
+
+
+def suited_tile_rows(rows: Array, tile_rows: int) -> int:
+    """How many rows a tile has where ``tile_rows`` are asked for: as many under NumPy; on a device at least 8192.
+
+    A tile has up to twice as many rows and columns. Where a device has too little free memory for that, it is the power
+    of two that fits, but never less than asked for.
+    """
+    xp = array_module(rows)
+    if xp is np:
+        return tile_rows
+    free_bytes, _ = xp.cuda.runtime.memGetInfo()
+    side_rows = math.isqrt(int(DEVICE_TILE_SHARE * free_bytes) // (4 * DEVICE_TILE_BYTES))
+    return max(tile_rows, min(DEVICE_TILE_ROWS, 1 << max(0, side_rows.bit_length() - 1)))

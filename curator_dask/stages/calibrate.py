@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from curator_dask.models.base import Unusable
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import Failure, UnitRecord, digest, dump_json, printable
-from curator_dask.stages.embed import EmbedStage
+from curator_dask.stages.embed import FOLLOW_WORKERS, EmbedStage, has_work
 from curator_dask.stages.embed_unit import ClipToEmbed
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
@@ -54,7 +54,7 @@ class CalibrateStage(Stage):
     """How many clips to edit, chosen evenly by a hash of their ids."""
     frame_sampling: str = "uniform"
     dtype: str = "auto"
-    torch_device: str = "cpu"
+    torch_device: str = FOLLOW_WORKERS
     trust_remote_code: bool = False
     known_duplicates: tuple[tuple[str, ...], ...] = ()
     """Groups of source videos that show the same thing: pairs of their clips are neither right nor wrong, and left out.
@@ -74,12 +74,13 @@ class CalibrateStage(Stage):
         return Folder(self.output_path, self.output_storage_options)
 
     def embed_stage(self) -> EmbedStage:
-        return EmbedStage(
+        stage = EmbedStage(
             self.input_path, self.output_path, self.embedding_algorithm, self.model_dir, frames_from="clips",
             frame_sampling=self.frame_sampling, dtype=self.dtype, torch_device=self.torch_device,
             trust_remote_code=self.trust_remote_code,
             input_storage_options=self.input_storage_options, output_storage_options=self.output_storage_options,
         )  # fmt: skip
+        return replace(stage, dtype=stage.kept_dtype(StageState(self.output, self.name)))
 
     def identity(self) -> dict[str, Any]:
         embed = self.embed_stage()
@@ -98,6 +99,10 @@ class CalibrateStage(Stage):
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": len(units)})
         _require_encoder()
+        if context.overwrite or has_work(state, units):
+            embed, fingerprint = units[0].task.embed.settled(context.cluster)
+            units = [replace(unit, task=replace(unit.task, embed=embed)) for unit in units]
+            identity = {**identity, "model": fingerprint}
         state.claim(identity, overwrite=context.overwrite)
         outcome = run_units(context.cluster, state, units, edit_and_embed, reporter=context.reporter, what="clips")
         calibration = judged(state, self.known_duplicates)

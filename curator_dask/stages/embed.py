@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask import layout
+from curator_dask.backend import torch_device
 from curator_dask.discover import list_videos
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.execution import Unit, run_units
-from curator_dask.models.base import ModelOptions
+from curator_dask.execution import Unit, gathered, run_units
+from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import DEFAULT_MODEL, ModelFactory, adopt_model, registered_factory
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import digest, dump_json, printable
@@ -22,12 +23,14 @@ from curator_dask.state import StageState
 from curator_dask.storage import Folder
 
 if TYPE_CHECKING:
+    from curator_dask.cluster import LazyCluster
     from curator_dask.models.base import EmbeddingModel
     from curator_dask.video.spans import Span
 
 FINGERPRINT = "_fingerprint.json"
 CLIPS_PER_UNIT = 32
 FRAMES_FROM = ("auto", "clips", "source")
+FOLLOW_WORKERS = "auto"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class EmbedStage(Stage):
     """Clips read at a time, ahead of the model."""
     id_field: str = "id"
     embedding_field: str = "embedding"
-    torch_device: str = "cpu"
+    torch_device: str = FOLLOW_WORKERS
+    """Where the model runs: a device of torch's; ``auto``: on GPU workers ``cuda``, but for light models, else ``cpu``.
+    The `dtype` ``auto`` goes by the device, so both together are, for a folder that holds vectors, what made those."""
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     factory: ModelFactory | None = field(default=None, repr=False, compare=False)
@@ -84,9 +89,9 @@ class EmbedStage(Stage):
         return root.below(layout.embeddings_folder(self.embedding_algorithm))
 
     def model(self) -> EmbeddingModel:
-        options = ModelOptions(
-            Path(self.model_dir), self.torch_device, self.frame_sampling, self.dtype, self.trust_remote_code
-        )
+        # What a model is, the CPU can tell as well; on workers the device is settled.
+        device = "cpu" if self.torch_device == FOLLOW_WORKERS else self.torch_device
+        options = ModelOptions(Path(self.model_dir), device, self.frame_sampling, self.dtype, self.trust_remote_code)
         if self.factory is not None:
             adopt_model(self.embedding_algorithm, self.factory)
         return cached_model(self.embedding_algorithm, options)
@@ -97,19 +102,41 @@ class EmbedStage(Stage):
         return self.frames_from == "source"
 
     def resolved(self, *, has_exact_clips: bool | None = None) -> EmbedStage:
-        """This stage with `frames_from` settled, and with all that its tasks take to the workers.
+        """This stage with `frames_from` settled, what is recorded kept to, and with all that its tasks take to the workers.
 
         `has_exact_clips`: whether the clips are (or will be) the planned spans, frame by frame; None: look at the index.
         """
-        stage = replace(self, factory=registered_factory(self.embedding_algorithm))
+        state = StageState(self.output, self.name)
+        stage = replace(self, factory=registered_factory(self.embedding_algorithm), dtype=self.kept_dtype(state))
         if self.frames_from != "auto":
             return stage
-        recorded = StageState(self.output, self.name).parameter("frames_from")
+        recorded = state.parameter("frames_from")
         if recorded not in FRAMES_FROM:
-            light = self.video_dir is not None and self.model().light
+            light = self.video_dir is not None and stage.model().light
             exact = light and (self._has_exact_clips() if has_exact_clips is None else has_exact_clips)
             recorded = "source" if exact else "clips"
         return replace(stage, frames_from=str(recorded))
+
+    def kept_dtype(self, state: StageState) -> str:
+        """`dtype`; where the workers decide, what the vectors recorded in ``state`` were made with: they may be others now."""
+        recorded = state.parameter("model")
+        dtype = recorded.get("dtype") if isinstance(recorded, dict) else None
+        left_to_workers = self.dtype == "auto" and self.torch_device == FOLLOW_WORKERS
+        return str(dtype) if left_to_workers and dtype in DTYPES else self.dtype
+
+    def settled(self, cluster: LazyCluster) -> tuple[EmbedStage, dict[str, Any]]:
+        """A `resolved` stage with the torch device of the cluster's workers, and the model's fingerprint there.
+
+        Raises DeviceError where the workers have GPUs and their torch cannot use them.
+        """
+        if self.torch_device != FOLLOW_WORKERS:
+            return self, self.model().fingerprint()
+        if cluster.device == "cpu" or self.model().light:
+            return replace(self, torch_device="cpu"), self.model().fingerprint()
+        # One of them is asked: this machine may have no GPU, and the dtype "auto" goes by the device.
+        asked = cluster.client.submit(_on_gpu_worker, self, pure=False)
+        stage, fingerprint = gathered(cluster.client, [asked])[0]
+        return stage, fingerprint
 
     def _has_exact_clips(self) -> bool:
         """Key-frame cuts begin and end elsewhere than planned, and ready clips have no source."""
@@ -118,23 +145,32 @@ class EmbedStage(Stage):
         return "copy" not in read_clip_index(self.input).column("encoder").unique().to_pylist()
 
     def identity(self) -> dict[str, Any]:
+        stage = self.resolved()
+        return stage._identity(stage.model().fingerprint())
+
+    def _identity(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
         return {
             "input_path": self.input.root,
             "id_field": self.id_field,
             "embedding_field": self.embedding_field,
-            "frames_from": self.resolved().frames_from,
-            "model": self.model().fingerprint(),
+            "frames_from": self.frames_from,
+            "model": fingerprint,
         }
 
     def tap(self) -> VectorTap | None:
         """What computes the vectors in the process that cuts a video, where that is the way to have them."""
         # A heavy model would hold up the encoder, and one on a device belongs to other workers.
-        fits = self.reads_source and self.model().light and self.torch_device == "cpu"
+        fits = self.reads_source and self.torch_device in ("cpu", FOLLOW_WORKERS) and self.model().light
         return VectorTap(self) if fits else None
 
     def claim(self, context: RunContext) -> None:
         """Take the output folder for this stage's parameters. Raises FolderInUseError where it holds others' vectors."""
-        state, identity = StageState(self.output, self.name), self.identity()
+        if self.torch_device == FOLLOW_WORKERS and not self.model().light:
+            return  # the dtype is settled where the workers are that embed: by this stage itself
+        self._claim(context, self.identity())
+
+    def _claim(self, context: RunContext, identity: dict[str, Any]) -> None:
+        state = StageState(self.output, self.name)
         state.claim(identity, overwrite=context.overwrite)
         state.publish(FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
 
@@ -149,7 +185,11 @@ class EmbedStage(Stage):
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
         self._require_source(state, units)
-        self.claim(context)
+        if context.overwrite or has_work(state, units):
+            stage, fingerprint = self.settled(context.cluster)  # not before: a finished job starts no workers
+            units = [replace(unit, task=replace(unit.task, stage=stage)) for unit in units]
+            identity = stage._identity(fingerprint)
+        self._claim(context, identity)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, embed_unit, reporter=context.reporter, what="units")
         embedded = outcome.counts.get("embeddings", 0)
@@ -225,6 +265,18 @@ class EmbedStage(Stage):
     ) -> Unit[EmbedTask]:
         key = digest(printable(name))
         return Unit(key, inputs, EmbedTask(self, key, clips, source_spans), name)
+
+
+def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:
+    """Whether some of the units are not done."""
+    done = state.done_units()
+    return any(done.get(unit.key) != unit.inputs for unit in units)
+
+
+def _on_gpu_worker(stage: EmbedStage) -> tuple[EmbedStage, dict[str, Any]]:
+    """On a GPU worker: the stage on its device, and the model's fingerprint there; the model is loaded for what follows."""
+    stage = replace(stage, torch_device=torch_device("gpu"))
+    return stage, stage.model().fingerprint()
 
 
 def _inputs(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[int]]:

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask.errors import InputError
-from curator_dask.gpu_frames import matrix_series, read_matrix, series_matrix, write_parquet
+from curator_dask.gpu_frames import read_matrix, series_matrix
 from curator_dask.storage import Folder
-from curator_dask.vectors import column_matrix
+from curator_dask.vectors import column_matrix, matrix_column
 from tests.dedup.reference import random_unit
 
 pytestmark = pytest.mark.gpu
@@ -20,13 +20,14 @@ KINDS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float3
 
 
 def test_a_series_and_a_matrix_share_their_memory(cp):
-    X = cp.asarray(random_unit(1000, 48, 0))
-    series = matrix_series(X, "embedding")
-    assert (len(series), series.name) == (1000, "embedding")
-    again, reasons = series_matrix(series, 48)
-    assert again.data.ptr == X.data.ptr
+    import cudf
+
+    X = random_unit(1000, 48, 0)
+    series = cudf.Series.from_arrow(matrix_column(X))
+    matrix, reasons = series_matrix(series, 48)
+    assert matrix.data.ptr == series.list.leaves.values.data.ptr
     assert set(reasons) == {""}
-    cp.testing.assert_array_equal(again, X)
+    np.testing.assert_array_equal(matrix.get(), X)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -60,19 +61,6 @@ def test_encodings_of_others(cp, tmp_path, encoding, compression):
         column_encoding={"embedding.list.element": encoding},
     )  # fmt: skip
     np.testing.assert_array_equal(read_matrix(Folder(str(tmp_path)), "a.parquet", "embedding", 8)[0].get(), X)
-
-
-def test_writing(cp, tmp_path):
-    X = random_unit(1000, 48, 0)
-    table = pa.table(
-        {"id": [f"clip-{n}" for n in range(1000)], "embedding": pa.nulls(1000), "cosine_dist_to_cent": X[:, 0]}
-    )
-    size = write_parquet(Folder(str(tmp_path)), "a.parquet", table, cp.asarray(X), "embedding")
-    written = pq.read_table(tmp_path / "a.parquet")
-    assert size == (tmp_path / "a.parquet").stat().st_size
-    assert written.column_names == table.column_names
-    assert written["id"].to_pylist() == table["id"].to_pylist()
-    np.testing.assert_array_equal(column_matrix(written["embedding"], 48)[0], X)
 
 
 def test_a_damaged_file_is_named(cp, tmp_path):

@@ -5,12 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curator_dask.dedup import tiles
 from curator_dask.dedup.assign import assign, centroid_distances
+from curator_dask.dedup.candidates import (
+    CANDIDATES_VARIABLE,
+    FLOAT32,
+    MIN_CAPABILITY,
+    PRECISIONS,
+    TF32,
+    candidate_precision,
+    probe_rows,
+)
 from curator_dask.dedup.kmeans import kmeans_fit, lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.pairwise import max_earlier_similarity, near_pairs
 from curator_dask.dedup.rows import normalise
-from curator_dask.dedup.xp import to_host
-from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit
+from curator_dask.dedup.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
+from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit, unit
 
 pytestmark = pytest.mark.gpu
 
@@ -55,13 +65,71 @@ def test_our_own_lloyd(cp):
     assert on_device.n_iter == on_host.n_iter
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles as small as they are asked for, and several steps on the diagonal."""
+    monkeypatch.setattr(tiles, "suited_tile_rows", lambda rows, tile_rows: tile_rows)
+    monkeypatch.setattr(tiles, "DEVICE_STEP", 256)
+
+
+def near_ties(num_rows: int = 5000, dim: int = 256) -> np.ndarray:
+    """Rows around a few directions: many cosines differ by less than TF32 can tell."""
+    random = np.random.default_rng(3)
+    return unit(
+        random_unit(8, dim, 3)[random.integers(0, 8, num_rows)] + 0.02 * random.standard_normal((num_rows, dim))
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
+@pytest.mark.parametrize("dim", [1, 3, 64, 1024, 1536])
+def test_products_keep_their_bounds(cp, precision, dim):
+    if precision is not FLOAT32 and int(cp.cuda.Device().compute_capability) < MIN_CAPABILITY:
+        pytest.skip("this device multiplies in float32 only")
+    kinds = [random_unit(200, dim, 0), random_unit(100, dim, 1, copies=0.9, noise=1e-3)]
+    X = np.concatenate([*kinds, probe_rows()] if dim == 1024 else kinds).astype(np.float32)
+    on_device = cp.asarray(X)
+    out = precision.multiply(on_device, on_device, cp.empty((len(X), len(X)), dtype=np.float32))
+    exact = X.astype(np.float64) @ X.T.astype(np.float64)
+    assert np.abs(out.get() - exact).max() <= precision.bound(dim)
+
+
+def test_a_product_into_a_part_of_a_wider_one(cp):
+    X = random_unit(30, 12, 0)
+    whole = cp.full((9, 12), 7, dtype=np.float32)
+    FLOAT32.multiply(cp.asarray(X)[4:8], cp.asarray(X)[10:15], whole[2:6, :5])
+    expected = np.full((9, 12), 7, np.float32)
+    expected[2:6, :5] = X[4:8] @ X[10:15].T
+    np.testing.assert_allclose(whole.get(), expected, atol=1e-6)
+
+
+def test_tf32_finds_the_candidates(cp, monkeypatch):
+    monkeypatch.delenv(CANDIDATES_VARIABLE, raising=False)
+    has_it = int(cp.cuda.Device().compute_capability) >= MIN_CAPABILITY
+    assert candidate_precision(cp.asarray(EXAMPLE_1)) is (TF32 if has_it else FLOAT32)
+
+
+def test_tiles_are_large(cp):
+    assert suited_tile_rows(cp.asarray(EXAMPLE_1), 1) in (2**power for power in range(DEVICE_TILE_ROWS.bit_length()))
+    assert suited_tile_rows(cp.asarray(EXAMPLE_1), 20_000) == 20_000
+
+
+@pytest.mark.parametrize("asked", PRECISIONS)
+@pytest.mark.parametrize("X", [near_ties(), crowded()], ids=["near ties", "ties"])
+def test_any_precision_finds_the_same(cp, monkeypatch, small_tiles, asked, X):
+    expected = max_earlier_similarity(X)
+    monkeypatch.setenv(CANDIDATES_VARIABLE, asked)
+    for tile_rows in (100, 8192):
+        got = max_earlier_similarity(cp.asarray(X), tile_rows=tile_rows)
+        assert [part.tobytes() for part in got] == [part.tobytes() for part in expected]
+
+
 @pytest.mark.parametrize("tile_rows", [16, 1024, 8192])
 @pytest.mark.parametrize(
     "X",
     [EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain(), crowded()],
     ids=["example 1", "example 2", "example 4", "chain", "ties"],
 )
-def test_pairwise(cp, X, tile_rows):
+def test_pairwise(cp, small_tiles, X, tile_rows):
     got = max_earlier_similarity(cp.asarray(X), tile_rows=tile_rows)
     expected = max_earlier_similarity(X)
     np.testing.assert_array_equal(got[0], expected[0])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,9 @@ pytest.importorskip("cudf", reason="RAPIDS is not installed: make test-rapids in
 import cudf
 import cupy
 
-from curator_dask.backend import resolve_device, to_device, why_no_gpu
+from curator_dask.backend import TF32_VARIABLE, resolve_device, to_device, why_no_gpu
 from curator_dask.cluster import ClusterSettings, dask_client
+from curator_dask.dedup.candidates import PRECISIONS
 from curator_dask.dedup.kmeans import kmeans_fit
 from curator_dask.dedup.pairwise import max_earlier_similarity, near_pairs
 from curator_dask.dedup.rows import normalise
@@ -62,15 +66,14 @@ CALLS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
     "cuml.dask.cluster.KMeans.fit": ("cuml.dask.cluster:KMeans.fit", (None, None), {}),
     "LocalCUDACluster": ("dask_cuda:LocalCUDACluster", (), {"n_workers": 1, "threads_per_worker": 1, **gpu_options("rapids")}),
     "cudf.read_parquet": ("cudf:read_parquet", ("f",), {"columns": ["e"], "row_groups": [[0]]}),
-    "cudf.DataFrame.from_arrow": ("cudf:DataFrame.from_arrow", (None,), {}),
-    "cudf.DataFrame.insert": ("cudf:DataFrame.insert", (None, 0, "e", None), {}),
-    "cudf.DataFrame.to_parquet": (
-        "cudf:DataFrame.to_parquet",
-        (None, "f"),
-        {"compression": "zstd", "index": False, "row_group_size_rows": 1, "column_encoding": {"e.list.element": "PLAIN"}},
-    ),
-    "cudf.Series.from_pylibcudf": ("cudf:Series.from_pylibcudf", (None,), {"metadata": {}}),
-    "pylibcudf.Column.from_cuda_array_interface": ("pylibcudf:Column.from_cuda_array_interface", (None,), {}),
+    "pynvml.nvmlInit": ("pynvml:nvmlInit", (), {}),
+    "pynvml.nvmlShutdown": ("pynvml:nvmlShutdown", (), {}),
+    "pynvml.nvmlDeviceGetCount": ("pynvml:nvmlDeviceGetCount", (), {}),
+    "pynvml.nvmlDeviceGetHandleByIndex": ("pynvml:nvmlDeviceGetHandleByIndex", (0,), {}),
+    "pynvml.nvmlDeviceGetName": ("pynvml:nvmlDeviceGetName", (None,), {}),
+    "pynvml.nvmlDeviceGetMemoryInfo": ("pynvml:nvmlDeviceGetMemoryInfo", (None,), {}),
+    "pynvml.nvmlSystemGetDriverVersion": ("pynvml:nvmlSystemGetDriverVersion", (), {}),
+    "pynvml.nvmlSystemGetCudaDriverVersion": ("pynvml:nvmlSystemGetCudaDriverVersion", (), {}),
     "cupy.asarray": ("cupy:asarray", (None,), {}),
     "cupy.empty": ("cupy:empty", ((1, 1),), {"dtype": np.float32}),
 }  # fmt: skip
@@ -96,13 +99,81 @@ def test_cumls_dask_estimator_would_take_any_name_so_the_other_is_asked():
 def test_attributes_that_are_read():
     for name in ("leaves", "len"):
         assert hasattr(cudf.core.accessors.lists.ListMethods, name)
-    for name in ("null_count", "values", "to_arrow"):
+    for name in ("null_count", "values", "to_arrow", "from_arrow", "list"):
         assert hasattr(cudf.Series, name)
-    for name in ("get", "astype", "reshape"):
+    for name in ("get", "astype", "reshape", "data", "strides", "itemsize"):
         assert hasattr(cupy.ndarray, name)
+    for name in ("compute_capability", "id", "synchronize"):
+        assert hasattr(cupy.cuda.Device, name)
     assert callable(cupy.cuda.runtime.memGetInfo)
+    assert callable(cupy.cuda.runtime.getDeviceProperties)
+    assert callable(cupy.cuda.device.get_cublas_handle)
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
     assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
+
+
+class TestProductsByCublas:
+    """`dedup.candidates` calls cuBLAS itself, to say how exact a product has to be."""
+
+    def test_parameters_are_in_the_order_of_the_stand_ins(self):
+        text = cupy.cuda.cublas.gemmEx.__doc__
+        names = [parameter.split()[-1] for parameter in text[text.index("(") + 1 : text.index(")")].split(",")]
+        assert names == list(inspect.signature(strict_cupy.gemm_ex).parameters)
+
+    @pytest.mark.parametrize("name", strict_cupy.CUBLAS)
+    def test_numbers(self, name):
+        assert getattr(cupy.cuda.cublas, name) == strict_cupy.CUBLAS[name]
+
+    def test_float32_has_its_number(self):
+        assert cupy.cuda.runtime.CUDA_R_32F == strict_cupy.REAL
+
+    def test_every_precision_has_its_name(self):
+        assert {precision.compute_type for precision in PRECISIONS.values()} <= strict_cupy.CUBLAS.keys()
+
+    def test_errors_are_those_that_are_caught(self):
+        assert issubclass(cupy.cuda.cublas.CUBLASError, RuntimeError)
+
+    def test_cupys_own_setting_is_the_one_that_is_refused(self, monkeypatch):
+        """No device is asked: with the variable set, CuPy wants to know whether it can do TF32."""
+        from cupy._core import _routines_linalg
+
+        monkeypatch.setenv(TF32_VARIABLE, "1")
+        _routines_linalg.set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_TBD)
+        try:
+            if cupy.cuda.is_available():
+                assert _routines_linalg.get_compute_type(np.float32) == _routines_linalg.COMPUTE_TYPE_TF32
+            else:
+                with pytest.raises(RuntimeError, match="cudaError"):
+                    _routines_linalg.get_compute_type(np.float32)
+        finally:
+            _routines_linalg.set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_DEFAULT)
+
+
+class TestWorkersThatAUserStarts:
+    """`dask cuda worker` as the README has it, and with what our own workers are given."""
+
+    @staticmethod
+    def options(line: str) -> dict[str, Any]:
+        from dask_cuda.cli import worker
+
+        return dict(worker.make_context("dask cuda worker", shlex.split(line)).params)
+
+    def test_the_line_of_the_readme(self):
+        readme = " ".join(Path(__file__).parents[2].joinpath("README.md").read_text().split())
+        lines = re.findall(r"`dask cuda worker ([^`]*)`", readme)
+        assert lines
+        for line in lines:
+            taken = self.options(line)
+            assert taken["rmm_async"] is True
+            assert taken["enable_cudf_spill"] is True
+            assert list(taken["rmm_allocator_external_lib_list"]) == ["cupy"]
+
+    def test_each_option_of_our_own_workers_has_a_flag(self):
+        taken = self.options(
+            "tcp://127.0.0.1:8786 --rmm-async --rmm-release-threshold 0.8 --set-rmm-allocator-for-libs cupy "
+            "--enable-cudf-spill --pre-import cudf,cupy,rmm --resources GPU=1 --death-timeout 60"
+        )
+        assert gpu_options("rapids").keys() <= {name for name, value in taken.items() if value not in (None, False)}
 
 
 class TestTheStandInForCupy:
