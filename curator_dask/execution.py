@@ -7,12 +7,13 @@ units under way. Short units share a Dask task, which costs as much as they do; 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -25,6 +26,7 @@ from curator_dask.records import Failure, UnitRecord, add_counts, printable
 from curator_dask.state import StageState
 
 T = TypeVar("T")
+WorkTogether = Callable[[Sequence[T]], Iterator[UnitRecord]]
 logger = logging.getLogger(__name__)
 
 # Tasks submitted ahead of each worker thread: enough to never starve one, few enough to keep the scheduler small.
@@ -79,8 +81,12 @@ def run_units(
     *,
     reporter: Reporter,
     what: str,
+    together: WorkTogether[T] | None = None,
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
+
+    `together` does the same for units that share a Dask task, and gives their records in order. Without it these are
+    done a few at a time. Where it raises, the units that it has not come to are done one by one.
 
     A unit that raises is recorded as a failure and the others go on; it is tried again in the next run. What an earlier
     version of a failed unit left is removed, so that nothing downstream takes it for the current one.
@@ -95,7 +101,8 @@ def run_units(
     reporter.start(state.stage, len(units), what)
     try:
         reporter.advance(len(units) - len(todo))
-        with contextlib.closing(_completed(cluster, state, todo, work)) as records:
+        do = functools.partial(run_task, state, work=work, together=together)
+        with contextlib.closing(_completed(cluster, state, todo, do)) as records:
             for record in records:
                 if not record.final:
                     unfinished[record.key] = record
@@ -157,20 +164,20 @@ def _outcome(
 
 
 def _completed(
-    cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord]
+    cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
 ) -> Generator[UnitRecord, None, None]:
     if not units:
         return  # and no cluster is started
     watch = _Watch(cluster)
     suspects: list[Unit[T]] = []
     state.sweep()
-    for unit, record in _run_all(watch, state, units, work, per_thread=SUBMIT_AHEAD, most=MOST_IN_TASK):
+    for unit, record in _run_all(watch, state, units, do, per_thread=SUBMIT_AHEAD, most=MOST_IN_TASK):
         if record is None:
             suspects.append(unit)
         else:
             yield record
     # Dask blames every task that a dying worker held, waiting ones too: a second chance, with fewer in one place.
-    for unit, record in _run_all(watch, state, suspects, work, per_thread=0.5, most=1):
+    for unit, record in _run_all(watch, state, suspects, do, per_thread=0.5, most=1):
         yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
     state.sweep()
 
@@ -179,7 +186,7 @@ def _run_all(
     watch: _Watch,
     state: StageState,
     units: Sequence[Unit[T]],
-    work: Callable[[T], UnitRecord],
+    do: Callable[[list[Unit[T]]], list[UnitRecord]],
     *,
     per_thread: float,
     most: int,
@@ -194,10 +201,10 @@ def _run_all(
 
     def fill() -> None:
         while waiting and len(running) < max(1, int(per_thread * watch.num_threads)):
-            together = next_task(waiting, watch.num_threads, most)
+            shared = next_task(waiting, watch.num_threads, most)
             # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
-            future = watch.client.submit(run_task, state, together, work, pure=False)
-            running[future] = together
+            future = watch.client.submit(do, shared, pure=False)
+            running[future] = shared
             future.add_done_callback(finished.put)
 
     try:
@@ -208,10 +215,10 @@ def _run_all(
             except Empty:
                 watch.look(num_left=sum(map(len, running.values())))
                 continue
-            together = running.pop(future)
-            watch.look(num_left=len(together) + sum(map(len, running.values())))
+            shared = running.pop(future)
+            watch.look(num_left=len(shared) + sum(map(len, running.values())))
             fill()
-            yield from zip(together, _results(future, state, together), strict=True)
+            yield from zip(shared, _results(future, state, shared), strict=True)
     finally:
         if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
             with contextlib.suppress(Exception):
@@ -281,20 +288,37 @@ def _failed(state: StageState, unit: Unit[T], reason: str, message: str) -> Unit
     return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
 
 
-def run_task(state: StageState, units: Sequence[Unit[T]], work: Callable[[T], UnitRecord]) -> list[UnitRecord]:
-    """On the worker: units that share a task, a few at a time; a unit alone stays in the task's own thread."""
+def run_task(
+    state: StageState,
+    units: Sequence[Unit[T]],
+    work: Callable[[T], UnitRecord],
+    together: WorkTogether[T] | None = None,
+) -> list[UnitRecord]:
+    """On the worker: units that share a task, a few at a time or `together`; a unit alone stays in the task's own thread."""
     if len(units) == 1:
         return [run_unit(state, units[0], work)]
+    if together is not None:
+        records = _run_together(state, units, together)
+        return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
     with ThreadPoolExecutor(THREADS_IN_TASK) as pool:
         return list(pool.map(lambda unit: run_unit(state, unit, work), units))
 
 
-def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitRecord]) -> UnitRecord:
-    """On the worker: do the work and write the marker. The record that travels back leaves its bulk in the marker."""
+def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTogether[T]) -> list[UnitRecord]:
+    """The records of the first units, as far as it went."""
+    records: list[UnitRecord] = []
     try:
-        record = replace(work(unit.task), key=unit.key, inputs=unit.inputs)
-        if record.final:
-            state.write(record)
+        for unit, record in zip(units, together([unit.task for unit in units]), strict=True):
+            records.append(_marked(state, unit, record))
+    except Exception:  # whose fault it was shows when each is done alone
+        logger.debug("units that share a task of stage %s are done one by one", state.stage, exc_info=True)
+    return records
+
+
+def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitRecord]) -> UnitRecord:
+    """On the worker: do the work and write the marker."""
+    try:
+        return _marked(state, unit, work(unit.task))
     except MediaError as error:
         return _failed(state, unit, error.reason, str(error))
     except CuratorError as error:
@@ -302,6 +326,13 @@ def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitRecord]) 
     except Exception as error:  # a unit's fault must not end the run; it is recorded with its reason
         logger.exception("unit %s of stage %s", unit.key, state.stage)
         return _failed(state, unit, "internal-error", _last_words(error))
+
+
+def _marked(state: StageState, unit: Unit[T], record: UnitRecord) -> UnitRecord:
+    """Write the unit's marker. The record that travels back leaves its bulk there."""
+    record = replace(record, key=unit.key, inputs=unit.inputs)
+    if record.final:
+        state.write(record)
     return replace(record, data={}, outputs={})
 
 

@@ -300,15 +300,31 @@ def test_tasks_are_shared_by_units_that_say_so(job):
         patch.setattr(
             job.cluster.client,
             "submit",
-            lambda run, state, units, *rest, **named: (
-                submitted.append(len(units)),
-                submit(run, state, units, *rest, **named),
-            )[1],
+            lambda do, units, **named: (submitted.append(len(units)), submit(do, units, **named))[1],
         )
         assert job.run(job.units("abcdefghijklmnop", share=0.01), behave).counts["made"] == 16
     assert sum(submitted) == 16
     assert submitted[0] == 4
     assert len({(folder / f"{key}.pid").read_text() for key in "abcd"}) == 1
+
+
+@pytest.mark.parametrize("last", ["h", "c"], ids=["all", "some"])
+def test_units_done_together_are_recorded_alone_and_the_rest_one_by_one(job, last):
+    def alone(key: str) -> UnitRecord:
+        return UnitRecord("", "", counts={"alone": 1})
+
+    def together(keys):
+        for key in keys:
+            if key > last:
+                raise OSError("no more")
+            yield UnitRecord("", "", counts={"together": 1}, data={"beside": "".join(keys)})
+
+    units = job.units("abcdefgh", share=0.25)
+    outcome = run_units(job.cluster, job.state, units, alone, reporter=job.reporter, what="things", together=together)
+    assert outcome.counts == ({"together": 4, "alone": 4} if last == "h" else {"together": 3, "alone": 5})
+    assert not outcome.failures
+    assert len(job.state.record("a").data["beside"]) > 1
+    assert job.run(units).num_run == 0
 
 
 def test_a_unit_that_cannot_travel_fails_alone_of_those_that_share_its_task(job):

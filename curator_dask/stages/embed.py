@@ -18,7 +18,15 @@ from curator_dask.models.registry import DEFAULT_MODEL, ModelFactory, adopt_mode
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import digest, dump_json, printable
 from curator_dask.stages.clip_index import read_clip_index
-from curator_dask.stages.embed_unit import ClipToEmbed, EmbedTask, VectorTap, cached_model, clip_of_row, embed_unit
+from curator_dask.stages.embed_unit import (
+    ClipToEmbed,
+    EmbedTask,
+    VectorTap,
+    cached_model,
+    clip_of_row,
+    embed_unit,
+    embed_units,
+)
 from curator_dask.state import StageState
 from curator_dask.storage import Folder
 
@@ -191,7 +199,9 @@ class EmbedStage(Stage):
             identity = stage._identity(fingerprint)
         self._claim(context, identity)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
-        outcome = run_units(context.cluster, state, units, embed_unit, reporter=context.reporter, what="units")
+        outcome = run_units(
+            context.cluster, state, units, embed_unit, reporter=context.reporter, what="units", together=embed_units
+        )
         embedded = outcome.counts.get("embeddings", 0)
         counts = {
             "clips_in": _num_clips(units),
@@ -264,7 +274,9 @@ class EmbedStage(Stage):
         self, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
     ) -> Unit[EmbedTask]:
         key = digest(printable(name))
-        return Unit(key, inputs, EmbedTask(self, key, clips, source_spans), name)
+        # Clips of several videos fill a task, and the model's batches; a pass over a source is one of its own.
+        share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
+        return Unit(key, inputs, EmbedTask(self, key, clips, source_spans), name, share)
 
 
 def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:

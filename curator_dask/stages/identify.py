@@ -178,6 +178,7 @@ class IdentifyDuplicatesStage(Stage):
                 tuple(entry.path for entry in vectors[number]),
                 self.id_field,
                 self.embedding_field,
+                sum(entry.num_bytes for entry in vectors[number]),
             )
             found.append((given, digest([(entry.path, entry.num_bytes, entry.version) for entry in files])))
         return found
@@ -206,6 +207,7 @@ class IdentifyDuplicatesStage(Stage):
                 digest(inputs, source_of.version),
                 ScopedScoresTask(given, self.output, self.scope, source_of, device),
                 str(given),
+                given.share,
             )
             for given, inputs in clusters
         ]
@@ -247,7 +249,7 @@ class IdentifyDuplicatesStage(Stage):
         self, given: ClusterInput, inputs: str, rule: Rule, source_of: SourceOf | None, context: RunContext
     ) -> Unit[DecideTask]:
         task = DecideTask(given, rule, source_of, context.cluster.device)
-        return Unit(f"cluster-{given.cluster:06d}", digest(inputs, rule.eps), task, str(given))
+        return Unit(f"cluster-{given.cluster:06d}", digest(inputs, rule.eps), task, str(given), given.share)
 
     def _forget_others(
         self, state: StageState, decided: set[str], clusters: Sequence[tuple[ClusterInput, str]]

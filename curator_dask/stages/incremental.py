@@ -26,6 +26,7 @@ from curator_dask.stages.decision_files import TABLE, write_decisions
 from curator_dask.stages.kmeans import KMeansStage
 from curator_dask.stages.known_rows import FinishedRuns, folders, read_centroids
 from curator_dask.stages.kwargs import storage_options
+from curator_dask.stages.ranked import task_share
 from curator_dask.stages.score_new import ScoreNewTask, score_new
 from curator_dask.state import StageState
 from curator_dask.storage import Entry, Folder
@@ -196,7 +197,8 @@ class IncrementalStage(Stage):
             inputs = digest(
                 [_described(entries) for _, entries in files], versions, rule.eps, rule.name, clips and clips.version
             )
-            units.append(Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}"))
+            share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
+            units.append(Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}", share))
         return units
 
 

@@ -18,6 +18,15 @@ SOURCE_COLUMN = "source_video"
 """Of the clip index: what a clip's source is unless another column is named."""
 
 
+TASK_BYTES = 8 << 20
+"""Of vectors that fill a task: a few thousand rows."""
+
+
+def task_share(num_bytes: int) -> float:
+    """Which part of a task it fills to read a cluster of that size and decide on it (`execution.Unit.share`)."""
+    return min(1.0, num_bytes / TASK_BYTES)
+
+
 @dataclass(frozen=True)
 class ClusterInput:
     """Where one cluster lies, as it travels to a worker."""
@@ -31,9 +40,16 @@ class ClusterInput:
     """Its files in `kmeans`."""
     id_field: str
     embedding_field: str
+    num_bytes: int = 0
+    """Of its files in `kmeans`."""
 
     def __str__(self) -> str:
         return f"cluster {self.cluster}"
+
+    @property
+    def share(self) -> float:
+        """Which part of a task it fills."""
+        return task_share(self.num_bytes)
 
 
 @dataclass(frozen=True)

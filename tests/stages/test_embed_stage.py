@@ -99,6 +99,35 @@ def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, m
     assert [len(row["embedding"]) for row in rows] == [3] * 4
 
 
+class Noting:
+    """Says in each vector how many clips came with it."""
+
+    name, dimension, default_eps, light = "noting", 2, 0.1, False
+    frame_rule = FrameRule.spread(2, width=16, height=16)
+
+    def fingerprint(self):
+        return {"model": self.name}
+
+    def embed(self, clips):
+        return [np.float32([len(clips), 0]) for _ in clips]
+
+
+def test_batches_are_filled_across_videos(tapped, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    register_model("noting", lambda options: Noting())
+    embed_unit.cached_model.cache_clear()
+    stage = EmbedStage(str(tapped[0]), str(tmp_path), "noting", frames_from="clips", decode_threads=2)
+    units = stage.units()
+    assert [len(unit.task.clips) for unit in units] == [1] * 4
+    assert all(unit.share < 0.25 for unit in units)
+    records = list(embed_unit.embed_units([unit.task for unit in units]))
+    embed_unit.cached_model.cache_clear()
+    assert [record.counts for record in records] == [{"embeddings": 1, "clips_failed": 0}] * 4
+    for unit in units:
+        (row,) = pq.read_table(tmp_path / "noting_embd_parquet" / f"{unit.key}.parquet").to_pylist()
+        assert row == {"id": unit.task.clips[0].id, "embedding": [4.0, 0.0]}
+
+
 class Failing:
     """A light model that cannot do it."""
 
