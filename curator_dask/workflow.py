@@ -65,7 +65,7 @@ class Workflow:
     dtype: str = "auto"
     torch_device: str = FOLLOW_WORKERS
     trust_remote_code: bool = False
-    decode_threads: int = 1
+    decode_threads: int | None = None
     n_clusters: int | None = None
     which_to_keep: str = "hard"
     keep: str | None = None

@@ -122,7 +122,12 @@ TorchDevice = Annotated[
         help="Where the embedding model runs: auto (a GPU where workers have one), cpu, cuda or cuda:1.",
     ),
 ]
-DecodeThreads = Annotated[int, option("--decode-threads", help="Clips read at a time, ahead of the model.")]
+DecodeThreads = Annotated[
+    int | None,
+    option(
+        "--decode-threads", help="Clips read at a time, ahead of the model. Default: 1; for a GPU its share of cores."
+    ),
+]
 GenerateEmbeddings = Annotated[
     bool, option("--generate-embeddings/--no-generate-embeddings", help="Compute vectors, or split only.")
 ]

@@ -30,7 +30,7 @@ def run(
     dtype: o.Dtype = "auto",
     torch_device: o.TorchDevice = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
-    decode_threads: o.DecodeThreads = 1,
+    decode_threads: o.DecodeThreads = None,
     n_clusters: o.NumClusters = None,
     which_to_keep: o.WhichToKeep = "hard",
     keep: o.Keep = None,

@@ -65,8 +65,8 @@ class EmbedStage(Stage):
     dtype: str = "auto"
     trust_remote_code: bool = False
     """Allow Python code out of the model's folder to run."""
-    decode_threads: int = 1
-    """Clips read at a time, ahead of the model."""
+    decode_threads: int | None = None
+    """Clips read at a time, ahead of the model. None: one, and for a model on a GPU its share of the machine's cores."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     torch_device: str = FOLLOW_WORKERS
@@ -83,7 +83,7 @@ class EmbedStage(Stage):
     def __post_init__(self) -> None:
         if self.frames_from not in FRAMES_FROM:
             raise ParameterError(f"frames_from ({self.frames_from!r}) must be one of {', '.join(FRAMES_FROM)}")
-        if self.decode_threads < 1:
+        if self.decode_threads is not None and self.decode_threads < 1:
             raise ParameterError(f"decode_threads ({self.decode_threads}) must be at least 1")
 
     @property

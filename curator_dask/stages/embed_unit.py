@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 # Clips whose frames are held at once: enough to fill the arithmetic, small beside a worker's memory.
 CLIPS_PER_BATCH = 16
 
+# More would decode faster than any model here computes, and hold as many clips' frames.
+MOST_THREADS_AHEAD = 8
+
 logger = logging.getLogger(__name__)
 
 
@@ -243,7 +246,8 @@ def _frames(tasks: Sequence[EmbedTask], rule: FrameRule) -> Iterator[Read]:
 
 def _ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule) -> Iterator[Read]:
     """Read clips in threads, a few ahead of the consumer, in order; what waits is bounded."""
-    num_threads = clips[0][1].stage.decode_threads
+    stage = clips[0][1].stage
+    num_threads = stage.decode_threads or threads_ahead(stage.torch_device)
     with ThreadPoolExecutor(num_threads) as pool:
         waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]] = deque()
         for number, task, clip in clips:
@@ -252,6 +256,16 @@ def _ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule)
                 yield _done(waiting)
         while waiting:
             yield _done(waiting)
+
+
+def threads_ahead(torch_device: str) -> int:
+    """How many threads read for a model on that device: beside a GPU, its share of the cores that this process may use."""
+    if not torch_device.startswith("cuda"):
+        return 1  # a worker has a core, and the model computes on it
+    import torch
+    from dask.system import CPU_COUNT
+
+    return max(1, min(MOST_THREADS_AHEAD, CPU_COUNT // max(1, torch.cuda.device_count())))
 
 
 def _done(waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]]) -> Read:

@@ -99,6 +99,16 @@ def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, m
     assert [len(row["embedding"]) for row in rows] == [3] * 4
 
 
+@pytest.mark.parametrize(
+    ("device", "cores", "gpus", "threads"),
+    [("cpu", 64, 0, 1), ("cuda", 16, 1, 8), ("cuda", 16, 4, 4), ("cuda:1", 2, 8, 1), ("cuda", 4, 0, 4)],
+)
+def test_threads_that_read_ahead(monkeypatch, device, cores, gpus, threads):
+    monkeypatch.setattr("dask.system.CPU_COUNT", cores)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    assert embed_unit.threads_ahead(device) == threads
+
+
 class Noting:
     """Says in each vector how many clips came with it."""
 
