@@ -1,6 +1,7 @@
 """How many of the near pairs of brute force are found within clusters and across them, and what that costs.
 
-    python -m benchmarks.cross_cluster [--rows 50000] [--dim 512] [--clusters 50] [--rounds 3] [--budget 0.25]
+    python -m benchmarks.cross_cluster [--rows 50000] [--dim 512] [--clusters 50] [--rounds 3] [--budget 0.4]
+    python -m benchmarks.cross_cluster --vectors clips.parquet [--video-dir DIR] [--clusters 56]
 
 Data sets of unit rows with planted twins, and with cosines spread evenly from the largest eps up to 1:
 
@@ -11,24 +12,48 @@ Data sets of unit rows with planted twins, and with cosines spread evenly from t
 *decided*: rows with an earlier row within eps that get such a score. *best*: those that get the score of the very best row.
 Time is CPU time of the arithmetic (ranking, reading and writing left out): ranked clusters, against finding the borders
 and comparing across, in turn in every round; the ratio is (within + across) / within.
+
+With --vectors the rows are those of real clips, read from that Parquet file; where there is none it is made first: clips
+of 2 s at every half second of the videos and of copies of them, edited in seven ways, by pdqf_tmk. Then the whole
+deduplication (k-means, pairwise, identify, on 2 workers) is timed with scores across clusters and without, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.near_duplicates import REAL
+from curator_dask.cluster import ClusterSettings, LazyCluster
 from curator_dask.dedup.assign import assign
 from curator_dask.dedup.borders import DEFAULT_BUDGET, find_borders, prepare_centroids
-from curator_dask.dedup.cross_cluster import score_across
+from curator_dask.dedup.cross_cluster import Party, score_across
 from curator_dask.dedup.kmeans import lloyd_partial, new_centres
 from curator_dask.dedup.pairwise import max_earlier_similarity
+from curator_dask.errors import MediaError
+from curator_dask.models.base import EmbeddingModel
+from curator_dask.models.registry import load_model
+from curator_dask.pipeline import RunContext, Stage
+from curator_dask.stages.cross_cluster import CrossClusterStage
+from curator_dask.stages.identify import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans import KMeansStage
+from curator_dask.stages.pairwise import PairwiseStage
+from curator_dask.storage import Folder
+from curator_dask.tables import read_parquet, write_parquet
+from curator_dask.vectors import matrix_column
+from curator_dask.video.edits import EDITS, Edit, write_edit
+from curator_dask.video.frames import read_source_frames
+from curator_dask.video.probe import probe_video
+from curator_dask.video.spans import Span
 
 Rows = NDArray[np.float32]
 
@@ -86,6 +111,95 @@ def clips(random: np.random.Generator, rows: int, dim: int, eps: float) -> Rows:
     return with_twins(random, X, 0.2, eps)
 
 
+SECONDS, STEP_S, LONGEST_S = 2.0, 0.5, 120.0
+COPIES = (
+    "re-encoded at CRF 38", "brighter", "cut by 0.4 s and 0.2 s", "logo of 20 % x 15 %", "cropped by 5 % a side",
+    "letterboxed to 4:3 of its height",
+)  # fmt: skip
+
+
+def clip_vectors(path: Path, model: EmbeddingModel) -> list[tuple[float, NDArray[np.float32]]]:
+    """(start in seconds, vector) of the clips of a video."""
+    info = probe_video(path)
+    length_s = min(info.duration_s or 0.0, LONGEST_S)
+    starts = np.arange(0.0, length_s - SECONDS, STEP_S).tolist()
+    spans = [Span(number, start, start + SECONDS) for number, start in enumerate(starts)]
+    found = []
+    for span, frames in read_source_frames(info, spans, model.frame_rule):
+        vector = None if isinstance(frames, MediaError) else model.embed([frames])[0]
+        if isinstance(vector, np.ndarray):
+            found.append((span.start_s, vector))
+    return found
+
+
+def embed_videos(folder: Path, target: Path) -> None:
+    """The vectors of all clips of a folder's videos, and of edited copies, in one Parquet file. Takes some minutes."""
+    model = load_model("pdqf_tmk")
+    ids: list[str] = []
+    vectors = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in sorted(folder.iterdir()):
+            try:
+                copies = edited(path, Path(scratch))
+                found = {name: clip_vectors(copy, model) for name, copy in copies.items()}
+            except MediaError as error:
+                print(f"left out: {path.name} ({error.reason})", flush=True)
+                continue
+            for name, clips in found.items():
+                ids += [f"{path.name} {start:g} {name}" for start, _ in clips]
+                vectors += [vector for _, vector in clips]
+    table = pa.table({"id": ids, "embedding": matrix_column(np.stack(vectors))})
+    write_parquet(Folder(str(target.parent)), target.name, table, vectors=["embedding"])
+
+
+def edited(path: Path, scratch: Path) -> dict[str, Path]:
+    """The video itself, a smaller copy of at most two minutes of it, and edits of that."""
+    info = probe_video(path)
+    if not info.duration_s or info.duration_s < 5:
+        raise MediaError("too-short", f"{path.name} has less than 5 s")
+    copies = {"itself": path, "smaller": scratch / "smaller.mp4"}
+    cut_s = max(0.0, info.duration_s - LONGEST_S)
+    write_edit(info, Edit("smaller", "light", "scale=320:-2", trim_s=(0.0, cut_s)), copies["smaller"])
+    smaller = probe_video(copies["smaller"])
+    for number, edit in enumerate(edit for edit in EDITS if edit.name in COPIES):
+        copies[edit.name] = scratch / f"{number}.mp4"
+        write_edit(smaller, edit, copies[edit.name])
+    return copies
+
+
+def whole_deduplication(X: Rows, clusters: int, rounds: int) -> None:
+    """Print what --cross-cluster adds to k-means, pairwise and identify, each with 2 workers."""
+    settings = ClusterSettings(device="cpu", n_workers=2, dashboard=False)
+    print("\n| eps | k-means s | pairwise s | across s | identify s | removed without / with | ratio of the whole |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as scratch, LazyCluster(settings) as cluster:
+        context = RunContext(cluster)
+        ids = [f"clip-{row:08d}" for row in range(len(X))]
+        table = pa.table({"id": ids, "embedding": matrix_column(X)})
+        write_parquet(Folder(f"{scratch}/v"), "part-0.parquet", table, vectors=["embedding"])
+        for eps in (0.01, 0.05, 0.1):
+            seconds: list[list[float]] = []
+            for number in range(rounds):
+                at = f"{scratch}/{eps}-{number}"
+                kmeans = KMeansStage(clusters, input_path=f"{scratch}/v", output_path=f"{at}/k")
+                pairwise = PairwiseStage(input_path=f"{at}/k", output_path=f"{at}/p")
+                across = CrossClusterStage.after(pairwise, f"{at}/x", eps)
+                plain, more = (
+                    IdentifyDuplicatesStage(f"{at}/{name}", f"{at}/k", output_path=f"{at}/d{name}", eps=eps)
+                    for name in ("p", "x")
+                )
+                stages: tuple[Stage, ...] = (kmeans, pairwise, across, plain, more)
+                results = [stage.run(context=context) for stage in stages]
+                seconds.append([result.seconds for result in results])
+            fit, pairs, between, decide, decide_more = np.median(seconds, axis=0).tolist()
+            ratio = (fit + pairs + between + decide_more) / (fit + pairs + decide)
+            removed = " / ".join(str(result.counts["removed"]) for result in results[-2:])
+            print(
+                f"| {eps:g} | {fit:.1f} | {pairs:.1f} | {between:.1f} | {decide:.1f} | {removed} | {ratio:.2f} |",
+                flush=True,
+            )
+
+
 DATA: dict[str, Callable[[np.random.Generator, int, int, float], Rows]] = {
     "directions": directions,
     "clouds": clouds,
@@ -110,11 +224,11 @@ def brute_force(X: Rows, block: int = 1024) -> NDArray[np.float32]:
     return best
 
 
-def within_clusters(X: Rows, members: list[NDArray[np.int64]]) -> NDArray[np.float32]:
-    score = np.zeros(len(X), dtype=np.float32)
-    for rows in members:
+def within_clusters(tables: list[Rows], members: list[NDArray[np.int64]]) -> NDArray[np.float32]:
+    score = np.zeros(sum(map(len, tables)), dtype=np.float32)
+    for table, rows in zip(tables, members, strict=True):
         if len(rows):
-            score[rows], _ = max_earlier_similarity(X[rows])
+            score[rows], _ = max_earlier_similarity(table)
     return score
 
 
@@ -125,20 +239,30 @@ class Across:
     pairs: int
 
 
-def across_clusters(X: Rows, C: Rows, members: list[NDArray[np.int64]], eps: float, budget: float) -> Across:
+def across_clusters(
+    X: Rows, tables: list[Rows], C: Rows, members: list[NDArray[np.int64]], within: NDArray[np.float32],
+    eps: float, budget: float,
+) -> Across:  # fmt: skip
     start = time.process_time()
     centroids = prepare_centroids(C, np.array([len(rows) for rows in members], dtype=np.float64))
-    meet: list[list[NDArray[np.int64]]] = [[] for _ in members]
+    widths = np.where(centroids.sketch_widths(eps) < X.shape[1], centroids.sketch_widths(eps), 0)
+    sketches = np.empty((len(X), centroids.sketch_width(eps)), np.float32)
+    row, target = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for own, rows in enumerate(members):
         if len(rows):
-            found = find_borders(X[rows], own, centroids, eps, budget=budget)
-            for target in np.unique(found.cluster):
-                meet[target].append(rows[found.row[found.cluster == target]])
+            found = find_borders(tables[own], own, centroids, eps, budget=budget)
+            sketches[rows] = found.sketches
+            row.append(rows[found.row])
+            target.append(found.cluster)
+    order = np.argsort(np.concatenate(target), kind="stable")
+    arrived, stops = np.concatenate(row)[order], np.cumsum(np.bincount(np.concatenate(target), minlength=len(members)))
     result = Across(np.zeros(len(X), dtype=np.float32), time.process_time() - start, 0)
-    for rows, arrived in zip(members, meet, strict=True):
-        if arrived and len(rows):
-            queries = np.concatenate(arrived)
-            scores = score_across(X[queries], X[rows], lambda q, m, a=queries, b=rows: (a[q], b[m]), eps)
+    arrivals = np.split(arrived, stops[:-1])
+    for rows, table, queries, width in zip(members, tables, arrivals, widths.tolist(), strict=True):
+        if len(queries) and len(rows):
+            one = Party(X, queries, sketches[queries], within[queries])
+            other = Party(table, None, sketches[rows], within[rows])
+            scores = score_across(one, other, lambda q, m, a=queries, b=rows: (a[q], b[m]), eps, width=width)
             np.maximum.at(result.score, queries, scores.queries.cosine)
             result.score[rows] = np.maximum(result.score[rows], scores.members.cosine)
             result.pairs += len(queries) * len(rows)
@@ -148,15 +272,16 @@ def across_clusters(X: Rows, C: Rows, members: list[NDArray[np.int64]], eps: flo
 def measure(name: str, X: Rows, largest: float, options: argparse.Namespace) -> None:
     C, labels = clusters_of(X, options.clusters)
     members = [np.flatnonzero(labels == cluster) for cluster in range(options.clusters)]
+    tables = [X[rows] for rows in members]
     pairs_within = sum(len(rows) * (len(rows) - 1) // 2 for rows in members)
     best = brute_force(X)
     for eps in (largest,) if largest > 0.1 else (0.01, 0.05, 0.1):
         ratios, borders = [], []
         for _ in range(options.rounds):
             start = time.process_time()
-            within = within_clusters(X, members)
+            within = within_clusters(tables, members)
             middle = time.process_time()
-            across = across_clusters(X, C, members, eps, options.budget)
+            across = across_clusters(X, tables, C, members, within, eps, options.budget)
             ratios.append((time.process_time() - start) / (middle - start))
             borders.append(across.borders_s / (middle - start))
         both = np.maximum(within, across.score)
@@ -178,11 +303,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET)
     parser.add_argument("--eps", type=float, nargs="+", default=[0.1, 0.5], help="the largest eps of the planted twins")
+    parser.add_argument("--vectors", type=Path, help="a Parquet file of clips, made if it is not there")
+    parser.add_argument("--video-dir", type=Path, default=REAL)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     options = parser.parse_args()
+    X = None
+    if options.vectors:
+        if not options.vectors.exists():
+            embed_videos(options.video_dir, options.vectors)
+        table = read_parquet(Folder(str(options.vectors.resolve().parent)), options.vectors.name, ["embedding"])
+        X = np.stack(table["embedding"].to_numpy()).astype(np.float32)
+        options.rows, options.dim = X.shape
     print(f"{options.rows} rows, {options.clusters} clusters, budget {options.budget:g}\n")
     print("| data | D | eps | rows to find | within | decided | best | comparisons / within | borders | time ratio |")
     print("|---|---|---|---|---|---|---|---|---|---|")
+    if X is not None:
+        measure("real clips", X, 0.1, options)
+        whole_deduplication(X, options.clusters, options.rounds)
+        return
     for largest in options.eps:
         for name in options.data:
             measure(name, DATA[name](np.random.default_rng(0), options.rows, options.dim, largest), largest, options)

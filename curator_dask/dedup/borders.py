@@ -9,10 +9,15 @@ Where that is too much work (random directions, clusters that cut a cloud to pie
 are taken first, as far as a budget goes. That loses little: the bound is met by twins that differ along just the one
 direction that matters, and in D dimensions twins differ along it by a share of about ``1 / sqrt(D)``.
 
-Other ways were weighed, on random directions at eps 0.1, where k-means parts one twin in ten. The exact rule alone compares
-a row with every other cluster. The next-nearest clusters of *every* row find as much only with several of them, as most
-rows lie near no border at all. Further, independent clusterings leave about the product of their misses, for as many more
-fits and comparisons. What this way finds and costs is in ``benchmarks/results/cross_cluster_2_cores.md``.
+Where clusters are many, most of them lie far from the own one. How many of its rows each can claim is estimated from a
+few of them, and those that can claim next to none are left out of the product with the centroids.
+
+Other ways were weighed, on random directions at eps 0.1, where k-means parts one twin in ten. The exact rule alone
+compares a row with every other cluster. The next-nearest clusters of *every* row find as much only with several of them,
+as most rows lie near no border at all. Further, independent clusterings leave about the product of their misses, for as
+many more fits and comparisons. Comparing but the two bands beside a plane, by the sum of the margins, saves products of
+sketches, and these are not where the time goes. What this way finds and costs is in
+``benchmarks/results/cross_cluster_2_cores.md``.
 
 Products are sums of whole numbers that float32 holds exactly, so the choice is the same on every machine.
 """
@@ -26,16 +31,40 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.sketch import ROW_STEPS, rounding_radius, row_steps, sketch_width
+from curator_dask.dedup.sketch import (
+    ROW_STEPS,
+    rounding_radius,
+    row_steps,
+    sketch_directions,
+    sketch_numbers,
+    sketch_widths,
+)
 from curator_dask.dedup.threshold import check_eps
 from curator_dask.dedup.xp import Array, array_module, row_blocks, to_host
 from curator_dask.errors import ParameterError
 
-DEFAULT_BUDGET: Final = 0.25
+DEFAULT_BUDGET: Final = 0.4
 CENTROID_STEPS: Final = 4000.0
 """Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
-ELEMENTWISE: Final = 16  # what looking at a product costs, in terms of a dot product
-LEAST_COST_SHARE: Final = 1 / 12  # of comparing whole rows: BLAS is far slower at products of few terms
+SAMPLE_ROWS: Final = 64
+SAMPLE_EVERY: Final = 2  # at most one row in so many, or the estimate costs as much as what it saves
+HEADROOM: Final = 1.5
+"""The margin up to which rows are looked at is estimated for so many times the budget, which then cuts off the rest."""
+MOST_KEPT: Final = 64
+"""So many clusters are looked at without asking which of them matter."""
+AFFORDABLE: Final = 0.75
+"""The share of the budget that has to be left for comparisons if all clusters, however many, are to be looked at."""
+MUCH_FEWER: Final = 0.75
+"""Clusters are left out if no more than this share would stay."""
+LOST_SHARE: Final = 0.01
+"""Of the borders within the budget, the share that may lie at clusters that are not looked at, by the estimate."""
+
+# Nanoseconds on one core of the machine of benchmarks/results/cross_cluster_2_cores.md; only their ratios matter.
+WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: so much, and so much a number
+SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows from it
+MULTIPLY: Final = 0.05  # a number of a product with centroids or directions
+MARGIN: Final = 2.0
+ROW: Final = 2.0  # a number of a row that is turned into whole steps
 
 
 def check_budget(budget: float) -> None:
@@ -59,6 +88,19 @@ class Centroids:
     half_sq_norm: NDArray[np.float64]
     cost: NDArray[np.float64]
 
+    def sketch_widths(self, eps: float) -> NDArray[np.int64]:
+        """(k,) how many numbers of a sketch tell a cluster's members apart; D where whole rows have to be compared.
+
+        Unit rows are on the average ``2 - 2 |mean|^2`` apart, squared.
+        """
+        sq_spread = np.maximum(0.0, 2.0 - 4.0 * self.half_sq_norm)
+        return sketch_widths(int(self.steps.shape[1]), eps, sq_spread)
+
+    def sketch_width(self, eps: float) -> int:
+        """How many numbers a row's sketch needs to meet all clusters; 0 where none is compared by sketches."""
+        widths = self.sketch_widths(eps)
+        return int(np.where(widths < self.steps.shape[1], widths, 0).max(initial=0))
+
 
 def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
     """(k, D) centres → whole steps. A margin is one to a plane; planes a hair from the exact ones serve as well."""
@@ -77,46 +119,64 @@ class Borders:
     row: NDArray[np.int64]
     cluster: NDArray[np.int64]
     left_out: int
-    """How many more there were within half the chord. Where it is 0 for all clusters, no pair is missed."""
+    """At most so many more there were within half the chord. Where it is 0 for all clusters, no pair is missed."""
+    sketches: Array
+    """(N, width) of all rows, beside them, with the width of `Centroids.sketch_width`."""
 
 
 def find_borders(
     X: Array, own: int, centroids: Centroids, eps: float, *, budget: float = DEFAULT_BUDGET, block_rows: int = 8192
 ) -> Borders:
-    """The clusters to compare the rows of a cluster with: the smallest margins first.
+    """The clusters to compare the rows of a cluster with, the smallest margins first; and the sketches of the rows.
 
     Args:
-        X: (N, D) float32, unit rows of one cluster, NumPy or CuPy.
+        X: (N, D) float32, unit rows of one cluster, at least one; NumPy or CuPy.
         own: the index of their cluster in ``centroids``.
         eps: of the pairs to find.
-        budget: the arithmetic that comparing may take, as a share of that of comparing the rows among themselves.
+        budget: the arithmetic that this and the comparisons may take, as a share of that of comparing the rows among
+            themselves. Half of it goes to the comparisons in any case.
         block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
     """
     check_eps(eps)
     check_budget(budget)
-    planes = _planes_around(own, centroids)
-    limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(X.shape[1])
-    within = budget * X.shape[1] * centroids.cost[own] / 2.0
-    found = Borders(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
-    for rows in row_blocks(X.shape[0], block_rows):
-        margins, sq_spread = _margins(row_steps(X[rows]), centroids, planes)
-        allowance = within * margins.shape[0] / _compare_cost(X.shape[1], eps, sq_spread)
-        block = _smallest(margins, centroids.cost, allowance, limit)
-        found = Borders(
-            np.concatenate([found.row, block.row + rows.start]),
-            np.concatenate([found.cluster, block.cluster]),
-            found.left_out + block.left_out,
-        )
-    return found
+    xp = array_module(X)
+    aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, budget)
+    directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
+    columns = xp.concatenate([centroids.steps[xp.asarray(aim.planes.cluster)], directions])
+    parts = [_of_block(row_steps(X[rows]), columns, aim, rows.start) for rows in row_blocks(X.shape[0], block_rows)]
+    return Borders(
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.cluster for part in parts]),
+        sum(part.left_out for part in parts) + aim.passed_over * X.shape[0],
+        xp.concatenate([part.sketches for part in parts]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Planes:
-    """The planes half-way between one centroid and all others: ``margin = offset - slope * (x.c - x.own)``."""
+    """Planes half-way between one centroid and others: ``margin = offset - slope * (x.c - x.own)``.
+
+    Attributes:
+        own: the place of the own cluster in what follows.
+        cluster: (m,) the clusters. slope, offset: (m,), on the host.
+        apart: (m,) the distances of the centroids.
+    """
 
     own: int
+    cluster: NDArray[np.int64]
     slope: NDArray[np.float32]
     offset: NDArray[np.float32]
+    apart: NDArray[np.float64]
+
+    def take(self, some: NDArray[np.int64]) -> _Planes:
+        own = int(np.searchsorted(some, self.own))
+        return _Planes(own, self.cluster[some], self.slope[some], self.offset[some], self.apart[some])
+
+    def least_products(self, margin: float) -> NDArray[np.float32]:
+        """(m,) what ``x.c - x.own`` must come to for the margin to be at most this."""
+        with np.errstate(divide="ignore"):
+            least = (self.offset.astype(np.float64) - margin) / self.slope
+        return least.astype(np.float32)
 
 
 def _planes_around(own: int, centroids: Centroids) -> _Planes:
@@ -129,37 +189,115 @@ def _planes_around(own: int, centroids: Centroids) -> _Planes:
     offset = np.where(same, -np.inf, (half - half[own]) * inverse)  # no plane parts two centroids at one place
     offset[own] = np.inf
     slope = inverse * (centroids.unit / ROW_STEPS)
-    return _Planes(own, slope.astype(np.float32), offset.astype(np.float32))
+    return _Planes(own, np.arange(len(half)), slope.astype(np.float32), offset.astype(np.float32), apart)
 
 
-def _margins(steps: Array, centroids: Centroids, planes: _Planes) -> tuple[Array, float]:
-    """(n, k) margins, and twice the mean squared distance to the centroid: what unrelated rows are apart."""
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """What to look for among the rows of a cluster.
+
+    Attributes:
+        planes: to the clusters that matter, the own one among them.
+        highest: the margin up to which to look. limit: half the chord, beyond which nothing can be near.
+        cost: (m,) of comparing a row with the members of each cluster. allowance: the same for all that a row meets.
+        passed_over: the number of clusters that are not looked at and may be within half the chord of some row.
+    """
+
+    planes: _Planes
+    highest: float
+    limit: float
+    cost: NDArray[np.float64]
+    allowance: float
+    passed_over: int
+
+
+def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budget: float) -> _Aim:
+    dim = int(X.shape[1])
+    widths = centroids.sketch_widths(eps)
+    cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
+    limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
+    sample = _sample_margins(X, centroids, planes)
+    per_member = X.shape[0] / centroids.cost[planes.own]
+    within = budget * _within_pair(dim) * centroids.cost[planes.own] / 2.0
+
+    def aim(num_planes: int) -> tuple[float, float]:
+        numbers = num_planes + centroids.sketch_width(eps)
+        fixed = numbers * (dim * MULTIPLY + MARGIN) + dim * ROW
+        allowance = max(within - fixed / per_member, within / 2.0)
+        return allowance, _highest(sample, cost, HEADROOM * allowance, limit)
+
+    num_planes = len(planes.cluster)
+    allowance, highest = aim(num_planes)
+    kept = np.arange(num_planes)
+    if num_planes > MOST_KEPT and allowance < AFFORDABLE * within:
+        those = _that_matter(sample, planes, highest)
+        if len(those) < MUCH_FEWER * num_planes:
+            kept = those
+            allowance, highest = aim(len(kept))
+    return _Aim(planes.take(kept), highest, limit, cost[kept], allowance, num_planes - len(kept))
+
+
+def _within_pair(dim: int) -> float:
+    return WITHIN_PAIR[0] + WITHIN_PAIR[1] * dim
+
+
+def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
+    """(some, k) margins of rows that lie evenly among X, on the host."""
+    xp = array_module(X)
+    every = max(SAMPLE_EVERY, -(-X.shape[0] // SAMPLE_ROWS))
+    products = to_host(xp.matmul(row_steps(X[::every]), centroids.steps.T))
+    margins: NDArray[np.float32] = planes.offset - planes.slope * (products - products[:, planes.own, None])
+    return margins
+
+
+def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, limit: float) -> float:
+    """The margin, at most ``limit``, up to which the sample's rows cost as much as the allowance for each of them."""
+    row, cluster = np.nonzero(sample <= np.float32(limit))
+    margins = sample[row, cluster]
+    order = np.argsort(margins, kind="stable")
+    place = int(np.searchsorted(np.cumsum(cost[cluster[order]]), allowance * len(sample)))
+    return limit if place >= len(order) else float(margins[order[place]])
+
+
+def _that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
+    """Indices, ascending, of the planes with all but a hundredth of the margins up to ``highest``, and of the own one.
+
+    Margins to one plane are taken for normal: their mean is half the distance of the centroids, as the rows' mean is
+    their centroid; their deviation is the sample's.
+    """
+    others = np.isfinite(planes.offset)
+    middle = planes.apart[others] / 2.0
+    deviation = sample[:, others].std(axis=0, dtype=np.float64)
+    deviation = np.maximum(deviation, 0.5 * deviation.mean()) + 1e-9
+    expected = np.where(np.isneginf(planes.offset), 1.0, 0.0)
+    expected[others] = _upper_tail((middle - highest) / deviation)
+    order = np.argsort(-expected, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(expected[order]), (1.0 - LOST_SHARE) * expected.sum())) + 1
+    return np.union1d(order[: max(enough, MOST_KEPT)], [planes.own])
+
+
+def _upper_tail(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """About the probability that a normal variable exceeds z (Lin, 1989); one half below 0 will do here."""
+    z = np.maximum(z, 0.0)
+    tail: NDArray[np.float64] = 0.5 * np.exp(-0.717 * z - 0.416 * z * z)
+    return tail
+
+
+def _of_block(steps: Array, columns: Array, aim: _Aim, start: int) -> Borders:
+    """What is found among some rows in whole steps, the first of which is row number ``start``."""
     xp = array_module(steps)
-    products = xp.matmul(steps, centroids.steps.T)
-    along = products[:, planes.own]
-    # Whole numbers add up to the same in any order; a float32 mean would not.
-    mean = float(along.sum(dtype=np.float64)) / steps.shape[0] * centroids.unit / ROW_STEPS
-    sq_spread = 2.0 * (1.0 - 2.0 * mean + 2.0 * float(centroids.half_sq_norm[planes.own]))
-    products -= along[:, None].copy()
-    products *= -xp.asarray(planes.slope)
-    products += xp.asarray(planes.offset)
-    return products, sq_spread
-
-
-def _compare_cost(dim: int, eps: float, sq_spread: float) -> float:
-    """What it takes to compare two rows, in terms of a dot product."""
-    return max(sketch_width(dim, eps, sq_spread) + 2 + ELEMENTWISE, LEAST_COST_SHARE * dim)
-
-
-def _smallest(margins: Array, cost: NDArray[np.float64], allowance: float, limit: float) -> Borders:
-    """The smallest margins up to ``limit`` whose clusters cost no more than ``allowance`` together."""
-    xp = array_module(margins)
-    flat, k = margins.ravel(), margins.shape[1]
-    within_limit = int((flat <= np.float32(limit)).sum())
-    most = min(within_limit, int(4.0 * allowance / float(cost.mean())))
-    highest = limit if most >= flat.size else min(limit, float(xp.partition(flat, most)[most]))
-    near = xp.flatnonzero(flat <= np.float32(highest))
-    host_near, host_margin = to_host(near), to_host(flat[near])
-    chosen = host_near[np.argsort(host_margin, kind="stable")]
-    chosen = chosen[np.cumsum(cost[chosen % k]) <= allowance]
-    return Borders(chosen // k, chosen % k, within_limit - len(chosen))
+    planes, num_planes = aim.planes, len(aim.planes.cluster)
+    products = xp.matmul(steps, columns.T)
+    sketches = sketch_numbers(products[:, num_planes:])
+    beyond = products[:, :num_planes] - products[:, planes.own, None]
+    near = xp.flatnonzero(beyond >= xp.asarray(planes.least_products(aim.highest)))
+    num_near = near.size
+    if aim.highest < aim.limit:
+        num_near = int(xp.count_nonzero(beyond >= xp.asarray(planes.least_products(aim.limit))))
+    host_near, difference = to_host(near), to_host(beyond.ravel()[near])
+    row, column = host_near // num_planes, host_near % num_planes
+    with np.errstate(invalid="ignore"):
+        order = np.argsort(planes.offset[column] - planes.slope[column] * difference, kind="stable")
+    chosen = order[np.cumsum(aim.cost[column[order]]) <= aim.allowance * steps.shape[0]]
+    row, cluster = row[chosen] + start, planes.cluster[column[chosen]]
+    return Borders(row, cluster, num_near - len(chosen), sketches)

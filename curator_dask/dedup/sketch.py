@@ -2,8 +2,10 @@
 
 A sketch is a row's projection on random vectors of ±1 (Achlioptas, 2003). Whatever the data look like, the squared
 distance of two sketches is that of the rows times chi-squared with ``width`` degrees of freedom over ``width``: the
-threshold is set so that a pair at exactly ``1 - eps`` is lost with a probability of 3e-5 (``LOSS_SIGMA``), a nearer one
+threshold is set so that a pair at exactly ``1 - eps`` is lost with a probability of 7e-4 (``LOSS_SIGMA``), a nearer one
 with less. What passes has to be measured on the rows themselves.
+
+One sketch a row serves all comparisons: where few numbers tell enough, its first few are taken.
 
 Sketches, and the rows they are made from, are whole numbers small enough for float32 sums to be exact, so the same
 pairs pass on every machine, with any BLAS, any number of threads, and on CPU and GPU.
@@ -22,59 +24,41 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.threshold import check_eps
 from curator_dask.dedup.tiles import where
-from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks, to_host
+from curator_dask.dedup.xp import Array, array_module, block_rows, row_blocks
 
 ROW_STEPS: Final = 2.0**12
 """Length of a unit row in whole steps."""
-SKETCH_STEPS: Final = 2.0**10
-LOSS_SIGMA: Final = 4.0
-PASS_SIGMA: Final = 3.5
-"""Rows that are as far apart as rows are on the average pass with a probability of 2e-4."""
-LEAST_WIDTH: Final = 30  # with the two columns of squared lengths a round number for a GEMM
-SPREAD_ROWS: Final = 256
+NUMBER_STEPS: Final = 128.0
+"""A sketch's number in whole steps, the root of its mean square; 128 of them add up within 2**23."""
+LOSS_SIGMA: Final = 3.2
+PASS_SIGMA: Final = 3.4
+"""Rows that are as far apart as rows are on the average pass with a probability of 3e-4: measuring these takes about as
+long as telling them apart with more numbers would."""
+LEAST_WIDTH: Final = 14
+MOST_WIDTH: Final = 126
+WIDTH_STEP: Final = 8  # with the two columns of squared lengths a round number for a GEMM
 _SEED: Final = 20141205
 
 
-@dataclass(frozen=True, slots=True)
-class Sketcher:
-    """How rows become sketches.
-
-    Attributes:
-        directions: (D, width) float32 of ±1, on the host; None where rows are so short that they are their own sketch.
-        width: numbers a sketch.
-        farthest: the squared distance, in sketch steps, from which on a pair of sketches is not near.
-    """
-
-    directions: NDArray[np.float32] | None
-    width: int
-    farthest: float
+@lru_cache(maxsize=16)
+def sketch_directions(dim: int, width: int) -> NDArray[np.float32]:
+    """(width, D) float32 of ±1: what rows are multiplied with."""
+    signs = np.random.default_rng(_SEED).integers(0, 2, (width, dim), dtype=np.int8)
+    return (2 * signs - 1).astype(np.float32)
 
 
-@lru_cache(maxsize=64)
-def make_sketcher(dim: int, eps: float, width: int) -> Sketcher:
-    """The sketcher for rows of ``dim`` numbers and pairs with a cosine of at least ``1 - eps``; see `sketch_width`."""
-    chord = SKETCH_STEPS * math.sqrt(2.0 * eps)
-    if width >= dim:
-        return Sketcher(None, dim, (chord + math.sqrt(dim)) ** 2)
-    signs = np.random.default_rng(_SEED).integers(0, 2, (dim, width), dtype=np.int8)
-    farthest = (chord * math.sqrt(_upper_factor(width)) + 2.0 * math.sqrt(width)) ** 2  # the roots: rounding
-    return Sketcher((2 * signs - 1).astype(np.float32), width, farthest)
-
-
-def sketch_width(dim: int, eps: float, sq_spread: float) -> int:
+def sketch_widths(dim: int, eps: float, sq_spread: NDArray[np.float64]) -> NDArray[np.int64]:
     """So many numbers that few pairs pass that should not; ``dim`` where a sketch is not worth its while.
 
     Args:
-        sq_spread: the squared distance of rows that have nothing to do with each other, on the average.
+        sq_spread: (k,) the squared distance of rows that have nothing to do with each other, on the average.
     """
     check_eps(eps)
-    root = (2.0 * eps / max(sq_spread, 1e-12)) ** (1.0 / 3.0)
-    sigma = (1.0 - root) / (LOSS_SIGMA * root + PASS_SIGMA)
-    if sigma <= 0.0 or 2.0 / 9.0 / sigma**2 > dim / 2:
-        return dim
-    # Two fewer than a multiple of 16, for the columns of squared lengths.
-    width = max(LEAST_WIDTH, 16 * math.ceil((2.0 / 9.0 / sigma**2 + 2) / 16) - 2)
-    return width if 2 * width <= dim else dim
+    root = np.cbrt(2.0 * eps / np.maximum(sq_spread, 1e-12))
+    sigma = np.maximum((1.0 - root) / (LOSS_SIGMA * root + PASS_SIGMA), 1e-6)
+    needed = np.ceil((2.0 / 9.0 / sigma**2 + 2) / WIDTH_STEP) * WIDTH_STEP - 2
+    width = np.maximum(LEAST_WIDTH, needed)
+    return np.where(width <= min(MOST_WIDTH, dim / 2), width, dim).astype(np.int64)
 
 
 def row_steps(X: Array, out: Array | None = None) -> Array:
@@ -89,31 +73,24 @@ def rounding_radius(dim: int) -> float:
     return math.sqrt(dim) / 2.0 / ROW_STEPS
 
 
-def sketch(X: Array, sketcher: Sketcher) -> Array:
-    """(N, D) unit rows → (N, width) float32, whole numbers."""
+def sketch_numbers(products: Array) -> Array:
+    """Products of rows in steps and directions → sketches, (N, width) float32, whole numbers."""
+    xp = array_module(products)
+    numbers = products * np.float32(NUMBER_STEPS / ROW_STEPS)
+    return xp.rint(numbers, out=numbers)
+
+
+def sketch(X: Array, width: int) -> Array:
+    """(N, D) unit rows → their sketches, (N, width) float32, whole numbers."""
     xp = array_module(X)
-    if sketcher.directions is None:
-        Z = X * np.float32(SKETCH_STEPS)
-        return xp.rint(Z, out=Z)
-    directions = xp.asarray(sketcher.directions)
-    Z = xp.empty((X.shape[0], sketcher.width), dtype=np.float32)
+    directions = xp.asarray(sketch_directions(X.shape[1], width))
+    Z = xp.empty((X.shape[0], width), dtype=np.float32)
     height = block_rows(X, 8 * X.shape[1])
     buffer = xp.empty((min(height, X.shape[0]), X.shape[1]), dtype=np.float32)
     for rows in row_blocks(X.shape[0], height):
-        xp.matmul(row_steps(X[rows], out=buffer[: rows.stop - rows.start]), directions, out=Z[rows])
-    Z *= np.float32(SKETCH_STEPS / ROW_STEPS / math.sqrt(sketcher.width))
-    return xp.rint(Z, out=Z)
-
-
-def mean_sq_spread(X: Array) -> float:
-    """The mean squared distance of two rows of some that lie evenly among the (N, D) unit rows; the same everywhere."""
-    some = X[:: -(-X.shape[0] // SPREAD_ROWS)]
-    num_rows = some.shape[0]
-    if num_rows < 2:
-        return 2.0
-    total = to_host(row_steps(some).sum(axis=0, dtype=np.float64)) / ROW_STEPS  # whole numbers: exact in any order
-    mean_cosine = (float((total * total).sum()) - num_rows) / (num_rows * (num_rows - 1))
-    return float(max(0.0, round(2.0 - 2.0 * mean_cosine, 6)))
+        steps = row_steps(X[rows], out=buffer[: rows.stop - rows.start])
+        Z[rows] = sketch_numbers(xp.matmul(steps, directions.T))
+    return Z
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +99,43 @@ class SketchPair:
 
     left: Array
     right: Array
-    least: np.float32
 
     @staticmethod
-    def of(left: Array, right: Array, sketcher: Sketcher) -> SketchPair:
+    def of(left: Array, right: Array) -> SketchPair:
+        """Of (M, width) and (N, width) sketches, which may be the first few numbers of longer ones."""
         xp = array_module(left)
-        a, b = (np.float32(-0.5) * (side * side).sum(axis=1, keepdims=True) for side in (left, right))
+        a, b = (np.float32(-0.5) * xp.einsum("ij,ij->i", side, side)[:, None] for side in (left, right))
         return SketchPair(
             xp.concatenate([left, a, xp.ones_like(a)], axis=1),
             xp.concatenate([right, xp.ones_like(b), b], axis=1),
-            np.float32(-0.5 * sketcher.farthest),
         )
 
-    def near(self, tile_rows: int) -> Iterator[tuple[Array, Array]]:
-        """``(left, right)`` of the pairs that may be near, block by block; blocks without any are passed over in silence."""
+    @property
+    def width(self) -> int:
+        return int(self.left.shape[1]) - 2
+
+    def near(self, eps: float, tile_rows: int) -> Iterator[tuple[Array, Array, Array]]:
+        """``(left, right, product)`` of the pairs that may be within eps, block by block."""
         xp = array_module(self.left)
+        least = least_products(self.width, np.array([1.0 - eps]))[0]
         height = max(1, tile_rows // 2)
-        buffer = xp.empty(height * tile_rows, dtype=np.float32)  # one for all: fresh pages cost as much as the product
+        # One for all: fresh pages cost as much as the product.
+        buffer = xp.empty(min(height, self.left.shape[0]) * min(tile_rows, self.right.shape[0]), dtype=np.float32)
         for rows in row_blocks(self.left.shape[0], height):
             for columns in row_blocks(self.right.shape[0], tile_rows):
                 shape = (rows.stop - rows.start, columns.stop - columns.start)
                 products = buffer[: shape[0] * shape[1]].reshape(shape)
                 xp.matmul(self.left[rows], self.right[columns].T, out=products)
-                left, right = where(products >= self.least)
+                left, right = where(products >= least)
                 if left.size:
-                    yield left + rows.start, right + columns.start
+                    yield left + rows.start, right + columns.start, products[left, right]
+
+
+def least_products(width: int, cosine: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(N,) the least products of a `SketchPair` that rows with these cosines come to, but for ``LOSS_SIGMA``."""
+    chord = NUMBER_STEPS * math.sqrt(width) * np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine))
+    rounding = 2.0 * math.sqrt(width)
+    return (-0.5 * (chord * math.sqrt(_upper_factor(width)) + rounding) ** 2).astype(np.float32)
 
 
 def _upper_factor(width: int) -> float:

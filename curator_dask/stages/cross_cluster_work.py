@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,22 +12,32 @@ from numpy.typing import NDArray
 
 from curator_dask import layout
 from curator_dask.backend import to_device
-from curator_dask.dedup.borders import find_borders, prepare_centroids
-from curator_dask.dedup.cross_cluster import AcrossScores, Indices, score_across
+from curator_dask.dedup.borders import Centroids, find_borders, prepare_centroids
+from curator_dask.dedup.cross_cluster import AcrossScores, Indices, Party, score_across
+from curator_dask.dedup.sketch import sketch
+from curator_dask.dedup.xp import Array, to_host
 from curator_dask.errors import InputError
 from curator_dask.records import UnitRecord
+from curator_dask.stages.between import (
+    PLACE,
+    SCORE,
+    SKETCH,
+    SOURCE,
+    Travellers,
+    by_group,
+    by_target,
+    marked,
+    write_travellers,
+)
 from curator_dask.stages.clusters import column_values, id_values, read_cluster, unit_rows
 from curator_dask.storage import Folder
 from curator_dask.tables import read_parquet, write_parquet
-from curator_dask.vectors import matrix_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from curator_dask.stages.cross_cluster import CrossClusterStage
 
-# A row's own cluster, its place in that cluster's ranking, and the cluster it has to meet.
-SOURCE, PLACE, TARGET = "__source", "__place", "__target"
 MATCH_COLUMNS = ("cluster", "place", "cosine", "other", "other_place", "max_id")
 
 
@@ -87,10 +96,6 @@ class _Rows:
     keys: dict[str, NDArray[Any]]
     X: NDArray[np.float32]
 
-    def take(self, row: Indices) -> _Rows:
-        keys = {name: values[row] for name, values in self.keys.items()}
-        return _Rows(self.columns.take(row), self.ids[row], keys, self.X[row])
-
 
 def _rows(stage: CrossClusterStage, table: pa.Table, where: str) -> _Rows:
     keys = {name: column_values(table, name) for name in stage.strategy.metadata_cols}
@@ -114,74 +119,51 @@ def _places(order: Indices) -> Indices:
 
 def find_group_borders(task: GroupTask) -> UnitRecord:
     """Write down the rows of a group that have to meet other clusters, one record batch a group of those clusters."""
-
     stage, clusters = task.stage, task.between.clusters
     numbers = np.array([cluster.number for cluster in clusters])
-    C = np.load(io.BytesIO(stage.input.read_bytes(layout.CENTROIDS)))
-    if C.ndim != 2 or len(C) <= numbers[-1]:
-        raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {numbers[-1]}")
-    costs = np.array([cluster.num_bytes for cluster in clusters], dtype=np.float64)
-    centroids = prepare_centroids(to_device(C[numbers], task.device), costs)
-    parts, num_left_out = [], 0
+    centroids = _centroids(task, numbers)
+    firsts = [task.between.group(number)[0].number for number in range(task.between.num_groups)]
+    parts: list[list[Travellers]] = [[] for _ in range(task.between.num_groups)]
+    columns: list[pa.Table] = []
+    counts = {"borders": 0, "borders_left_out": 0}
     for cluster in task.clusters:
         rows = _read(stage, cluster)
-        places = _checked_places(stage, cluster, rows)
+        places, scores = _places_and_scores(stage, cluster, rows)
         own = int(np.searchsorted(numbers, cluster.number))
         borders = find_borders(to_device(rows.X, task.device), own, centroids, stage.eps, budget=stage.budget)
-        marks = {SOURCE: np.full(len(places), cluster.number)[borders.row], PLACE: places[borders.row]}
-        parts.append(_marked(rows.take(borders.row), {**marks, TARGET: numbers[borders.cluster]}))
-        num_left_out += borders.left_out
+        marks = {SOURCE: np.full(len(places), cluster.number), PLACE: places, SCORE: scores}
+        everybody = marked(rows.columns, rows.X, {**marks, SKETCH: to_host(borders.sketches).astype(np.int16)})
+        for group, travellers in by_group(firsts, everybody, borders.row, numbers[borders.cluster]):
+            parts[group].append(travellers)
+        columns.append(everybody.columns.slice(0, 0))
+        counts["borders"] += len(borders.row)
+        counts["borders_left_out"] += borders.left_out
     path = borders_path(task.group)
-    num_borders, num_bytes = _write_by_group(task, path, parts)
-    return UnitRecord("", "", {path: num_bytes}, {"borders": num_borders, "borders_left_out": num_left_out})
+    return UnitRecord(
+        "", "", {path: write_travellers(stage.output, path, parts, columns, stage.embedding_field)}, counts
+    )
 
 
-def _checked_places(stage: CrossClusterStage, cluster: Cluster, rows: _Rows) -> Indices:
-    """Each row's place in the cluster's ranking. Raises InputError where the similarity table has another one."""
+def _centroids(task: GroupTask, numbers: Indices) -> Centroids:
+    C = np.load(io.BytesIO(task.stage.input.read_bytes(layout.CENTROIDS)))
+    if C.ndim != 2 or len(C) <= numbers[-1]:
+        raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {numbers[-1]}")
+    costs = np.array([cluster.num_bytes for cluster in task.between.clusters], dtype=np.float64)
+    return prepare_centroids(to_device(C[numbers], task.device), costs)
+
+
+def _places_and_scores(stage: CrossClusterStage, cluster: Cluster, rows: _Rows) -> tuple[Indices, NDArray[np.float32]]:
+    """Each row's place in the cluster's ranking, and its score. Raises InputError where the similarity table has another."""
     order = stage.strategy.rank(rows.keys, rows.ids)
     path = layout.pairwise_file(cluster.number)
-    listed = id_values(read_parquet(stage.pairwise, path, [stage.id_field]), stage.id_field)
-    if not np.array_equal(listed, rows.ids[order]):
+    table = read_parquet(stage.pairwise, path, [stage.id_field, "cosine_sim_score"])
+    if not np.array_equal(id_values(table, stage.id_field), rows.ids[order]):
         raise InputError(
             f"cluster {cluster.number}: {path} does not list the rows of the k-means output in the order of this "
             "ranking: give the ranking of the pairwise stage, or run that stage again"
         )
-    return _places(order)
-
-
-def _marked(rows: _Rows, marks: dict[str, NDArray[Any]]) -> tuple[pa.Table, NDArray[np.float32]]:
-    import pyarrow as pa
-
-    columns = rows.columns
-    for name, values in marks.items():
-        columns = columns.append_column(name, pa.array(values))
-    return columns, rows.X
-
-
-def _write_by_group(
-    task: GroupTask, path: str, parts: Sequence[tuple[pa.Table, NDArray[np.float32]]]
-) -> tuple[int, int]:
-    """An Arrow file with one record batch a group, its rows by the cluster they have to meet; returns rows and bytes."""
-    import pyarrow as pa
-
-    between, folder = task.between, task.stage.output
-    columns = pa.concat_tables([part for part, _ in parts], promote_options="permissive")
-    X = np.concatenate([vectors for _, vectors in parts])
-    targets = columns[TARGET].to_numpy()
-    order = np.argsort(targets, kind="stable")
-    firsts = [between.group(number)[0].number for number in range(between.num_groups)]
-    starts = [*np.searchsorted(targets[order], firsts), len(order)]
-    schema = columns.schema.append(pa.field(task.stage.embedding_field, pa.list_(pa.float32())))
-    with (
-        folder.writing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for start, end in itertools.pairwise(starts):
-            rows = order[start:end]
-            arrays = [column.combine_chunks() for column in columns.take(rows).columns]
-            writer.write_batch(pa.RecordBatch.from_arrays([*arrays, matrix_column(X[rows])], schema=schema))
-    return len(order), folder.size(path) or 0
+    places = _places(order)
+    return places, table["cosine_sim_score"].to_numpy()[places]
 
 
 # Comparisons
@@ -189,28 +171,43 @@ def _write_by_group(
 
 def compare_group(task: GroupTask) -> UnitRecord:
     """Compare the members of a group's clusters with the rows that come to meet them; write down the best matches."""
-
     stage = task.stage
     arrivals = _arrivals(task)
     counts = {"pairs_compared": 0, "pairs_measured": 0}
     found: list[dict[str, Any]] = []
-    for cluster in task.clusters:
-        if arrivals is None:
-            break
-        queries = arrivals.take(np.flatnonzero(arrivals.columns[TARGET].to_numpy() == cluster.number))
-        if not len(queries.ids):
-            continue
-        members = _read(stage, cluster)
-        scores = _compare(task, queries, members)
-        counts["pairs_compared"] += len(queries.ids) * len(members.ids)
-        counts["pairs_measured"] += scores.num_measured
-        found.extend(_matches(stage, cluster, queries, members, scores))
+    if arrivals is not None:
+        clusters = {cluster.number: cluster for cluster in task.clusters}
+        for number, chosen in by_target(arrivals.rows.columns):
+            members = _read(stage, clusters[number])
+            places, member_scores = _places_and_scores(stage, clusters[number], members)
+            scores = _compare(task, number, arrivals, chosen, members, member_scores)
+            counts["pairs_compared"] += len(chosen) * len(members.ids)
+            counts["pairs_measured"] += scores.num_measured
+            found.extend(_matches(stage, number, arrivals, chosen, members, places, scores))
     path = matches_path(task.group)
     return UnitRecord("", "", {path: _write_matches(stage.output, path, found)}, counts)
 
 
-def _arrivals(task: GroupTask) -> _Rows | None:
-    """The rows of all groups that have to meet clusters of this one; None without any."""
+@dataclass(frozen=True)
+class _Arrivals:
+    """The rows of all groups that have to meet clusters of this one; vectors and sketches on the device."""
+
+    rows: _Rows
+    X: Array
+    sketches: Array
+    scores: NDArray[np.float32]
+    centroids: Centroids
+    numbers: Indices
+    """Of all clusters."""
+
+    def width(self, cluster: int, eps: float) -> int:
+        """The numbers of a sketch to compare with the members of a cluster; 0 for whole rows."""
+        width = int(self.centroids.sketch_widths(eps)[np.searchsorted(self.numbers, cluster)])
+        return width if width < self.X.shape[1] else 0
+
+
+def _arrivals(task: GroupTask) -> _Arrivals | None:
+    """None where nobody comes."""
     import pyarrow as pa
 
     parts = []
@@ -220,41 +217,61 @@ def _arrivals(task: GroupTask) -> _Rows | None:
     table = pa.concat_tables(parts, promote_options="permissive")
     if not len(table):
         return None
-    return _rows(task.stage, table, "rows that meet other clusters")
+    numbers = np.array([cluster.number for cluster in task.between.clusters])
+    sketches = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
+    scores = table[SCORE].to_numpy()
+    rows = _rows(task.stage, table.drop_columns([SKETCH, SCORE]), "rows that meet other clusters")
+    sketches = sketches.reshape(len(rows.ids), -1).astype(np.float32)
+    X, sketches = to_device(rows.X, task.device), to_device(sketches, task.device)
+    return _Arrivals(rows, X, sketches, scores, _centroids(task, numbers), numbers)
 
 
-def _compare(task: GroupTask, queries: _Rows, members: _Rows) -> AcrossScores:
-    strategy = task.stage.strategy
+def _compare(
+    task: GroupTask,
+    cluster: int,
+    arrivals: _Arrivals,
+    chosen: Indices,
+    members: _Rows,
+    member_scores: NDArray[np.float32],
+) -> AcrossScores:
+    stage, rows = task.stage, arrivals.rows
 
     def order(query: Indices, member: Indices) -> tuple[Indices, Indices]:
-        keys = {name: np.concatenate([queries.keys[name][query], members.keys[name][member]]) for name in members.keys}
-        places = _places(strategy.rank(keys, np.concatenate([queries.ids[query], members.ids[member]])))
+        query = chosen[query]
+        keys = {name: np.concatenate([rows.keys[name][query], members.keys[name][member]]) for name in members.keys}
+        places = _places(stage.strategy.rank(keys, np.concatenate([rows.ids[query], members.ids[member]])))
         return places[: len(query)], places[len(query) :]
 
-    return score_across(
-        to_device(queries.X, task.device),
-        to_device(members.X, task.device),
-        order,
-        task.stage.eps,
-        tile_rows=task.stage.pairwise_batch_size,
-    )
+    X = to_device(members.X, task.device)
+    queries = Party(arrivals.X, chosen, arrivals.sketches[to_device(chosen, task.device)], arrivals.scores[chosen])
+    width = arrivals.width(cluster, stage.eps)
+    party = Party(X, None, sketch(X, arrivals.sketches.shape[1]) if width else None, member_scores)
+    return score_across(queries, party, order, stage.eps, width=width, tile_rows=stage.pairwise_batch_size)
 
 
 def _matches(
-    stage: CrossClusterStage, cluster: Cluster, queries: _Rows, members: _Rows, scores: AcrossScores
+    stage: CrossClusterStage,
+    cluster: int,
+    arrivals: _Arrivals,
+    chosen: Indices,
+    members: _Rows,
+    member_place: Indices,
+    scores: AcrossScores,
 ) -> list[dict[str, Any]]:
     """For the later row of each match its cluster and place; and the earlier one's, with its id."""
-    member_place = _places(stage.strategy.rank(members.keys, members.ids))
-    member_source = np.full(len(member_place), cluster.number)
-    query_place, query_source = queries.columns[PLACE].to_numpy(), queries.columns[SOURCE].to_numpy()
+    queries = arrivals.rows.columns
+    member = np.full(len(member_place), cluster), member_place, members.columns[stage.id_field]
+    query = (
+        queries[SOURCE].to_numpy()[chosen], queries[PLACE].to_numpy()[chosen], queries[stage.id_field].take(chosen)
+    )  # fmt: skip
     found = []
-    for partial, (source, place), (other_source, other_place, other) in (
-        (scores.queries, (query_source, query_place), (member_source, member_place, members)),
-        (scores.members, (member_source, member_place), (query_source, query_place, queries)),
+    for partial, (source, place, _), (other_source, other_place, other_ids) in (
+        (scores.queries, query, member),
+        (scores.members, member, query),
     ):
         row = np.flatnonzero(partial.index >= 0)
         best = partial.index[row]
-        ids = other.columns[stage.id_field].combine_chunks().take(best)
+        ids = other_ids.combine_chunks().take(best)
         values = (source[row], place[row], partial.cosine[row], other_source[best], other_place[best], ids)
         found.append(dict(zip(MATCH_COLUMNS, values, strict=True)))
     return found

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from curator_dask.dedup import cross_cluster
 from curator_dask.dedup.assign import assign
 from curator_dask.dedup.borders import find_borders, prepare_centroids
-from curator_dask.dedup.cross_cluster import score_across
-from curator_dask.dedup.sketch import SketchPair, make_sketcher, mean_sq_spread, sketch, sketch_width
+from curator_dask.dedup.cross_cluster import Party, score_across
+from curator_dask.dedup.sketch import SketchPair, least_products, sketch, sketch_widths
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import cosines, random_unit, unit
 
@@ -51,11 +51,15 @@ def scores_over_all(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float
     """The best score of every row across clusters; the order of the rows is their ranking."""
     score = np.zeros(len(X), np.float32)
     chosen, _ = borders_of(X, C, labels, eps, budget)
+    centroids = prepare_centroids(C, np.bincount(labels, minlength=len(C)).astype(float))
+    sketches, widths = sketch(X, centroids.sketch_width(eps)), centroids.sketch_widths(eps)
     for cluster in range(len(C)):
         queries = np.array(sorted(row for row, target in chosen if target == cluster), dtype=np.int64)
         members = np.flatnonzero(labels == cluster)
         if len(queries) and len(members):
-            found = score_across(X[queries], X[members], lambda q, m, a=queries, b=members: (a[q], b[m]), eps)
+            width = int(widths[cluster]) if widths[cluster] < X.shape[1] else 0
+            one, other = Party(X, queries, sketches[queries]), Party(X[members], None, sketches[members])
+            found = score_across(one, other, lambda q, m, a=queries, b=members: (a[q], b[m]), eps, width=width)
             score[queries] = np.maximum(score[queries], found.queries.cosine)
             score[members] = np.maximum(score[members], found.members.cosine)
     return score
@@ -108,7 +112,7 @@ def test_the_budget_is_kept_and_goes_to_the_smallest_margins():
     before: set[tuple[int, int]] = set()
     for budget in (0.0, 0.1, 0.3, 1.0):
         found = find_borders(X[rows], 0, centroids, 0.5, budget=budget)
-        # Compared in whole rows at worst: 64 numbers, and some for looking at the product.
+        # Compared in whole rows, so each comparison costs as much as one within the cluster.
         assert sizes[found.cluster].sum() <= budget * len(rows) * sizes[0] / 2
         assert len(found.row) + found.left_out == len(everything.row)
         chosen = set(zip(found.row.tolist(), found.cluster.tolist(), strict=True))
@@ -138,7 +142,40 @@ def test_a_budget_must_make_sense(budget):
         find_borders(X, 0, prepare_centroids(X, np.ones(4)), 0.1, budget=budget)
 
 
+def test_many_clusters_far_from_the_own_one_are_not_looked_at():
+    # 12 places with 20 clusters each: 19 neighbours are near, 220 clusters far.
+    places = random_unit(12, 128, 30).astype(np.float64)
+    X = unit(np.repeat(places, 600, axis=0) + 0.05 * np.random.default_rng(31).standard_normal((7200, 128)))
+    C = X[np.arange(240) * 30].copy()
+    for _ in range(3):
+        labels = assign(X, C)[0]
+        C = np.stack([X[labels == j].mean(axis=0) if (labels == j).any() else C[j] for j in range(240)]).astype(
+            np.float32
+        )
+    labels = assign(X, C)[0]
+    sizes = np.maximum(np.bincount(labels, minlength=240), 1).astype(float)
+    centroids = prepare_centroids(C, sizes)
+    own = int(sizes.argmax())
+    rows = X[labels == own]
+    everything = find_borders(rows, own, centroids, 0.01, budget=1e9)
+    assert everything.left_out == 0
+    few = find_borders(rows, own, centroids, 0.01, budget=0.4)
+    assert len(few.row)
+    # What is not looked at counts as left out with all rows, so the sum is an upper bound.
+    assert len(everything.row) < len(few.row) + few.left_out <= len(rows) * 240
+    near = np.flatnonzero(places @ places[labels.tolist().index(own) // 600] > 0.9)
+    assert set((few.cluster * 30 // 600).tolist()) <= set(near.tolist())
+    assert set(zip(few.row.tolist(), few.cluster.tolist(), strict=True)) <= set(
+        zip(everything.row.tolist(), everything.cluster.tolist(), strict=True)
+    )
+
+
 # Sketches
+
+
+def width_for(X: np.ndarray, eps: float) -> int:
+    mean = X.mean(axis=0, dtype=np.float64)
+    return int(sketch_widths(X.shape[1], eps, np.array([2 - 2 * mean @ mean]))[0])
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.01, 0.1, 0.3])
@@ -148,31 +185,51 @@ def test_sketches_keep_near_pairs_and_drop_others(eps, shared):
     X = random_unit(1200, 512, 5).astype(np.float64)
     X = unit(math.sqrt(shared) * X[0] + math.sqrt(1 - shared) * X)
     Y = twins(X.astype(np.float64), 1 - eps, 6)
-    sketcher = make_sketcher(512, eps, sketch_width(512, eps, mean_sq_spread(X)))
-    pair = SketchPair.of(sketch(X, sketcher), sketch(Y, sketcher), sketcher)
-    near = list(pair.near(256))
-    found = sum(int((left == right).sum()) for left, right in near)
+    width = min(width_for(X, eps), 126)
+    pair = SketchPair.of(sketch(X, width), sketch(Y, width))
+    near = list(pair.near(eps, 256))
+    found = sum(int((left == right).sum()) for left, right, _ in near)
     assert found >= 0.997 * len(X)
-    assert sum(len(left) for left, _ in near) - found <= 0.01 * len(X) ** 2
+    if width_for(X, eps) < 512:
+        assert sum(len(left) for left, _, _ in near) - found <= 0.005 * len(X) ** 2
 
 
-def test_sketch_width_follows_eps_and_spread():
-    assert sketch_width(512, 0.01, 2.0) == sketch_width(512, 0.1, 2.0) == 30
-    assert 30 < sketch_width(512, 0.3, 2.0) < 256
-    assert 30 < sketch_width(512, 0.05, 0.6) < 256
-    assert sketch_width(512, 0.1, 0.2) == 512  # unrelated rows are as near as near pairs: nothing to be told apart
-    assert sketch_width(16, 0.1, 2.0) == 16
+def test_sketch_widths_follow_eps_and_spread():
+    assert sketch_widths(512, 0.01, np.array([2.0])).tolist() == [14]
+    narrow, wide = sketch_widths(512, 0.1, np.array([2.0, 0.8]))
+    assert 14 < narrow < wide < 128
+    assert sketch_widths(512, 0.1, np.array([0.2, 0.0])).tolist() == [512, 512]  # unrelated rows are as near as pairs
+    assert sketch_widths(16, 0.1, np.array([2.0])).tolist() == [16]
 
 
-@pytest.mark.parametrize("dim", [16, 512])
-def test_sketches_are_whole_numbers_and_products_exact(dim):
+def test_the_first_numbers_of_a_sketch_are_a_shorter_sketch():
+    X = random_unit(50, 300, 8, copies=0.5, noise=0.02)
+    long = sketch(X, 62)
+    np.testing.assert_array_equal(long[:, :14], sketch(X, 14))
+    left, right, _ = next(SketchPair.of(long[:, :14], long[:, :14]).near(0.0, 128))
+    assert set(range(50)) == set(left[left == right].tolist())
+
+
+@pytest.mark.parametrize(("dim", "width"), [(30, 14), (512, 126)])
+def test_sketches_are_whole_numbers_and_products_exact(dim, width):
     X = random_unit(300, dim, 7, copies=0.5, noise=0.1)
-    sketcher = make_sketcher(dim, 0.1, sketch_width(dim, 0.1, 2.0))
-    Z = sketch(X, sketcher)
+    Z = sketch(X, width)
     assert (np.rint(Z) == Z).all()
-    pair = SketchPair.of(Z, Z, sketcher)
+    pair = SketchPair.of(Z, Z)
     exact = -0.5 * ((Z[:, None, :].astype(np.float64) - Z[None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal((pair.left @ pair.right.T).astype(np.float64), exact)
+    # What the wider of a cluster's thresholds lets pass, the narrower does too.
+    assert (np.diff(least_products(width, np.array([0.5, 0.9, 0.99, 1.0]))) > 0).all()
+
+
+def test_the_sketches_of_find_borders_are_those_of_the_rows():
+    X = random_unit(200, 128, 9)
+    C, labels = clustered(X, 4)
+    centroids = prepare_centroids(C, np.bincount(labels, minlength=4).astype(float))
+    width = centroids.sketch_width(0.05)
+    rows = X[labels == 1]
+    assert width >= 14
+    np.testing.assert_array_equal(find_borders(rows, 1, centroids, 0.05, block_rows=7).sketches, sketch(rows, width))
 
 
 # Scores
@@ -201,13 +258,16 @@ def test_the_default_budget_finds_planted_twins_in_random_directions():
 
 @pytest.mark.parametrize("tile_rows", [1, 7, 64, 1024])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_tiles_and_threads_leave_no_trace(tile_rows, threads):
+@pytest.mark.parametrize("width", [0, 14, 30])
+def test_tiles_and_threads_leave_no_trace(tile_rows, threads, width):
     X = random_unit(400, 256, 14, copies=0.7, noise=0.02)
     places = np.random.default_rng(15).permutation(400)
     with threadpool_limits(threads):
+        sketches = sketch(X, 30)
         found = score_across(
-            X[:150], X[150:], lambda q, m: (places[:150][q], places[150:][m]), 0.1, tile_rows=tile_rows
-        )
+            Party(X, np.arange(150), sketches[:150]), Party(X[150:], None, sketches[150:]),
+            lambda q, m: (places[:150][q], places[150:][m]), 0.1, width=width, tile_rows=tile_rows,
+        )  # fmt: skip
     for partial, own, other in (
         (found.queries, slice(0, 150), slice(150, 400)),
         (found.members, slice(150, 400), slice(0, 150)),
@@ -230,10 +290,10 @@ def test_many_near_pairs_are_compared_as_whole_rows_with_the_same_result(monkeyp
     def order(queries, members):
         return places[:100][queries], places[100:][members]
 
-    dense = score_across(X[:100], X[100:], order, 0.2)
+    dense = score_across(Party(X[:100]), Party(X[100:]), order, 0.2)
     assert dense.num_measured == 100 * 200
     monkeypatch.setattr(cross_cluster, "DENSE_SHARE", 2.0)
-    sparse = score_across(X[:100], X[100:], order, 0.2)
+    sparse = score_across(Party(X[:100]), Party(X[100:]), order, 0.2)
     for one, other in ((dense.queries, sparse.queries), (dense.members, sparse.members)):
         np.testing.assert_array_equal(one.cosine, other.cosine)
         np.testing.assert_array_equal(one.index, other.index)
@@ -246,6 +306,35 @@ def test_nothing_near_asks_for_no_order():
     def order(queries, members):
         raise AssertionError("nothing to order")
 
-    found = score_across(X[:3], X[3:], order, 0.01)
+    found = score_across(Party(X[:3]), Party(X[3:]), order, 0.01)
     assert found.queries.index.tolist() == found.members.index.tolist() == [-1, -1, -1]
     assert found.num_measured == 0
+
+
+def test_rows_with_a_score_look_for_a_higher_one_only():
+    X = random_unit(400, 256, 19, copies=0.7, noise=0.02)
+    places = np.random.default_rng(20).permutation(400)
+    sketches = sketch(X, 30)
+
+    def order(queries, members):
+        return places[:150][queries], places[150:][members]
+
+    def parties(scores):
+        one, other = (None, None) if scores is None else (scores[:150], scores[150:])
+        return Party(X[:150], None, sketches[:150], one), Party(X[150:], None, sketches[150:], other)
+
+    plain = score_across(*parties(None), order, 0.1, width=30)
+    best = np.concatenate([plain.queries.cosine, plain.members.cosine])
+    scores = np.random.default_rng(21).choice([0.0, 0.5, 0.95, 0.999, 1.0], 400).astype(np.float32)
+    scores[::7] = np.maximum(best, 0)[::7]
+    some = score_across(*parties(scores), order, 0.1, width=30)
+    raised = np.concatenate([some.queries.cosine, some.members.cosine])
+    np.testing.assert_array_equal(np.maximum(raised, scores), np.maximum(best, scores))
+    assert some.num_measured < plain.num_measured
+    for one, other, part in (
+        (plain.queries, some.queries, slice(0, 150)),
+        (plain.members, some.members, slice(150, 400)),
+    ):
+        higher = one.cosine > scores[part]
+        np.testing.assert_array_equal(one.index[higher], other.index[higher])
+        assert higher.any()

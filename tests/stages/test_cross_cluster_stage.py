@@ -104,6 +104,32 @@ def test_scores_are_those_of_brute_force_over_all_rows(parted, context, ranking,
     assert result.counts["borders_left_out"] == 0
 
 
+def test_long_vectors_are_told_apart_by_sketches_with_the_same_result(tmp_path, context, write_vectors, monkeypatch):
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((400, 160))
+    X[250:] = X[:150] + 0.4 * rng.standard_normal((150, 160))
+    source = write_vectors([f"clip-{number:03d}" for number in range(400)], X.astype(np.float32))
+    KMeansStage(20, input_path=str(source), output_path=str(tmp_path / "k")).run(context=context)
+    PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p")).run(context=context)
+    monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
+    result = stage(tmp_path).run(context=context)
+    assert result.counts["pairs_measured"] < 0.05 * result.counts["pairs_compared"]
+    ids, X, distances = all_rows(tmp_path)
+    order = np.array(sorted(range(400), key=lambda i: (distances["cosine_dist_to_cent"][i], ids[i]), reverse=True))
+    best = np.tril(X[order] @ X[order].T, -1).max(axis=1)
+    after = [pq.read_table(path) for path in sorted((tmp_path / "x").glob("cluster_*.parquet"))]
+    score = {
+        identifier: value
+        for table in after
+        for identifier, value in zip(table["id"].to_pylist(), table["cosine_sim_score"].to_pylist(), strict=True)
+    }
+    expected = {identifier: value for identifier, value in zip(ids[order], best, strict=True) if value >= 1 - EPS}
+    found = {identifier: value for identifier, value in score.items() if value >= 1 - EPS}
+    assert len(expected) > 100
+    assert result.counts["rows_raised"] > 5
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_identify_removes_more_than_within_clusters(parted, context):
     stage(parted).run(context=context)
     removed = {}
