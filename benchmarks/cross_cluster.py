@@ -1,6 +1,6 @@
 """How many of the near pairs of brute force are found within clusters and across them, and what that costs.
 
-    python -m benchmarks.cross_cluster [--rows 50000] [--dim 512] [--clusters 50] [--rounds 3] [--budget 0.4]
+    python -m benchmarks.cross_cluster [--rows 50000] [--dim 512] [--clusters 50] [--rounds 3] [--budget 1.0] [--whole]
     python -m benchmarks.cross_cluster --vectors clips.parquet [--video-dir DIR] [--clusters 56]
 
 Data sets of unit rows with planted twins, and with cosines spread evenly from the largest eps up to 1:
@@ -15,7 +15,8 @@ and comparing across, in turn in every round; the ratio is (within + across) / w
 
 With --vectors the rows are those of real clips, read from that Parquet file; where there is none it is made first: clips
 of 2 s at every half second of the videos and of copies of them, edited in seven ways, by pdqf_tmk. Then the whole
-deduplication (k-means, pairwise, identify, on 2 workers) is timed with scores across clusters and without, too.
+deduplication (k-means, pairwise, identify, on 2 workers) is timed with scores across clusters and without, too. --whole
+times that, and nothing else, for the simulated data.
 """
 
 from __future__ import annotations
@@ -305,8 +306,15 @@ def main() -> None:
     parser.add_argument("--eps", type=float, nargs="+", default=[0.1, 0.5], help="the largest eps of the planted twins")
     parser.add_argument("--vectors", type=Path, help="a Parquet file of clips, made if it is not there")
     parser.add_argument("--video-dir", type=Path, default=REAL)
+    parser.add_argument("--whole", action="store_true", help="time the whole deduplication of the simulated data")
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     options = parser.parse_args()
+    if options.whole:
+        for name in options.data:
+            print(f"\n{name}: {options.rows} rows of {options.dim}, {options.clusters} clusters, eps up to 0.1")
+            X = DATA[name](np.random.default_rng(0), options.rows, options.dim, 0.1)
+            whole_deduplication(X, options.clusters, options.rounds)
+        return
     X = None
     if options.vectors:
         if not options.vectors.exists():

@@ -43,7 +43,7 @@ from curator_dask.dedup.threshold import check_eps
 from curator_dask.dedup.xp import Array, array_module, row_blocks, to_host
 from curator_dask.errors import ParameterError
 
-DEFAULT_BUDGET: Final = 0.4
+DEFAULT_BUDGET: Final = 1.0
 CENTROID_STEPS: Final = 4000.0
 """Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
 SAMPLE_ROWS: Final = 64
