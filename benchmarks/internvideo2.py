@@ -58,8 +58,8 @@ def main() -> None:
     report(rounds[warm_ups:], network.sizes, options.clips, batch, f"{device}, {str(dtype).removeprefix('torch.')}")
 
 
-def random_network(device: torch.device, dtype: torch.dtype) -> InternVideo2Network:
-    network = make_empty(NetworkSizes()).to_empty(device=device).to(dtype).requires_grad_(False)
+def random_network(device: torch.device, dtype: torch.dtype, sizes: NetworkSizes | None = None) -> InternVideo2Network:
+    network = make_empty(sizes or NetworkSizes()).to_empty(device=device).to(dtype).requires_grad_(False)
     torch.manual_seed(0)
     for parameter in network.parameters():
         parameter.normal_(std=0.02)

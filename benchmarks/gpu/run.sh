@@ -47,6 +47,9 @@ print(KMeans(n_clusters=8, init=X[:8].copy(), n_init=1, random_state=42, device_
 step tests 600 "$PYTHON" -m pytest tests/gpu -rs -p no:cacheprovider
 cp "$out/tests.log" "$out/tests.txt"
 step workflow 300 "$PYTHON" -m benchmarks.gpu.workflow --out "$out/results.md"
+step internvideo2 300 "$PYTHON" -m benchmarks.internvideo2 --device cuda
+{ echo "## internvideo2 alone"; echo; cat "$out/internvideo2.log"; echo; } >>"$out/results.md"
+step embed 400 "$PYTHON" -m benchmarks.gpu.embed --out "$out/results.md"
 step pairwise 300 "$PYTHON" -m benchmarks.gpu.pairwise --out "$out/results.md"
 if [ "$size" = full ]; then
   step kmeans-512 1800 "$PYTHON" -m benchmarks.gpu.kmeans --fit-only --rows 10000000 --dim 512 --out "$out/results.md"

@@ -252,7 +252,9 @@ def _ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule)
         waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]] = deque()
         for number, task, clip in clips:
             waiting.append((number, clip, pool.submit(_frames_of_clip, task.stage.input, clip, rule)))
-            if len(waiting) > num_threads:
+            if (
+                len(waiting) >= num_threads + CLIPS_PER_BATCH
+            ):  # a batch more, to read on while the model has the last one
                 yield _done(waiting)
         while waiting:
             yield _done(waiting)

@@ -1,0 +1,121 @@
+"""Clips a second of internvideo2 with decoding ahead of it, and the share of that time that the model computes.
+
+    python -m benchmarks.gpu.embed [--clips 512] [--device cuda] [--threads N] [--out FILE]
+    python -m benchmarks.gpu.embed --device cpu --small --clips 26      (a tiny network: tries the benchmark itself)
+
+The network has its full size and random weights. Clips of rendered videos (720p) are split and encoded first; then one
+process reads them as a worker of the embed stage does, over and over until there are enough, and writes their vectors.
+Goal: the model computes at least 90 % of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.internvideo2 import random_network
+from curator_dask import EmbedStage, SplitStage
+from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.models import register_model
+from curator_dask.models.base import ModelOptions
+from curator_dask.models.internvideo2 import InternVideo2
+from curator_dask.models.internvideo2_network import NetworkSizes
+from curator_dask.pipeline import RunContext
+from curator_dask.samples import render_samples
+from curator_dask.stages.embed_unit import EmbedTask, embed_units, threads_ahead
+
+NAME = "internvideo2_random"
+GOAL = 0.9
+SMALL = NetworkSizes(width=64, depth=2, mlp_width=96, pooled_width=32, dimension=16, num_heads=4, num_pool_heads=4)
+
+
+class Timed(InternVideo2):
+    """Counts the seconds in which it computes; its vectors lie on the host, so the device is done with them."""
+
+    name = NAME
+    seconds = 0.0
+
+    def embed(self, clips: Sequence[Any]) -> list[Any]:
+        start = time.perf_counter()
+        vectors = super().embed(clips)
+        self.seconds += time.perf_counter() - start
+        return vectors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=512)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--threads", type=int, help="that read clips; by default as many as the stage takes")
+    parser.add_argument("--small", action="store_true", help="a tiny network")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
+    network = random_network(torch.device(options.device), dtype, SMALL if options.small else NetworkSizes())
+    model = Timed(network, "random", ModelOptions(device=options.device))
+    register_model(NAME, lambda _: model)
+    with tempfile.TemporaryDirectory() as scratch:
+        tasks = clips_to_embed(Path(scratch), options)
+        wall_s, num_clips = run(tasks, model)
+    threads = options.threads or threads_ahead(options.device)
+    row = [
+        num_clips,
+        threads,
+        f"{num_clips / wall_s:.1f}",
+        f"{num_clips / model.seconds:.1f}",
+        f"{model.seconds / wall_s:.0%}",
+    ]
+    header = [
+        "clips",
+        "threads that read",
+        "clips/s",
+        "clips/s of the model alone",
+        f"share it computes (goal {GOAL:.0%})",
+    ]
+    if options.device == "cpu":
+        print(dict(zip(header, row, strict=True)))
+        return
+    from benchmarks.gpu.device import report
+
+    report(options.out, "Embedding with internvideo2, 720p clips of 2 s", header, [row])
+
+
+def clips_to_embed(scratch: Path, options: argparse.Namespace) -> list[EmbedTask]:
+    render_samples(scratch / "videos", length_s=4.0)
+    split = SplitStage(str(scratch / "videos"), str(scratch / "clips"), fixed_stride_split_duration=2.0)
+    with LazyCluster(ClusterSettings(device="cpu", dashboard=False)) as cluster:
+        split.run(context=RunContext(cluster))
+    stage = EmbedStage(
+        str(scratch / "clips"), str(scratch / "vectors"), NAME, frames_from="clips", torch_device=options.device,
+        decode_threads=options.threads,
+    )  # fmt: skip
+    tasks = [unit.task for unit in stage.units()]
+    again = itertools.cycle(tasks)
+    num_clips = 0
+    chosen: list[EmbedTask] = []
+    while num_clips < options.clips:
+        task = next(again)
+        chosen.append(replace(task, key=f"{task.key}-{len(chosen)}"))
+        num_clips += len(task.clips)
+    return chosen
+
+
+def run(tasks: Sequence[EmbedTask], model: Timed) -> tuple[float, int]:
+    """Seconds and clips; the first task, by which a GPU chooses its kernels, is not among them."""
+    list(embed_units(tasks[:1]))
+    model.seconds = 0.0
+    start = time.perf_counter()
+    records = list(embed_units(tasks))
+    return time.perf_counter() - start, sum(record.counts["embeddings"] for record in records)
+
+
+if __name__ == "__main__":
+    main()
