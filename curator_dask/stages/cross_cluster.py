@@ -19,6 +19,7 @@ from curator_dask.errors import InputError, ParameterError
 from curator_dask.execution import Unit, UnitsOutcome, run_units
 from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
+from curator_dask.stages.clip_columns import ClipIndex
 from curator_dask.stages.clusters import cluster_files, cluster_folders
 from curator_dask.stages.cross_cluster_work import (
     Between,
@@ -70,6 +71,8 @@ class CrossClusterStage(Stage):
     """Rows a tile; changes memory and speed, not the result."""
     random_seed: int = 42
     ranking_strategy: RankingStrategy | None = None
+    clips_path: str | None = None
+    """The output of the split stage, where the ranking is by columns of its clip index."""
     embedding_dim: int | None = None
     verbose: bool = False
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -92,15 +95,7 @@ class CrossClusterStage(Stage):
 
     @classmethod
     def after(cls, pairwise: PairwiseStage, output_path: str, eps: float) -> CrossClusterStage:
-        """The stage that goes on from `pairwise`, with its parameters.
-
-        Raises ParameterError where that ranks by the clip index, which this stage does not read.
-        """
-        if pairwise.clips_path is not None:
-            raise ParameterError(
-                "scores across clusters cannot be ranked by the columns of clips_path: have k-means carry the columns along "
-                "(metadata_fields) and leave clips_path out"
-            )
+        """The stage that goes on from `pairwise`, with its parameters."""
         shared = {one.name for one in fields(cls)} & {one.name for one in fields(pairwise)} - {"output_path"}
         given = {name: getattr(pairwise, name) for name in shared}
         return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps)
@@ -118,6 +113,10 @@ class CrossClusterStage(Stage):
         return Folder(self.output_path, storage_options(self.write_kwargs))
 
     @property
+    def clips(self) -> Folder | None:
+        return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
+
+    @property
     def strategy(self) -> RankingStrategy:
         """The ranking that these parameters mean."""
         return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
@@ -131,6 +130,7 @@ class CrossClusterStage(Stage):
             "eps": self.eps,
             "budget": self.budget,
             "ranking": asdict(self.strategy),
+            "clips_path": None if self.clips is None else self.clips.root,
             "embedding_dim": self.embedding_dim,
         }
 
@@ -147,10 +147,13 @@ class CrossClusterStage(Stage):
             return StageResult(self.name, self.output, {"clusters": len(folders)})
         state.claim(self.identity(), overwrite=context.overwrite)
         groups = plan_groups(folders)
+        index = None if self.clips is None else ClipIndex.of(self.clips)
         made_from = self._made_from(folders, tables, groups)
+        if index is not None:
+            made_from = digest(made_from, index.version)
         # Groups may be cut differently now, and the files of one then belong to another.
         state.forget([record.key for record in state.records() if record.inputs != made_from])
-        merged = self._run(context, state, groups, made_from)
+        merged = self._run(context, state, groups, made_from, index)
         return self._result(state, merged, folders)
 
     def _made_from(
@@ -168,14 +171,19 @@ class CrossClusterStage(Stage):
         )
 
     def _run(
-        self, context: RunContext, state: StageState, groups: Sequence[Sequence[Cluster]], made_from: str
+        self,
+        context: RunContext,
+        state: StageState,
+        groups: Sequence[Sequence[Cluster]],
+        made_from: str,
+        index: ClipIndex | None,
     ) -> UnitsOutcome:
         device = context.cluster.device
         between = Between(tuple(cluster for group in groups for cluster in group), tuple(map(len, groups)))
 
         def units(name: str) -> list[Unit[GroupTask]]:
             return [
-                Unit(f"{name}-{number:05d}", made_from, GroupTask(self, between, number, device), _title(group))
+                Unit(f"{name}-{number:05d}", made_from, GroupTask(self, between, number, device, index), _title(group))
                 for number, group in enumerate(groups)
             ]
 

@@ -29,7 +29,8 @@ from curator_dask.stages.between import (
     marked,
     write_travellers,
 )
-from curator_dask.stages.clusters import column_values, id_values, read_cluster, unit_rows
+from curator_dask.stages.clip_columns import ClipIndex, ranking_columns, stored_columns
+from curator_dask.stages.clusters import id_values, read_cluster, unit_rows
 from curator_dask.storage import Folder
 from curator_dask.tables import read_parquet, write_parquet
 
@@ -72,6 +73,7 @@ class GroupTask:
     between: Between
     group: int
     device: str
+    index: ClipIndex | None = None
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:
@@ -97,15 +99,19 @@ class _Rows:
     X: NDArray[np.float32]
 
 
-def _rows(stage: CrossClusterStage, table: pa.Table, where: str) -> _Rows:
-    keys = {name: column_values(table, name) for name in stage.strategy.metadata_cols}
+def _rows(task: GroupTask, table: pa.Table, where: str) -> _Rows:
+    stage = task.stage
+    ids = id_values(table, stage.id_field)
+    keys = ranking_columns(stage.strategy.metadata_cols, table, ids, task.index)
     X = unit_rows(table, stage.embedding_field, stage.embedding_dim, where)
-    return _Rows(table.drop_columns([stage.embedding_field]), id_values(table, stage.id_field), keys, X)
+    return _Rows(table.drop_columns([stage.embedding_field]), ids, keys, X)
 
 
-def _read(stage: CrossClusterStage, cluster: Cluster) -> _Rows:
-    columns = [stage.id_field, stage.embedding_field, *stage.strategy.metadata_cols]
-    return _rows(stage, read_cluster(stage.input, cluster.paths, columns), f"cluster {cluster.number}")
+def _read(task: GroupTask, cluster: Cluster) -> _Rows:
+    stage = task.stage
+    stored = stored_columns(stage.strategy.metadata_cols, task.index)
+    columns = list(dict.fromkeys([stage.id_field, stage.embedding_field, *stored]))
+    return _rows(task, read_cluster(stage.input, cluster.paths, columns), f"cluster {cluster.number}")
 
 
 def _places(order: Indices) -> Indices:
@@ -127,7 +133,7 @@ def find_group_borders(task: GroupTask) -> UnitRecord:
     columns: list[pa.Table] = []
     counts = {"borders": 0, "borders_left_out": 0}
     for cluster in task.clusters:
-        rows = _read(stage, cluster)
+        rows = _read(task, cluster)
         places, scores = _places_and_scores(stage, cluster, rows)
         own = int(np.searchsorted(numbers, cluster.number))
         borders = find_borders(to_device(rows.X, task.device), own, centroids, stage.eps, budget=stage.budget)
@@ -178,7 +184,7 @@ def compare_group(task: GroupTask) -> UnitRecord:
     if arrivals is not None:
         clusters = {cluster.number: cluster for cluster in task.clusters}
         for number, chosen in by_target(arrivals.rows.columns):
-            members = _read(stage, clusters[number])
+            members = _read(task, clusters[number])
             places, member_scores = _places_and_scores(stage, clusters[number], members)
             scores = _compare(task, number, arrivals, chosen, members, member_scores)
             counts["pairs_compared"] += len(chosen) * len(members.ids)
@@ -220,7 +226,7 @@ def _arrivals(task: GroupTask) -> _Arrivals | None:
     numbers = np.array([cluster.number for cluster in task.between.clusters])
     sketches = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
     scores = table[SCORE].to_numpy()
-    rows = _rows(task.stage, table.drop_columns([SKETCH, SCORE]), "rows that meet other clusters")
+    rows = _rows(task, table.drop_columns([SKETCH, SCORE]), "rows that meet other clusters")
     sketches = sketches.reshape(len(rows.ids), -1).astype(np.float32)
     X, sketches = to_device(rows.X, task.device), to_device(sketches, task.device)
     return _Arrivals(rows, X, sketches, scores, _centroids(task, numbers), numbers)

@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, InputError, KMeansStage, PairwiseStage, ParameterError
 from curator_dask.cluster import ClusterSettings, LazyCluster
+from curator_dask.dedup.keep_words import parse_keep
 from curator_dask.pipeline import RunContext
 from curator_dask.stages import cross_cluster
+from curator_dask.stages.clip_index import schema
 from curator_dask.stages.cross_cluster import CrossClusterStage, score_across_clusters
 from curator_dask.storage import Folder
 
@@ -62,16 +65,36 @@ def all_rows(out: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     return ids, X, distances
 
 
+def width_px(identifier: str) -> int:
+    return 16 * (int(identifier.removeprefix("clip-")) % 7 + 1)
+
+
+def clip_index(folder: Path, ids: np.ndarray) -> str:
+    rows = [
+        {**dict.fromkeys(schema().names), "id": identifier, "width": width_px(identifier), "height": 90}
+        for identifier in ids.tolist()
+    ]
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), folder / "clips.parquet")
+    return str(folder)
+
+
 @pytest.mark.parametrize(
     ("ranking", "key"),
     [
         ({"which_to_keep": "hard"}, lambda ids, far: sorted(range(500), key=lambda i: (far[i], ids[i]), reverse=True)),
         ({"which_to_keep": "easy"}, lambda ids, far: sorted(range(500), key=lambda i: (far[i], ids[i]))),
         ({"which_to_keep": "random"}, None),
+        (
+            {"ranking_strategy": parse_keep("largest"), "clips_path": "split"},
+            lambda ids, far: sorted(range(500), key=lambda i: (-width_px(ids[i]), ids[i])),
+        ),
     ],
-    ids=["hard", "easy", "random"],
+    ids=["hard", "easy", "random", "clip index"],
 )
 def test_scores_are_those_of_brute_force_over_all_rows(parted, context, ranking, key):
+    if "clips_path" in ranking:
+        ranking = {**ranking, "clips_path": clip_index(parted / "split", all_rows(parted)[0])}
     PairwiseStage(input_path=str(parted / "k"), output_path=str(parted / "q"), **ranking).run(context=context)
     made = stage(parted, pairwise_path=str(parted / "q"), **ranking)
     result = made.run(context=context)
@@ -239,9 +262,3 @@ def test_the_plain_function_and_object_storage(parted, context, s3):
     assert result.counts == local.counts
     for name in tables(parted / "x"):
         assert Folder(base, s3.storage_options).read_bytes(f"x/{name}") == (parted / "x" / name).read_bytes()
-
-
-def test_a_ranking_by_the_clip_index_is_refused():
-    pairwise = PairwiseStage(input_path="k", output_path="p", clips_path="split")
-    with pytest.raises(ParameterError, match="metadata_fields"):
-        CrossClusterStage.after(pairwise, "across", 0.1)
