@@ -146,7 +146,7 @@ def test_scores_are_those_of_brute_force(coarse, name):
     st.integers(0, 2**32), st.integers(1, 250), st.integers(1, 40), st.integers(1, 200),
     st.sampled_from([0.0, 1e-7, 1e-4, 1e-3, 1e-2, 0.1]), st.sampled_from(sorted(WAYS)),
 )  # fmt: skip
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_rows(seed, num_rows, dim, tile_rows, noise, way):
     X = random_unit(num_rows, dim, seed, copies=0.7, noise=noise)
     expected_score, expected_index = earlier(X)

@@ -61,7 +61,7 @@ def test_threads_and_tiles_change_no_bit(kind):
 
 
 @given(seeds, st.integers(1, 400), st.integers(1, 24), tile_sizes, threads, st.sampled_from([0.0, 1e-7, 1e-6, 1e-3]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_tiles_on_any_threads(seed, num_rows, dim, tile_rows, num_threads, noise):
     X = random_unit(num_rows, dim, seed, copies=0.7, noise=noise)
     with threadpool_limits(num_threads, "blas"):

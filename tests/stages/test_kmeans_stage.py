@@ -345,18 +345,17 @@ class TestTheDataAlone:
 
     @given(st.data())
     @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_layouts(self, tmp_path_factory, context, data):
+    def test_layouts(self, tmp_path_factory, context, one_file, data):
         X = vectors(200, dim=8)
         order = np.array(data.draw(st.permutations(range(200))))
         cuts = sorted(data.draw(st.lists(st.integers(0, 200), max_size=8)))
         group = data.draw(st.integers(1, 60))
-        out = [
-            self.result(tmp_path_factory.mktemp("layout"), context, X, *layout)
-            for layout in ((np.arange(200), [], 200, 1 << 30, 16), (order, cuts, group, *data.draw(
-                st.tuples(st.sampled_from([1, 2000, 1 << 30]), st.sampled_from([1, 3, 16]))
-            )))
-        ]  # fmt: skip
-        assert out[0] == out[1]
+        limits = data.draw(st.tuples(st.sampled_from([1, 2000, 1 << 30]), st.sampled_from([1, 3, 16])))
+        assert self.result(tmp_path_factory.mktemp("layout"), context, X, order, cuts, group, *limits) == one_file
+
+    @pytest.fixture
+    def one_file(self, tmp_path, context) -> dict[str, str]:
+        return self.result(tmp_path, context, vectors(200, dim=8), np.arange(200), [], 200, 1 << 30, 16)
 
     def result(
         self, root: Path, context: RunContext, X: np.ndarray, order: np.ndarray, cuts: list[int], row_group: int,
