@@ -25,13 +25,14 @@ MAX_JSON_BYTES = 2**31 - 1
 
 def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = ()) -> bytes:
     """The table as a Parquet file. Vector columns are not dictionary-encoded: no value occurs twice."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     plain = {f"{name}.list.element" for name in vectors}
     leaves = [name for name in _leaf_paths(table.schema) if name not in plain]
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
     pq.write_table(table, sink, compression="zstd", use_dictionary=leaves or False, row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
+    return cast("bytes", sink.getvalue().to_pybytes())
 
 
 def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = ()) -> int:
