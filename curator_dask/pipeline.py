@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import html
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from curator_dask.cluster import LazyCluster, current_cluster
 from curator_dask.errors import ParameterError
 from curator_dask.progress import Reporter, SilentReporter
 from curator_dask.records import Failure
-from curator_dask.storage import Folder
+from curator_dask.storage import Folder, absolute
 
 if TYPE_CHECKING:
     from dask.dataframe import DataFrame
@@ -75,12 +76,20 @@ class StageResult:
         return f"<b>{html.escape(self.stage)}</b> → <code>{html.escape(self.output.url)}</code><table>{rows}</table>"
 
 
+_PATHS = ("_path", "_dir")
+"""Parameters with such names are paths."""
+
+
 class Stage(ABC):
     """A frozen set of parameters and the work that they describe: one input, one output, many independent units."""
 
     name: ClassVar[str]
     workers: ClassVar[str] = "cpu"
     """What its workers do on a GPU machine: ``cpu``, ``torch`` or ``rapids``. The memory of a device has one manager."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it travels to workers: local paths in full, as the folder that they run in need not be this process's."""
+        return {name: _in_full(value) if name.endswith(_PATHS) else value for name, value in self.__dict__.items()}
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -99,6 +108,13 @@ class Stage(ABC):
             with context.cluster:
                 return timed(self, context)
         return timed(self, context)
+
+
+def _in_full(path: Any) -> Any:
+    """Of a parameter: a path, a sequence of paths, or what says that there is none."""
+    if not path:
+        return path
+    return absolute(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else tuple(map(_in_full, path))
 
 
 def timed(stage: Stage, context: RunContext) -> StageResult:

@@ -51,6 +51,10 @@ class Folder:
         if "\0" in self.url:
             raise ParameterError(f"a folder path holds a null byte: {self.url!r}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """As it travels to workers: the folder that they run in need not be this process's."""
+        return {**self.__dict__, "url": absolute(self.url)}
+
     @property
     def is_local(self) -> bool:
         return "://" not in self.url or self.url.startswith("file://")
@@ -300,6 +304,12 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
+
+
+def absolute(path: str) -> str:
+    """A local path in full; a URL of another kind as it is."""
+    folder = Folder(path)
+    return folder.root if folder.is_local else path
 
 
 def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from curator_dask.cluster import LazyCluster
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -28,18 +30,23 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=280, check=False,
+        cwd=folder, env={**os.environ, "PATH": path, **variables}, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def transcript(workplace: Path) -> dict[str, subprocess.CompletedProcess[str]]:
-    """What every block of commands, and of Python, came to, in their order."""
-    done = {block: shell(block, workplace) for block in blocks("sh") if not block.startswith("make ")}
+def transcript(workplace: Path, cluster: LazyCluster) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What every block of commands, and of Python, came to, in their order.
+
+    The commands find workers that run already, as starting some for each would take most of the time; Python starts its own.
+    """
+    address = cluster.client.scheduler.address
+    commands = [block for block in blocks("sh") if not block.startswith("make ")]
+    done = {block: shell(block, workplace, CURATOR_DASK_SCHEDULER_ADDRESS=address) for block in commands}
     for number, block in enumerate(blocks("python")):
         script = workplace / f"block_{number}.py"
         script.write_text(block)

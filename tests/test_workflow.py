@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -238,9 +239,14 @@ def test_nothing_usable_ends_with_a_clear_error(tmp_path, context):
     assert not (tmp_path / "out2").exists()
 
 
-def test_curate_takes_the_parameters_of_both(tmp_path, few_videos, cluster):
-    result = curate(str(few_videos), str(tmp_path / "out"), client=cluster.client, eps=0.0001, limit_clips=1)
-    assert result.totals.clips == 4
+def test_curate_takes_the_parameters_of_both_and_paths_from_where_it_is_called(
+    tmp_path, few_videos, cluster, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # the workers are elsewhere
+    relative = os.path.relpath(few_videos, tmp_path)
+    result = curate(relative, "out", client=cluster.client, eps=0.0001, limit_clips=1)
+    assert (result.totals.clips, result.totals.failed) == (4, 0)
+    assert (tmp_path / "out" / "dataset").is_dir()
     assert isinstance(CuratorError(), Exception)
 
 

@@ -34,8 +34,7 @@ def scored(tmp_path_factory, cluster) -> Path:
 
 
 def identify(root: Path, out: Path, *more: object):
-    return cli("identify", "--input-path", root / "p", "--kmeans-path", root / "k", "--output-path", out,
-               "--n-workers", 1, *more)  # fmt: skip
+    return cli("identify", "--input-path", root / "p", "--kmeans-path", root / "k", "--output-path", out, *more)
 
 
 def test_a_wanted_share_by_the_greedy_rule_with_its_recall(scored, tmp_path):
@@ -74,7 +73,7 @@ def test_flags_that_do_not_fit(scored, tmp_path, flags, message):
 
 def test_what_to_keep_in_words(scored, tmp_path):
     done = cli("pairwise", "--input-path", scored / "k", "--output-path", tmp_path, "--keep", "video:desc,id:asc",
-               "--n-workers", 1)  # fmt: skip
+               "--n-workers", 1, env={"CURATOR_DASK_SCHEDULER_ADDRESS": ""})  # fmt: skip
     assert done.returncode == 0, done.stderr
     ids = pq.read_table(tmp_path / "cluster_0.parquet")["id"].to_pylist()
     assert ids == sorted(ids, key=lambda one: (-(one % 3), one))
@@ -91,7 +90,7 @@ def test_help_of_dedup_new():
 def test_new_vectors(scored, tmp_path):
     assert identify(scored, tmp_path / "d", "--eps", 0.01).returncode == 0
     done = cli("dedup-new", "--input-path", scored / "new", "--kmeans-path", scored / "k",
-               "--duplicates-path", tmp_path / "d", "--output-path", tmp_path / "n", "--n-workers", 1)  # fmt: skip
+               "--duplicates-path", tmp_path / "d", "--output-path", tmp_path / "n")  # fmt: skip
     assert done.returncode == 0, done.stderr
     lists = [(tmp_path / "n" / "duplicates" / name).read_text().split() for name in ("keep.txt", "remove.txt")]
     assert sorted(map(int, [*lists[0], *lists[1]])) == list(range(60, 80))

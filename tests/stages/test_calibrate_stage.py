@@ -23,9 +23,7 @@ def clips(tmp_path_factory, few_videos, cluster):
     for scene in few_videos.glob("scene_?.mp4"):
         shutil.copy(scene, scenes)
     out = folder / "clips"
-    SplitStage(str(scenes), str(out), fixed_stride_split_duration=2.0, limit_clips=1).run(
-        context=RunContext(cluster)
-    )
+    SplitStage(str(scenes), str(out), fixed_stride_split_duration=2.0, limit_clips=1).run(context=RunContext(cluster))
     return out
 
 
