@@ -242,9 +242,10 @@ def test_nothing_usable_ends_with_a_clear_error(tmp_path, context):
 def test_curate_takes_the_parameters_of_both_and_paths_from_where_it_is_called(
     tmp_path, few_videos, cluster, monkeypatch
 ):
-    monkeypatch.chdir(tmp_path)  # the workers are elsewhere
+    client = cluster.client  # its workers are elsewhere
+    monkeypatch.chdir(tmp_path)
     relative = os.path.relpath(few_videos, tmp_path)
-    result = curate(relative, "out", client=cluster.client, eps=0.0001, limit_clips=1)
+    result = curate(relative, "out", client=client, eps=0.0001, limit_clips=1)
     assert (result.totals.clips, result.totals.failed) == (4, 0)
     assert (tmp_path / "out" / "dataset").is_dir()
     assert isinstance(CuratorError(), Exception)

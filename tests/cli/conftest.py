@@ -1,0 +1,16 @@
+"""Commands of these tests find workers that run already: starting some for each would be most of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from curator_dask.cluster import LazyCluster
+
+
+@pytest.fixture(scope="package", autouse=True)
+def running_workers(cluster: LazyCluster) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CURATOR_DASK_SCHEDULER_ADDRESS", cluster.client.scheduler.address)
+        yield
