@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 _SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-CLOSE_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 15.0
 """How long workers may take to end; they need about a second."""
 RMM_KEEPS = 0.8
 """Share of a device that RMM's pool keeps once it has grown to it; what is beyond goes back to the driver when free."""

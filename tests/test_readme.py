@@ -26,7 +26,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from curator_dask.samples import render_samples
 
     folder = tmp_path_factory.mktemp("readme")
-    render_samples(folder / "videos", length_s=4.0)
+    render_samples(folder / "videos", length_s=3.0)
     return folder
 
 

@@ -65,6 +65,9 @@ SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows fro
 MULTIPLY: Final = 0.05  # a number of a product with centroids or directions
 MARGIN: Final = 2.0
 ROW: Final = 2.0  # a number of a row that is turned into whole steps
+ASSIGNMENTS: Final = 4.0
+"""Iterations of k-means that count to the work a budget is a share of: fewer than any fit takes. Where clusters are many and
+small, k-means is nearly all the work, and comparing rows within clusters no measure for what a run can afford."""
 
 
 def check_budget(budget: float) -> None:
@@ -134,7 +137,7 @@ def find_borders(
         own: the index of their cluster in ``centroids``.
         eps: of the pairs to find.
         budget: the arithmetic that this and the comparisons may take, as a share of that of comparing the rows among
-            themselves. Half of it goes to the comparisons in any case.
+            themselves and of ``ASSIGNMENTS`` iterations of k-means. Half of it goes to the comparisons in any case.
         block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
     """
     check_eps(eps)
@@ -218,18 +221,19 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budge
     limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
     sample = _sample_margins(X, centroids, planes)
     per_member = X.shape[0] / centroids.cost[planes.own]
-    within = budget * _within_pair(dim) * centroids.cost[planes.own] / 2.0
+    assigning = ASSIGNMENTS * len(planes.cluster) * dim * MULTIPLY
+    work = budget * (_within_pair(dim) * centroids.cost[planes.own] / 2.0 + assigning / per_member)
 
     def aim(num_planes: int) -> tuple[float, float]:
         numbers = num_planes + centroids.sketch_width(eps)
         fixed = numbers * (dim * MULTIPLY + MARGIN) + dim * ROW
-        allowance = max(within - fixed / per_member, within / 2.0)
+        allowance = max(work - fixed / per_member, work / 2.0)
         return allowance, _highest(sample, cost, HEADROOM * allowance, limit)
 
     num_planes = len(planes.cluster)
     allowance, highest = aim(num_planes)
     kept = np.arange(num_planes)
-    if num_planes > MOST_KEPT and allowance < AFFORDABLE * within:
+    if num_planes > MOST_KEPT and allowance < AFFORDABLE * work:
         those = _that_matter(sample, planes, highest)
         if len(those) < MUCH_FEWER * num_planes:
             kept = those
