@@ -25,7 +25,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,7 +168,7 @@ def edited(path: Path, scratch: Path) -> dict[str, Path]:
     return copies
 
 
-def whole_deduplication(X: Rows, clusters: int, rounds: int) -> None:
+def whole_deduplication(X: Rows, clusters: int, rounds: int, eps_values: Sequence[float]) -> None:
     """Print what --cross-cluster adds to k-means, pairwise and identify, each with 2 workers."""
     settings = ClusterSettings(device="cpu", n_workers=2, dashboard=False)
     print("\n| eps | k-means s | pairwise s | across s | identify s | removed without / with | ratio of the whole |")
@@ -178,25 +178,28 @@ def whole_deduplication(X: Rows, clusters: int, rounds: int) -> None:
         ids = [f"clip-{row:08d}" for row in range(len(X))]
         table = pa.table({"id": ids, "embedding": matrix_column(X)})
         write_parquet(Folder(f"{scratch}/v"), "part-0.parquet", table, vectors=["embedding"])
-        for eps in (0.01, 0.05, 0.1):
-            seconds: list[list[float]] = []
-            for number in range(rounds):
-                at = f"{scratch}/{eps}-{number}"
-                kmeans = KMeansStage(clusters, input_path=f"{scratch}/v", output_path=f"{at}/k")
-                pairwise = PairwiseStage(input_path=f"{at}/k", output_path=f"{at}/p")
-                across = CrossClusterStage.after(pairwise, f"{at}/x", eps)
+        seconds: dict[float, list[list[float]]] = {eps: [] for eps in eps_values}
+        removed = dict.fromkeys(eps_values, "")
+        for number in range(rounds):
+            at = f"{scratch}/{number}"
+            kmeans = KMeansStage(clusters, input_path=f"{scratch}/v", output_path=f"{at}/k")
+            pairwise = PairwiseStage(input_path=f"{at}/k", output_path=f"{at}/p")
+            fitted = [stage.run(context=context).seconds for stage in (kmeans, pairwise)]
+            for eps in eps_values:
+                across = CrossClusterStage.after(pairwise, f"{at}/x{eps}", eps)
                 plain, more = (
-                    IdentifyDuplicatesStage(f"{at}/{name}", f"{at}/k", output_path=f"{at}/d{name}", eps=eps)
-                    for name in ("p", "x")
+                    IdentifyDuplicatesStage(f"{at}/{name}", f"{at}/k", output_path=f"{at}/d{name}-{eps}", eps=eps)
+                    for name in ("p", f"x{eps}")
                 )
-                stages: tuple[Stage, ...] = (kmeans, pairwise, across, plain, more)
+                stages: tuple[Stage, ...] = (across, plain, more)
                 results = [stage.run(context=context) for stage in stages]
-                seconds.append([result.seconds for result in results])
-            fit, pairs, between, decide, decide_more = np.median(seconds, axis=0).tolist()
+                seconds[eps].append([*fitted, *(result.seconds for result in results)])
+                removed[eps] = " / ".join(str(result.counts["removed"]) for result in results[-2:])
+        for eps in eps_values:
+            fit, pairs, between, decide, decide_more = np.median(seconds[eps], axis=0).tolist()
             ratio = (fit + pairs + between + decide_more) / (fit + pairs + decide)
-            removed = " / ".join(str(result.counts["removed"]) for result in results[-2:])
             print(
-                f"| {eps:g} | {fit:.1f} | {pairs:.1f} | {between:.1f} | {decide:.1f} | {removed} | {ratio:.2f} |",
+                f"| {eps:g} | {fit:.1f} | {pairs:.1f} | {between:.1f} | {decide:.1f} | {removed[eps]} | {ratio:.2f} |",
                 flush=True,
             )
 
@@ -276,7 +279,7 @@ def measure(name: str, X: Rows, largest: float, options: argparse.Namespace) -> 
     tables = [X[rows] for rows in members]
     pairs_within = sum(len(rows) * (len(rows) - 1) // 2 for rows in members)
     best = brute_force(X)
-    for eps in (largest,) if largest > 0.1 else (0.01, 0.05, 0.1):
+    for eps in (largest,) if largest > 0.1 else options.at:
         ratios, borders = [], []
         for _ in range(options.rounds):
             start = time.process_time()
@@ -304,6 +307,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET)
     parser.add_argument("--eps", type=float, nargs="+", default=[0.1, 0.5], help="the largest eps of the planted twins")
+    parser.add_argument("--at", type=float, nargs="+", default=[0.01, 0.05, 0.1], help="the eps to find twins at")
     parser.add_argument("--vectors", type=Path, help="a Parquet file of clips, made if it is not there")
     parser.add_argument("--video-dir", type=Path, default=REAL)
     parser.add_argument("--whole", action="store_true", help="time the whole deduplication of the simulated data")
@@ -313,7 +317,7 @@ def main() -> None:
         for name in options.data:
             print(f"\n{name}: {options.rows} rows of {options.dim}, {options.clusters} clusters, eps up to 0.1")
             X = DATA[name](np.random.default_rng(0), options.rows, options.dim, 0.1)
-            whole_deduplication(X, options.clusters, options.rounds)
+            whole_deduplication(X, options.clusters, options.rounds, options.at)
         return
     X = None
     if options.vectors:
@@ -327,7 +331,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     if X is not None:
         measure("real clips", X, 0.1, options)
-        whole_deduplication(X, options.clusters, options.rounds)
+        whole_deduplication(X, options.clusters, options.rounds, options.at)
         return
     for largest in options.eps:
         for name in options.data:

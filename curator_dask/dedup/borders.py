@@ -65,7 +65,7 @@ SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows fro
 MULTIPLY: Final = 0.05  # a number of a product with centroids or directions
 MARGIN: Final = 2.0
 ROW: Final = 2.0  # a number of a row that is turned into whole steps
-ASSIGNMENTS: Final = 4.0
+ASSIGNMENTS: Final = 2.0
 """Iterations of k-means that count to the work a budget is a share of: fewer than any fit takes. Where clusters are many and
 small, k-means is nearly all the work, and comparing rows within clusters no measure for what a run can afford."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,74 @@ SOURCE, PLACE, SCORE, SKETCH, TARGETS = "__source", "__place", "__score", "__ske
 
 @dataclass(frozen=True)
 class Travellers:
-    """Rows of one cluster that may go to meet others; those that meet a group's clusters do so once, with a list of them."""
+    """Rows of some clusters, and which clusters each has to meet.
+
+    Attributes:
+        columns: n rows of all but the vectors and the sketches.
+        X: (n, D) float32.
+        sketches: (n, width) int16.
+        row, target: (P,) int64, the pairs of a row and a cluster that it has to meet.
+    """
 
     columns: pa.Table
     X: NDArray[np.float32]
+    sketches: NDArray[np.int16]
+    row: Indices
+    target: Indices
+
+    @staticmethod
+    def together(parts: Sequence[Travellers]) -> Travellers:
+        import pyarrow as pa
+
+        starts = np.cumsum([0, *(len(part.X) for part in parts[:-1])])
+        return Travellers(
+            pa.concat_tables([part.columns for part in parts], promote_options="permissive").combine_chunks(),
+            np.concatenate([part.X for part in parts]),
+            np.concatenate([part.sketches for part in parts]),
+            np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
+            np.concatenate([part.target for part in parts]),
+        )
 
 
-def marked(columns: pa.Table, X: NDArray[np.float32], marks: Mapping[str, NDArray[Any]]) -> Travellers:
-    """All rows of a cluster with what they take along."""
+def write_travellers(folder: Folder, path: str, travellers: Travellers, firsts: Sequence[int], vectors: str) -> int:
+    """An Arrow file with one record batch a group that rows travel to, each row once with a list of its clusters there.
+
+    Args:
+        firsts: the first cluster of each group.
+        vectors: the name of the column of vectors.
+
+    Returns the bytes written.
+    """
     import pyarrow as pa
 
-    for name, values in marks.items():
-        columns = columns.append_column(name, pa.array(values) if values.ndim == 1 else _lists(values))
-    return Travellers(columns, X)
+    group = np.searchsorted(firsts, travellers.target, side="right") - 1
+    order = np.lexsort((travellers.target, travellers.row, group))
+    stops = np.cumsum(np.bincount(group, minlength=len(firsts)))
+    schema = _batch(travellers, order[:0], vectors).schema
+    with (
+        folder.writing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for pairs in np.split(order, stops[:-1]):
+            writer.write_batch(_batch(travellers, pairs, vectors))
+    return folder.size(path) or 0
+
+
+def _batch(travellers: Travellers, pairs: Indices, vectors: str) -> pa.RecordBatch:
+    """The rows of some pairs, which are in order of the rows."""
+    import pyarrow as pa
+
+    row = travellers.row[pairs]
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    some = row[first]
+    columns = travellers.columns.take(some)
+    arrays = {name: columns[name].combine_chunks() for name in columns.column_names}
+    arrays[SKETCH] = _lists(travellers.sketches[some])
+    offsets = np.append(first, len(pairs)).astype(np.int32)
+    arrays[TARGETS] = pa.ListArray.from_arrays(offsets, travellers.target[pairs])
+    arrays[vectors] = matrix_column(travellers.X[some])
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
 def _lists(values: NDArray[Any]) -> pa.Array:
@@ -42,51 +97,6 @@ def _lists(values: NDArray[Any]) -> pa.Array:
 
     offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.shape[1])
     return pa.ListArray.from_arrays(offsets, values.ravel())
-
-
-def by_group(
-    firsts: Sequence[int], everybody: Travellers, row: Indices, target: Indices
-) -> Iterator[tuple[int, Travellers]]:
-    """The pairs of a row and a cluster that it has to meet → (group of those clusters, rows).
-
-    Args:
-        firsts: the first cluster of each group.
-    """
-    import pyarrow as pa
-
-    group = np.searchsorted(firsts, target, side="right") - 1
-    for number in np.unique(group).tolist():
-        here = np.flatnonzero(group == number)
-        here = here[np.lexsort((target[here], row[here]))]
-        some, first = np.unique(row[here], return_index=True)
-        targets = pa.ListArray.from_arrays(np.append(first, len(here)).astype(np.int32), target[here])
-        yield number, Travellers(everybody.columns.take(some).append_column(TARGETS, targets), everybody.X[some])
-
-
-def write_travellers(
-    folder: Folder, path: str, parts: Sequence[Sequence[Travellers]], columns: Sequence[pa.Table], vectors: str
-) -> int:
-    """An Arrow file with one record batch a group that the rows travel to; returns its bytes.
-
-    Args:
-        columns: tables without rows that have the columns of all rows but ``vectors``, which is the name of that column.
-    """
-    import pyarrow as pa
-
-    nobody = pa.concat_tables(columns, promote_options="permissive").slice(0, 0)
-    nobody = nobody.append_column(TARGETS, pa.array([], pa.list_(pa.int64())))
-    schema = nobody.schema.append(pa.field(vectors, pa.list_(pa.float32())))
-    with (
-        folder.writing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for travellers in parts:
-            table = pa.concat_tables([nobody, *(part.columns for part in travellers)], promote_options="permissive")
-            X = np.concatenate([part.X for part in travellers]) if travellers else np.zeros((0, 1), np.float32)
-            arrays = [column.combine_chunks() for column in table.columns]
-            writer.write_batch(pa.RecordBatch.from_arrays([*arrays, matrix_column(X)], schema=schema))
-    return folder.size(path) or 0
 
 
 def by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:

@@ -36,7 +36,7 @@ from curator_dask.storage import Entry, Folder
 if TYPE_CHECKING:
     from curator_dask.stages.pairwise import PairwiseStage
 
-GROUP_BYTES = 4 << 20
+GROUP_BYTES = 8 << 20
 """Of vectors in a group of clusters, at least, if there is more than one."""
 MOST_GROUPS = 128
 """Every group meets every other, so there are at most so many squared batches to read."""

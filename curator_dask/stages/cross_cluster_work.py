@@ -24,9 +24,7 @@ from curator_dask.stages.between import (
     SKETCH,
     SOURCE,
     Travellers,
-    by_group,
     by_target,
-    marked,
     write_travellers,
 )
 from curator_dask.stages.clip_columns import ClipIndex, ranking_columns, stored_columns
@@ -125,29 +123,29 @@ def _places(order: Indices) -> Indices:
 
 def find_group_borders(task: GroupTask) -> UnitRecord:
     """Write down the rows of a group that have to meet other clusters, one record batch a group of those clusters."""
+    import pyarrow as pa
+
     stage, clusters = task.stage, task.between.clusters
     numbers = np.array([cluster.number for cluster in clusters])
     centroids = _centroids(task, numbers)
     firsts = [task.between.group(number)[0].number for number in range(task.between.num_groups)]
-    parts: list[list[Travellers]] = [[] for _ in range(task.between.num_groups)]
-    columns: list[pa.Table] = []
+    parts: list[Travellers] = []
     counts = {"borders": 0, "borders_left_out": 0}
     for cluster in task.clusters:
         rows = _read(task, cluster)
         places, scores = _places_and_scores(stage, cluster, rows)
         own = int(np.searchsorted(numbers, cluster.number))
         borders = find_borders(to_device(rows.X, task.device), own, centroids, stage.eps, budget=stage.budget)
-        marks = {SOURCE: np.full(len(places), cluster.number), PLACE: places, SCORE: scores}
-        everybody = marked(rows.columns, rows.X, {**marks, SKETCH: to_host(borders.sketches).astype(np.int16)})
-        for group, travellers in by_group(firsts, everybody, borders.row, numbers[borders.cluster]):
-            parts[group].append(travellers)
-        columns.append(everybody.columns.slice(0, 0))
+        columns = rows.columns
+        for name, values in ((SOURCE, np.full(len(places), cluster.number)), (PLACE, places), (SCORE, scores)):
+            columns = columns.append_column(name, pa.array(values))
+        sketches = to_host(borders.sketches).astype(np.int16)
+        parts.append(Travellers(columns, rows.X, sketches, borders.row, numbers[borders.cluster]))
         counts["borders"] += len(borders.row)
         counts["borders_left_out"] += borders.left_out
     path = borders_path(task.group)
-    return UnitRecord(
-        "", "", {path: write_travellers(stage.output, path, parts, columns, stage.embedding_field)}, counts
-    )
+    written = write_travellers(stage.output, path, Travellers.together(parts), firsts, stage.embedding_field)
+    return UnitRecord("", "", {path: written}, counts)
 
 
 def _centroids(task: GroupTask, numbers: Indices) -> Centroids:
