@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup import cross_cluster
 from curator_dask.dedup.assign import assign
-from curator_dask.dedup.borders import find_borders, prepare_centroids
+from curator_dask.dedup.borders import ASSIGNMENTS, MULTIPLY, WITHIN_PAIR, find_borders, prepare_centroids
 from curator_dask.dedup.cross_cluster import Party, score_across
 from curator_dask.dedup.sketch import SketchPair, least_products, sketch, sketch_widths
 from curator_dask.errors import ParameterError
@@ -109,11 +109,13 @@ def test_the_budget_is_kept_and_goes_to_the_smallest_margins():
     centroids = prepare_centroids(C, sizes)
     rows = np.flatnonzero(labels == 0)
     everything = find_borders(X[rows], 0, centroids, 0.5, budget=1e9)
+    pair = WITHIN_PAIR[0] + WITHIN_PAIR[1] * 64
+    work = pair * sizes[0] / 2 + ASSIGNMENTS * 9 * 64 * MULTIPLY
     before: set[tuple[int, int]] = set()
     for budget in (0.0, 0.1, 0.3, 1.0):
         found = find_borders(X[rows], 0, centroids, 0.5, budget=budget)
         # Compared in whole rows, so each comparison costs as much as one within the cluster.
-        assert sizes[found.cluster].sum() <= budget * len(rows) * sizes[0] / 2
+        assert pair * sizes[found.cluster].sum() <= budget * len(rows) * work
         assert len(found.row) + found.left_out == len(everything.row)
         chosen = set(zip(found.row.tolist(), found.cluster.tolist(), strict=True))
         assert before <= chosen
@@ -126,6 +128,16 @@ def test_the_budget_is_kept_and_goes_to_the_smallest_margins():
     taken = np.zeros(margin.shape, bool)
     taken[tuple(np.array([(row, cluster - 1) for row, cluster in before]).T)] = True
     assert margin[taken].max() < margin[~taken].min() + 0.01
+
+
+def test_among_many_small_clusters_more_is_compared_than_within_them():
+    X = random_unit(2000, 64, 8)
+    C, labels = clustered(X, 200)
+    sizes = np.bincount(labels, minlength=200).astype(float)
+    rows = X[labels == int(sizes.argmax())]
+    found = find_borders(rows, int(sizes.argmax()), prepare_centroids(C, sizes), 0.1)
+    assert found.left_out == 0
+    assert sizes[found.cluster].sum() > 20 * len(rows) ** 2 / 2
 
 
 def test_centroids_at_one_place_share_their_rows():
