@@ -111,10 +111,10 @@ class Stage(ABC):
 
 
 def _in_full(path: Any) -> Any:
-    """Of a parameter: a path, a sequence of paths, or what says that there is none."""
-    if not path:
-        return path
-    return absolute(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else tuple(map(_in_full, path))
+    """A path, or paths, in full; what is neither stays as it is."""
+    if isinstance(path, (list, tuple)):
+        return type(path)(map(_in_full, path))
+    return absolute(os.fspath(path)) if path and isinstance(path, (str, os.PathLike)) else path
 
 
 def timed(stage: Stage, context: RunContext) -> StageResult:
