@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ MUCH_FEWER: Final = 0.75
 """Clusters are left out if no more than this share would stay."""
 LOST_SHARE: Final = 0.01
 """Of the borders within the budget, the share that may lie at clusters that are not looked at, by the estimate."""
+
+_ORDER_WIDTH: Final = 64
 
 # Nanoseconds on one core of the machine of benchmarks/results/cross_cluster_2_cores.md; only their ratios matter.
 WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: so much, and so much a number
@@ -113,6 +115,24 @@ def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
     unit = longest / CENTROID_STEPS
     steps = xp.rint(wide / unit)
     return Centroids(steps.astype(np.float32), unit, to_host((steps * steps).sum(axis=1)) * (0.5 * unit * unit), cost)
+
+
+def neighbour_order(C: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """(k, D) centres → their indices in an order in which neighbours come close together: from the first one always on to
+    the nearest that is left.
+
+    Whoever deals with a few clusters at a time then meets most rows of their borders once. Distances are those of
+    sketches, in whole numbers that float64 holds exactly, so the order is the same on every machine.
+    """
+    steps = to_host(prepare_centroids(np.asarray(C, np.float32), np.ones(len(C))).steps)
+    P = (steps @ sketch_directions(steps.shape[1], _ORDER_WIDTH).T).astype(np.float64)
+    half_sq_norm = 0.5 * (P * P).sum(axis=1)
+    order = np.zeros(len(P), np.int64)
+    half_sq_norm[0] = np.inf
+    for place in range(1, len(P)):
+        order[place] = np.argmax(P @ P[order[place - 1]] - half_sq_norm)
+        half_sq_norm[order[place]] = np.inf
+    return order
 
 
 @dataclass(frozen=True, slots=True)

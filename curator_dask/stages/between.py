@@ -29,6 +29,7 @@ class Travellers:
         X: (n, D) float32.
         sketches: (n, width) int16.
         row, target: (P,) int64, the pairs of a row and a cluster that it has to meet.
+        group: (P,) int64, the group of that cluster.
     """
 
     columns: pa.Table
@@ -36,6 +37,7 @@ class Travellers:
     sketches: NDArray[np.int16]
     row: Indices
     target: Indices
+    group: Indices
 
     @staticmethod
     def together(parts: Sequence[Travellers]) -> Travellers:
@@ -48,23 +50,19 @@ class Travellers:
             np.concatenate([part.sketches for part in parts]),
             np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
             np.concatenate([part.target for part in parts]),
+            np.concatenate([part.group for part in parts]),
         )
 
 
-def write_travellers(folder: Folder, path: str, travellers: Travellers, firsts: Sequence[int], vectors: str) -> int:
+def write_travellers(folder: Folder, path: str, travellers: Travellers, num_groups: int, vectors: str) -> int:
     """An Arrow file with one record batch a group that rows travel to, each row once with a list of its clusters there.
 
-    Args:
-        firsts: the first cluster of each group.
-        vectors: the name of the column of vectors.
-
-    Returns the bytes written.
+    `vectors` is the name of the column of vectors. Returns the bytes written.
     """
     import pyarrow as pa
 
-    group = np.searchsorted(firsts, travellers.target, side="right") - 1
-    order = np.lexsort((travellers.target, travellers.row, group))
-    stops = np.cumsum(np.bincount(group, minlength=len(firsts)))
+    order = np.lexsort((travellers.target, travellers.row, travellers.group))
+    stops = np.cumsum(np.bincount(travellers.group, minlength=num_groups))
     schema = _batch(travellers, order[:0], vectors).schema
     with (
         folder.writing(path) as temporary,

@@ -1,7 +1,7 @@
 """Similarity tables within clusters → tables over all clusters: twins that k-means parted find each other.
 
-Three passes over groups of clusters: rows near a border with other clusters are written down, one record batch a group
-of clusters that they have to meet; each group compares those that come to it with its members; and each group's
+Three passes over groups of neighbouring clusters: rows near a border with other clusters are written down, one record
+batch a group of clusters that they have to meet; each group compares those that come to it with its members; and each group's
 similarity tables are written anew with what was found. What lies between the passes is removed when all is done.
 """
 
@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from curator_dask import layout
-from curator_dask.dedup.borders import DEFAULT_BUDGET, check_budget
+from curator_dask.dedup.borders import DEFAULT_BUDGET, check_budget, neighbour_order
+from curator_dask.dedup.cross_cluster import Indices
 from curator_dask.dedup.ranking import RankingStrategy
 from curator_dask.dedup.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
@@ -28,6 +31,7 @@ from curator_dask.stages.cross_cluster_work import (
     compare_group,
     find_group_borders,
     merge_group,
+    read_centroids,
 )
 from curator_dask.stages.kwargs import storage_options
 from curator_dask.state import StageState, recorded_versions
@@ -147,45 +151,45 @@ class CrossClusterStage(Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(folders)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        groups = plan_groups(folders)
+        between = plan_groups(folders, neighbour_order(read_centroids(self.input, np.array(list(folders)))))
         index = None if self.clips is None else ClipIndex.of(self.clips)
-        made_from = self._made_from(folders, tables, groups)
+        made_from = self._made_from(folders, tables, between)
         if index is not None:
             made_from = digest(made_from, index.version)
         # Groups may be cut differently now, and the files of one then belong to another.
         state.forget([record.key for record in state.records() if record.inputs != made_from])
-        merged = self._run(context, state, groups, made_from, index)
+        merged = self._run(context, state, between, made_from, index)
         return self._result(state, merged, folders)
 
-    def _made_from(
-        self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], groups: Sequence[Sequence[Cluster]]
-    ) -> str:
+    def _made_from(self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], between: Between) -> str:
         centroids = self.input.entry(layout.CENTROIDS)
-        if centroids is None:
-            raise InputError(f"{self.input.url} has no {layout.CENTROIDS}: it is not the output of a k-means stage")
-        version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version)
+        version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version if centroids else "")
         entries = [*(entry for entries in folders.values() for entry in entries), *tables.values()]
         return digest(
             version,
             [(entry.path, entry.num_bytes, entry.version) for entry in entries],
-            [[cluster.number for cluster in group] for group in groups],
+            between.groups,
         )
 
     def _run(
         self,
         context: RunContext,
         state: StageState,
-        groups: Sequence[Sequence[Cluster]],
+        between: Between,
         made_from: str,
         index: ClipIndex | None,
     ) -> UnitsOutcome:
         device = context.cluster.device
-        between = Between(tuple(cluster for group in groups for cluster in group), tuple(map(len, groups)))
 
         def units(name: str) -> list[Unit[GroupTask]]:
             return [
-                Unit(f"{name}-{number:05d}", made_from, GroupTask(self, between, number, device, index), _title(group))
-                for number, group in enumerate(groups)
+                Unit(
+                    f"{name}-{number:05d}",
+                    made_from,
+                    GroupTask(self, between, number, device, index),
+                    _title(between.group(number)),
+                )
+                for number in range(between.num_groups)
             ]
 
         merge = units("merge")
@@ -216,23 +220,24 @@ class CrossClusterStage(Stage):
         )
 
 
-def plan_groups(folders: Mapping[int, Sequence[Entry]]) -> list[list[Cluster]]:
-    """Clusters in order, cut into groups of about the same size; it depends on the files alone."""
-    clusters = [
+def plan_groups(folders: Mapping[int, Sequence[Entry]], order: Sequence[int] | Indices) -> Between:
+    """Clusters cut into groups of about the same size, in the order of these places; it depends on the files alone."""
+    clusters = tuple(
         Cluster(number, tuple(entry.path for entry in entries), sum(entry.num_bytes for entry in entries))
         for number, entries in folders.items()
-    ]
+    )
     full = max(GROUP_BYTES, sum(cluster.num_bytes for cluster in clusters) / MOST_GROUPS)
-    groups: list[list[Cluster]] = [[]]
-    for cluster in clusters:
-        if sum(other.num_bytes for other in groups[-1]) >= full:
+    groups: list[list[int]] = [[]]
+    for place in map(int, order):
+        if sum(clusters[other].num_bytes for other in groups[-1]) >= full:
             groups.append([])
-        groups[-1].append(cluster)
-    return groups
+        groups[-1].append(place)
+    return Between(clusters, tuple(map(tuple, groups)))
 
 
 def _title(group: Sequence[Cluster]) -> str:
-    return f"clusters {group[0].number} to {group[-1].number}"
+    more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+    return f"clusters {', '.join(str(cluster.number) for cluster in group[:3])}{more}"
 
 
 def _require_all(outcome: UnitsOutcome) -> None:

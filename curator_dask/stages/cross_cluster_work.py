@@ -51,18 +51,30 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Between:
-    """All clusters in order, and how many of them each group takes."""
+    """All clusters in order, and which of them, by their places in that order, each group has."""
 
     clusters: tuple[Cluster, ...]
-    group_sizes: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
 
     def group(self, number: int) -> tuple[Cluster, ...]:
-        start = sum(self.group_sizes[:number])
-        return self.clusters[start : start + self.group_sizes[number]]
+        return tuple(self.clusters[place] for place in self.groups[number])
+
+    @property
+    def numbers(self) -> Indices:
+        """(k,) of the clusters, ascending."""
+        return np.array([cluster.number for cluster in self.clusters])
+
+    @property
+    def group_of(self) -> Indices:
+        """(k,) the group of each cluster."""
+        found = np.empty(len(self.clusters), np.int64)
+        for number, places in enumerate(self.groups):
+            found[list(places)] = number
+        return found
 
     @property
     def num_groups(self) -> int:
-        return len(self.group_sizes)
+        return len(self.groups)
 
 
 @dataclass(frozen=True)
@@ -125,10 +137,8 @@ def find_group_borders(task: GroupTask) -> UnitRecord:
     """Write down the rows of a group that have to meet other clusters, one record batch a group of those clusters."""
     import pyarrow as pa
 
-    stage, clusters = task.stage, task.between.clusters
-    numbers = np.array([cluster.number for cluster in clusters])
-    centroids = _centroids(task, numbers)
-    firsts = [task.between.group(number)[0].number for number in range(task.between.num_groups)]
+    stage, numbers, group_of = task.stage, task.between.numbers, task.between.group_of
+    centroids = _centroids(task)
     parts: list[Travellers] = []
     counts = {"borders": 0, "borders_left_out": 0}
     for cluster in task.clusters:
@@ -140,20 +150,31 @@ def find_group_borders(task: GroupTask) -> UnitRecord:
         for name, values in ((SOURCE, np.full(len(places), cluster.number)), (PLACE, places), (SCORE, scores)):
             columns = columns.append_column(name, pa.array(values))
         sketches = to_host(borders.sketches).astype(np.int16)
-        parts.append(Travellers(columns, rows.X, sketches, borders.row, numbers[borders.cluster]))
+        target = borders.cluster
+        parts.append(Travellers(columns, rows.X, sketches, borders.row, numbers[target], group_of[target]))
         counts["borders"] += len(borders.row)
         counts["borders_left_out"] += borders.left_out
     path = borders_path(task.group)
-    written = write_travellers(stage.output, path, Travellers.together(parts), firsts, stage.embedding_field)
+    travellers, num_groups = Travellers.together(parts), task.between.num_groups
+    written = write_travellers(stage.output, path, travellers, num_groups, stage.embedding_field)
     return UnitRecord("", "", {path: written}, counts)
 
 
-def _centroids(task: GroupTask, numbers: Indices) -> Centroids:
-    C = np.load(io.BytesIO(task.stage.input.read_bytes(layout.CENTROIDS)))
-    if C.ndim != 2 or len(C) <= numbers[-1]:
-        raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {numbers[-1]}")
+def _centroids(task: GroupTask) -> Centroids:
+    C = read_centroids(task.stage.input, task.between.numbers)
     costs = np.array([cluster.num_bytes for cluster in task.between.clusters], dtype=np.float64)
-    return prepare_centroids(to_device(C[numbers], task.device), costs)
+    return prepare_centroids(to_device(C, task.device), costs)
+
+
+def read_centroids(folder: Folder, numbers: Indices) -> NDArray[np.float32]:
+    """(len(numbers), D), those of some clusters. Raises InputError if there are none, or fewer than the numbers need."""
+    if not folder.exists(layout.CENTROIDS):
+        raise InputError(f"{folder.url} has no {layout.CENTROIDS}: it is not the output of a k-means stage")
+    C = np.load(io.BytesIO(folder.read_bytes(layout.CENTROIDS)))
+    if C.ndim != 2 or len(C) <= max(numbers):
+        raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {max(numbers)}")
+    chosen: NDArray[np.float32] = C[numbers]
+    return chosen
 
 
 def _places_and_scores(stage: CrossClusterStage, cluster: Cluster, rows: _Rows) -> tuple[Indices, NDArray[np.float32]]:
@@ -221,13 +242,12 @@ def _arrivals(task: GroupTask) -> _Arrivals | None:
     table = pa.concat_tables(parts, promote_options="permissive")
     if not len(table):
         return None
-    numbers = np.array([cluster.number for cluster in task.between.clusters])
     sketches = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
     scores = table[SCORE].to_numpy()
     rows = _rows(task, table.drop_columns([SKETCH, SCORE]), "rows that meet other clusters")
     sketches = sketches.reshape(len(rows.ids), -1).astype(np.float32)
     X, sketches = to_device(rows.X, task.device), to_device(sketches, task.device)
-    return _Arrivals(rows, X, sketches, scores, _centroids(task, numbers), numbers)
+    return _Arrivals(rows, X, sketches, scores, _centroids(task), task.between.numbers)
 
 
 def _compare(

@@ -12,7 +12,14 @@ from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup import cross_cluster
 from curator_dask.dedup.assign import assign
-from curator_dask.dedup.borders import ASSIGNMENTS, MULTIPLY, WITHIN_PAIR, find_borders, prepare_centroids
+from curator_dask.dedup.borders import (
+    ASSIGNMENTS,
+    MULTIPLY,
+    WITHIN_PAIR,
+    find_borders,
+    neighbour_order,
+    prepare_centroids,
+)
 from curator_dask.dedup.cross_cluster import Party, score_across
 from curator_dask.dedup.sketch import SketchPair, least_products, sketch, sketch_widths
 from curator_dask.errors import ParameterError
@@ -128,6 +135,17 @@ def test_the_budget_is_kept_and_goes_to_the_smallest_margins():
     taken = np.zeros(margin.shape, bool)
     taken[tuple(np.array([(row, cluster - 1) for row, cluster in before]).T)] = True
     assert margin[taken].max() < margin[~taken].min() + 0.01
+
+
+def test_neighbours_come_together():
+    places = random_unit(12, 48, 4)
+    which = np.random.default_rng(5).permutation(np.repeat(np.arange(12), 7))
+    C = (places[which] + 0.05 * random_unit(84, 48, 6)).astype(np.float32)
+    order = neighbour_order(C)
+    assert sorted(order.tolist()) == list(range(84))
+    assert np.count_nonzero(np.diff(which[order])) == 11
+    np.testing.assert_array_equal(neighbour_order(np.zeros((3, 8))), [0, 1, 2])
+    np.testing.assert_array_equal(neighbour_order(C[:1]), [0])
 
 
 def test_among_many_small_clusters_more_is_compared_than_within_them():
