@@ -14,7 +14,7 @@ Time is CPU time of the arithmetic (ranking, reading and writing left out): rank
 and comparing across, in turn in every round; the ratio is (within + across) / within.
 
 With --vectors the rows are those of real clips, read from that Parquet file; where there is none it is made first: clips
-of 2 s at every half second of the videos and of copies of them, edited in seven ways, by pdqf_tmk. Then the whole
+of 2 s at every half second of the videos and of copies of them, edited in seven ways, by the default model. Then the whole
 deduplication (k-means, pairwise, identify, on 2 workers) is timed with scores across clusters and without, too. --whole
 times that, and nothing else, for the simulated data.
 """
@@ -42,7 +42,7 @@ from curator_dask.dedup.kmeans import lloyd_partial, new_centres
 from curator_dask.dedup.pairwise import max_earlier_similarity
 from curator_dask.errors import MediaError
 from curator_dask.models.base import EmbeddingModel
-from curator_dask.models.registry import load_model
+from curator_dask.models.registry import DEFAULT_MODEL, load_model
 from curator_dask.pipeline import RunContext, Stage
 from curator_dask.stages.cross_cluster import CrossClusterStage
 from curator_dask.stages.identify import IdentifyDuplicatesStage
@@ -135,7 +135,7 @@ def clip_vectors(path: Path, model: EmbeddingModel) -> list[tuple[float, NDArray
 
 def embed_videos(folder: Path, target: Path) -> None:
     """The vectors of all clips of a folder's videos, and of edited copies, in one Parquet file. Takes some minutes."""
-    model = load_model("pdqf_tmk")
+    model = load_model(DEFAULT_MODEL)
     ids: list[str] = []
     vectors = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -264,8 +264,8 @@ def across_clusters(
     arrivals = np.split(arrived, stops[:-1])
     for rows, table, queries, width in zip(members, tables, arrivals, widths.tolist(), strict=True):
         if len(queries) and len(rows):
-            one = Party(X, queries, sketches[queries], within[queries])
-            other = Party(table, None, sketches[rows], within[rows])
+            one = Party.of(X[queries], sketches[queries], within[queries])
+            other = Party.of(table, sketches[rows], within[rows])
             scores = score_across(one, other, lambda q, m, a=queries, b=rows: (a[q], b[m]), eps, width=width)
             np.maximum.at(result.score, queries, scores.queries.cosine)
             result.score[rows] = np.maximum(result.score[rows], scores.members.cosine)

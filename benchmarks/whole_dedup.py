@@ -4,7 +4,8 @@
 
 k-means, pairwise and identify as users run them, with workers of their own for every size. Every fifth row is a near copy of
 another one. Memory is the resident memory of this process and of all that it started, added up (pages that they share
-count more than once), five times a second. "rows x rows a cluster" is the work within clusters, against the first size:
+count more than once), five times a second; the disk's part is what the stages fill of it at the highest, the vectors
+they start from left out. "rows x rows a cluster" is the work within clusters, against the first size:
 the time must not grow faster.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import tempfile
 import threading
 import time
@@ -45,10 +47,12 @@ EPS = 0.01
 
 
 class Watch:
-    """The family of this process: its memory at the highest, and CPU seconds so far."""
+    """The family of this process: its memory at the highest, and CPU seconds so far; and the disk of a folder."""
 
-    def __init__(self) -> None:
-        self.peak_bytes = self.peak_client = self.peak_worker = 0
+    def __init__(self, folder: str) -> None:
+        self.peak_bytes = self.peak_client = self.peak_worker = self.peak_disk = 0
+        self._folder = folder
+        self._used_before = shutil.disk_usage(folder).used
         self._gone: dict[int, float] = {}
         self._stop = threading.Event()
 
@@ -77,6 +81,7 @@ class Watch:
             self.peak_bytes = max(self.peak_bytes, sum(resident))
             self.peak_client = max(self.peak_client, resident[0])
             self.peak_worker = max(self.peak_worker, *resident[1:], 0)
+            self.peak_disk = max(self.peak_disk, shutil.disk_usage(self._folder).used - self._used_before)
 
     @staticmethod
     def _family() -> list[psutil.Process]:
@@ -129,7 +134,7 @@ def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, float]:
     figures: dict[str, float] = {"rows": num_rows}
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         write_vectors(Path(folder, "vectors"), num_rows, options.dim)
-        watch = Watch()
+        watch = Watch(folder)
         with LazyCluster(settings) as cluster, watch.looking():
             context = RunContext(cluster)
             _ = cluster.client
@@ -142,7 +147,7 @@ def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, float]:
             figures["removed"] = result.counts["removed"]
     figures.update(
         total=watch.peak_bytes / 1e9, client=watch.peak_client / 1e9, worker=watch.peak_worker / 1e9,
-        load=os.getloadavg()[0],
+        disk=watch.peak_disk / 1e9, load=os.getloadavg()[0],
     )  # fmt: skip
     return figures
 
@@ -169,8 +174,8 @@ def main() -> None:
             first = figures
             names = [name.removesuffix(" wall") for name in figures if name.endswith(" wall")]
             print(f"| rows | removed | {' | '.join(f'{name} wall / CPU s' for name in names)} | all, wall / CPU s "
-                  "| growth of CPU time | rows x rows a cluster | memory GB: all / client / a worker | load |")  # fmt: skip
-            print("|" + "---|" * (len(names) + 7))
+                  "| growth of CPU time | rows x rows a cluster | memory GB: all / client / a worker | disk GB | load |")  # fmt: skip
+            print("|" + "---|" * (len(names) + 8))
         report(figures, first, names)
 
 
@@ -183,7 +188,7 @@ def report(figures: dict[str, float], first: dict[str, float], names: list[str])
         f"| {figures['rows']:,} | {figures['removed']:,} | {' | '.join(cells)} "
         f"| {total(figures, 'wall'):.1f} / {total(figures, 'cpu'):.1f} | {total(figures, 'cpu') / total(first, 'cpu'):.1f} "
         f"| {(figures['rows'] / first['rows']) ** 2:.1f} | {figures['total']:.2f} / {figures['client']:.2f} / "
-        f"{figures['worker']:.2f} | {figures['load']:.1f} |",
+        f"{figures['worker']:.2f} | {figures['disk']:.1f} | {figures['load']:.1f} |",
         flush=True,
     )
 

@@ -164,6 +164,24 @@ class Folder:
             contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
             yield from zip(batch, contents, strict=True)
 
+    def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.
+
+        Raises InputError where the file ends before a part does.
+        """
+        if self.is_local:
+            with self.open(path) as stream:
+                parts = [os.pread(stream.fileno(), stop - start, start) for start, stop in spans]
+        else:
+            starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
+            with self._reached() as fs:
+                parts = fs.cat_ranges([self.join(path)] * len(spans), starts, stops, on_error="raise")
+        if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
+            raise InputError(
+                f"{self.join(path)} has been cut short: it ends before byte {max(stop for _, stop in spans)}"
+            )
+        return parts
+
     def open(self, path: str) -> IO[bytes]:
         if self.is_local:
             return opened(self.join(path))

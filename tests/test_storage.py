@@ -53,6 +53,13 @@ class TestWholeWrites:
         with folder.open("a/b.bin") as stream:
             assert stream.read(2) == b"12"
 
+    def test_parts_of_a_file(self, folder):
+        folder.write_bytes("a.bin", b"0123456789")
+        assert folder.read_spans("a.bin", [(8, 10), (0, 3)]) == [b"89", b"012"]
+        assert folder.read_spans("a.bin", []) == []
+        with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
+            folder.read_spans("a.bin", [(0, 1), (9, 11)])
+
     def test_a_crash_while_writing_leaves_nothing(self, folder):
         with pytest.raises(Crash), folder.writing("a.bin") as temporary:
             temporary.write_bytes(b"half")
@@ -327,6 +334,13 @@ class TestS3:
         assert folder.root == "curator-tests/test_round_trip"
         with folder.open("a/b.bin") as stream:
             assert stream.read(2) == b"12"
+
+    def test_parts_of_a_file(self, folder):
+        folder.write_bytes("a.bin", b"0123456789")
+        assert folder.read_spans("a.bin", [(8, 10), (0, 3)]) == [b"89", b"012"]
+        assert folder.read_spans("a.bin", []) == []
+        with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
+            folder.read_spans("a.bin", [(0, 1), (9, 11)])
 
     def test_put_moves_and_fetched_copies(self, folder, tmp_path):
         with folder.scratch("somewhere") as scratch:

@@ -39,27 +39,30 @@ _Near = tuple[Indices, Indices, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One side of a comparison: some rows of a table, which is only read where pairs have to be measured.
+    """One side of a comparison: some rows, which are only fetched where pairs have to be measured.
 
     Attributes:
-        table: (T, D) float32, unit rows; NumPy or CuPy.
-        chosen: (N,) int64, the rows of the table that take part, on the host; all of them where it is None.
-        sketches: (N, W) of those rows, beside the table; None where whole rows are to be compared.
+        size: N, how many rows there are.
+        dim: D, the numbers of a row.
+        rows: indices of M of the rows → (M, D) float32, unit rows; NumPy or CuPy.
+        sketches: (N, W) of the rows, beside them; None where whole rows are to be compared.
         scores: (N,) float32, on the host: the scores that the rows already have. Pairs that are certain not to raise
             the score of their later row are passed over.
     """
 
-    table: Array
-    chosen: Indices | None = None
+    size: int
+    dim: int
+    rows: Callable[[Indices], Array]
     sketches: Array | None = None
     scores: NDArray[np.float32] | None = None
 
-    def __len__(self) -> int:
-        return int(self.table.shape[0]) if self.chosen is None else len(self.chosen)
+    @staticmethod
+    def of(X: Array, sketches: Array | None = None, scores: NDArray[np.float32] | None = None) -> Party:
+        """All rows of an array, (N, D) float32."""
+        return Party(X.shape[0], X.shape[1], lambda some: X[array_module(X).asarray(some)], sketches, scores)
 
-    def rows(self, some: Indices) -> Array:
-        """(M, D) the rows with these indices among the chosen ones."""
-        return self.table[array_module(self.table).asarray(some if self.chosen is None else self.chosen[some])]
+    def __len__(self) -> int:
+        return self.size
 
     def floors(self, eps: float) -> NDArray[np.float64]:
         """(N,) what a cosine must exceed, or at eps reach, to count for a row; infinite where none can."""
@@ -159,7 +162,7 @@ class _Pairs:
 def _score_pairs(queries: Party, members: Party, near: _Near, order: Order, eps: float, width: int) -> AcrossScores:
     """Measure pair by pair; in float64 only those that may be the best of their row."""
     floors = np.concatenate([queries.floors(eps), members.floors(eps)])
-    least = least_products(width, floors) if width else floors - rounding_bound(queries.table.shape[1])
+    least = least_products(width, floors) if width else floors - rounding_bound(queries.dim)
     least[np.isinf(floors)] = np.inf
     query, member, product = near
     some = np.flatnonzero(product >= np.minimum(least[query], least[len(queries) + member]))
@@ -206,7 +209,7 @@ def _measured(
     # What is less than the floor, or than the best of its row, by more than rounding may account for, is not the best.
     best = floors.astype(np.float32)
     np.maximum.at(best, pairs.later, products)
-    promising = np.flatnonzero(products >= best[pairs.later] - 2 * rounding_bound(queries.table.shape[1]))
+    promising = np.flatnonzero(products >= best[pairs.later] - 2 * rounding_bound(queries.dim))
     query, member = query[promising], member[promising]
     few_queries, few_members = _those_of(query, len(some_queries)), _those_of(member, len(some_members))
     xp = array_module(query_rows)

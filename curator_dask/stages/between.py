@@ -1,4 +1,8 @@
-"""Rows on their way from their own cluster to those that they have to meet, in Arrow files."""
+"""Rows on their way from their own cluster to those that they have to meet.
+
+A row may have to meet many clusters, and most of them tell from its sketch that it is no twin. So sketches travel, in
+Arrow files, and the vectors stay where all can fetch them, each once.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,28 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.cross_cluster import Indices
 from curator_dask.storage import Folder
-from curator_dask.vectors import matrix_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A row's own cluster, its place in that cluster's ranking, its score there, its sketch, and the clusters it has to meet.
+# A row's own cluster, its place in that cluster's ranking, its score there, its sketch, the clusters it has to meet, and
+# where its vector is.
 SOURCE, PLACE, SCORE, SKETCH, TARGETS = "__source", "__place", "__score", "__sketch", "__targets"
+VECTOR = "__vector"
+
+VECTOR_DTYPE = np.dtype("<f4")
+MOST_SKIPPED_BYTES = 64 << 10
+"""Reading over so much that nobody asked for costs less than asking again."""
+
+
+def borders_path(group: int) -> str:
+    """Of the rows that travel from a group of clusters to others, but for their vectors."""
+    return f"_between/borders-{group:05d}.arrow"
+
+
+def vectors_path(group: int) -> str:
+    """Of their vectors: float32 numbers, row after row."""
+    return f"_between/vectors-{group:05d}.bin"
 
 
 @dataclass(frozen=True)
@@ -56,28 +75,35 @@ class Travellers:
         )
 
 
-def write_travellers(folder: Folder, path: str, travellers: Travellers, num_groups: int, vectors: str) -> int:
-    """An Arrow file with one record batch a group that rows travel to, each row once with a list of its clusters there.
+def write_travellers(folder: Folder, group: int, travellers: Travellers, num_groups: int) -> dict[str, int]:
+    """Write the files of the rows that travel from a group: their vectors, and an Arrow file with one record batch a group
+    that they travel to, with each row once and a list of its clusters there.
 
-    `vectors` is the name of the column of vectors. Returns the bytes written.
+    Returns the bytes written to each path.
     """
     import pyarrow as pa
 
     order = np.lexsort((travellers.target, travellers.row, travellers.group))
     stops = np.cumsum(np.bincount(travellers.group, minlength=num_groups))
-    schema = _batch(travellers, order[:0], vectors).schema
+    there = np.zeros(len(travellers.X), bool)
+    there[travellers.row] = True
+    place = np.cumsum(there, dtype=np.int32) - 1
+    schema = _batch(travellers, order[:0], place).schema
+    path, vectors = borders_path(group), vectors_path(group)
     with (
         folder.writing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):
         for pairs in np.split(order, stops[:-1]):
-            writer.write_batch(_batch(travellers, pairs, vectors))
-    return folder.size(path) or 0
+            writer.write_batch(_batch(travellers, pairs, place))
+    with folder.writing(vectors) as temporary:
+        travellers.X[there].astype(VECTOR_DTYPE, copy=False).tofile(temporary)
+    return {written: folder.size(written) or 0 for written in (path, vectors)}
 
 
-def _batch(travellers: Travellers, pairs: Indices, vectors: str) -> pa.RecordBatch:
-    """The rows of some pairs, which are in order of the rows."""
+def _batch(travellers: Travellers, pairs: Indices, place: NDArray[np.int32]) -> pa.RecordBatch:
+    """The rows of some pairs, which are in order of the rows; each with its place among the vectors."""
     import pyarrow as pa
 
     row = travellers.row[pairs]
@@ -87,8 +113,8 @@ def _batch(travellers: Travellers, pairs: Indices, vectors: str) -> pa.RecordBat
     arrays = {name: columns[name].combine_chunks() for name in columns.column_names}
     arrays[SKETCH] = _lists(travellers.sketches[some])
     offsets = np.append(first, len(pairs)).astype(np.int32)
-    arrays[TARGETS] = pa.ListArray.from_arrays(offsets, travellers.target[pairs])
-    arrays[vectors] = matrix_column(travellers.X[some])
+    arrays[TARGETS] = pa.ListArray.from_arrays(offsets, travellers.target[pairs].astype(np.int32))
+    arrays[VECTOR] = pa.array(place[some])
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
 
 
@@ -106,3 +132,38 @@ def by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:
     target = targets.flatten().to_numpy()
     for number in np.unique(target).tolist():
         yield number, row[target == number]
+
+
+def read_arrivals(folder: Folder, group: int, num_groups: int) -> tuple[pa.Table, Indices]:
+    """The rows of all groups that come to one group; and of each the group that it comes from."""
+    import pyarrow as pa
+
+    parts = []
+    for source in range(num_groups):
+        with folder.open(borders_path(source)) as stream:
+            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(group)]))
+    source_of = np.repeat(np.arange(num_groups), [len(part) for part in parts])
+    return pa.concat_tables(parts, promote_options="permissive"), source_of
+
+
+def fetch_vectors(folder: Folder, group: Indices, place: NDArray[np.integer[Any]], dim: int) -> NDArray[np.float32]:
+    """(n, D) vectors of rows, each from the file of a group, at a place there."""
+    X = np.empty((len(group), dim), VECTOR_DTYPE)
+    order = np.lexsort((place, group))
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    for some in np.split(order, starts[1:]) if len(order) else ():
+        X[some] = _read_rows(folder, vectors_path(int(group[some[0]])), place[some].astype(np.int64), dim)
+    return X
+
+
+def _read_rows(folder: Folder, path: str, place: Indices, dim: int) -> NDArray[np.float32]:
+    """Rows of a file at ascending places, which may come more than once."""
+    row_bytes = dim * VECTOR_DTYPE.itemsize
+    cuts = np.flatnonzero(np.diff(place) > max(1, MOST_SKIPPED_BYTES // row_bytes)) + 1
+    runs = np.split(place, cuts)
+    spans = [(int(run[0]) * row_bytes, (int(run[-1]) + 1) * row_bytes) for run in runs]
+    found = [
+        np.frombuffer(part, VECTOR_DTYPE).reshape(-1, dim)[run - run[0]]
+        for run, part in zip(runs, folder.read_spans(path, spans), strict=True)
+    ]
+    return np.concatenate(found)

@@ -24,15 +24,9 @@ from curator_dask.pipeline import RunContext, Stage, StageResult
 from curator_dask.records import UnitRecord, digest
 from curator_dask.stages.clip_columns import ClipIndex
 from curator_dask.stages.clusters import cluster_files, cluster_folders
-from curator_dask.stages.cross_cluster_work import (
-    Between,
-    Cluster,
-    GroupTask,
-    compare_group,
-    find_group_borders,
-    merge_group,
-    read_centroids,
-)
+from curator_dask.stages.cross_cluster_groups import Between, Cluster, GroupTask, read_centroids
+from curator_dask.stages.cross_cluster_merge import merge_group
+from curator_dask.stages.cross_cluster_work import compare_group, find_group_borders
 from curator_dask.stages.kwargs import storage_options
 from curator_dask.state import StageState, recorded_versions
 from curator_dask.storage import Entry, Folder
