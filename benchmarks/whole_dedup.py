@@ -174,8 +174,8 @@ def main() -> None:
             first = figures
             names = [name.removesuffix(" wall") for name in figures if name.endswith(" wall")]
             print(f"| rows | removed | {' | '.join(f'{name} wall / CPU s' for name in names)} | all, wall / CPU s "
-                  "| growth of CPU time | rows x rows a cluster | memory GB: all / client / a worker | disk GB | load |")  # fmt: skip
-            print("|" + "---|" * (len(names) + 8))
+                  "| growth of CPU time | rows x rows a cluster | GB: memory / client / a worker / disk | load |")  # fmt: skip
+            print("|" + "---|" * (len(names) + 7))
         report(figures, first, names)
 
 
@@ -188,7 +188,7 @@ def report(figures: dict[str, float], first: dict[str, float], names: list[str])
         f"| {figures['rows']:,} | {figures['removed']:,} | {' | '.join(cells)} "
         f"| {total(figures, 'wall'):.1f} / {total(figures, 'cpu'):.1f} | {total(figures, 'cpu') / total(first, 'cpu'):.1f} "
         f"| {(figures['rows'] / first['rows']) ** 2:.1f} | {figures['total']:.2f} / {figures['client']:.2f} / "
-        f"{figures['worker']:.2f} | {figures['disk']:.1f} | {figures['load']:.1f} |",
+        f"{figures['worker']:.2f} / {figures['disk']:.1f} | {figures['load']:.1f} |",
         flush=True,
     )
 

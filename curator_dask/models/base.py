@@ -36,6 +36,8 @@ class ModelOptions:
     """Of a network's arithmetic; ``auto`` is what suits the model and the device. Vectors are float32 always."""
     trust_remote_code: bool = False
     """Whether Python code out of a model folder, or named by the user, may run."""
+    start_dir: Path = Path()
+    """Where a relative path of a model folder starts: a worker may run in another folder than its user."""
 
     def __post_init__(self) -> None:
         _require_choice("frame_sampling", self.frame_sampling, FRAME_SAMPLINGS)

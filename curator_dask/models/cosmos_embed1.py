@@ -77,7 +77,7 @@ class CosmosEmbed1:
     def __init__(self, variant: str, options: ModelOptions) -> None:
         self.name = f"cosmos-embed1-{variant}"
         self.dimension = DIMENSIONS[variant]
-        self._folder = find_folder(f"nvidia/Cosmos-Embed1-{variant}", options.model_dir)
+        self._folder = find_folder(f"nvidia/Cosmos-Embed1-{variant}", options)
         if not options.trust_remote_code:
             raise ParameterError(
                 f"{self.name} runs the Python code in {self._folder.path}; look it over, and allow it with "

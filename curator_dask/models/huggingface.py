@@ -50,7 +50,7 @@ def load_folder(name: str, options: ModelOptions) -> HuggingFaceModel:
     Raises ModelError where files are missing or do not fit or transformers is not installed, DeviceError where the
     device is not there.
     """
-    return HuggingFaceModel(f"hf:{name}", find_folder(name, options.model_dir), options)
+    return HuggingFaceModel(f"hf:{name}", find_folder(name, options), options)
 
 
 class HuggingFaceModel:

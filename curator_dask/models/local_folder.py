@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import CuratorError, DeviceError, ModelError
-from curator_dask.models.base import JSON
+from curator_dask.models.base import JSON, ModelOptions
 from curator_dask.models.device import is_out_of_memory
 
 INSTALL = "pip install 'curator_dask[models]'"
@@ -78,9 +78,10 @@ class LocalFolder:
         return {name: _sha256(self.path / name, state.st_size, state.st_mtime_ns) for name, state in states.items()}
 
 
-def find_folder(name: str, model_dir: Path | None) -> LocalFolder:
-    """The folder `name`: below `model_dir` if it is there, else as a path of its own. Raises ModelError for none."""
-    places = [*([model_dir / name] if model_dir is not None else []), Path(name).expanduser()]
+def find_folder(name: str, options: ModelOptions) -> LocalFolder:
+    """The folder `name`: below the model_dir if it is there, else as a path of its own. Raises ModelError for none."""
+    below = [] if options.model_dir is None else [options.model_dir / name]
+    places = [*below, options.start_dir / Path(name).expanduser()]
     for place in places:
         if place.is_dir():
             return LocalFolder(place.resolve())

@@ -76,6 +76,8 @@ class EmbedStage(Stage):
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     factory: ModelFactory | None = field(default=None, repr=False, compare=False)
     """A model of the user's own, on its way to the workers; filled in from the registry of this process."""
+    start_dir: str = field(default=".", repr=False)
+    """Where a relative path of a model starts: here, for workers too."""
 
     name: ClassVar[str] = "embed"
     workers: ClassVar[str] = "torch"
@@ -99,7 +101,9 @@ class EmbedStage(Stage):
     def model(self) -> EmbeddingModel:
         # What a model is, the CPU can tell as well; on workers the device is settled.
         device = "cpu" if self.torch_device == FOLLOW_WORKERS else self.torch_device
-        options = ModelOptions(Path(self.model_dir), device, self.frame_sampling, self.dtype, self.trust_remote_code)
+        options = ModelOptions(
+            Path(self.model_dir), device, self.frame_sampling, self.dtype, self.trust_remote_code, Path(self.start_dir)
+        )
         if self.factory is not None:
             adopt_model(self.embedding_algorithm, self.factory)
         return cached_model(self.embedding_algorithm, options)

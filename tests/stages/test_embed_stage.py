@@ -99,6 +99,18 @@ def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, m
     assert [len(row["embedding"]) for row in rows] == [3] * 4
 
 
+@pytest.mark.shared
+def test_a_model_folder_by_a_relative_path_is_found_by_workers_elsewhere(
+    shared_dir, tapped, context, tmp_path, monkeypatch
+):
+    pytest.importorskip("transformers")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(shared_dir / "golden" / "hf" / "dinov2", tmp_path / "mine")
+    result = EmbedStage(str(tapped[0]), str(tmp_path / "out"), "hf:../mine").run(context=context)
+    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
+
+
 @pytest.mark.parametrize(
     ("device", "cores", "gpus", "threads"),
     [("cpu", 64, 0, 1), ("cuda", 16, 1, 8), ("cuda", 16, 4, 4), ("cuda:1", 2, 8, 1), ("cuda", 4, 0, 4)],
