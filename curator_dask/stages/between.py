@@ -27,6 +27,8 @@ VECTOR = "__vector"
 VECTOR_DTYPE = np.dtype("<f4")
 MOST_SKIPPED_BYTES = 64 << 10
 """Reading over so much that nobody asked for costs less than asking again."""
+MOST_ARRIVALS = 1 << 19
+"""Once so many rows have come to a group, they are compared before more are let in."""
 
 
 def borders_path(group: int) -> str:
@@ -134,16 +136,19 @@ def by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:
         yield number, row[target == number]
 
 
-def read_arrivals(folder: Folder, group: int, num_groups: int) -> tuple[pa.Table, Indices]:
-    """The rows of all groups that come to one group; and of each the group that it comes from."""
+def read_arrivals(folder: Folder, group: int, num_groups: int) -> Iterator[tuple[pa.Table, Indices]]:
+    """The rows of all groups that come to one group, with the group that each comes from; some groups' at a time."""
     import pyarrow as pa
 
-    parts = []
+    parts: list[pa.Table] = []
+    source_of: list[int] = []
     for source in range(num_groups):
         with folder.open(borders_path(source)) as stream:
             parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(group)]))
-    source_of = np.repeat(np.arange(num_groups), [len(part) for part in parts])
-    return pa.concat_tables(parts, promote_options="permissive"), source_of
+        source_of += [source] * len(parts[-1])
+        if len(source_of) >= MOST_ARRIVALS or (source == num_groups - 1 and source_of):
+            yield pa.concat_tables(parts, promote_options="permissive"), np.array(source_of)
+            parts, source_of = [], []
 
 
 def fetch_vectors(folder: Folder, group: Indices, place: NDArray[np.integer[Any]], dim: int) -> NDArray[np.float32]:

@@ -39,6 +39,8 @@ from curator_dask.stages.cross_cluster_merge import MATCH_COLUMNS, matches_path
 from curator_dask.storage import Folder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from curator_dask.stages.cross_cluster import CrossClusterStage
 
 
@@ -77,11 +79,11 @@ def find_group_borders(task: GroupTask) -> UnitRecord:
 def compare_group(task: GroupTask) -> UnitRecord:
     """Compare the members of a group's clusters with the rows that come to meet them; write down the best matches."""
     stage = task.stage
-    arrivals = _arrivals(task)
+    clusters = {cluster.number: cluster for cluster in task.clusters}
     counts = {"pairs_compared": 0, "pairs_measured": 0}
     found: list[dict[str, Any]] = []
-    if arrivals is not None:
-        clusters = {cluster.number: cluster for cluster in task.clusters}
+    for table, source in read_arrivals(stage.output, task.group, task.between.num_groups):
+        arrivals = _arrivals(task, table, source)
         for number, chosen in by_target(arrivals.rows.columns):
             members, X = read_members(task, clusters[number])
             places, member_scores = places_and_scores(stage, clusters[number], members)
@@ -96,7 +98,7 @@ def compare_group(task: GroupTask) -> UnitRecord:
 
 @dataclass(frozen=True)
 class _Arrivals:
-    """The rows of all groups that have to meet clusters of this one."""
+    """Rows of other groups that have to meet clusters of this one."""
 
     rows: Rows
     group: Indices
@@ -132,11 +134,7 @@ class _Arrivals:
         return Party(len(chosen), self.dim, fetched, sketches, self.scores[chosen])
 
 
-def _arrivals(task: GroupTask) -> _Arrivals | None:
-    """None where nobody comes."""
-    table, group = read_arrivals(task.stage.output, task.group, task.between.num_groups)
-    if not len(table):
-        return None
+def _arrivals(task: GroupTask, table: pa.Table, group: Indices) -> _Arrivals:
     sketches = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
     sketches = to_device(sketches.reshape(len(table), -1).astype(np.float32), task.device)
     place, scores = table[VECTOR].to_numpy(), table[SCORE].to_numpy()

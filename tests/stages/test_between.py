@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from curator_dask.errors import InputError
+from curator_dask.stages import between
 from curator_dask.stages.between import (
     MOST_SKIPPED_BYTES,
     SKETCH,
@@ -59,10 +60,15 @@ def folder(request, tmp_path, s3) -> Folder:
     return folder
 
 
+def all_arrivals(folder: Folder, group: int) -> tuple[pa.Table, np.ndarray]:
+    [arrived] = read_arrivals(folder, group, len(SENT))
+    return arrived
+
+
 def test_every_row_arrives_where_it_has_to_with_its_sketch_and_vector(folder):
     arrived = set()
     for group in range(len(SENT)):
-        table, source = read_arrivals(folder, group, len(SENT))
+        table, source = all_arrivals(folder, group)
         X = fetch_vectors(folder, source, table[VECTOR].to_numpy(), DIM)
         for target, rows in by_target(table):
             for row in rows:
@@ -75,10 +81,23 @@ def test_every_row_arrives_where_it_has_to_with_its_sketch_and_vector(folder):
 
 
 def test_a_row_comes_once_to_a_group_and_its_vector_is_written_once(folder):
-    table, _ = read_arrivals(folder, 1, len(SENT))
+    table, _ = all_arrivals(folder, 1)
     assert table["id"].to_pylist() == ["0-1", "0-4"]
     assert table[TARGETS].to_pylist() == [[2], [2, 3]]
     assert [folder.size(vectors_path(group)) for group in range(3)] == [3 * DIM * 4, 2 * DIM * 4, 0]
+
+
+@pytest.mark.parametrize(("most", "parts"), [(1, [1, 1, 2]), (2, [2, 2]), (3, [4]), (9, [4])])
+def test_many_rows_come_by_and_by(tmp_path, monkeypatch, most, parts):
+    monkeypatch.setattr(between, "MOST_ARRIVALS", most)
+    folder = Folder(str(tmp_path))
+    for group, rows in enumerate([1, 1, 0, 2]):
+        write_travellers(folder, group, travellers(group, rows, [(row, 0) for row in range(rows)]), 4)
+    found = list(read_arrivals(folder, 0, 4))
+    assert [len(table) for table, _ in found] == parts
+    assert np.concatenate([source for _, source in found]).tolist() == [0, 1, 3, 3]
+    assert pa.concat_tables([table for table, _ in found])["id"].to_pylist() == ["0-0", "1-0", "3-0", "3-1"]
+    assert list(read_arrivals(folder, 1, 4)) == []
 
 
 def test_nobody_asked_for_nobody_comes(folder):

@@ -15,9 +15,13 @@ from curator_dask import IdentifyDuplicatesStage, InputError, KMeansStage, Pairw
 from curator_dask.cluster import ClusterSettings, LazyCluster
 from curator_dask.dedup.keep_words import parse_keep
 from curator_dask.pipeline import RunContext
-from curator_dask.stages import cross_cluster
+from curator_dask.stages import between, cross_cluster
 from curator_dask.stages.clip_index import schema
+from curator_dask.stages.clusters import cluster_folders
 from curator_dask.stages.cross_cluster import CrossClusterStage, score_across_clusters
+from curator_dask.stages.cross_cluster_groups import GroupTask
+from curator_dask.stages.cross_cluster_merge import merge_group
+from curator_dask.stages.cross_cluster_work import compare_group, find_group_borders
 from curator_dask.storage import Folder
 
 EPS = 0.1
@@ -183,6 +187,18 @@ def test_one_cluster_has_no_other(tmp_path, context, write_vectors):
     PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p")).run(context=context)
     stage(tmp_path).run(context=context)
     assert tables(tmp_path / "x") == tables(tmp_path / "p")
+
+
+def test_rows_that_come_by_and_by_leave_no_trace(parted, context, monkeypatch):
+    monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
+    stage(parted).run(context=context)
+    monkeypatch.setattr(between, "MOST_ARRIVALS", 20)  # in this process, so the work is done in it
+    one = stage(parted, "y")
+    planned = cross_cluster.plan_groups(cluster_folders(one.input), range(7))
+    for work in (find_group_borders, compare_group, merge_group):
+        for group in range(planned.num_groups):
+            work(GroupTask(one, planned, group, "cpu"))
+    assert tables(parted / "y") == tables(parted / "x")
 
 
 def test_a_second_run_does_nothing_and_leaves_nothing_between(parted, context):
