@@ -62,8 +62,8 @@ class CrossClusterStage(Stage):
     """Pairs are looked for up to this eps; it should be no smaller than that of the decisions."""
     budget: float = DEFAULT_BUDGET
     """Arithmetic spent on pairs across clusters, all of it, as a share of that within them and of two iterations of k-means;
-    the rows nearest to a border come first. The default finds 99.9 % of the pairs up to an eps of about 0.1; at 0.5 most
-    need a budget of several times 1."""
+    the rows nearest to a border come first. The default finds 99.9 % of the pairs up to an eps of about 0.1; twins that
+    are spread evenly up to 0.5 need a budget of several times 1."""
     which_to_keep: str = "hard"
     sim_metric: str = "cosine"
     pairwise_batch_size: int = 1024
