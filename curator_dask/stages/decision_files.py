@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.stages.across_clusters import Decisions
 from curator_dask.stages.clip_index import read_clip_index
@@ -26,80 +28,93 @@ def write_decisions(
     state: StageState, found: Decisions, clips: Folder | None, *, below: str = "", with_groups: bool = True
 ) -> None:
     """Publish the files of the decisions; unchanged ones are left alone. `below` is a prefix, such as ``duplicates/``."""
-    removed = sorted(found.removed.values(), key=lambda row: (row["cluster"], str(row["id"])))
-    _add_sources(removed, clips)
-    table = _duplicates_table(removed)
+    table = _duplicates_table(found, clips)
     state.publish(below + TABLE, parquet_bytes(table))
     state.publish(below + CSV, _csv(table))
     if with_groups:
         state.publish(below + GROUPS, parquet_bytes(_groups_table(found)))
-    state.publish(below + KEEP, _lines(found.kept))
-    state.publish(below + REMOVE, _lines(found.removed))
+    state.publish(below + KEEP, _lines(found.ids, ~found.removed))
+    state.publish(below + REMOVE, _lines(found.ids, found.removed))
 
 
-def _add_sources(removed: list[dict[str, Any]], clips: Folder | None) -> None:
-    known: dict[str, tuple[str, float, float]] = {}
-    if clips is not None:
-        index = read_clip_index(clips).select(["id", "source_video", "start_s", "end_s"])
-        wanted = {row["id"] for row in removed}
-        known = {
-            identifier: (source, start_s, end_s)
-            for identifier, source, start_s, end_s in zip(
-                *(column.to_pylist() for column in index.columns), strict=True
-            )
-            if identifier in wanted
-        }
-    for row in removed:
-        row["source"], row["start_s"], row["end_s"] = known.get(str(row["id"]), ("", 0.0, 0.0))
-
-
-def _duplicates_table(rows: list[dict[str, Any]]) -> pa.Table:
+def _duplicates_table(found: Decisions, clips: Folder | None) -> pa.Table:
+    """One row a removed row, by cluster and id."""
     import pyarrow as pa
 
-    kind = _id_type([row["id"] for row in rows[:1]])
-    schema = pa.schema(
-        [
-            ("id", kind),
-            ("kept_id", kind),
-            ("max_id", kind),
-            ("cosine_sim_score", pa.float32()),
-            ("kept_score", pa.float32()),
-            ("cluster", pa.int64()),
-            ("eps", pa.float64()),
-            ("reason", pa.string()),
-            ("source", pa.string()),
-            ("start_s", pa.float64()),
-            ("end_s", pa.float64()),
-        ]
+    rows = np.flatnonzero(found.removed)
+    rows = rows[_order(found.ids.take(pa.array(rows)), found.cluster[rows])]
+    some = pa.array(rows)
+    kind = _kind(found.ids)
+    ids = found.ids.take(some)
+    return pa.table(
+        {
+            "id": ids.cast(kind),
+            "kept_id": found.kept_ids.take(some).cast(kind),
+            "max_id": found.max_ids.take(some).cast(kind),
+            "cosine_sim_score": found.cosine[rows],
+            "kept_score": found.kept_score[rows],
+            "cluster": found.cluster[rows],
+            "eps": np.full(len(rows), float(found.rule.eps)),
+            "reason": pa.repeat("near-duplicate", len(rows)),
+            **_sources(ids, clips),
+        }
     )
-    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.ChunkedArray]:
+    """Where the rows come from, by the clip index; nothing of rows that it does not hold."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {"source_video": pa.scalar(""), "start_s": pa.scalar(0.0), "end_s": pa.scalar(0.0)}
+    if clips is None:
+        values = {name: pa.chunked_array([pa.repeat(nothing, len(ids))]) for name, nothing in columns.items()}
+    else:
+        index = read_clip_index(clips).select(["id", *columns])
+        place = pc.index_in(ids.cast(pa.large_string()), value_set=index["id"].cast(pa.large_string()))
+        values = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in columns.items()}
+    return {"source": values["source_video"], "start_s": values["start_s"], "end_s": values["end_s"]}
 
 
 def _groups_table(found: Decisions) -> pa.Table:
     """One row a member of a group; numbered by the cluster and the rank of their first members."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    ids = [one for members in found.groups for one in members]
-    kind = _id_type(ids[:1])
-    gone = [found.removed.get(one, {"kept_id": None, "kept_score": None}) for one in ids]
-    cosines = [row["kept_score"] if row["kept_id"] is not None else None for row in gone]
+    rows, first = found.grouped()
+    kind, some = _kind(found.ids), pa.array(rows)
+    kept_ids = found.kept_ids.take(some)
+    has_kept = pc.is_valid(kept_ids)
     return pa.table(
         {
-            "group_id": pa.array([number for number, group in enumerate(found.groups) for _ in group], pa.int64()),
-            "id": pa.array(ids, kind),
-            "cluster": pa.array([found.cluster_of(one) for one in ids], pa.int64()),
-            "kept": pa.array([one in found.kept for one in ids], pa.bool_()),
-            "representative_id": pa.array([group[0] for group in found.groups for _ in group], kind),
-            "nearest_kept_id": pa.array([row["kept_id"] for row in gone], kind),
-            "nearest_kept_cosine": pa.array(cosines, pa.float32()),
+            "group_id": np.cumsum(np.diff(first, prepend=-1) != 0) - 1,
+            "id": found.ids.take(some).cast(kind),
+            "cluster": found.cluster[rows],
+            "kept": ~found.removed[rows],
+            "representative_id": found.ids.take(pa.array(first)).cast(kind),
+            "nearest_kept_id": kept_ids.cast(kind),
+            "nearest_kept_cosine": pc.if_else(
+                has_kept, pa.array(found.kept_score[rows]), pa.scalar(None, pa.float32())
+            ),
         }
     )
 
 
-def _id_type(some_ids: Sequence[Any]) -> pa.DataType:
+def _kind(ids: pa.ChunkedArray) -> pa.DataType:
+    """As ids are written."""
     import pyarrow as pa
 
-    return pa.int64() if some_ids and isinstance(some_ids[0], int) else pa.string()
+    return pa.string() if pa.types.is_large_string(ids.type) else ids.type
+
+
+def _order(ids: pa.ChunkedArray, cluster: NDArray[np.int64] | None = None) -> pa.Array:
+    """The order of ids as text, of those of a cluster where there are several."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {} if cluster is None else {"cluster": pa.array(cluster)}
+    table = pa.table({**columns, "id": ids.cast(pa.large_string())})
+    return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names])
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -110,5 +125,19 @@ def _csv(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _lines(ids: Iterable[Any]) -> bytes:
-    return "".join(f"{identifier}\n" for identifier in sorted(map(str, ids))).encode("utf-8", "surrogateescape")
+def _lines(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
+    """The chosen ids, sorted, one a line."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    some = ids.filter(pa.array(chosen)).cast(pa.large_string())
+    nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
+    text = pc.binary_join_element_wise(some.take(_order(some)), nothing, end)
+    return b"".join(_text(chunk) for chunk in text.chunks)
+
+
+def _text(strings: pa.LargeStringArray) -> bytes:
+    """All strings of an array, one after the other: what its buffer holds."""
+    _, offsets, data = strings.buffers()
+    starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    return data[int(starts[0]) : int(starts[-1])].to_pybytes() if len(strings) and data is not None else b""

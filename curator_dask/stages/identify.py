@@ -20,6 +20,7 @@ from curator_dask.stages.clip_columns import ClipIndex
 from curator_dask.stages.clusters import cluster_files, cluster_folders
 from curator_dask.stages.decide import DecideTask, decide_cluster
 from curator_dask.stages.decision_files import CSV, GROUPS, KEEP, REMOVE, TABLE, write_decisions
+from curator_dask.stages.decision_table import VERSION
 from curator_dask.stages.kwargs import storage_options
 from curator_dask.stages.ranked import ClusterInput, SourceOf
 from curator_dask.stages.recall import RecallSearch, measure_recall
@@ -141,7 +142,9 @@ class IdentifyDuplicatesStage(Stage):
         )
         decided = {unit.key for unit in units}
         self._forget_others(state, decided, clusters)
-        found = joined(record for record in state.records() if record.key in decided)
+        found = joined(
+            (record for record in state.records() if record.key in decided), Rule(self.rule, eps, self.scope)
+        )
         write_decisions(state, found, self.clips)
         counts = {"rows": outcome.counts.get("rows", 0), **found.counts()}
         if self.recall_sample:
@@ -249,7 +252,7 @@ class IdentifyDuplicatesStage(Stage):
         self, given: ClusterInput, inputs: str, rule: Rule, source_of: SourceOf | None, context: RunContext
     ) -> Unit[DecideTask]:
         task = DecideTask(given, rule, source_of, context.cluster.device)
-        return Unit(f"cluster-{given.cluster:06d}", digest(inputs, rule.eps), task, str(given), given.share)
+        return Unit(f"cluster-{given.cluster:06d}", digest(inputs, rule.eps, VERSION), task, str(given), given.share)
 
     def _forget_others(
         self, state: StageState, decided: set[str], clusters: Sequence[tuple[ClusterInput, str]]

@@ -23,6 +23,7 @@ from curator_dask.stages.assign_new import assign_new
 from curator_dask.stages.clip_columns import ClipIndex, stored_columns
 from curator_dask.stages.clusters import cluster_folders
 from curator_dask.stages.decision_files import TABLE, write_decisions
+from curator_dask.stages.decision_table import VERSION
 from curator_dask.stages.kmeans import KMeansStage
 from curator_dask.stages.known_rows import FinishedRuns, folders, read_centroids
 from curator_dask.stages.kwargs import storage_options
@@ -129,7 +130,7 @@ class IncrementalStage(Stage):
         if outcome.failures:
             raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
         clips = Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path else None
-        write_decisions(state, joined(state.records()), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
+        write_decisions(state, joined(state.records(), rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
         counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected")}
         counts |= {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
         state.summarise(counts, {"eps": rule.eps, "rule": rule.name}, failures=outcome.failures)
@@ -195,7 +196,12 @@ class IncrementalStage(Stage):
                 context.cluster.device,
             )
             inputs = digest(
-                [_described(entries) for _, entries in files], versions, rule.eps, rule.name, clips and clips.version
+                VERSION,
+                [_described(entries) for _, entries in files],
+                versions,
+                rule.eps,
+                rule.name,
+                clips and clips.version,
             )
             share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
             units.append(Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}", share))

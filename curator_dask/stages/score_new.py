@@ -20,7 +20,7 @@ from curator_dask.errors import InputError
 from curator_dask.records import UnitRecord
 from curator_dask.stages.clip_columns import ClipIndex, ranking_columns, stored_columns
 from curator_dask.stages.clusters import id_values, read_cluster, unit_rows
-from curator_dask.stages.decide import counted, decision_data, removed_rows
+from curator_dask.stages.decision_table import decided
 from curator_dask.stages.known_rows import removed_ids
 from curator_dask.stages.ranked import Scores
 from curator_dask.stages.scoped_scores import score_table
@@ -71,10 +71,8 @@ def score_new(task: ScoreNewTask) -> UnitRecord:
     rows = _rows_that_stand(task, names, num_old)
     scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows])
     kept = _decided(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
-    gone = removed_rows(task.cluster, task.rule, scores, kept)
-    removed = kept.removed[len(rows) - num_new :]
-    stay = [names[num_old + row] for row in np.flatnonzero(~removed).tolist()]
-    return UnitRecord("", "", {path: written}, counted(removed, gone), data=decision_data(task.cluster, gone, stay))
+    new = slice(len(rows) - num_new, None)
+    return decided(task.cluster, task.rule, scores, kept, np.arange(len(rows)), new, outputs={path: written})
 
 
 def _ranked(
