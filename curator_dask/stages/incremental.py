@@ -1,7 +1,8 @@
 """New vectors against a finished run: the old decisions stay, and nothing is fitted or scored again.
 
 New rows go to the stored centroids and are ranked after all old rows of their cluster, among themselves as usual. What
-becomes of them is what a full run with these centroids and that order would decide.
+becomes of them is what a full run with these centroids and that order would decide. New rows meet their own cluster
+only, also where the finished run compared across clusters.
 """
 
 from __future__ import annotations
