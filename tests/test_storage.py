@@ -45,6 +45,14 @@ def put(folder: Folder, *paths: str, data: bytes = b"x") -> None:
         folder.write_bytes(path, data)
 
 
+def check_parts_of_a_file(folder: Folder) -> None:
+    folder.write_bytes("a.bin", b"0123456789")
+    assert folder.read_spans("a.bin", [(8, 10), (0, 3)]) == [b"89", b"012"]
+    assert folder.read_spans("a.bin", []) == []
+    with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
+        folder.read_spans("a.bin", [(0, 1), (9, 11)])
+
+
 class TestWholeWrites:
     def test_bytes_come_back(self, folder):
         assert folder.write_bytes("a/b.bin", b"123") == 3
@@ -54,11 +62,7 @@ class TestWholeWrites:
             assert stream.read(2) == b"12"
 
     def test_parts_of_a_file(self, folder):
-        folder.write_bytes("a.bin", b"0123456789")
-        assert folder.read_spans("a.bin", [(8, 10), (0, 3)]) == [b"89", b"012"]
-        assert folder.read_spans("a.bin", []) == []
-        with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
-            folder.read_spans("a.bin", [(0, 1), (9, 11)])
+        check_parts_of_a_file(folder)
 
     def test_a_crash_while_writing_leaves_nothing(self, folder):
         with pytest.raises(Crash), folder.writing("a.bin") as temporary:
@@ -336,11 +340,7 @@ class TestS3:
             assert stream.read(2) == b"12"
 
     def test_parts_of_a_file(self, folder):
-        folder.write_bytes("a.bin", b"0123456789")
-        assert folder.read_spans("a.bin", [(8, 10), (0, 3)]) == [b"89", b"012"]
-        assert folder.read_spans("a.bin", []) == []
-        with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
-            folder.read_spans("a.bin", [(0, 1), (9, 11)])
+        check_parts_of_a_file(folder)
 
     def test_put_moves_and_fetched_copies(self, folder, tmp_path):
         with folder.scratch("somewhere") as scratch:
