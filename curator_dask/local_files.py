@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -28,6 +29,10 @@ class Entry:
     """Changes when the file is replaced: modification time in ns, or the store's etag."""
 
 
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What only writing meets, whoever does it."""
+
+
 def flush(path: Path) -> None:
     """A file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -38,6 +43,20 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing_to(path: Path, *, refused: bool = False) -> Iterator[None]:
+    """A full or read-only disk becomes an InputError that says what to do; with `refused`, missing rights too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in UNWRITABLE or (refused and error.errno in (errno.EACCES, errno.EPERM)):
+            raise InputError(
+                f"cannot write {str(path)!r}: {os.strerror(error.errno or 0)}. Make room there or get the right to write, "
+                "or choose another folder, and run again"
+            ) from error
+        raise
 
 
 def in_folder(target: Path, action: Callable[[], object], attempts: int = 50) -> None:

@@ -29,6 +29,7 @@ from curator_dask.local_files import (
     local_entry,
     opened,
     removed,
+    writing_to,
 )
 
 __all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "filesystem"]
@@ -220,10 +221,11 @@ class Folder:
                 fs.put_file(str(local), self.join(path))
             local.unlink()
             return size
-        flush(local)
         target = self.local_path(path)
         try:
-            in_folder(target, lambda: local.replace(target))
+            with writing_to(target):
+                flush(local)
+                in_folder(target, lambda: local.replace(target))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -266,8 +268,10 @@ class Folder:
         parent = None
         if self.is_local:
             parent = self.local_path(*parts) if parts else Path(self.root)
-            parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True) as scratch:
+            with writing_to(parent, refused=True):
+                parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
+        with made as scratch, writing_to(Path(scratch)):
             yield Path(scratch)
 
     def remove(self, path: str) -> None:
@@ -299,12 +303,14 @@ class Folder:
         target = self.local_path(path)
         # Not derived from the target's name, which may be as long as the file system allows.
         temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-        try:
+        with writing_to(target, refused=True):
             in_folder(target, temporary.touch)
-            yield temporary
-            flush(temporary)
-            place(temporary, target)
-            flush(target.parent)
+        try:
+            with writing_to(target):
+                yield temporary
+                flush(temporary)
+                place(temporary, target)
+                flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,22 @@ def s3() -> Iterator[S3]:
         yield S3("s3://curator-tests", options)
     finally:
         server.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A function that makes, or changes, a disk of its own by mount options (``size=100k``, ``ro``); needs root."""
+    target = tmp_path / "disk"
+    target.mkdir()
+
+    def mounted(options: str) -> Path:
+        remount = ["-o", f"remount,{options}"] if target.is_mount() else ["-t", "tmpfs", "-o", options, "tmpfs"]
+        if subprocess.run(["mount", *remount, str(target)], capture_output=True, check=False).returncode != 0:
+            pytest.skip("a disk of its own takes the right to mount one")
+        return target
+
+    try:
+        yield mounted
+    finally:
+        if target.is_mount():
+            subprocess.run(["umount", "--lazy", str(target)], check=True)

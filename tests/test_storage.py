@@ -322,6 +322,23 @@ class TestAddresses:
         assert "secret" not in repr(folder)
 
 
+class TestFullDisks:
+    def test_a_full_one(self, small_disk):
+        folder = Folder(str(small_disk("size=64k")))
+        folder.write_bytes("first.bin", b"x" * 40_000)
+        with pytest.raises(InputError, match=r"cannot write .*second.bin': No space left on device\. Make room"):
+            folder.write_bytes("second.bin", b"x" * 40_000)
+        with pytest.raises(InputError, match="No space left on device"), folder.scratch() as scratch:
+            (scratch / "a").write_bytes(b"x" * 40_000)
+        assert names(folder, hidden=True) == ["first.bin"]
+
+    def test_a_read_only_one(self, small_disk):
+        small_disk("size=64k")
+        folder = Folder(str(small_disk("ro")))
+        with pytest.raises(InputError, match=r"cannot write .*a.bin': Read-only file system"):
+            folder.write_bytes("a.bin", b"x")
+
+
 class TestS3:
     @pytest.fixture
     def folder(self, s3, request) -> Folder:

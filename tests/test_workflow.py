@@ -251,6 +251,22 @@ def test_curate_takes_the_parameters_of_both_and_paths_from_where_it_is_called(
     assert isinstance(CuratorError(), Exception)
 
 
+def test_a_full_disk_costs_time_and_nothing_else(few_videos, small_disk, context, tmp_path):
+    videos = tmp_path / "two"
+    videos.mkdir()
+    for name in ("scene_0.mp4", "scene_1.mp4"):  # of 380 kB each
+        shutil.copy(few_videos / name, videos)
+    split = SplitStage(str(videos), str(small_disk("size=600k") / "out"))
+    first = split.run(context=context)
+    assert 0 < first.counts["videos_failed"] == len(first.failures)
+    assert {failure.reason for failure in first.failures} <= {"no-space", "failed"}
+    assert all("No space left on device" in failure.message for failure in first.failures), first.failures
+    small_disk("size=100m")
+    second = split.run(context=context)
+    assert (second.num_run, second.num_skipped) == (first.counts["videos_failed"], first.counts["videos_processed"])
+    assert (second.counts["clips"], second.failures) == (2, ())
+
+
 @pytest.mark.parametrize(("keep", "sign"), [("largest,longest", 1), ("smallest", -1)])
 def test_what_to_keep_in_words(tmp_path, few_videos, context, keep, sign):
     out = tmp_path / "out"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from curator_dask.video.probe import VideoInfo
     from curator_dask.video.transcode import CutClip, CutReport
 
-# A time-out says more of the machine than of the file: the next run tries again.
-TRANSIENT_REASONS = frozenset({"timeout"})
+# They say more of the machine than of the file: the next run tries again.
+TRANSIENT_REASONS = frozenset({"timeout", "no-space"})
 
 
 @dataclass(frozen=True)

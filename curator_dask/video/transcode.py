@@ -10,12 +10,14 @@ with the times spelled out.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from curator_dask.errors import MediaError, ParameterError, ToolError
+from curator_dask.local_files import UNWRITABLE
 from curator_dask.video import cut_command, cut_result, ffmpeg, frame_pipe, sandbox
 from curator_dask.video.cut_plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut_result import FrameGroup, LaneFrames, Summary, read_lane
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from curator_dask.video.spans import Span
 
 EXIT_TOO_MANY_ERRORS = 69
+_EXITS_UNWRITABLE = frozenset(256 - code for code in UNWRITABLE)
+"""ffmpeg ends with the lowest byte of its negative error number."""
 _LEAST_TIMEOUT_S = 120.0
 _TIMEOUT_PER_HD_SECOND_S = 10.0
 _HD_PIXELS = 1280 * 720
@@ -94,8 +98,8 @@ def cut_clips(
 
     Spans are seconds from the first frame, sorted, at equal distances and of equal length (shorter at the end). The
     files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
-    ``codec-not-in-mp4``, ``no-timestamps``, ``cut-failed``, ``timeout``), ToolError if the encoder does not work here,
-    ParameterError for spans that cannot be meant.
+    ``codec-not-in-mp4``, ``no-timestamps``, ``cut-failed``, ``no-space``, ``timeout``), ToolError if the encoder does
+    not work here, ParameterError for spans that cannot be meant.
     """
     if tap is not None and settings.encoder == "copy":
         raise ParameterError("transcode_encoder copy decodes no frames that could be tapped; choose another encoder")
@@ -216,6 +220,9 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
 
 def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
     name = repr(str(job.info.path))
+    if returncode in _EXITS_UNWRITABLE:
+        problem = os.strerror(256 - returncode)
+        raise MediaError("no-space", f"{name}: the clips cannot be written ({problem}): make room and run again")
     if returncode == EXIT_TOO_MANY_ERRORS:
         raise MediaError(
             "damaged",
