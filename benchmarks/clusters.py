@@ -28,15 +28,16 @@ import pyarrow.parquet as pq
 
 from benchmarks.kmeans import mixture
 from benchmarks.transcode import timed
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.kmeans import KMeansStage
-from curator_dask.stages.kmeans_write import LABEL, AssignTask, assigned
-from curator_dask.stages.vector_source import plan_chunks
-from curator_dask.state import StageState
-from curator_dask.storage import Folder
-from curator_dask.tables import write_parquet
-from curator_dask.vectors import matrix_column
+from curator_dask.data.tables import write_parquet
+from curator_dask.data.vector_source import plan_chunks
+from curator_dask.data.vectors import matrix_column
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.kmeans.write_clusters import LABEL, AssignTask, assigned
 
 LIMIT = 1.5
 ROWS_PER_FILE = 10_000

@@ -34,25 +34,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.near_duplicates import REAL
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.dedup.assign import assign
-from curator_dask.dedup.borders import DEFAULT_BUDGET, find_borders, prepare_centroids
-from curator_dask.dedup.cross_cluster import Party, score_across
-from curator_dask.dedup.kmeans import lloyd_partial, new_centres
-from curator_dask.dedup.pairwise import max_earlier_similarity
+from curator_dask.data.tables import read_parquet, write_parquet
+from curator_dask.data.vectors import matrix_column
+from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, find_borders, prepare_centroids
+from curator_dask.dedup.cross_cluster.scores import Party, score_across
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
 from curator_dask.errors import MediaError
+from curator_dask.files.folder import Folder
 from curator_dask.models.base import EmbeddingModel
 from curator_dask.models.registry import DEFAULT_MODEL, load_model
-from curator_dask.pipeline import RunContext, Stage
-from curator_dask.stages.cross_cluster import CrossClusterStage
-from curator_dask.stages.identify import IdentifyDuplicatesStage
-from curator_dask.stages.kmeans import KMeansStage
-from curator_dask.stages.pairwise import PairwiseStage
-from curator_dask.storage import Folder
-from curator_dask.tables import read_parquet, write_parquet
-from curator_dask.vectors import matrix_column
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext, Stage
+from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.pairwise.stage import PairwiseStage
 from curator_dask.video.edits import EDITS, Edit, write_edit
-from curator_dask.video.frames import read_source_frames
+from curator_dask.video.frames.read import read_source_frames
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import Span
 

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.transcode import make_videos
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.embed import EmbedStage
-from curator_dask.stages.embed_unit import embed_unit
-from curator_dask.stages.split import SplitStage
-from curator_dask.video.ffmpeg import ffmpeg_path
-from curator_dask.video.frames import read_clip_frames
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.embed.stage import EmbedStage
+from curator_dask.stages.embed.worker import embed_unit
+from curator_dask.stages.split.stage import SplitStage
+from curator_dask.video.frames.read import read_clip_frames
+from curator_dask.video.process.ffmpeg import ffmpeg_path
 
 GOAL = 0.85
 

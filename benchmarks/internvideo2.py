@@ -20,8 +20,8 @@ import torch
 
 from curator_dask.models.base import ModelOptions
 from curator_dask.models.device import usable_device
-from curator_dask.models.internvideo2 import InternVideo2
-from curator_dask.models.internvideo2_network import InternVideo2Network, NetworkSizes, make_empty
+from curator_dask.models.internvideo2.model import InternVideo2
+from curator_dask.models.internvideo2.network import InternVideo2Network, NetworkSizes, make_empty
 
 SOURCE_SIDES = (224, 224)
 """Height and width of the frames: the readers scale while they decode, so the model has nothing to resize."""

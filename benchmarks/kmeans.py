@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.assign import assign, centroid_distances
-from curator_dask.dedup.kmeans import lloyd, lloyd_partial, sum_of_sq_norms
-from curator_dask.dedup.start import initial_centres
+from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.lloyd import lloyd, lloyd_partial, sum_of_sq_norms
+from curator_dask.dedup.kmeans.start import initial_centres
 
 LIMIT = 1.1
 ROWS_PER_CLUSTER = 20

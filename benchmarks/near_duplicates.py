@@ -13,11 +13,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from curator_dask.cli.calibration_table import lines
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.calibrate import CalibrateStage
-from curator_dask.stages.split import SplitStage
+from curator_dask.cli.calibration_report import lines
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.calibrate.stage import CalibrateStage
+from curator_dask.stages.split.stage import SplitStage
 
 # Cuts of one film, two videos of one chair, and a camera on a stand whose picture hardly changes: pairs of their clips are
 # neither right nor wrong.

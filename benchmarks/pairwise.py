@@ -27,11 +27,12 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.dedup.blocks import over_blocks
-from curator_dask.dedup.pairwise import max_earlier_similarity
-from curator_dask.pipeline import RunContext
-from curator_dask.stages import pairwise as stage_module
+from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.pairwise import stage as stage_module
 
 BATCH = 1024
 LIMIT_SHAPE = 2048, 4096
@@ -173,7 +174,7 @@ def write_clusters(folder: Path, sizes: list[int], dim: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curator_dask.vectors import matrix_column
+    from curator_dask.data.vectors import matrix_column
 
     for cluster, size in enumerate(sizes):
         target = folder / f"centroid={cluster}"

@@ -20,10 +20,11 @@ import time
 from pathlib import Path
 
 from benchmarks.pairwise import cpu_s, machine, write_clusters
-from curator_dask import execution
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.pairwise import PairwiseStage
+from curator_dask.runtime import units as execution
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.pairwise.stage import PairwiseStage
 
 
 def run(

@@ -21,11 +21,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.embed import EmbedStage
-from curator_dask.stages.split import SplitStage
-from curator_dask.video.ffmpeg import ffmpeg_path, ffmpeg_version
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.embed.stage import EmbedStage
+from curator_dask.stages.split.stage import SplitStage
+from curator_dask.video.process.ffmpeg import ffmpeg_path, ffmpeg_version
 
 LIMITS = {"split": 1.15, "split + embed": 1.35}
 BARE = (

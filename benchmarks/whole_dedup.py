@@ -27,15 +27,16 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.kmeans import mixture
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext, Stage
-from curator_dask.stages.cross_cluster import CrossClusterStage
-from curator_dask.stages.identify import IdentifyDuplicatesStage
-from curator_dask.stages.kmeans import KMeansStage
-from curator_dask.stages.pairwise import PairwiseStage
-from curator_dask.storage import Folder
-from curator_dask.tables import write_parquet
-from curator_dask.vectors import matrix_column
+from curator_dask.data.tables import write_parquet
+from curator_dask.data.vectors import matrix_column
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext, Stage
+from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.pairwise.stage import PairwiseStage
 
 MEMORY_GOAL_GB = 6.0
 ROWS_PER_FILE = 20_000

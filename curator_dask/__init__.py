@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curator_dask._version import __version__
 
 if TYPE_CHECKING:
-    from curator_dask.cluster import ClusterSettings, LazyCluster, dask_client
-    from curator_dask.dedup.ranking import RankingStrategy
+    from curator_dask.dedup.ranking.strategy import RankingStrategy
     from curator_dask.errors import (
         ClusterError,
         CuratorError,
@@ -24,25 +23,29 @@ if TYPE_CHECKING:
         ParameterError,
         ToolError,
     )
-    from curator_dask.layout import ClipWriterStage
+    from curator_dask.files.folder import Folder
+    from curator_dask.files.layout import ClipWriterStage
     from curator_dask.models.registry import register_model
-    from curator_dask.pipeline import Pipeline, RunContext, Stage, StageResult
-    from curator_dask.stages.calibrate import CalibrateStage, calibrate_eps
-    from curator_dask.stages.cross_cluster import CrossClusterStage, score_across_clusters
-    from curator_dask.stages.embed import EmbedStage, embed_clips
-    from curator_dask.stages.export import ExportStage, export_dataset
-    from curator_dask.stages.identify import IdentifyDuplicatesStage, identify_duplicates
-    from curator_dask.stages.incremental import IncrementalStage, dedup_new_vectors
-    from curator_dask.stages.kmeans import KMeansStage, cluster_embeddings
-    from curator_dask.stages.pairwise import PairwiseStage, score_pairs
-    from curator_dask.stages.split import SplitStage, split_videos
-    from curator_dask.stages.verify import verify_dataset
-    from curator_dask.storage import Folder
+    from curator_dask.pipeline import Pipeline
+    from curator_dask.runtime.cluster import LazyCluster, dask_client
+    from curator_dask.runtime.cluster_settings import ClusterSettings
+    from curator_dask.stages.base import RunContext, Stage, StageResult
+    from curator_dask.stages.calibrate.stage import CalibrateStage, calibrate_eps
+    from curator_dask.stages.cross_cluster.stage import CrossClusterStage, score_across_clusters
+    from curator_dask.stages.embed.stage import EmbedStage, embed_clips
+    from curator_dask.stages.export.stage import ExportStage, export_dataset
+    from curator_dask.stages.export.verify import verify_dataset
+    from curator_dask.stages.identify.stage import IdentifyDuplicatesStage, identify_duplicates
+    from curator_dask.stages.incremental.stage import IncrementalStage, dedup_new_vectors
+    from curator_dask.stages.kmeans.stage import KMeansStage, cluster_embeddings
+    from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
+    from curator_dask.stages.split.stage import SplitStage, split_videos
     from curator_dask.workflow import Workflow, WorkflowResult, curate
 
 _HOME = {
-    "cluster": ("ClusterSettings", "LazyCluster", "dask_client"),
-    "dedup.ranking": ("RankingStrategy",),
+    "runtime.cluster": ("LazyCluster", "dask_client"),
+    "runtime.cluster_settings": ("ClusterSettings",),
+    "dedup.ranking.strategy": ("RankingStrategy",),
     "errors": (
         "ClusterError",
         "CuratorError",
@@ -54,20 +57,21 @@ _HOME = {
         "ParameterError",
         "ToolError",
     ),
-    "layout": ("ClipWriterStage",),
+    "files.layout": ("ClipWriterStage",),
     "models.registry": ("register_model",),
-    "pipeline": ("Pipeline", "RunContext", "Stage", "StageResult"),
-    "stages.calibrate": ("CalibrateStage", "calibrate_eps"),
-    "stages.cross_cluster": ("CrossClusterStage", "score_across_clusters"),
-    "stages.embed": ("EmbedStage", "embed_clips"),
-    "stages.export": ("ExportStage", "export_dataset"),
-    "stages.identify": ("IdentifyDuplicatesStage", "identify_duplicates"),
-    "stages.incremental": ("IncrementalStage", "dedup_new_vectors"),
-    "stages.kmeans": ("KMeansStage", "cluster_embeddings"),
-    "stages.pairwise": ("PairwiseStage", "score_pairs"),
-    "stages.split": ("SplitStage", "split_videos"),
-    "stages.verify": ("verify_dataset",),
-    "storage": ("Folder",),
+    "pipeline": ("Pipeline",),
+    "stages.base": ("RunContext", "Stage", "StageResult"),
+    "stages.calibrate.stage": ("CalibrateStage", "calibrate_eps"),
+    "stages.cross_cluster.stage": ("CrossClusterStage", "score_across_clusters"),
+    "stages.embed.stage": ("EmbedStage", "embed_clips"),
+    "stages.export.stage": ("ExportStage", "export_dataset"),
+    "stages.identify.stage": ("IdentifyDuplicatesStage", "identify_duplicates"),
+    "stages.incremental.stage": ("IncrementalStage", "dedup_new_vectors"),
+    "stages.kmeans.stage": ("KMeansStage", "cluster_embeddings"),
+    "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
+    "stages.split.stage": ("SplitStage", "split_videos"),
+    "stages.export.verify": ("verify_dataset",),
+    "files.folder": ("Folder",),
     "workflow": ("Workflow", "WorkflowResult", "curate"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from curator_dask._version import __version__
-from curator_dask.backend import why_no_gpu
 from curator_dask.errors import CuratorError
+from curator_dask.runtime.device import why_no_gpu
 
 Level = Literal["ok", "note", "fault"]
 
@@ -62,7 +62,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    from curator_dask.video.ffmpeg import encoder_failure, ffmpeg_path, ffmpeg_version
+    from curator_dask.video.process.ffmpeg import encoder_failure, ffmpeg_path, ffmpeg_version
 
     try:
         yield Finding("ffmpeg", "ok", f"{ffmpeg_version().split(' Copyright')[0]} ({ffmpeg_path()})")

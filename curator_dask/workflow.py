@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from curator_dask import layout
-from curator_dask.dedup.keep_words import parse_keep
+from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.errors import CuratorError, InputError, ParameterError
-from curator_dask.pipeline import RunContext, Stage, StageResult
-from curator_dask.records import dump_json, failures_jsonl
-from curator_dask.stages.cross_cluster import CrossClusterStage
-from curator_dask.stages.embed import FOLLOW_WORKERS, EmbedStage
-from curator_dask.stages.export import ExportStage
-from curator_dask.stages.identify import IdentifyDuplicatesStage
-from curator_dask.stages.kmeans import KMeansStage
-from curator_dask.stages.pairwise import PairwiseStage
-from curator_dask.stages.split import SplitStage
-from curator_dask.state import write_if_changed
-from curator_dask.storage import Folder
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import dump_json, failures_jsonl
+from curator_dask.runtime.state import write_if_changed
+from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.embed.stage import FOLLOW_WORKERS, EmbedStage
+from curator_dask.stages.export.stage import ExportStage
+from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.pairwise.stage import PairwiseStage
+from curator_dask.stages.split.stage import SplitStage
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def curate(video_dir: str, output_path: str, *, client: Any = None, **parameters
     Takes the parameters of `SplitStage` and of `Workflow`. Runs on `client`, else on the active Dask client, else on
     local processes.
     """
-    from curator_dask.cluster import LazyCluster
+    from curator_dask.runtime.cluster import LazyCluster
 
     of_split = {name: parameters.pop(name) for name in list(parameters) if name in SplitStage.__dataclass_fields__}
     workflow = Workflow(SplitStage(video_dir, output_path, **of_split), **parameters)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -50,7 +51,7 @@ def context(cluster: LazyCluster) -> RunContext:
 @pytest.fixture(scope="session")
 def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rendered sample set with its planted twins."""
-    from curator_dask.samples import render_samples
+    from curator_dask.video.samples import render_samples
 
     folder = tmp_path_factory.mktemp("samples") / "videos"
     render_samples(folder)
@@ -60,7 +61,7 @@ def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def few_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two short scenes and two twins: for tests that need a whole run, but not a large one."""
-    from curator_dask.samples import render_samples
+    from curator_dask.video.samples import render_samples
 
     folder = tmp_path_factory.mktemp("few") / "videos"
     render_samples(folder, num_scenes=2, length_s=4.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from curator_dask import backend, doctor
-from curator_dask.video import ffmpeg
+from curator_dask import doctor
+from curator_dask.runtime import device as backend
+from curator_dask.video.process import ffmpeg
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 import curator_dask
 from curator_dask import errors
-from curator_dask.pipeline import Stage
+from curator_dask.stages.base import Stage
 
 HEAVY = (
     "torch",
@@ -59,7 +59,7 @@ def test_every_error_is_public():
 def test_every_stage_and_its_function_are_public():
     stages = importlib.import_module("curator_dask.stages")
     modules = [
-        importlib.import_module(f"curator_dask.stages.{one.name}") for one in pkgutil.iter_modules(stages.__path__)
+        importlib.import_module(one.name) for one in pkgutil.walk_packages(stages.__path__, "curator_dask.stages.")
     ]
     found = {
         name

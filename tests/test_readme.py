@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from curator_dask.cluster import LazyCluster
+from curator_dask.runtime.cluster import LazyCluster
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder, but for short versions of the sample videos, which `samples` then finds rendered."""
-    from curator_dask.samples import render_samples
+    from curator_dask.video.samples import render_samples
 
     folder = tmp_path_factory.mktemp("readme")
     render_samples(folder / "videos", length_s=3.0)

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import CuratorError, FolderInUseError, InputError, SplitStage, Workflow, curate, verify_dataset
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.samples import TRUTH
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.video.samples import TRUTH
 from curator_dask.workflow import WorkflowResult
 from tests.trees import times, tree
 

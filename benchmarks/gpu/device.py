@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from curator_dask.dedup.candidates import FLOAT32, Precision
+from curator_dask.dedup.similarity.candidates import FLOAT32, Precision
 
 GIB = 2.0**30
 

@@ -23,14 +23,15 @@ import torch
 
 from benchmarks.internvideo2 import random_network
 from curator_dask import EmbedStage, SplitStage
-from curator_dask.cluster import ClusterSettings, LazyCluster
 from curator_dask.models import register_model
 from curator_dask.models.base import ModelOptions
-from curator_dask.models.internvideo2 import InternVideo2
-from curator_dask.models.internvideo2_network import NetworkSizes
-from curator_dask.pipeline import RunContext
-from curator_dask.samples import render_samples
-from curator_dask.stages.embed_unit import EmbedTask, embed_units, threads_ahead
+from curator_dask.models.internvideo2.model import InternVideo2
+from curator_dask.models.internvideo2.network import NetworkSizes
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.embed.worker import EmbedTask, embed_units, threads_ahead
+from curator_dask.video.samples import render_samples
 
 NAME = "internvideo2_random"
 GOAL = 0.9

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.gpu.device import GIB, Peak, mixture_on_device, report, timed
 from curator_dask import KMeansStage, PairwiseStage
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.dedup.assign import assign
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.kmeans_gpu import GpuFit, fit_on_gpus
-from curator_dask.vectors import matrix_column
+from curator_dask.data.vectors import matrix_column
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 
 FILE_ROWS = 100_000
 GOAL_ROWS_PER_S = 14_000

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.device import Peak, gemm_flops, mixture_on_device, report, timed
-from curator_dask.dedup.candidates import CANDIDATES_VARIABLE, PRECISIONS, Precision, candidate_precision
-from curator_dask.dedup.pairwise import max_earlier_similarity
-from curator_dask.dedup.xp import suited_tile_rows
+from curator_dask.dedup.arrays.xp import suited_tile_rows
+from curator_dask.dedup.similarity.candidates import CANDIDATES_VARIABLE, PRECISIONS, Precision, candidate_precision
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from benchmarks.gpu.device import Peak, report
 from curator_dask import SplitStage, Workflow
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
-from curator_dask.samples import render_samples
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext
+from curator_dask.video.samples import render_samples
 
 
 def main() -> None:

@@ -10,14 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from curator_dask._version import __version__
-from curator_dask.cli import (
-    calibrate_command,
+from curator_dask.cli.commands import (
+    calibrate,
     dedup_commands,
-    doctor_command,
+    doctor,
     export_commands,
-    models_commands,
-    run_command,
-    samples_command,
+    models,
+    run,
+    samples,
     video_commands,
 )
 from curator_dask.errors import CuratorError
@@ -64,7 +64,7 @@ def callback(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-app.command("run")(run_command.run)
+app.command("run")(run.run)
 app.command("split")(video_commands.split)
 app.command("embed")(video_commands.embed)
 app.command("kmeans")(dedup_commands.kmeans)
@@ -73,7 +73,7 @@ app.command("identify")(dedup_commands.identify)
 app.command("dedup-new")(dedup_commands.dedup_new)
 app.command("export")(export_commands.export)
 app.command("verify")(export_commands.verify)
-app.command("samples")(samples_command.samples)
-app.command("doctor")(doctor_command.doctor)
-app.add_typer(models_commands.models, name="models")
-app.command("calibrate")(calibrate_command.calibrate)
+app.command("samples")(samples.samples)
+app.command("doctor")(doctor.doctor)
+app.add_typer(models.models, name="models")
+app.command("calibrate")(calibrate.calibrate)

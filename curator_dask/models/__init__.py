@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from curator_dask.models.base import EmbeddingModel, ModelOptions, Unusable
-from curator_dask.models.own import CallableModelFactory, register_callable
+from curator_dask.models.callables import CallableModelFactory, register_callable
 from curator_dask.models.registry import load_model, model_names, register_model
-from curator_dask.video.sampling import FrameRule
+from curator_dask.video.frames.sampling import FrameRule
 
 __all__ = [
     "CallableModelFactory",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from curator_dask.errors import ParameterError
-from curator_dask.video.sampling import FrameRule
+from curator_dask.video.frames.sampling import FrameRule
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ that loads it, or is named by where its Python code lies (``python:package.modul
 
     register_model("mean_colour", lambda options: MeanColour())
 
-:mod:`curator_dask.models.own` makes a model of any function, and says how worker processes come to know it.
+:mod:`curator_dask.models.callables` makes a model of any function, and says how worker processes come to know it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ ModelFactory = Callable[[ModelOptions], EmbeddingModel]
 
 DEFAULT_MODEL = "pdqf_tmk_nobars"
 _BUILT_IN = {
-    "cosmos-embed1-224p": "curator_dask.models.cosmos_embed1:load_224p",
-    "cosmos-embed1-336p": "curator_dask.models.cosmos_embed1:load_336p",
-    "cosmos-embed1-448p": "curator_dask.models.cosmos_embed1:load_448p",
-    "internvideo2": "curator_dask.models.internvideo2:load",
-    "pdqf_tmk": "curator_dask.models.pdqf_tmk:load_segments",
-    "pdqf_tmk_level1": "curator_dask.models.pdqf_tmk:load_level1",
-    "pdqf_tmk_nobars": "curator_dask.models.pdqf_tmk:load_without_bars",
+    "cosmos-embed1-224p": "curator_dask.models.cosmos.model:load_224p",
+    "cosmos-embed1-336p": "curator_dask.models.cosmos.model:load_336p",
+    "cosmos-embed1-448p": "curator_dask.models.cosmos.model:load_448p",
+    "internvideo2": "curator_dask.models.internvideo2.model:load",
+    "pdqf_tmk": "curator_dask.models.pdqf.pdqf_tmk:load_segments",
+    "pdqf_tmk_level1": "curator_dask.models.pdqf.pdqf_tmk:load_level1",
+    "pdqf_tmk_nobars": "curator_dask.models.pdqf.pdqf_tmk:load_without_bars",
 }
 _PREFIXES = {
-    "hf:": "curator_dask.models.huggingface:load_folder",
-    "python:": "curator_dask.models.own:load_python",
+    "hf:": "curator_dask.models.huggingface.model:load_folder",
+    "python:": "curator_dask.models.callables:load_python",
 }
 _registered: dict[str, ModelFactory] = {}
 

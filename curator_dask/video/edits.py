@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from curator_dask.errors import MediaError
-from curator_dask.video import ffmpeg, sandbox
 from curator_dask.video.probe import VideoInfo
+from curator_dask.video.process import ffmpeg, sandbox
 
 _EVEN = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
 _ENCODER = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-threads:v", "1", "-an", "-bf", "0")

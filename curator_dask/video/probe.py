@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import MediaError
-from curator_dask.video import ffmpeg, sandbox
+from curator_dask.video.process import ffmpeg, sandbox
 
 MIN_SIDE = 16
 """Pictures below 16x16 cannot be encoded by openh264 and show nothing."""

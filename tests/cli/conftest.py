@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curator_dask.cluster import LazyCluster
+from curator_dask.runtime.cluster import LazyCluster
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -17,7 +17,7 @@ from tests.dedup.reference import random_unit
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, cluster) -> Path:
     """Vectors of 60 rows, clustered and scored; 20 more to come."""
-    from curator_dask.pipeline import RunContext
+    from curator_dask.stages.base import RunContext
 
     root = tmp_path_factory.mktemp("scored")
     X = random_unit(80, 5, 0, copies=0.5, noise=0.02)

@@ -5,9 +5,9 @@ import io
 import pyarrow.parquet as pq
 import pytest
 
+from curator_dask.data.tables import parquet_bytes
 from curator_dask.errors import InputError
 from curator_dask.export.index import index_schema, index_table
-from curator_dask.tables import parquet_bytes
 
 
 def path_of(clip):

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from curator_dask.backend import why_no_gpu
-from curator_dask.cluster import ClusterSettings, LazyCluster
-from curator_dask.pipeline import RunContext
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.device import why_no_gpu
+from curator_dask.stages.base import RunContext
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, KMeansStage, PairwiseStage
-from curator_dask.backend import worker_memory
-from curator_dask.dedup.assign import assign
-from curator_dask.dedup.kmeans import kmeans_fit
-from curator_dask.pipeline import RunContext
-from curator_dask.stages.kmeans_gpu import GpuFit, fit_on_gpus
-from curator_dask.stages.kmeans_watch import restart
-from curator_dask.vectors import matrix_column
+from curator_dask.data.vectors import matrix_column
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.lloyd import kmeans_fit
+from curator_dask.runtime.device import worker_memory
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.kmeans.fit_watch import restart
+from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, random_unit, unit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1200)]

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curator_dask.data.device_vectors import read_matrix, series_matrix
+from curator_dask.data.vectors import column_matrix, matrix_column
 from curator_dask.errors import InputError
-from curator_dask.gpu_frames import read_matrix, series_matrix
-from curator_dask.storage import Folder
-from curator_dask.vectors import column_matrix, matrix_column
+from curator_dask.files.folder import Folder
 from tests.dedup.reference import random_unit
 
 pytestmark = pytest.mark.gpu

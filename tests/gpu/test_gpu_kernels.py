@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curator_dask.dedup import tiles
-from curator_dask.dedup.assign import assign, centroid_distances
-from curator_dask.dedup.candidates import (
+from curator_dask.dedup.arrays.rows import normalise
+from curator_dask.dedup.arrays.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
+from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial, sum_of_sq_norms
+from curator_dask.dedup.similarity import tiles
+from curator_dask.dedup.similarity.candidates import (
     CANDIDATES_VARIABLE,
     FLOAT32,
     MIN_CAPABILITY,
@@ -16,10 +19,7 @@ from curator_dask.dedup.candidates import (
     candidate_precision,
     probe_rows,
 )
-from curator_dask.dedup.kmeans import kmeans_fit, lloyd_partial, sum_of_sq_norms
-from curator_dask.dedup.pairwise import max_earlier_similarity, near_pairs
-from curator_dask.dedup.rows import normalise
-from curator_dask.dedup.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit, unit
 
 pytestmark = pytest.mark.gpu

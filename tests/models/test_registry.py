@@ -10,7 +10,7 @@ import pytest
 
 from curator_dask.errors import ModelError, ParameterError
 from curator_dask.models import ModelOptions, load_model, model_names, register_model, registry
-from curator_dask.video.sampling import FrameRule
+from curator_dask.video.frames.sampling import FrameRule
 
 
 class MeanColour:

@@ -20,17 +20,18 @@ pytest.importorskip("cudf", reason="RAPIDS is not installed: make test-rapids in
 import cudf
 import cupy
 
-from curator_dask.backend import TF32_VARIABLE, resolve_device, to_device, why_no_gpu
-from curator_dask.cluster import ClusterSettings, dask_client
-from curator_dask.dedup.candidates import PRECISIONS
-from curator_dask.dedup.kmeans import kmeans_fit
-from curator_dask.dedup.pairwise import max_earlier_similarity, near_pairs
-from curator_dask.dedup.rows import normalise
+from curator_dask.data.device_vectors import _is_for_device, read_matrix
+from curator_dask.dedup.arrays.rows import normalise
+from curator_dask.dedup.kmeans.lloyd import kmeans_fit
+from curator_dask.dedup.similarity.candidates import PRECISIONS
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs
 from curator_dask.errors import CuratorError, DeviceError
-from curator_dask.gpu_frames import _is_for_device, read_matrix
-from curator_dask.local_cluster import gpu_options
-from curator_dask.stages.kmeans_gpu import GpuFit, Plan, estimator_options
-from curator_dask.storage import Folder
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.cluster import dask_client
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.device import TF32_VARIABLE, resolve_device, to_device, why_no_gpu
+from curator_dask.runtime.local_cluster import gpu_options
+from curator_dask.stages.kmeans.gpu_fit import GpuFit, Plan, estimator_options
 from tests import strict_cupy
 from tests.dedup.reference import random_unit
 

@@ -9,11 +9,12 @@ from dask.system import CPU_COUNT
 
 pytest.importorskip("dask_cuda", reason="RAPIDS is not installed: make test-rapids installs it", exc_type=ImportError)
 
-from curator_dask import cluster as cluster_module
-from curator_dask import local_cluster
-from curator_dask.cluster import WORKERS, ClusterSettings, LazyCluster
 from curator_dask.errors import ParameterError
-from curator_dask.local_cluster import gpu_options
+from curator_dask.runtime import cluster as cluster_module
+from curator_dask.runtime import local_cluster
+from curator_dask.runtime.cluster import WORKERS, LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.local_cluster import gpu_options
 
 # What needs a device even there: RMM's pool, which each worker makes as it starts, and cuDF's spilling.
 NEEDS_A_DEVICE = {

@@ -16,11 +16,11 @@ from cuml.cluster import KMeans
 from cuml.internals.base import Base
 from distributed import Client, LocalCluster
 
-from curator_dask.backend import WorkerMemory
 from curator_dask.errors import DeviceError
-from curator_dask.stages import kmeans_gpu
-from curator_dask.stages.kmeans_gpu import GpuFit, fit_on_gpus
-from curator_dask.stages.kmeans_watch import RANK_TASKS
+from curator_dask.runtime.device import WorkerMemory
+from curator_dask.stages.kmeans import gpu_fit as kmeans_gpu
+from curator_dask.stages.kmeans.fit_watch import RANK_TASKS
+from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

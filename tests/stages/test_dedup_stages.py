@@ -19,7 +19,7 @@ from curator_dask import (
     ParameterError,
     RankingStrategy,
 )
-from curator_dask.pipeline import RunContext
+from curator_dask.stages.base import RunContext
 
 EXAMPLE_1 = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [1, 2, 3], [1, 2, 3]], dtype=np.float32)
 EXAMPLE_2 = np.array([[1, 0, 0, 0], [0.96, 0.28, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0.96, 0, 0.28]], np.float32)

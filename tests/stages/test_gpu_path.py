@@ -30,17 +30,19 @@ from curator_dask import (
     SplitStage,
     backend,
 )
-from curator_dask import cluster as cluster_module
-from curator_dask.backend import WorkerMemory
-from curator_dask.cluster import LazyCluster
-from curator_dask.dedup.kmeans import kmeans_fit
+from curator_dask.data import vector_source
+from curator_dask.data.tables import opened_parquet
+from curator_dask.data.vectors import column_matrix
+from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 from curator_dask.models import register_model, registry
 from curator_dask.models.base import ModelOptions
-from curator_dask.pipeline import RunContext
-from curator_dask.stages import embed_unit, kmeans_gpu, vector_source
-from curator_dask.tables import opened_parquet
-from curator_dask.vectors import column_matrix
-from curator_dask.video.sampling import FrameRule
+from curator_dask.runtime import cluster as cluster_module
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.device import WorkerMemory
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.embed import worker as embed_unit
+from curator_dask.stages.kmeans import gpu_fit as kmeans_gpu
+from curator_dask.video.frames.sampling import FrameRule
 from tests.dedup.reference import random_unit
 from tests.strict_cupy import DeviceArray, strict_cupy
 from tests.trees import tree

@@ -13,7 +13,7 @@ import pytest
 from curator_dask.errors import MediaError
 from curator_dask.video import probe
 from curator_dask.video.probe import VideoInfo, probe_video
-from tests.video import test_transcode_real
+from tests.video.cut import test_transcode_real
 from tests.video.videotools import numbered_video, run_ffmpeg
 
 H264 = ("-c:v", "libx264", "-qp", "10", "-pix_fmt", "yuv420p")

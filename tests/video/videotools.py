@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from curator_dask.video import ffmpeg, sandbox
+from curator_dask.video.process import ffmpeg, sandbox
 
 LEVELS = 16
 STEP = 14

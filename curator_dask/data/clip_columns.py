@@ -1,0 +1,97 @@
+"""Columns of the clip index for given ids: what a stage after k-means wants to know of clips beside their vectors."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.clip_index import schema
+from curator_dask.data.clusters import column_values
+from curator_dask.data.tables import read_parquet
+from curator_dask.errors import InputError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DERIVED: Final = {"pixels": ("width", "height"), "duration_s": ("start_s", "end_s")}
+"""Columns that are made of two others: width × height, and end − start."""
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """The clip index of a split output, as it travels to workers: a worker reads it once for all units."""
+
+    folder: Folder
+    version: str
+    """Digest of its content."""
+
+    @staticmethod
+    def of(folder: Folder) -> ClipIndex:
+        """Raises InputError if there is none."""
+        if not folder.exists(layout.CLIP_INDEX):
+            raise InputError(
+                f"{folder.url} holds no {layout.CLIP_INDEX}: give the output of the split stage as clips_path"
+            )
+        return ClipIndex(folder, hashlib.sha256(folder.read_bytes(layout.CLIP_INDEX)).hexdigest()[:32])
+
+    def columns(self, ids: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """(N,) each, by name, in the order of `ids`. Raises InputError for ids that are not in the index."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        index = _read(self, tuple(dict.fromkeys(names)))
+        wanted = pa.array([str(identifier) for identifier in ids.tolist()], pa.string())
+        found = index.filter(pc.is_in(index["id"], value_set=wanted))  # first, as looking up all ids is costly
+        place = pc.index_in(wanted, value_set=found["id"].combine_chunks())
+        if place.null_count:
+            missing = wanted.filter(place.is_null())
+            raise InputError(
+                f"{place.null_count} ids are not in {self.folder.join(layout.CLIP_INDEX)}, for example "
+                f"{missing[0].as_py()!r}: is clips_path the output that the vectors were made from?"
+            )
+        rows = found.take(place)
+        return {name: column_values(rows, name) for name in names}
+
+
+@functools.lru_cache(maxsize=1)
+def _read(index: ClipIndex, columns: tuple[str, ...]) -> pa.Table:
+    return read_parquet(index.folder, layout.CLIP_INDEX, list(dict.fromkeys(("id", *columns))))
+
+
+def stored_columns(names: Iterable[str], index: ClipIndex | None) -> list[str]:
+    """The columns that the k-means output must hold to rank by `names`: all that are not of the clip index."""
+    own = set(schema().names) if index is not None else set()
+    return [name for name in _parts(names) if name not in own]
+
+
+def ranking_columns(
+    names: Sequence[str], table: pa.Table, ids: NDArray[Any], index: ClipIndex | None
+) -> dict[str, NDArray[Any]]:
+    """The columns to rank by, (N,) each: of the clip index where it has them, else of a cluster's table.
+
+    `table` has `stored_columns(names, index)`, its rows the ids `ids`; `DERIVED` columns are made of their parts.
+    """
+    stored = stored_columns(names, index)
+    of_clips = [name for name in _parts(names) if name not in stored]
+    values = {name: column_values(table, name) for name in stored}
+    if index is not None and of_clips:
+        values |= index.columns(ids, of_clips)
+    return {name: _derived(name, values) if name in DERIVED else values[name] for name in names}
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(part for name in names for part in DERIVED.get(name, (name,))))
+
+
+def _derived(name: str, values: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    a, b = (np.asarray(values[part], dtype=np.float64) for part in DERIVED[name])
+    value: NDArray[Any] = a * b if name == "pixels" else b - a
+    return value

@@ -1,0 +1,92 @@
+"""The clip index ``clips.parquet``: one row a planned clip, failed ones included, with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.errors import InputError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_ESCAPE = re.compile(r"\\(\\|udc[0-9a-f]{2})")
+
+
+def schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("source_video", pa.string()),
+            ("relative_path", pa.string()),
+            ("span_index", pa.int64()),
+            ("start_s", pa.float64()),
+            ("end_s", pa.float64()),
+            ("first_frame_s", pa.float64()),
+            ("num_frames", pa.int64()),
+            ("width", pa.int64()),
+            ("height", pa.int64()),
+            ("framerate", pa.float64()),
+            ("width_source", pa.int64()),
+            ("height_source", pa.int64()),
+            ("framerate_source", pa.float64()),
+            ("video_codec", pa.string()),
+            ("encoder", pa.string()),
+            ("num_bytes", pa.int64()),
+            ("clip_path", pa.string()),
+            ("valid", pa.bool_()),
+            ("reason", pa.string()),
+            ("message", pa.string()),
+        ]
+    )
+
+
+def write_clip_index(state: StageState, keys: Collection[str]) -> None:
+    """Write the index from the markers of the units with these keys, by video and span; unchanged, it is left alone.
+
+    Clips of videos that are no longer among the input stay where they are, but are not part of the result.
+    """
+    import pyarrow as pa
+
+    tables = [pa.Table.from_pylist(batch, schema=schema()) for batch in _batches(state, keys)]
+    table = pa.concat_tables([schema().empty_table(), *tables]).sort_by(
+        [("relative_path", "ascending"), ("span_index", "ascending"), ("id", "ascending")]
+    )
+    state.publish(layout.CLIP_INDEX, parquet_bytes(table))
+
+
+def _batches(state: StageState, keys: Collection[str], rows_per_batch: int = 20_000) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for record in state.records():
+        rows = record.data.get("clips", ()) if record.key in keys else ()
+        batch.extend({**row, "relative_path": stored_name(row["relative_path"])} for row in rows)
+        if len(batch) >= rows_per_batch:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def stored_name(name: str) -> str:
+    """A file name as Parquet text, which must be UTF-8: other bytes become ``\\udcXX``, and a backslash is doubled."""
+    return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def real_name(stored: str) -> str:
+    """The file name that `stored_name` stored."""
+    return _ESCAPE.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), stored)
+
+
+def read_clip_index(folder: Folder) -> pa.Table:
+    """The index of a split output. Raises InputError if there is none."""
+    if not folder.exists(layout.CLIP_INDEX):
+        raise InputError(f"{folder.url} holds no {layout.CLIP_INDEX}: run the split stage into it first")
+    return read_parquet(folder, layout.CLIP_INDEX)

@@ -1,0 +1,136 @@
+"""Reading the clusters that k-means wrote (ours, or the original workflow's: any number of files a cluster)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.tables import data_files, opened_parquet, read_parquet, require_columns
+from curator_dask.data.vectors import GOOD, column_matrix, vector_length
+from curator_dask.dedup.arrays.xp import row_blocks
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Entry, Folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CLUSTER_FOLDER = re.compile(r"centroid=(\d+)/[^/]+")
+_CLUSTER_FILE = re.compile(r"cluster_(\d+)\.parquet")
+BATCH_ROWS = 8192
+"""Rows of a large cluster that are looked at together: many enough for the speed of a product, few enough for any memory."""
+READ_BYTES = 1 << 20
+"""Read of a file at a time, however large its row groups are."""
+
+
+def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
+    """Cluster → its files, of a k-means output. Raises InputError if there are none."""
+    found: dict[int, list[Entry]] = {}
+    for entry in data_files(folder):
+        match = _CLUSTER_FOLDER.fullmatch(entry.path)
+        if match:
+            found.setdefault(int(match[1]), []).append(entry)
+    if not found:
+        raise InputError(f"{folder.url} holds no centroid=… folders: it is not the output of a k-means stage")
+    return dict(sorted(found.items()))
+
+
+def cluster_files(folder: Folder) -> dict[int, Entry]:
+    """Cluster → its table, of a pairwise output. Raises InputError if there are none."""
+    matches = [(_CLUSTER_FILE.fullmatch(entry.path), entry) for entry in data_files(folder)]
+    found = {int(match[1]): entry for match, entry in matches if match}
+    if not found:
+        raise InputError(f"{folder.url} holds no cluster_….parquet files: it is not the output of a pairwise stage")
+    return dict(sorted(found.items()))
+
+
+def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The named columns of all files of one cluster."""
+    import pyarrow as pa
+
+    tables = [read_parquet(folder, path, list(dict.fromkeys(columns))) for path in paths]
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def count_rows(folder: Folder, paths: Sequence[str]) -> int:
+    """The rows of a cluster, from the files' footers."""
+    num_rows = 0
+    for path in paths:
+        with opened_parquet(folder, path) as file:
+            num_rows += int(file.metadata.num_rows)
+    return num_rows
+
+
+def vector_batches(
+    folder: Folder, paths: Sequence[str], embedding_field: str, dimension: int | None, where: str
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The vectors of a cluster a few at a time, in the order of `read_cluster`: the number of the first, and (n, D) float32.
+
+    Memory holds a few batches, however large the files' row groups are. Raises InputError as `unit_rows` does.
+    """
+    import pyarrow as pa
+
+    first = 0
+    for path in paths:
+        with opened_parquet(folder, path, read_bytes=READ_BYTES) as file:
+            require_columns(path, file.schema_arrow.names, [embedding_field])
+            for batch in file.iter_batches(BATCH_ROWS, columns=[embedding_field]):
+                X = unit_rows(pa.table(batch), embedding_field, dimension, f"{where}, rows from {first}")
+                dimension = dimension or X.shape[1]
+                yield first, X
+                first += len(X)
+
+
+def part_at(
+    batches: Iterator[tuple[int, NDArray[np.float32]]], place: NDArray[np.int64], run: slice, file: IO[bytes]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The rows of a run of places, (n, D) by place; those before it go to `file` as they come, their places are returned.
+
+    Decoding Parquet takes longer than writing plain numbers and reading them back (`read_back`), and so is done once.
+    Memory holds the run and one batch.
+    """
+    X, earlier = np.empty((0, 0), dtype=np.float32), []
+    for first, rows in batches:
+        X = X if X.size else np.empty((run.stop - run.start, rows.shape[1]), dtype=np.float32)
+        at = place[first : first + len(rows)]
+        before, own = at < run.start, (at >= run.start) & (at < run.stop)
+        X[at[own] - run.start] = rows[own]
+        rows[before].tofile(file)
+        earlier.append(at[before])
+    return X, np.concatenate(earlier)
+
+
+def read_back(
+    file: IO[bytes], places: NDArray[np.int64], dimension: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """The rows that `part_at` wrote to a file, a batch at a time, with their places."""
+    file.seek(0)
+    for rows in row_blocks(len(places), BATCH_ROWS):
+        at = places[rows]
+        yield np.fromfile(file, np.float32, len(at) * dimension).reshape(-1, dimension), at
+
+
+def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, where: str) -> NDArray[np.float32]:
+    """The vectors of a cluster, (n, D) float32. Raises InputError if one is missing or of another length."""
+    D = dimension or vector_length(table[embedding_field])
+    if D is None:
+        raise InputError(f"{where} holds no vectors in column {embedding_field!r}")
+    X, reasons = column_matrix(table[embedding_field], D)
+    bad = np.flatnonzero(reasons != GOOD)
+    if len(bad):
+        raise InputError(f"{where}: row {bad[0]} has no vector of {D} numbers ({reasons[bad[0]]}): run k-means again")
+    return np.ascontiguousarray(X, dtype=np.float32)
+
+
+def id_values(table: pa.Table, id_field: str) -> NDArray[Any]:
+    """Ids as a NumPy array: int64, or objects that are str."""
+    return column_values(table, id_field)
+
+
+def column_values(table: pa.Table, name: str) -> NDArray[Any]:
+    """A column as a NumPy array; text and nulls as objects."""
+    values: NDArray[Any] = table[name].combine_chunks().to_numpy(zero_copy_only=False)
+    return values

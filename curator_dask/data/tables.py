@@ -1,0 +1,150 @@
+"""Parquet and JSON-lines files as Arrow tables, written whole and the same way every time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from curator_dask.errors import InputError, ParameterError
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.names import printable
+from curator_dask.runtime.state import recorded_versions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from dask.dataframe import DataFrame
+
+FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
+ROW_GROUP_ROWS = 65_536
+# What pyarrow's JSON reader takes as one block.
+MAX_JSON_BYTES = 2**31 - 1
+
+
+def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = ()) -> bytes:
+    """The table as a Parquet file. Vector columns are not dictionary-encoded: no value occurs twice."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    plain = {f"{name}.list.element" for name in vectors}
+    leaves = [name for name in _leaf_paths(table.schema) if name not in plain]
+    sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
+    pq.write_table(table, sink, compression="zstd", use_dictionary=leaves or False, row_group_size=ROW_GROUP_ROWS)
+    return cast("bytes", sink.getvalue().to_pybytes())
+
+
+def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = ()) -> int:
+    """Write a table whole; returns bytes."""
+    return folder.write_bytes(path, parquet_bytes(table, vectors=vectors))
+
+
+def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one file. Raises InputError if it is no Parquet file or lacks a column."""
+    with opened_parquet(folder, path) as file:
+        require_columns(path, file.schema_arrow.names, columns or ())
+        return file.read(columns=list(columns) if columns is not None else None)
+
+
+@contextlib.contextmanager
+def opened_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError if it is none.
+
+    With `read_bytes`, columns are read so much at a time, and not a row group of each: for batches of bounded memory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with folder.open(path) as stream:
+            yield pq.ParquetFile(stream, buffer_size=read_bytes or 0, pre_buffer=read_bytes is None)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {printable(folder.join(path))} as Parquet: {error}") from error
+
+
+def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str]) -> pa.Table:
+    """Read the named columns of a Parquet or JSON-lines file."""
+    if filetype == "parquet":
+        return read_parquet(folder, path, columns)
+    import pyarrow as pa
+    import pyarrow.json as pj
+
+    data = folder.read_bytes(path)
+    if not data.strip():
+        return pa.table({name: pa.nulls(0) for name in columns})
+    if len(data) >= MAX_JSON_BYTES:
+        raise InputError(
+            f"{printable(folder.join(path))} has {len(data):,} bytes: JSON lines files must be below 2 GiB each"
+        )
+    try:
+        # One block: types are inferred from the first, and a vector may start with an integer.
+        table = pj.read_json(io.BytesIO(data), read_options=pj.ReadOptions(block_size=len(data) + 1))
+    except pa.ArrowException as error:
+        raise InputError(f"cannot read {printable(folder.join(path))} as JSON lines: {error}") from error
+    require_columns(path, table.column_names, columns)
+    return table.select(list(columns))
+
+
+def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) -> None:
+    names, wanted = list(present), list(wanted)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise InputError(
+            f"{printable(path)} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(names)}"
+        )
+    doubled = [name for name in wanted if names.count(name) > 1]
+    if doubled:
+        raise InputError(f"{printable(path)} has more than one column {doubled[0]!r}")
+
+
+def check_filetype(filetype: str) -> None:
+    if filetype not in FILETYPES:
+        raise ParameterError(f"input_filetype ({filetype!r}) must be one of {', '.join(FILETYPES)}")
+
+
+def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
+    """The data files below a folder in path order; names that start with ``_`` or ``.`` are not data, as everywhere.
+
+    Files that a stage of ours wrote have a version that tells what they were made from. Raises InputError if there are none.
+    """
+    check_filetype(filetype)
+    found = [
+        entry
+        for entry in folder.entries()
+        if entry.path.endswith(FILETYPES[filetype]) and not any(part.startswith("_") for part in entry.path.split("/"))
+    ]
+    if not found:
+        state = "has none" if folder.exists() else "does not exist"
+        raise InputError(f"no {filetype} files to read: {folder.url} {state}")
+    versions = recorded_versions(folder)
+    return [replace(entry, version=versions.get(entry.path, entry.version)) for entry in found]
+
+
+def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:
+    """A Dask DataFrame over Parquet files, one partition each, with Arrow types."""
+    import dask.dataframe as dd
+    import pandas as pd
+
+    if not paths:
+        return cast("DataFrame", dd.from_pandas(pd.DataFrame(), npartitions=1))
+    with opened_parquet(folder, paths[0]) as file:
+        meta = file.schema_arrow.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
+    return cast("DataFrame", dd.from_map(read_frame, list(paths), folder=folder, meta=meta))
+
+
+def read_frame(path: str, folder: Folder) -> Any:
+    import pandas as pd
+
+    return read_parquet(folder, path).to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _leaf_paths(schema: pa.Schema) -> list[str]:
+    import pyarrow as pa
+
+    def leaves(prefix: str, kind: pa.DataType) -> list[str]:
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            return leaves(f"{prefix}.list.element", kind.value_type)
+        return [prefix]
+
+    return cast("list[str]", [leaf for field in schema for leaf in leaves(field.name, field.type)])

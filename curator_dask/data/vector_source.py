@@ -1,0 +1,231 @@
+"""Files of vectors, read in chunks of bounded size, each row checked: good rows as a matrix, bad ones with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curator_dask.data.device_vectors import read_matrix
+from curator_dask.data.tables import opened_parquet, read_table, require_columns
+from curator_dask.data.tmk_file import tmk_table
+from curator_dask.data.vectors import GOOD, column_matrix, vector_length
+from curator_dask.dedup.arrays.rows import REASONS, normalise
+from curator_dask.dedup.arrays.xp import Array, array_module, to_host
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.names import printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Compressed bytes that a chunk gathers before it is closed; vectors compress to about nine tenths.
+CHUNK_BYTES = 64 << 20
+# Chunks that a small input is cut into at least, as far as they are not tiny: workers share it more evenly.
+CHUNKS = 16
+MIN_CHUNK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One file, or some of its row groups."""
+
+    path: str
+    row_groups: tuple[int, ...] | None = None
+    first_row: int = 0
+
+
+Chunk = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """Where vectors are and what their columns are called."""
+
+    folder: Folder
+    filetype: str
+    id_field: str
+    embedding_field: str
+    metadata_fields: tuple[str, ...] = ()
+    dimension: int | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.id_field, self.embedding_field, *self.metadata_fields]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The good rows of a chunk, in file order, and the bad ones."""
+
+    ids: pa.Array
+    X: Array
+    """(n, D) float32, unit rows; on the device where they were read there."""
+    metadata: pa.Table
+    rejects: tuple[dict[str, Any], ...]
+    """``{file, row, id, reason}`` of each bad row."""
+
+
+def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
+    """Consecutive small files together, large Parquet files by row groups; about `CHUNK_BYTES` each, or less of a small input."""
+    num_bytes = sum(entry.num_bytes for entry in entries)
+    enough = min(CHUNK_BYTES, max(MIN_CHUNK_BYTES, num_bytes // CHUNKS))
+    chunks: list[Chunk] = []
+    open_chunk: list[Piece] = []
+    filled = 0
+
+    def close() -> None:
+        nonlocal filled
+        if open_chunk:
+            chunks.append(tuple(open_chunk))
+        open_chunk.clear()
+        filled = 0
+
+    for entry in entries:
+        if entry.num_bytes > 2 * enough and source.filetype == "parquet":
+            close()
+            chunks.extend((piece,) for piece in _row_group_pieces(source.folder, entry.path, enough))
+            continue
+        open_chunk.append(Piece(entry.path))
+        filled += entry.num_bytes
+        if filled >= enough:
+            close()
+    close()
+    return chunks
+
+
+def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
+    with opened_parquet(folder, path) as file:
+        metadata = file.metadata
+    pieces: list[Piece] = []
+    groups: list[int] = []
+    filled = first_row = rows = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        groups.append(number)
+        filled += group.total_byte_size
+        rows += group.num_rows
+        if filled >= enough or number == metadata.num_row_groups - 1:
+            pieces.append(Piece(path, tuple(groups), first_row))
+            groups, filled, first_row = [], 0, first_row + rows
+            rows = 0
+    return pieces
+
+
+def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
+    """Read and check a chunk; on a GPU worker, vectors go from Parquet to the device.
+
+    Raises InputError for files that are no such files or lack a column.
+    """
+    import pyarrow as pa
+
+    assert source.dimension is not None  # noqa: S101  set by the stage before any chunk is read
+    parts = [_read_piece(source, piece, source.dimension, device) for piece in chunk]
+    return Rows(
+        ids=pa.concat_arrays(one_type([part.ids for part in parts])),
+        X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),
+        metadata=_joined([part.metadata for part in parts]),
+        rejects=tuple(reject for part in parts for reject in part.rejects),
+    )
+
+
+def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
+    """The length of most vectors in the first file that has any. Raises InputError if none has."""
+    for chunk in chunks:
+        for piece in chunk:
+            length = vector_length(_read_table(source, piece, source.columns)[source.embedding_field])
+            if length is not None:
+                return length
+    raise InputError(f"no vectors: column {source.embedding_field!r} is empty in every file of {source.folder.url}")
+
+
+def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str) -> Rows:
+    import pyarrow as pa
+
+    to_gpu = device == "gpu" and source.filetype == "parquet"
+    others = [name for name in source.columns if name != source.embedding_field]
+    table = _read_table(source, piece, others if to_gpu else source.columns)
+    ids = _checked_ids(table[source.id_field].combine_chunks(), piece.path)
+    if to_gpu:
+        X, reasons = read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
+    else:
+        X, reasons = column_matrix(table[source.embedding_field], dimension)
+    reasons[np.asarray(ids.is_null())] = "null-id"
+    unit, device_codes = normalise(X)
+    codes = to_host(device_codes)
+    for code, reason in REASONS.items():
+        reasons[(codes == code) & (reasons == GOOD)] = reason
+    good = reasons == GOOD
+    rejects = tuple(
+        {
+            "file": piece.path,
+            "row": int(piece.first_row + row),
+            "id": _text(ids[int(row)].as_py()),
+            "reason": reasons[row],
+        }
+        for row in np.flatnonzero(~good)
+    )
+    metadata = table.select(list(source.metadata_fields))
+    if not good.all():
+        mask = pa.array(good)
+        ids, unit, metadata = ids.filter(mask), unit[good], metadata.filter(mask)
+    return Rows(ids, unit, metadata, rejects)
+
+
+def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Table:
+    if source.filetype == "tmk":
+        table = tmk_table(source.folder, piece.path, source.id_field, source.embedding_field)
+        require_columns(piece.path, table.column_names, columns)
+        return table
+    if piece.row_groups is None:
+        return read_table(source.folder, piece.path, source.filetype, columns)
+    with opened_parquet(source.folder, piece.path) as file:
+        require_columns(piece.path, file.schema_arrow.names, columns)
+        return file.read_row_groups(list(piece.row_groups), columns=columns)
+
+
+def _checked_ids(ids: Any, path: str) -> Any:
+    """Ids as plain values. Raises InputError for text that is no UTF-8, which Arrow itself reads without a word."""
+    import pyarrow as pa
+
+    if isinstance(ids, pa.DictionaryArray):  # a pandas category
+        ids = ids.dictionary_decode()
+    try:
+        ids.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{printable(path)}: the ids are damaged: {error}") from error
+    return ids
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(f"the metadata columns differ from file to file: {error}") from error
+
+
+def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
+    """Ids of all files in one type: integers widen to int64, text to string; a mixture of both is an error."""
+    import pyarrow as pa
+
+    kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
+    if all(pa.types.is_integer(kind) for kind in kinds):
+        target = pa.int64() if len(kinds) != 1 else next(iter(kinds))
+    elif all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds):
+        target = pa.string() if len(kinds) != 1 else next(iter(kinds))
+    else:
+        raise InputError(
+            f"ids must be integers or strings, one of the two in all files; found {sorted(map(str, kinds))}"
+        )
+    try:
+        return [array.cast(target) for array in arrays]
+    except pa.ArrowInvalid as error:
+        raise InputError(f"ids of different files do not fit into one type: {error}") from error
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

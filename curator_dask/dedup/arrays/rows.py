@@ -1,0 +1,58 @@
+"""Embedding rows made unit length, with a reason for every row that cannot be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks
+from curator_dask.errors import InputError
+
+GOOD: Final = 0
+NOT_FINITE: Final = 1
+ZERO_LENGTH: Final = 2
+REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
+"""Words for the codes that ``normalise`` gives to bad rows."""
+
+
+def normalise(X: Array) -> tuple[Array, Array]:
+    """Scale every row to Euclidean length one.
+
+    Args:
+        X: (N, D) half, float or double, NumPy or CuPy.
+
+    Returns:
+        ``(unit, reason)``: (N, D) float32, C-contiguous, and (N,) uint8, of the same array module. ``reason`` is
+        ``GOOD`` (0), ``NOT_FINITE`` (a NaN or an infinity in the row) or ``ZERO_LENGTH``; rows with a reason are
+        all zeros in ``unit``. The length is taken in float64 after a division by the row's largest component, so
+        rows near either end of the range of floats neither overflow nor vanish.
+
+    Raises:
+        InputError: ``X`` is not a matrix of floats.
+    """
+    if X.ndim != 2 or X.shape[1] == 0 or X.dtype.kind != "f":
+        raise InputError(f"embeddings must be a matrix (rows, dimensions) of floats, got {X.dtype} of shape {X.shape}")
+    xp = array_module(X)
+    unit = xp.empty(X.shape, dtype=np.float32)
+    reason = xp.empty(X.shape[0], dtype=np.uint8)
+    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
+        unit[rows], reason[rows] = _normalise_block(X[rows])
+    return unit, reason
+
+
+def _normalise_block(block: Array) -> tuple[Array, Array]:
+    xp = array_module(block)
+    # NumPy warns when a signalling NaN or a long double is narrowed; such rows get their reason below.
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = block.astype(np.float64)
+    finite = xp.isfinite(wide).all(axis=1)
+    wide = xp.where(finite[:, None], wide, 0.0)
+    largest = xp.abs(wide).max(axis=1)
+    good = finite & (largest > 0)
+    # Two divisions: the inverse of a subnormal number would be infinite.
+    wide /= xp.where(good, largest, 1.0)[:, None]
+    length = xp.sqrt((wide * wide).sum(axis=1))
+    wide /= xp.where(good, length, 1.0)[:, None]
+    reason = xp.where(finite, xp.where(good, GOOD, ZERO_LENGTH), NOT_FINITE).astype(np.uint8)
+    return wide.astype(np.float32), reason

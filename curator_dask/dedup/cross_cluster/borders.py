@@ -1,0 +1,327 @@
+"""Which rows of a cluster to compare with which other clusters, so that twins that k-means parted find each other.
+
+Two rows with a cosine of at least ``1 - eps`` are at most ``sqrt(2 eps)`` apart (the chord). On the way from one to the
+other lies the plane half-way between their two centroids, so *the distances of the two rows to that plane (margins) add
+up to at most the chord*, and one of them is at most half of it. Comparing every row with the members of all clusters to
+which it has a margin of at most half the chord therefore misses no pair.
+
+Where that is too much work (random directions, clusters that cut a cloud to pieces, a large eps), the smallest margins
+are taken first, as far as a budget goes. That loses little: the bound is met by twins that differ along just the one
+direction that matters, and in D dimensions twins differ along it by a share of about ``1 / sqrt(D)``.
+
+Where clusters are many, most of them lie far from the own one. How many of its rows each can claim is estimated from a
+few of them, and those that can claim next to none are left out of the product with the centroids.
+
+Other ways were weighed, on random directions at eps 0.1, where k-means parts one twin in ten. The exact rule alone
+compares a row with every other cluster. The next-nearest clusters of *every* row find as much only with several of them,
+as most rows lie near no border at all. Further, independent clusterings leave about the product of their misses, for as
+many more fits and comparisons. Comparing but the two bands beside a plane, by the sum of the margins, saves products of
+sketches, and these are not where the time goes. What this way finds and costs is in
+``benchmarks/results/cross_cluster_2_cores.md``.
+
+Products are sums of whole numbers that float32 holds exactly, so the choice is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.cross_cluster.sketch import (
+    ROW_STEPS,
+    rounding_radius,
+    row_steps,
+    sketch_directions,
+    sketch_numbers,
+    sketch_widths,
+)
+from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.errors import ParameterError
+
+DEFAULT_BUDGET: Final = 1.0
+CENTROID_STEPS: Final = 4000.0
+"""Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
+SAMPLE_ROWS: Final = 64
+SAMPLE_EVERY: Final = 2  # at most one row in so many, or the estimate costs as much as what it saves
+HEADROOM: Final = 1.5
+"""The margin up to which rows are looked at is estimated for so many times the budget, which then cuts off the rest."""
+MOST_KEPT: Final = 64
+"""So many clusters are looked at without asking which of them matter."""
+AFFORDABLE: Final = 0.75
+"""The share of the budget that has to be left for comparisons if all clusters, however many, are to be looked at."""
+MUCH_FEWER: Final = 0.75
+"""Clusters are left out if no more than this share would stay."""
+LOST_SHARE: Final = 0.01
+"""Of the borders within the budget, the share that may lie at clusters that are not looked at, by the estimate."""
+
+_ORDER_WIDTH: Final = 64
+
+# Nanoseconds on one core of the machine of benchmarks/results/cross_cluster_2_cores.md; only their ratios matter.
+WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: so much, and so much a number
+SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows from it
+MULTIPLY: Final = 0.05  # a number of a product with centroids or directions
+MARGIN: Final = 2.0
+ROW: Final = 2.0  # a number of a row that is turned into whole steps
+ASSIGNMENTS: Final = 2.0
+"""Iterations of k-means that count to the work a budget is a share of: fewer than any fit takes. Where clusters are many and
+small, k-means is nearly all the work, and comparing rows within clusters no measure for what a run can afford."""
+
+
+def check_budget(budget: float) -> None:
+    if not (budget >= 0 and math.isfinite(budget)):
+        raise ParameterError(f"cross_cluster_budget must be at least 0 and finite, got {budget}")
+
+
+@dataclass(frozen=True, slots=True)
+class Centroids:
+    """The clusters' centres in whole steps, and what the margins need of them.
+
+    Attributes:
+        steps: (k, D) float32.
+        unit: the length of a step.
+        half_sq_norm: (k,) float64, half the squared lengths.
+        cost: (k,) float64, the number of members of each, or anything proportional to it.
+    """
+
+    steps: Array
+    unit: float
+    half_sq_norm: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def sketch_widths(self, eps: float) -> NDArray[np.int64]:
+        """(k,) how many numbers of a sketch tell a cluster's members apart; D where whole rows have to be compared.
+
+        Unit rows are on the average ``2 - 2 |mean|^2`` apart, squared.
+        """
+        sq_spread = np.maximum(0.0, 2.0 - 4.0 * self.half_sq_norm)
+        return sketch_widths(int(self.steps.shape[1]), eps, sq_spread)
+
+    def sketch_width(self, eps: float) -> int:
+        """How many numbers a row's sketch needs to meet all clusters; 0 where none is compared by sketches."""
+        widths = self.sketch_widths(eps)
+        return int(np.where(widths < self.steps.shape[1], widths, 0).max(initial=0))
+
+
+def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
+    """(k, D) centres → whole steps. A margin is one to a plane; planes a hair from the exact ones serve as well."""
+    xp = array_module(C)
+    wide = C.astype(np.float64)
+    longest = float(xp.sqrt((wide * wide).sum(axis=1)).max()) or 1.0
+    unit = longest / CENTROID_STEPS
+    steps = xp.rint(wide / unit)
+    return Centroids(steps.astype(np.float32), unit, to_host((steps * steps).sum(axis=1)) * (0.5 * unit * unit), cost)
+
+
+def neighbour_order(C: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """(k, D) centres → their indices in an order in which neighbours come close together: from the first one always on to
+    the nearest that is left.
+
+    Whoever deals with a few clusters at a time then meets most rows of their borders once. Distances are those of
+    sketches, in whole numbers that float64 holds exactly, so the order is the same on every machine.
+    """
+    steps = to_host(prepare_centroids(np.asarray(C, np.float32), np.ones(len(C))).steps)
+    P = (steps @ sketch_directions(steps.shape[1], _ORDER_WIDTH).T).astype(np.float64)
+    half_sq_norm = 0.5 * (P * P).sum(axis=1)
+    order = np.zeros(len(P), np.int64)
+    half_sq_norm[0] = np.inf
+    for place in range(1, len(P)):
+        order[place] = np.argmax(P @ P[order[place - 1]] - half_sq_norm)
+        half_sq_norm[order[place]] = np.inf
+    return order
+
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """Rows of one cluster with the other clusters that each has to be compared with; on the host."""
+
+    row: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+    left_out: int
+    """At most so many more there were within half the chord. Where it is 0 for all clusters, no pair is missed."""
+    sketches: Array
+    """(N, width) of all rows, beside them, with the width of `Centroids.sketch_width`."""
+
+
+def find_borders(
+    X: Array, own: int, centroids: Centroids, eps: float, *, budget: float = DEFAULT_BUDGET, block_rows: int = 8192
+) -> Borders:
+    """The clusters to compare the rows of a cluster with, the smallest margins first; and the sketches of the rows.
+
+    Args:
+        X: (N, D) float32, unit rows of one cluster, at least one; NumPy or CuPy.
+        own: the index of their cluster in ``centroids``.
+        eps: of the pairs to find.
+        budget: the arithmetic that this and the comparisons may take, as a share of that of comparing the rows among
+            themselves and of ``ASSIGNMENTS`` iterations of k-means. Half of it goes to the comparisons in any case.
+        block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
+    """
+    check_eps(eps)
+    check_budget(budget)
+    xp = array_module(X)
+    aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, budget)
+    directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
+    columns = xp.concatenate([centroids.steps[xp.asarray(aim.planes.cluster)], directions])
+    parts = [_of_block(row_steps(X[rows]), columns, aim, rows.start) for rows in row_blocks(X.shape[0], block_rows)]
+    return Borders(
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.cluster for part in parts]),
+        sum(part.left_out for part in parts) + aim.passed_over * X.shape[0],
+        xp.concatenate([part.sketches for part in parts]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """Planes half-way between one centroid and others: ``margin = offset - slope * (x.c - x.own)``.
+
+    Attributes:
+        own: the place of the own cluster in what follows.
+        cluster: (m,) the clusters. slope, offset: (m,), on the host.
+        apart: (m,) the distances of the centroids.
+    """
+
+    own: int
+    cluster: NDArray[np.int64]
+    slope: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    apart: NDArray[np.float64]
+
+    def take(self, some: NDArray[np.int64]) -> _Planes:
+        own = int(np.searchsorted(some, self.own))
+        return _Planes(own, self.cluster[some], self.slope[some], self.offset[some], self.apart[some])
+
+    def least_products(self, margin: float) -> NDArray[np.float32]:
+        """(m,) what ``x.c - x.own`` must come to for the margin to be at most this."""
+        with np.errstate(divide="ignore"):
+            least = (self.offset.astype(np.float64) - margin) / self.slope
+        return least.astype(np.float32)
+
+
+def _planes_around(own: int, centroids: Centroids) -> _Planes:
+    xp = array_module(centroids.steps)
+    products = to_host(xp.matmul(centroids.steps, centroids.steps[own])).astype(np.float64) * centroids.unit**2
+    half = centroids.half_sq_norm
+    apart = np.sqrt(np.maximum(0.0, 2.0 * (half + half[own] - products)))
+    same = apart == 0.0
+    inverse = np.where(same, 0.0, 1.0 / np.where(same, 1.0, apart))
+    offset = np.where(same, -np.inf, (half - half[own]) * inverse)  # no plane parts two centroids at one place
+    offset[own] = np.inf
+    slope = inverse * (centroids.unit / ROW_STEPS)
+    return _Planes(own, np.arange(len(half)), slope.astype(np.float32), offset.astype(np.float32), apart)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """What to look for among the rows of a cluster.
+
+    Attributes:
+        planes: to the clusters that matter, the own one among them.
+        highest: the margin up to which to look. limit: half the chord, beyond which nothing can be near.
+        cost: (m,) of comparing a row with the members of each cluster. allowance: the same for all that a row meets.
+        passed_over: the number of clusters that are not looked at and may be within half the chord of some row.
+    """
+
+    planes: _Planes
+    highest: float
+    limit: float
+    cost: NDArray[np.float64]
+    allowance: float
+    passed_over: int
+
+
+def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budget: float) -> _Aim:
+    dim = int(X.shape[1])
+    widths = centroids.sketch_widths(eps)
+    cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
+    limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
+    sample = _sample_margins(X, centroids, planes)
+    per_member = X.shape[0] / centroids.cost[planes.own]
+    assigning = ASSIGNMENTS * len(planes.cluster) * dim * MULTIPLY
+    work = budget * (_within_pair(dim) * centroids.cost[planes.own] / 2.0 + assigning / per_member)
+
+    def aim(num_planes: int) -> tuple[float, float]:
+        numbers = num_planes + centroids.sketch_width(eps)
+        fixed = numbers * (dim * MULTIPLY + MARGIN) + dim * ROW
+        allowance = max(work - fixed / per_member, work / 2.0)
+        return allowance, _highest(sample, cost, HEADROOM * allowance, limit)
+
+    num_planes = len(planes.cluster)
+    allowance, highest = aim(num_planes)
+    kept = np.arange(num_planes)
+    if num_planes > MOST_KEPT and allowance < AFFORDABLE * work:
+        those = _that_matter(sample, planes, highest)
+        if len(those) < MUCH_FEWER * num_planes:
+            kept = those
+            allowance, highest = aim(len(kept))
+    return _Aim(planes.take(kept), highest, limit, cost[kept], allowance, num_planes - len(kept))
+
+
+def _within_pair(dim: int) -> float:
+    return WITHIN_PAIR[0] + WITHIN_PAIR[1] * dim
+
+
+def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
+    """(some, k) margins of rows that lie evenly among X, on the host."""
+    xp = array_module(X)
+    every = max(SAMPLE_EVERY, -(-X.shape[0] // SAMPLE_ROWS))
+    products = to_host(xp.matmul(row_steps(X[::every]), centroids.steps.T))
+    margins: NDArray[np.float32] = planes.offset - planes.slope * (products - products[:, planes.own, None])
+    return margins
+
+
+def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, limit: float) -> float:
+    """The margin, at most ``limit``, up to which the sample's rows cost as much as the allowance for each of them."""
+    row, cluster = np.nonzero(sample <= np.float32(limit))
+    margins = sample[row, cluster]
+    order = np.argsort(margins, kind="stable")
+    place = int(np.searchsorted(np.cumsum(cost[cluster[order]]), allowance * len(sample)))
+    return limit if place >= len(order) else float(margins[order[place]])
+
+
+def _that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
+    """Indices, ascending, of the planes with all but a hundredth of the margins up to ``highest``, and of the own one.
+
+    Margins to one plane are taken for normal: their mean is half the distance of the centroids, as the rows' mean is
+    their centroid; their deviation is the sample's.
+    """
+    others = np.isfinite(planes.offset)
+    middle = planes.apart[others] / 2.0
+    deviation = sample[:, others].std(axis=0, dtype=np.float64)
+    deviation = np.maximum(deviation, 0.5 * deviation.mean()) + 1e-9
+    expected = np.where(np.isneginf(planes.offset), 1.0, 0.0)
+    expected[others] = _upper_tail((middle - highest) / deviation)
+    order = np.argsort(-expected, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(expected[order]), (1.0 - LOST_SHARE) * expected.sum())) + 1
+    return np.union1d(order[: max(enough, MOST_KEPT)], [planes.own])
+
+
+def _upper_tail(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """About the probability that a normal variable exceeds z (Lin, 1989); one half below 0 will do here."""
+    z = np.maximum(z, 0.0)
+    tail: NDArray[np.float64] = 0.5 * np.exp(-0.717 * z - 0.416 * z * z)
+    return tail
+
+
+def _of_block(steps: Array, columns: Array, aim: _Aim, start: int) -> Borders:
+    """What is found among some rows in whole steps, the first of which is row number ``start``."""
+    xp = array_module(steps)
+    planes, num_planes = aim.planes, len(aim.planes.cluster)
+    products = xp.matmul(steps, columns.T)
+    sketches = sketch_numbers(products[:, num_planes:])
+    beyond = products[:, :num_planes] - products[:, planes.own, None]
+    near = xp.flatnonzero(beyond >= xp.asarray(planes.least_products(aim.highest)))
+    num_near = near.size
+    if aim.highest < aim.limit:
+        num_near = int(xp.count_nonzero(beyond >= xp.asarray(planes.least_products(aim.limit))))
+    host_near, difference = to_host(near), to_host(beyond.ravel()[near])
+    row, column = host_near // num_planes, host_near % num_planes
+    with np.errstate(invalid="ignore"):
+        order = np.argsort(planes.offset[column] - planes.slope[column] * difference, kind="stable")
+    chosen = order[np.cumsum(aim.cost[column[order]]) <= aim.allowance * steps.shape[0]]
+    row, cluster = row[chosen] + start, planes.cluster[column[chosen]]
+    return Borders(row, cluster, num_near - len(chosen), sketches)

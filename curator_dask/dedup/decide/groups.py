@@ -1,0 +1,62 @@
+"""Groups of duplicates: connected components of the pairs within eps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.xp import Array, row_blocks
+from curator_dask.dedup.decide.decisions import connected_groups
+from curator_dask.dedup.similarity.pairwise import TILE_ROWS, near_in_tile
+from curator_dask.dedup.similarity.tiles import side, tiles_of
+
+
+def duplicate_groups(
+    X: Array,
+    eps: float,
+    duplicate: NDArray[np.bool_],
+    best: NDArray[np.int64],
+    *,
+    sources: NDArray[np.int64] | None = None,
+    tile_rows: int = TILE_ROWS,
+) -> NDArray[np.int64]:
+    """The group of every row: the lowest row that pairs with a cosine of at least ``1 - eps`` lead to.
+
+    Args:
+        X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
+        duplicate: (N,) rows with an earlier row within eps, on the host.
+        best: (N,) int64, the most similar earlier row of each of them.
+        sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
+
+    Returns:
+        (N,) int64. The lowest row of a group has no earlier row within eps, so either rule keeps it.
+    """
+    later = np.flatnonzero(duplicate)
+    tree = connected_groups(X.shape[0], [(best[later], later)])
+    links = _links(X, eps, later, tree, sources, tile_rows)
+    # The tree joins nearly all of a group; what is left to join are trees, by their lowest rows.
+    return connected_groups(X.shape[0], links)[tree]
+
+
+def _links(
+    X: Array,
+    eps: float,
+    later: NDArray[np.int64],
+    tree: NDArray[np.int64],
+    sources: NDArray[np.int64] | None,
+    tile_rows: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    whole = side(X)
+    for rows in row_blocks(len(later), max(1, tile_rows // 2)):
+        block = whole[later[rows]]
+        for tile in tiles_of(block, whole, True, tile_rows):
+            row, column, _ = near_in_tile(block, tile, eps)
+            i, j = block.positions[row], tile.side.positions[column]
+            apart = tree[i] != tree[j]
+            if sources is not None:
+                apart &= sources[i] != sources[j]
+            if apart.any():
+                pairs = np.unique(np.stack([tree[i[apart]], tree[j[apart]]]), axis=1)
+                yield pairs[0], pairs[1]

@@ -1,0 +1,81 @@
+"""The two rules by which duplicates go, over the pairs in scope: one decision on a ranked cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.xp import Array, array_module
+from curator_dask.dedup.decide.decisions import Kept, greedy_keep, nearest_kept
+from curator_dask.dedup.decide.groups import duplicate_groups
+from curator_dask.dedup.similarity.pairwise import TILE_ROWS
+from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
+from curator_dask.errors import ParameterError
+
+RULES: Final = ("pairwise", "greedy")
+
+
+def check_rule(rule: str) -> None:
+    if rule not in RULES:
+        raise ParameterError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What makes a row go."""
+
+    name: str
+    """``"pairwise"``: similar to any earlier row; ``"greedy"``: similar to a kept earlier row."""
+    eps: float
+    scope: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came of the rows of a cluster; on the host."""
+
+    kept: Kept
+    """Which rows went, and of each that did the nearest kept row in scope, earlier or later."""
+    group: NDArray[np.int64]
+    """(N,) the first row of the group of duplicates that each row is in; itself where it is in none."""
+
+
+def decide(
+    X: Array,
+    rule: Rule,
+    duplicate: NDArray[np.bool_],
+    best: NDArray[np.int64],
+    sources: NDArray[np.int64] | None = None,
+    *,
+    tile_rows: int = TILE_ROWS,
+) -> Decision:
+    """Decide on the rows of a cluster.
+
+    Args:
+        X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
+        duplicate: (N,) rows with a score of at least ``1 - eps`` (scores over the pairs in scope), on the host.
+        best: (N,) int64, the earlier row that the score comes from.
+        sources: (N,) int64, on the host; needed for any scope but ``"all"``.
+    """
+    num_rows = X.shape[0]
+    kept = Kept(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
+    group = np.arange(num_rows)
+    others = other_sources(rule.scope, sources)
+    for part in parts_in_scope(rule.scope, sources, num_rows):
+        if not duplicate[part].any():
+            continue
+        rows = np.arange(num_rows)[part]
+        part_X = X if len(rows) == num_rows else X[array_module(X).asarray(rows)]
+        removed = duplicate[part]
+        if rule.name == "greedy":
+            removed = greedy_keep(part_X, rule.eps, candidates=removed, sources=others, tile_rows=tile_rows).removed
+        nearest = nearest_kept(part_X, removed, sources=others, tile_rows=tile_rows)
+        kept.removed[part], kept.score[part] = removed, nearest.score
+        kept.index[part] = np.append(rows, -1)[nearest.index]
+        best_in_part = np.searchsorted(rows, best[part])
+        first = duplicate_groups(part_X, rule.eps, duplicate[part], best_in_part, sources=others, tile_rows=tile_rows)
+        group[part] = rows[first]
+    return Decision(kept, group)

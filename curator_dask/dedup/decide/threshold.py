@@ -1,0 +1,57 @@
+"""The line between duplicate and not: ``cosine_sim_score >= 1 - eps``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.similarity.tiles import STEPS
+from curator_dask.errors import ParameterError
+
+
+def check_eps(eps: float) -> None:
+    """Raise a ParameterError unless ``0 <= eps < 1``: at 1, unrelated rows would be duplicates."""
+    if not 0 <= eps < 1:
+        raise ParameterError(f"eps must be at least 0 and below 1, got {eps}")
+
+
+def is_duplicate(score: Any, eps: float) -> NDArray[np.bool_]:
+    """``score >= 1 - eps``, both in float64, element by element.
+
+    Scores are stored as float32 and widened without loss; ``1 - eps`` is what Python computes. So a score of
+    ``float32(0.9)``, which is 0.89999998, is no duplicate at eps 0.1, on any machine and in any tool that compares
+    in double precision. (NumPy alone would round 0.9 down to float32 and say yes.)
+    """
+    check_eps(eps)
+    duplicate: NDArray[np.bool_] = np.asarray(score).astype(np.float64) >= 1.0 - eps
+    return duplicate
+
+
+def least_steps(eps: float) -> int:
+    """The lowest whole number of steps of 2**-24 that ``is_duplicate`` calls a duplicate."""
+    check_eps(eps)
+    return math.ceil((1.0 - eps) * STEPS)  # a product with a power of two is exact
+
+
+def suggest_eps(scores: Any, target_keep: float) -> float:
+    """The largest eps that keeps at least the share ``target_keep`` of all rows.
+
+    Args:
+        scores: (N,) float32, ``cosine_sim_score`` of all rows.
+        target_keep: from 0 to 1.
+
+    Returns:
+        An eps from 0 to below 1; the least similar duplicate at it lies exactly on the line. 0.0 where even the most
+        similar rows may not go; exact duplicates (score 1) go at every eps.
+    """
+    if not 0 <= target_keep <= 1:
+        raise ParameterError(f"target_keep must be from 0 to 1, got {target_keep}")
+    values = np.sort(np.asarray(scores).astype(np.float64))[::-1]
+    # The share is a decimal fraction: 0.7 of 10 rows are 7, not 8 because 0.7 * 10 came out a hair above.
+    may_go = len(values) - math.ceil(target_keep * len(values) - 1e-9)
+    lines, counts = np.unique(-values[values > 0], return_counts=True)
+    affordable = np.flatnonzero(np.cumsum(counts) <= may_go)
+    return float(1.0 + lines[affordable[-1]]) if len(affordable) else 0.0

@@ -1,0 +1,206 @@
+"""Where k-means starts: centres chosen on the host, the same for CPU and GPU and for any partitioning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.arrays.priority import sample_priority
+from curator_dask.dedup.arrays.xp import Array, block_rows, row_blocks, to_host
+from curator_dask.errors import ParameterError
+
+Init = str | NDArray[Any]
+METHODS: Final = ("k-means||", "random")
+OVERSAMPLING: Final = 2.0
+ROUNDS: Final = 3
+D2_GRID: Final = 2.0**11
+SMALL_SAMPLE: Final = 8192
+"""Rows up to which each of them is a candidate: k-means++ over the whole sample, for up to 409 clusters."""
+TABLE_BYTES: Final = 1 << 30
+
+
+def initial_centres(
+    chunks: Sequence[Array], k: int, init: Init, seed: int, sample_rows: int, oversampling: float = OVERSAMPLING
+) -> NDArray[np.float32]:
+    """(k, D) float32 by the name of a method, or the array ``init`` itself once it is checked.
+
+    ``"k-means||"`` samples by squared distance (``d2_start``) from ``sample_rows`` rows drawn by their position: its
+    rounds go over a sample instead of over all rows, for starts of the same kind.
+    """
+    dim = chunks[0].shape[1]
+    if not isinstance(init, str):
+        return checked_centres(init, k, dim)
+    check_method(init)
+    total = sum(chunk.shape[0] for chunk in chunks)
+    wanted = min(total, max(k, sample_rows))
+    priority = sample_priority(np.arange(total), seed)
+    sample = take_rows(chunks, np.argsort(priority, kind="stable")[:wanted])
+    return d2_start(sample, k, seed, oversampling) if init == "k-means||" else random_start(sample, k)
+
+
+def check_method(init: str) -> None:
+    """Raise a ParameterError unless ``init`` names a method."""
+    if init not in METHODS:
+        raise ParameterError(f"init must be 'k-means||', 'random' or an array of centroids, got {init!r}")
+
+
+def checked_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
+    """``init`` as (k, dim) float32; a ParameterError if it has another shape or values that are not finite."""
+    centres = np.ascontiguousarray(to_host(init), dtype=np.float32)
+    if centres.shape != (k, dim):
+        raise ParameterError(f"init has shape {centres.shape}, but n_clusters and the embeddings ask for {(k, dim)}")
+    if not np.isfinite(centres).all():
+        raise ParameterError("init has values that are not finite: every centroid must be made of ordinary numbers")
+    return centres
+
+
+def take_rows(chunks: Sequence[Array], positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows at ``positions`` (counted through all chunks), in that order, on the host."""
+    ends = np.cumsum([chunk.shape[0] for chunk in chunks])
+    rows = np.empty((len(positions), chunks[0].shape[1]), dtype=np.float32)
+    for chunk, end in zip(chunks, ends, strict=True):
+        here = np.flatnonzero((positions >= end - chunk.shape[0]) & (positions < end))
+        rows[here] = to_host(chunk[positions[here] - (end - chunk.shape[0])])
+    return rows
+
+
+def random_start(sample: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """The first k rows of ``sample`` (m, D), which comes in a random order; from the front again if m < k."""
+    return np.ascontiguousarray(sample[np.arange(k) % sample.shape[0]], dtype=np.float32)
+
+
+def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float = OVERSAMPLING) -> NDArray[np.float32]:
+    """k rows of ``sample``: the rows, or of a large sample candidates drawn by k-means||, thinned out by k-means++.
+
+    The candidates are those of Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++" (VLDB 2012):
+    three rounds, each drawing about ``oversampling * k`` rows with a chance proportional to the squared distance to
+    those drawn before; more rounds where these give fewer than k. A candidate weighs as many rows as are nearest to it.
+    The k of them are drawn one by one in the greedy form of Arthur and Vassilvitskii's k-means++ (SODA 2007): of
+    ``2 + ln k`` draws the one that leaves the least sum of squared distances; one draw alone lands in a poor local
+    optimum far more often (3 of 8 seeds on five well-separated blobs, the greedy form on 1).
+
+    Distances are those of rows rounded to multiples of 2**-11: then every product is a multiple of 2**-22 and every
+    sum stays below 2**24 of them, so float32 is exact, and the draws depend on no BLAS and no number of threads. Rows
+    less than about ``sqrt(D) * 2**-12`` apart may count as one place.
+
+    Args:
+        sample: (m, D) float32, unit rows, m >= 1, on the host.
+        k: with fewer than k distinct rows, the rest are rows not drawn yet in the sample's order, then rows again
+            from the front.
+        oversampling: above 0; more of it is slower and comes closer to k-means++ over the whole sample. Samples of up
+            to ``SMALL_SAMPLE`` rows need no candidates.
+
+    Returns:
+        (k, D) float32.
+    """
+    m = sample.shape[0]
+    places = _Places.of(sample)
+    random = np.random.default_rng(seed)
+    if m <= SMALL_SAMPLE:
+        candidates, weights = np.arange(m), np.ones(m)
+    else:
+        candidates, weights = _oversampled(places, min(k, m), max(1.0, oversampling * k), random)
+    drawn = candidates[_greedy(places.chosen(candidates), weights, k, random)]
+    left = np.setdiff1d(np.arange(m), drawn)
+    order = np.concatenate([drawn, left])
+    return np.ascontiguousarray(sample[order[np.arange(k) % m]], dtype=np.float32)
+
+
+class _Places(NamedTuple):
+    """(m, D) float32 rows on the grid and (m,) their squared lengths."""
+
+    rows: NDArray[np.float32]
+    sq_norms: NDArray[np.float32]
+
+    @staticmethod
+    def of(sample: NDArray[np.float32]) -> _Places:
+        rows = np.rint(sample * np.float32(D2_GRID)) / np.float32(D2_GRID)
+        return _Places(rows, np.einsum("nd,nd->n", rows, rows))
+
+    def chosen(self, which: slice | NDArray[np.int64]) -> _Places:
+        return _Places(self.rows[which], self.sq_norms[which])
+
+    def sq_distances(self, to: _Places) -> NDArray[np.float32]:
+        """(len(self), len(to)), exact multiples of 2**-22."""
+        distances = self.rows @ to.rows.T
+        distances *= -2
+        distances += self.sq_norms[:, None]
+        distances += to.sq_norms
+        return distances
+
+
+def _oversampled(
+    places: _Places, wanted: int, per_round: float, random: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Candidates, at least ``wanted`` where there are as many distinct places, and how many rows each stands for."""
+    m = len(places.rows)
+    candidates = np.array([random.integers(m)])
+    nearest, owner = places.sq_distances(places.chosen(candidates))[:, 0], np.zeros(m, dtype=np.int64)
+    done = 0
+    while nearest.any() and (done < ROUNDS or len(candidates) < wanted):
+        done += 1
+        chance = nearest / nearest.sum(dtype=np.float64) * per_round
+        new = np.flatnonzero(random.random(m) < chance)
+        _move_to_nearer(places, places.chosen(new), nearest, owner, len(candidates))
+        candidates = np.concatenate([candidates, new])
+    return candidates, np.bincount(owner, minlength=len(candidates)).astype(np.float64)
+
+
+def _move_to_nearer(
+    places: _Places, new: _Places, nearest: NDArray[np.float32], owner: NDArray[np.int64], first: int
+) -> None:
+    """Bring ``nearest`` and ``owner`` up to date, in place, with new candidates that are numbered from ``first``."""
+    if not len(new.rows):
+        return
+
+    def work(blocks: Iterator[slice]) -> None:
+        for rows in blocks:
+            distances = places.chosen(rows).sq_distances(new)
+            index = distances.argmin(axis=1)
+            distance = distances[np.arange(len(index)), index]
+            nearer = distance < nearest[rows]
+            owner[rows] = np.where(nearer, first + index, owner[rows])
+            nearest[rows] = np.where(nearer, distance, nearest[rows])
+
+    over_blocks(work, row_blocks(len(places.rows), block_rows(places.rows, 4 * len(new.rows))))
+
+
+def _greedy(places: _Places, weights: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Up to k indices of ``places``, by weighted k-means++; fewer where there are no more distinct places."""
+    sq_distances_of = _lookup(places)
+    drawn = [int(_draw(weights, random, 1)[0])]
+    nearest = sq_distances_of(np.array(drawn))[0]
+    while len(drawn) < k and (nearest * weights).any():
+        draws = _draw(nearest * weights * D2_GRID**2, random, 2 + int(np.log(k)))
+        after = np.minimum(nearest, sq_distances_of(draws))
+        # Whole multiples of 2**-22, fewer than 2**53 of them: this sum too is exact in any order.
+        best = int((after @ weights).argmin())
+        drawn.append(int(draws[best]))
+        nearest = after[best]
+    return np.array(drawn)
+
+
+def _lookup(places: _Places) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
+    """Squared distances of some places to all: out of a table of all pairs, unless that would be too large."""
+    m = len(places.rows)
+    if 4 * m * m > TABLE_BYTES:
+        return lambda which: places.chosen(which).sq_distances(places)
+    # Measured for 6,000 places: a thousand products of eight rows with all cost ten times the CPU time of the table.
+    table = np.empty((m, m), dtype=np.float32)
+
+    def work(blocks: Iterator[slice]) -> None:
+        for rows in blocks:
+            table[rows] = places.chosen(rows).sq_distances(places)
+
+    over_blocks(work, row_blocks(m, block_rows(places.rows, 4 * m)))
+    return lambda which: table[which]
+
+
+def _draw(chances: NDArray[np.float64], random: np.random.Generator, num_draws: int) -> NDArray[np.int64]:
+    """Indices with a chance proportional to ``chances``, whole numbers whose running sum is exact."""
+    cumulative = np.cumsum(chances)
+    return np.searchsorted(cumulative, random.integers(int(cumulative[-1]), size=num_draws), side="right")

@@ -1,0 +1,197 @@
+"""How similar every row of a ranked cluster is to the rows before it: SemDeDup's pairwise step (Abbas et al., 2023).
+
+``score_j = max(0, max over i < j of cos(x_i, x_j))``; only the half i < j is multiplied, tile by tile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.decide.threshold import least_steps
+from curator_dask.dedup.similarity.tiles import (
+    DENSE,
+    STEPS,
+    Side,
+    Tile,
+    best_match,
+    exact_steps,
+    measure_pairs,
+    products,
+    rounding_bound,
+    side,
+    tiles_of,
+    where,
+)
+from curator_dask.errors import ParameterError
+
+TILE_ROWS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PartialScores:
+    """The best earlier row of each of some rows, among the rows compared so far; on the host."""
+
+    cosine: NDArray[np.float32]
+    """(M,), -inf where no earlier row has a cosine of 0 or more."""
+    index: NDArray[np.int64]
+    """(M,), its place in the ranking, or -1."""
+
+
+def max_earlier_similarity(X: Array, *, tile_rows: int = TILE_ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The score of every row, and the earlier row it comes from.
+
+    Args:
+        X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
+        tile_rows: rows of a tile; changes the speed and the memory (a tile squared), never the result.
+
+    Returns:
+        ``(score, argmax)`` on the host: (N,) float32 from 0 to 1, a whole number of steps of 2**-24, and (N,) int64.
+        The earliest row wins among cosines of the same step. A row whose earlier cosines are all negative, and the
+        first, get 0.0 and their own index.
+    """
+    _check_tile_rows(tile_rows)
+    whole = side(X)
+    cosine, index = best_match(whole, whole, earlier_only=True, tile_rows=tile_rows, floor=0.0)
+    return finish_scores(PartialScores(cosine, index), 0)
+
+
+def tile_block_scores(
+    X_later: Array, X_earlier: Array, later_offset: int, earlier_offset: int, *, tile_rows: int = TILE_ROWS
+) -> PartialScores:
+    """One task of a cluster cut into tiles: rows ``later_offset + 0, 1, …`` against ``earlier_offset + 0, 1, …``.
+
+    The two ranges may be the same, overlap or lie in any order; a row meets those with a lower place only. For every
+    later block, ``merge_partials`` over all earlier blocks and ``finish_scores`` give what ``max_earlier_similarity``
+    gives for the whole, bit for bit.
+    """
+    places = later_offset + np.arange(X_later.shape[0])
+    chunk = X_earlier, earlier_offset + np.arange(X_earlier.shape[0])
+    return scores_among(X_later, places, [chunk], tile_rows=tile_rows)
+
+
+def scores_among(
+    X: Array,
+    places: NDArray[np.int64],
+    chunks: Iterable[tuple[Array, NDArray[np.int64]]],
+    *,
+    tile_rows: int = TILE_ROWS,
+) -> PartialScores:
+    """Some rows of a cluster against all others, which come in chunks: memory holds the rows and one chunk.
+
+    Args:
+        X: (M, D) float32, unit rows, NumPy or CuPy.
+        places: (M,) int64 ascending, on the host: the places of the rows in the ranking.
+        chunks: ``(rows, places)`` in any order, with the places of a chunk in any order; a row of X meets those with a
+            lower place only, so chunks that hold the rows themselves do no harm.
+
+    Returns:
+        The best of all chunks, with places for indices; after ``finish_scores`` bit for bit what
+        ``max_earlier_similarity`` gives for the whole.
+    """
+    _check_tile_rows(tile_rows)
+    later = side(X, places)
+    best = PartialScores(np.full(len(places), -np.inf, dtype=np.float32), np.full(len(places), -1))
+    for rows, row_places in chunks:
+        earlier = _in_order(rows, row_places, before=int(places[-1]) if len(places) else -1)
+        if not len(earlier.positions):
+            continue
+        # What an earlier chunk had is the least that counts; its equal does, as it may come earlier in the ranking.
+        floor = np.maximum(best.cosine, np.float32(0.0))
+        cosine, index = best_match(later, earlier, earlier_only=True, tile_rows=tile_rows, floor=floor)
+        found = index >= 0
+        best = merge_partials(best, PartialScores(cosine, np.where(found, earlier.positions[index], -1)))
+    return best
+
+
+def _in_order(rows: Array, places: NDArray[np.int64], before: int) -> Side:
+    """The rows at a place below `before`, by place; copied only where they are not in that order."""
+    if len(places) < 2 or np.all(places[1:] > places[:-1]):
+        stop = int(np.searchsorted(places, before))
+        return side(rows[:stop], places[:stop])
+    order = np.argsort(places)
+    order = order[: np.searchsorted(places[order], before)]
+    return side(rows[array_module(rows).asarray(order)], places[order])
+
+
+def runs_of_equal_work(num_rows: int, run_rows: int) -> list[slice]:
+    """Cut a ranking into runs ``[start, stop)`` that meet about as many earlier rows, pair by pair.
+
+    There are about ``num_rows / run_rows`` of them; the first is the longest, but never above ``2 * run_rows``.
+    """
+    num_runs = max(1, -(-num_rows // run_rows))
+    work = -(-num_rows * num_rows // num_runs)  # of a run: stop**2 - start**2
+    runs, stop = [], 0
+    while stop < num_rows:
+        start = stop
+        stop = min(num_rows, start + 2 * run_rows, 1 + math.isqrt(start * start + work - 1))  # the root, rounded up
+        runs.append(slice(start, stop))
+    return runs
+
+
+def merge_partials(*partials: PartialScores) -> PartialScores:
+    """The better of each row: the higher cosine, then the earlier row. In any order, one or more partials."""
+    return reduce(_merge_two, partials)
+
+
+def _merge_two(a: PartialScores, b: PartialScores) -> PartialScores:
+    take_b = (b.cosine > a.cosine) | ((b.cosine == a.cosine) & (b.index < a.index))
+    return PartialScores(np.where(take_b, b.cosine, a.cosine), np.where(take_b, b.index, a.index))
+
+
+def finish_scores(partial: PartialScores, offset: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """``(score, argmax)`` of the rows ``offset + 0, 1, …``: 0.0 and the own index where no cosine is 0 or more."""
+    found = partial.cosine >= 0
+    own = offset + np.arange(len(found))
+    score = np.where(found, partial.cosine, np.float32(0.0)) + np.float32(0.0)  # -0.0 becomes 0.0
+    return score.astype(np.float32), np.where(found, partial.index, own)
+
+
+def near_pairs(
+    X: Array, eps: float, *, tile_rows: int = TILE_ROWS
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """All pairs of rows with a cosine of at least ``1 - eps``, tile by tile.
+
+    Args:
+        X: (N, D) float32, unit rows, NumPy or CuPy.
+
+    Yields:
+        ``(i, j, cosine)`` on the host, one tile at a time: int64, int64, float32; every pair once, with i < j. Which
+        pairs there are does not depend on ``tile_rows``, their order does.
+    """
+    _check_tile_rows(tile_rows)
+    whole = side(X)
+    for rows in row_blocks(len(whole.positions), max(1, tile_rows // 2)):
+        for tile in tiles_of(whole[rows], whole, True, tile_rows):
+            j, i, steps = near_in_tile(whole[rows], tile, eps)
+            if len(i):
+                yield i + tile.start, j + rows.start, (steps / STEPS).astype(np.float32)
+
+
+def near_in_tile(
+    block: Side, tile: Tile, eps: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """``(row, column, steps)`` of the pairs of a tile with a cosine of at least ``1 - eps``."""
+    least = least_steps(eps)
+    scores = products(block, tile, np.float32)
+    row, column = where(scores >= np.float32(least / STEPS) - rounding_bound(block.rows.shape[1]))
+    if row.size > DENSE * len(block.positions):
+        steps = exact_steps(block, tile)
+        row, column = where(steps >= least)
+        return to_host(row), to_host(column), to_host(steps[row, column])
+    host_row, host_column = to_host(row), to_host(column)
+    host_steps = measure_pairs(block, tile.side, host_row, host_column)
+    near = host_steps >= least
+    return host_row[near], host_column[near], host_steps[near]
+
+
+def _check_tile_rows(tile_rows: int) -> None:
+    if tile_rows < 1:
+        raise ParameterError(f"pairwise_batch_size must be at least 1, got {tile_rows}")

@@ -1,0 +1,345 @@
+"""The most similar row, tile by tile: the machine under the pairwise stage.
+
+The product of two tiles is a float32 GEMM, on a device one in fewer bits (`dedup.candidates`). Its last bits depend on the
+BLAS, the threads and the shape of the tile, so it only finds the candidates: every pair whose product lies within the
+rounding bound of the best. Candidates are measured again in float64; those of a coarser product in float32 before, as
+there are more. A cosine is a whole number of steps of 2**-24 (what float32 holds from 0.5 up); cosines that round to the
+same step are tied, and the lowest index wins. Scores and indices are therefore the same for any tile size, any number of
+threads, and on CPU and GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, suited_tile_rows, to_host
+from curator_dask.dedup.similarity.candidates import FLOAT32, Precision, candidate_precision, multiply_float64
+from curator_dask.dedup.similarity.candidates import rounding_bound as rounding_bound
+
+STEPS: Final = 2.0**24
+"""Steps of a cosine from 0 to 1."""
+NOTHING: Final = -np.inf
+DENSE: Final = 4  # candidates per piece from which one float64 GEMM costs less than measuring pair after pair
+PAIR_BYTES: Final = 64  # per dimension of a pair being measured: what keeps NumPy's temporaries out of fresh memory
+DEVICE_PAIR_BYTES: Final = 32  # the same on a device: what its temporaries take
+PIECE: Final = 512  # columns of a tile that are looked through together, if one of them may be the best
+STEP: Final = 128  # rows of a tile on the diagonal that are multiplied together
+DEVICE_STEP: Final = 2048  # the same on a device: enough to fill it, and few enough to leave out most of the upper half
+MOST_PENDING: Final = 1 << 16  # candidates of a block that wait for their measure: bounds the memory
+DEVICE_MOST_PENDING: Final = 1 << 20  # the same on a device, whose blocks have many times as many rows
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Rows of one side of a comparison.
+
+    Attributes:
+        rows: (N, D) float32, unit rows.
+        positions: (N,) int64 ascending, on the host: the place of each row in the ranking.
+        lengths: (N,) float64, the rows' exact lengths (float32 rows are unit only to about 1e-7).
+    """
+
+    rows: Array
+    positions: NDArray[np.int64]
+    lengths: Array
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Side:
+        on_device = part if isinstance(part, slice) else array_module(self.rows).asarray(part)
+        return Side(self.rows[on_device], self.positions[part], self.lengths[on_device])
+
+
+class Tile(NamedTuple):
+    """Some references, the index of the first, and whether some of them come too late for some of the queries."""
+
+    side: Side
+    start: int
+    masked: bool
+
+
+def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
+    """A ``Side`` of ``rows``, at the places 0, 1, 2, … unless given."""
+    xp = array_module(rows)
+    rows = xp.ascontiguousarray(rows, dtype=np.float32)
+    lengths = xp.empty(rows.shape[0])
+    for part in row_blocks(rows.shape[0], block_rows(rows, PAIR_BYTES * rows.shape[1])):
+        wide = rows[part].astype(np.float64)
+        lengths[part] = xp.sqrt((wide * wide).sum(axis=1))
+    lengths[lengths == 0] = 1.0
+    return Side(rows, np.arange(rows.shape[0]) if positions is None else positions, lengths)
+
+
+class _Pending(NamedTuple):
+    """Candidates that wait for their measure, on the host: rows, references, and the most that their cosines can be."""
+
+    row: NDArray[np.int64]
+    reference: NDArray[np.int64]
+    most: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best reference of each row of a block so far, and what another one must reach to matter.
+
+    Attributes:
+        steps, index: on the host, of what was measured: the cosine in steps, and the index on the other side.
+        reached: (N,) float32 beside the rows; the best cosine is at least this, as the products have it.
+        bar: (N,) float32 beside the rows; a later cosine below it is not higher than the measured one. Infinite from
+            the first twin on: nothing is higher, and of equal ones the first wins.
+        precision: of the products.
+        coarse: whether some of what is pending comes of products coarser than float32.
+    """
+
+    steps: NDArray[np.float64]
+    index: NDArray[np.int64]
+    reached: Array
+    bar: Array
+    precision: Precision
+    coarse: bool = False
+    pending: list[_Pending] = field(default_factory=list)
+
+    def offer(self, row: NDArray[np.int64], index: NDArray[np.int64], steps: NDArray[np.float64]) -> None:
+        """Take what is better: more steps, or as many and a lower index. A row may come several times."""
+        order = np.lexsort((index, -steps, row))
+        first = order[np.unique(row[order], return_index=True)[1]]
+        row, index, steps = row[first], index[first], steps[first]
+        better = (steps > self.steps[row]) | ((steps == self.steps[row]) & (index < self.index[row]))
+        self.steps[row[better]], self.index[row[better]] = steps[better], index[better]
+
+    def raise_bar(self) -> None:
+        bar = np.where(self.steps >= STEPS, np.inf, self.steps / STEPS)
+        self.bar = array_module(self.reached).asarray(bar.astype(np.float32))
+
+
+def best_match(
+    queries: Side,
+    references: Side,
+    *,
+    earlier_only: bool,
+    tile_rows: int = 1024,
+    floor: float | NDArray[np.float32] = NOTHING,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """For every query the reference with the highest cosine, the lowest index on ties.
+
+    NumPy's work runs on all the threads that BLAS may use (`over_blocks`), each with a tile of its own.
+
+    Args:
+        earlier_only: compare a query with the references at lower positions only; tiles without any are not touched.
+        tile_rows: half the references per tile, and up to twice the queries per tile; memory holds one tile of products
+            a thread, and where cosines are all but equal a few such tiles of float64. A device takes more at a time
+            (`suited_tile_rows`).
+        floor: cosines below it do not count; one for all, or (M,).
+
+    Returns:
+        ``(cosine, index)`` on the host: (M,) float32 and (M,) int64 into ``references``; -inf and -1 where a query
+        has no reference that counts.
+    """
+    num_rows = len(queries.positions)
+    floors = np.broadcast_to(np.asarray(floor, dtype=np.float64), num_rows)
+    cosine = np.full(num_rows, NOTHING, dtype=np.float32)
+    index = np.full(num_rows, -1, dtype=np.int64)
+
+    def work(blocks: Iterator[slice]) -> None:
+        size = min(at_once, num_rows) * min(2 * tile_rows, len(references.positions))
+        buffer = array_module(queries.rows).empty(size, dtype=np.float32)
+        for rows in blocks:
+            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer)
+            found = best.steps >= floors[rows] * STEPS
+            cosine[rows] = np.where(found, best.steps, NOTHING) / STEPS
+            index[rows] = np.where(found, best.index, -1)
+
+    on_host = array_module(queries.rows) is np
+    tile_rows = suited_tile_rows(queries.rows, tile_rows)
+    at_once = _queries_at_once(num_rows, tile_rows, on_host)
+    blocks = list(row_blocks(num_rows, at_once))[::-1]  # with earlier_only the last one is the longest work
+    over_blocks(work, blocks) if on_host else work(iter(blocks))
+    return cosine, index
+
+
+def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
+    """Queries per tile: where there are few, several threads want a block each; a GPU wants many in one product."""
+    if not on_host:
+        return 2 * tile_rows
+    return max(1, min(tile_rows // 2, max(STEP, num_queries // 8 // STEP * STEP)))
+
+
+def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
+    """The tiles of references that ``block`` meets, in order; only those on the diagonal need a mask."""
+    free = stop = len(references.positions)
+    if earlier_only:
+        free = int(np.searchsorted(references.positions, block.positions[0]))
+        stop = int(np.searchsorted(references.positions, block.positions[-1]))
+    for columns in row_blocks(free, 2 * tile_rows):
+        yield Tile(references[columns], columns.start, False)
+    for columns in row_blocks(stop - free, 2 * tile_rows):
+        yield Tile(references[free + columns.start : free + columns.stop], free + columns.start, True)
+
+
+def products(
+    block: Side, tile: Tile, dtype: type[np.floating], buffer: Array | None = None, precision: Precision = FLOAT32
+) -> Array:
+    """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier.
+
+    They lie in ``buffer``, a vector of that type, if one is given: fresh memory for every tile would cost time.
+    ``precision`` is that of float32 products; those of float64 have their own.
+    """
+    xp = array_module(block.rows)
+    shape = block.rows.shape[0], tile.side.rows.shape[0]
+    scores = xp.empty(shape, dtype=dtype) if buffer is None else buffer[: shape[0] * shape[1]].reshape(shape)
+    left, right = block.rows.astype(dtype, copy=False), tile.side.rows.astype(dtype, copy=False)
+    multiply = precision.multiply if dtype is np.float32 else multiply_float64
+    if not tile.masked:
+        return multiply(left, right, scores)
+    # On the diagonal half of the tile comes too late: it is multiplied in steps, each as far as some row needs it.
+    for part in row_blocks(shape[0], STEP if xp is np else DEVICE_STEP):
+        stop = int(np.searchsorted(tile.side.positions, block.positions[part.stop - 1]))
+        multiply(left[part], right[:stop], scores[part, :stop])
+        scores[part, stop:] = -np.inf
+    scores[xp.asarray(tile.side.positions)[None, :] >= xp.asarray(block.positions)[:, None]] = -np.inf
+    return scores
+
+
+def exact_steps(block: Side, tile: Tile) -> Array:
+    """Cosines from float64 dot products, in steps; -inf where the tile's row does not come earlier."""
+    return in_steps(products(block, tile, np.float64), block.lengths[:, None] * tile.side.lengths)
+
+
+def where(mask: Array) -> tuple[Array, Array]:
+    """Rows and columns of what is true; ``nonzero`` of a matrix takes NumPy several times as long."""
+    flat = array_module(mask).flatnonzero(mask)
+    return flat // mask.shape[1], flat % mask.shape[1]
+
+
+def _best_of_block(
+    block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: NDArray[np.float64], buffer: Array
+) -> _Best:
+    xp = array_module(block.rows)
+    num_rows = len(block.positions)
+    reached = xp.asarray(floor.astype(np.float32))
+    precision = candidate_precision(block.rows)
+    best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), reached, xp.full_like(reached, NOTHING), precision)
+    most_pending = MOST_PENDING if xp is np else DEVICE_MOST_PENDING
+    for tile in tiles_of(block, references, earlier_only, tile_rows):
+        _look_through(best, block, tile, buffer)
+        if sum(len(part.row) for part in best.pending) > most_pending:
+            _measure_pending(best, block, references)
+        if best.steps.min() >= STEPS:
+            break  # each row has found its twin, and later ones would lose the tie
+    _measure_pending(best, block, references)
+    return best
+
+
+def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array) -> None:
+    """Multiply a tile and note the candidates; where they are many, take more digits: float32, then float64."""
+    scores = products(block, tile, np.float32, buffer, best.precision)
+    xp = array_module(scores)
+    num_rows, width = scores.shape
+    bound = best.precision.bound(block.rows.shape[1])
+    # The maxima of short pieces come with those of the rows; few pieces then have to be looked through once more.
+    pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
+    highest = pieces.max(axis=2)
+    # The best pair may look worse by `bound`, and another better by as much.
+    best.reached = xp.maximum(best.reached, highest.max(axis=1) - bound)
+    least = xp.maximum(best.reached, best.bar) - bound
+    row, piece = where((highest >= least[:, None]) & (highest > NOTHING))
+    if not row.size:
+        return
+    of_piece, column = where(pieces[row, piece] >= least[row][:, None])
+    if of_piece.size <= DENSE * row.size:
+        row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
+        most = to_host(scores[row, column]) + bound
+        best.pending.append(_Pending(to_host(row), to_host(column) + tile.start, most))
+        best.coarse |= best.precision is not FLOAT32
+    elif best.precision is not FLOAT32:
+        best.precision = FLOAT32  # the block's rows are too much alike for anything coarser
+        _look_through(best, block, tile, buffer)
+    else:
+        rows = np.unique(to_host(row))
+        index, steps = _best_in_tile(block[rows], tile)
+        best.offer(rows, index + tile.start, steps)
+        best.raise_bar()
+
+
+def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """``(column, steps)`` of the highest cosine of each row, the first column on ties."""
+    column, highest = np.zeros(len(block.positions), dtype=np.int64), np.full(len(block.positions), NOTHING)
+    width = len(tile.side.positions)
+    for columns in row_blocks(width, PIECE if array_module(block.rows) is np else width):
+        steps = exact_steps(block, Tile(tile.side[columns], columns.start, tile.masked))
+        first, best = to_host(steps.argmax(axis=1)), to_host(steps.max(axis=1))
+        better = best > highest
+        column[better], highest[better] = first[better] + columns.start, best[better]
+    return column, highest
+
+
+def _measure_pending(best: _Best, block: Side, references: Side) -> None:
+    """Measure the candidates that are still near the best of their row."""
+    if not best.pending:
+        return
+    row, index, most = (np.concatenate(parts) for parts in zip(*best.pending, strict=True))
+    best.pending.clear()
+    near = most >= to_host(best.reached)[row]
+    row, index = row[near], index[near]
+    if best.coarse:
+        row, index = _still_near(best, block, references, row, index)
+    best.offer(row, index, measure_pairs(block, references, row, index))
+    best.raise_bar()
+
+
+def _still_near(
+    best: _Best, block: Side, references: Side, row: NDArray[np.int64], index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Those candidates that float32 does not tell from the best of their row: all but a few of a coarse product go."""
+    bound = FLOAT32.bound(block.rows.shape[1])
+    cosine = _pair_products(block, references, row, index)
+    reached = np.array(to_host(best.reached))
+    np.maximum.at(reached, row, cosine - bound)
+    best.reached, best.coarse = array_module(best.reached).asarray(reached), False
+    near = cosine + bound >= reached[row]
+    return row[near], index[near]
+
+
+def measure_pairs(
+    left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Cosines of the pairs (left_index[p], right_index[p]) from float64 dot products, in steps, on the host."""
+    steps = array_module(left.rows).empty(len(left_index))
+    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
+        dots = (left.rows[i].astype(np.float64) * right.rows[j]).sum(axis=1)
+        steps[part] = in_steps(dots, left.lengths[i] * right.lengths[j])
+    return to_host(steps)
+
+
+def _pair_products(
+    left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Float32 dot products of the pairs (left_index[p], right_index[p]), on the host."""
+    dots = array_module(left.rows).empty(len(left_index), dtype=np.float32)
+    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
+        dots[part] = (left.rows[i] * right.rows[j]).sum(axis=1)
+    return to_host(dots)
+
+
+def _pair_blocks(
+    rows: Array, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
+) -> Iterator[tuple[slice, Array, Array]]:
+    """Pairs by blocks of as many as the memory should hold: their places, and both indices beside the rows."""
+    xp = array_module(rows)
+    i, j = xp.asarray(left_index), xp.asarray(right_index)
+    pair_bytes = PAIR_BYTES if xp is np else DEVICE_PAIR_BYTES
+    for part in row_blocks(len(left_index), block_rows(rows, pair_bytes * rows.shape[1])):
+        yield part, i[part], j[part]
+
+
+def in_steps(dots: Array, lengths: Array) -> Array:
+    """``dots / lengths`` in whole steps of 2**-24, at most ``STEPS``; -inf stays. The result takes the place of ``dots``."""
+    xp = array_module(dots)
+    dots /= lengths
+    dots *= STEPS
+    xp.rint(dots, out=dots)
+    return xp.minimum(dots, STEPS, out=dots)

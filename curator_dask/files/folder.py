@@ -1,0 +1,377 @@
+"""Folders anywhere fsspec reaches (local disk, ``s3://…``), with writes that are whole or not there at all.
+
+A local file is written under a hidden temporary name, flushed to disk, renamed, and its folder flushed too. An object
+store shows an object only when its upload has ended, so there a plain put has the same property.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from curator_dask.errors import CuratorError, InputError, ParameterError
+from curator_dask.files.local_files import (
+    TEMPORARY_PREFIX,
+    Entry,
+    flush,
+    in_folder,
+    leftovers,
+    link,
+    local_entries,
+    local_entry,
+    opened,
+    removed,
+    writing_to,
+)
+
+__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "filesystem"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by its path or URL; cheap to make, picklable, and nothing is touched until a method is called.
+
+    Methods raise InputError where the storage cannot be reached, FileNotFoundError where one file is not there.
+    """
+
+    url: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", os.fspath(self.url))
+        if not self.url:
+            raise ParameterError("a folder path is empty: give a path or a URL such as s3://bucket/prefix")
+        if "\0" in self.url:
+            raise ParameterError(f"a folder path holds a null byte: {self.url!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it travels to workers: the folder that they run in need not be this process's."""
+        return {**self.__dict__, "url": absolute(self.url)}
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.url or self.url.startswith("file://")
+
+    @property
+    def root(self) -> str:
+        """The path without its protocol; absolute on a local disk."""
+        if not self.is_local:
+            return cast(str, self.fs._strip_protocol(self.url)).rstrip("/")
+        try:
+            return str(Path(self.url.removeprefix("file://")).expanduser().absolute())
+        except RuntimeError as error:
+            raise ParameterError(f"{self.url}: {error}. Write ./~name for a folder whose name begins so") from error
+
+    @property
+    def fs(self) -> Any:
+        return filesystem(self.url, self.storage_options)
+
+    def join(self, *parts: str) -> str:
+        """Full path of a file below the folder, in the form that `fs` takes."""
+        if not parts:
+            return self.root
+        if self.is_local:
+            _refuse_outside(self.url, parts)
+        return "/".join((self.root, *parts))
+
+    def below(self, *parts: str) -> Folder:
+        return Folder("/".join((self.url.rstrip("/"), *parts)), self.storage_options)
+
+    def local_path(self, *parts: str) -> Path:
+        if not self.is_local:
+            raise InputError(f"{self.url} is not on a local disk")
+        return Path(self.join(*parts))
+
+    def exists(self, path: str = "") -> bool:
+        full = self.join(path) if path else self.root
+        if self.is_local:
+            return os.path.lexists(full)
+        with self._reached() as fs:
+            return bool(fs.exists(full))
+
+    def is_file(self) -> bool:
+        """Whether the path or URL is that of one file, not of a folder."""
+        if self.is_local:
+            return Path(self.root).is_file()
+        with self._reached() as fs:
+            return bool(fs.isfile(self.root))
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None where there is none."""
+        try:
+            with self._reached() as fs:
+                return int(fs.size(self.join(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def entries(self, path: str = "", *, hidden: bool = False, max_depth: int | None = None) -> list[Entry]:
+        """All files below, by path; hidden ones (``.name``, and all below a hidden folder) only when asked for.
+
+        Links to folders are followed, but never in a circle. With `max_depth` 1, only the files of the folder itself.
+        Raises InputError for a folder that cannot be read: leaving it out would lose its files without a word.
+        """
+        start = self.join(path) if path else self.root
+        if self.is_local:
+            found = list(local_entries(start, hidden=hidden, max_depth=max_depth))
+        else:
+            with self._reached() as fs:
+                found = list(_remote_entries(fs, start, max_depth))
+        prefix = f"{path}/" if path else ""
+        chosen = [
+            Entry(prefix + entry.path, entry.num_bytes, entry.version)
+            for entry in found
+            if hidden or not any(part.startswith(".") for part in entry.path.split("/"))
+        ]
+        return sorted(chosen, key=lambda entry: entry.path)
+
+    def entry(self, path: str) -> Entry | None:
+        """One file, hidden or not; None where there is none."""
+        if self.is_local:
+            full = self.join(path)
+            return local_entry(full, path) if os.path.lexists(full) else None
+        try:
+            with self._reached() as fs:
+                info = fs.info(self.join(path))
+        except FileNotFoundError:
+            return None
+        return Entry(path, int(info.get("size") or 0), _remote_version(info))
+
+    def read_bytes(self, path: str) -> bytes:
+        if self.is_local:
+            with opened(self.join(path)) as stream:
+                return stream.read()
+        with self._reached() as fs:
+            return cast(bytes, fs.cat_file(self.join(path)))
+
+    def read_many(self, paths: Sequence[str], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
+        """The contents of many small files, in the order given; an object store is asked for many at a time."""
+        if self.is_local:
+            yield from ((path, self.read_bytes(path)) for path in paths)
+            return
+        for at in range(0, len(paths), at_once):
+            batch = paths[at : at + at_once]
+            full = [self.join(path) for path in batch]
+            with self._reached() as fs:
+                found = fs.cat(full)
+            # Of a single path, cat gives the bytes themselves.
+            contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
+            yield from zip(batch, contents, strict=True)
+
+    def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.
+
+        Raises InputError where the file ends before a part does.
+        """
+        if self.is_local:
+            with self.open(path) as stream:
+                parts = [os.pread(stream.fileno(), stop - start, start) for start, stop in spans]
+        else:
+            starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
+            with self._reached() as fs:
+                parts = fs.cat_ranges([self.join(path)] * len(spans), starts, stops, on_error="raise")
+        if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
+            raise InputError(
+                f"{self.join(path)} has been cut short: it ends before byte {max(stop for _, stop in spans)}"
+            )
+        return parts
+
+    def open(self, path: str) -> IO[bytes]:
+        if self.is_local:
+            return opened(self.join(path))
+        with self._reached() as fs:
+            return cast("IO[bytes]", fs.open(self.join(path), "rb"))
+
+    def write_bytes(self, path: str, data: bytes) -> int:
+        """Write a file whole; returns its size."""
+        if not self.is_local:
+            with self._reached() as fs:
+                fs.pipe_file(self.join(path), data)
+            return len(data)
+        with self._temporary(path) as temporary, temporary.open("wb") as stream:
+            stream.write(data)
+        return len(data)
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        """Write a file whole unless there is one; False if there is. On a local disk no two callers both get True."""
+        if not self.is_local:
+            return not self.exists(path) and self.write_bytes(path, data) == len(data)
+        created = False
+
+        def place(temporary: Path, target: Path) -> None:
+            nonlocal created
+            created = link(temporary, target)
+
+        with self._temporary(path, place) as temporary, temporary.open("wb") as stream:
+            stream.write(data)
+        return created
+
+    def put(self, local: Path, path: str) -> int:
+        """Move a finished local file to its place in the folder, whole; returns its size."""
+        size = local.stat().st_size
+        if not self.is_local:
+            with self._reached() as fs:
+                fs.put_file(str(local), self.join(path))
+            local.unlink()
+            return size
+        target = self.local_path(path)
+        try:
+            with writing_to(target):
+                flush(local)
+                in_folder(target, lambda: local.replace(target))
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with self._temporary(path) as temporary:  # another file system: copy beside the target, then rename
+                shutil.copyfile(local, temporary)
+            local.unlink()
+        else:
+            flush(target.parent)
+        return size
+
+    @contextlib.contextmanager
+    def writing(self, path: str) -> Iterator[Path]:
+        """A local temporary path to write to; becomes the file when the block ends well, vanishes when it does not."""
+        if self.is_local:
+            with self._temporary(path) as temporary:
+                yield temporary
+            return
+        with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
+            temporary = Path(scratch, "file")
+            yield temporary
+            with self._reached() as fs:
+                fs.put_file(str(temporary), self.join(path))
+
+    @contextlib.contextmanager
+    def fetched(self, path: str) -> Iterator[Path]:
+        """A local path that holds the file: itself on a local disk, else a copy that lives as long as the block."""
+        if self.is_local:
+            yield self.local_path(path)
+            return
+        with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
+            suffix = Path(path).suffix
+            local = Path(scratch, "file" + (suffix if len(suffix) < 16 else ""))
+            with self._reached() as fs:
+                fs.get_file(self.join(path), str(local))
+            yield local
+
+    @contextlib.contextmanager
+    def scratch(self, *parts: str) -> Iterator[Path]:
+        """A private empty local folder, on the folder's own disk where it has one, so that `put` is a rename."""
+        parent = None
+        if self.is_local:
+            parent = self.local_path(*parts) if parts else Path(self.root)
+            with writing_to(parent, refused=True):
+                parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
+        with made as scratch, writing_to(Path(scratch)):
+            yield Path(scratch)
+
+    def remove(self, path: str) -> None:
+        """Remove one file; a missing one is no error. Local folders left empty by it go too, but never the root."""
+        if not self.is_local:
+            with contextlib.suppress(FileNotFoundError), self._reached() as fs:
+                fs.rm_file(self.join(path))
+            return
+        target = self.local_path(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            target.unlink()
+        for folder in target.parents:
+            if folder == Path(self.root):
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    def sweep(self, *, owned_by: str) -> int:
+        """Remove what killed writers left below (temporary files and scratch folders); returns how many.
+
+        Folders that hold an entry named `owned_by` have an owner of their own and are left to it.
+        """
+        return sum(map(removed, list(leftovers(Path(self.root), owned_by)))) if self.is_local else 0
+
+    @contextlib.contextmanager
+    def _temporary(self, path: str, place: Callable[[Path, Path], None] = os.replace) -> Iterator[Path]:
+        target = self.local_path(path)
+        # Not derived from the target's name, which may be as long as the file system allows.
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+        with writing_to(target, refused=True):
+            in_folder(target, temporary.touch)
+        try:
+            with writing_to(target):
+                yield temporary
+                flush(temporary)
+                place(temporary, target)
+                flush(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[Any]:
+        """The file system, for one operation; a failure of the storage itself becomes an InputError that names it."""
+        try:
+            yield self.fs
+        except (CuratorError, FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:  # each driver brings exceptions of its own
+            if self.is_local:
+                raise
+            raise InputError(
+                f"cannot work with {self.url}: {type(error).__name__}: {error}. "
+                "Check the address, the access rights and the storage options"
+            ) from error
+
+
+def absolute(path: str) -> str:
+    """A local path in full; a URL of another kind as it is."""
+    folder = Folder(path)
+    return folder.root if folder.is_local else path
+
+
+def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+    """The fsspec file system of a path or URL.
+
+    Raises ParameterError for a protocol that nothing installed can open.
+    """
+    import fsspec
+
+    if "://" not in url or url.startswith("file://"):
+        return fsspec.filesystem("file")
+    protocol = url.split("://", 1)[0]
+    try:
+        of_url = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)  # a host, a user
+        fs = fsspec.filesystem(protocol, **{**of_url, **(storage_options or {})})
+    except (ImportError, TypeError, ValueError) as error:
+        hint = "pip install 'curator_dask[s3]'" if protocol == "s3" else f"install the fsspec driver for {protocol}://"
+        raise ParameterError(f"cannot open {url!r}: {error}. To use it: {hint}") from error
+    # Other processes write to the same folders, so a listing kept from before may lack files that are there.
+    fs.invalidate_cache()
+    return fs
+
+
+def _refuse_outside(url: str, parts: Sequence[str]) -> None:
+    path = "/".join(parts)
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise InputError(f"the name {path!r} does not stay inside {url}")
+
+
+def _remote_entries(fs: Any, start: str, max_depth: int | None) -> Iterator[Entry]:
+    for path, info in fs.find(start, maxdepth=max_depth, detail=True).items():
+        relative = path[len(start) + 1 :]  # a key may go on with a slash of its own
+        if relative and not relative.endswith("/"):  # stores mark folders with empty objects
+            yield Entry(relative, int(info.get("size") or 0), _remote_version(info))
+
+
+def _remote_version(info: Mapping[str, Any]) -> str:
+    for name in ("ETag", "etag", "LastModified", "mtime", "created"):
+        if info.get(name):
+            return str(info[name])
+    return ""

@@ -1,0 +1,132 @@
+"""Where everything lies under an output root.
+
+The folders of the original workflow keep their names. What this package adds for itself is hidden below ``.curator``::
+
+    OUT/
+      clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
+      processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
+      clips.parquet                    one row a clip, failed ones included
+      {model}_embd_parquet/*.parquet   vectors
+      kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy
+      pairwise/cluster_{k}.parquet
+      duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
+                                       scores/cluster_{k}.parquet where not all pairs count (scope)
+      dataset/                         shards
+      run.json  failures.jsonl         .curator/{stage}/
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from curator_dask.files.names import name_bytes, printable
+
+CLIP_INDEX = "clips.parquet"
+FAILURES = "failures.jsonl"
+RUN_RECORD = "run.json"
+CENTROIDS = "kmeans_centroids.npy"
+STATE = ".curator"
+
+KMEANS = "kmeans"
+PAIRWISE = "pairwise"
+CROSS_CLUSTER = "cross_cluster"
+DUPLICATES = "duplicates"
+DATASET = "dataset"
+
+_SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
+
+# File systems take 255 bytes; the rest is for endings such as ``_0.json``.
+MAX_NAME_BYTES = 240
+
+
+def clip_path(clip_id: str) -> str:
+    return f"clips/{clip_id}.mp4"
+
+
+def meta_path(clip_id: str, version: str = "v0") -> str:
+    return f"metas/{version}/{clip_id}.json"
+
+
+def processed_video_path(relative_path: str) -> str:
+    return f"processed_videos/{relative_path}.json"
+
+
+def processed_chunk_path(relative_path: str, index: int) -> str:
+    return f"processed_clip_chunks/{relative_path}_{index}.json"
+
+
+def safe_relative(relative_path: str) -> str:
+    """The path as one that every disk takes and that stays below the folder it is joined to.
+
+    Parts that are too long once an ending is added are cut; parts that are no names (``..``, or empty, as keys of an
+    object store may have them) and characters that cannot be printed are replaced. What was changed ends in a hash of
+    the original, so that two names never become one.
+    """
+    return "/".join(_safe_part(part) for part in relative_path.split("/"))
+
+
+def _safe_part(part: str) -> str:
+    shown = printable(part)
+    raw = shown.encode("utf-8")
+    if shown == part and len(raw) <= MAX_NAME_BYTES and part not in ("", ".", ".."):
+        return part
+    kept = raw[: MAX_NAME_BYTES - 17].decode("utf-8", "ignore")
+    return f"{kept.strip('.')}-{hashlib.sha256(name_bytes(part)).hexdigest()[:16]}"
+
+
+def embeddings_folder(model_name: str) -> str:
+    """``iv2_embd_parquet`` and ``ce1_embd_parquet`` as users know them; other models under their own name."""
+    if model_name.startswith("cosmos-embed1"):
+        return "ce1_embd_parquet"
+    safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in model_name)
+    # A leading underscore would hide the folder from readers of data sets; a path may be longer than a name can be.
+    short = _SHORT_MODEL_NAMES.get(model_name, safe.strip("_") or "model")
+    return f"{_safe_part(short)}_embd_parquet"
+
+
+def centroid_file(cluster: int) -> str:
+    return f"centroid={cluster}/part-0.parquet"
+
+
+def pairwise_file(cluster: int) -> str:
+    return f"cluster_{cluster}.parquet"
+
+
+def scoped_scores_file(cluster: int) -> str:
+    return f"scores/{pairwise_file(cluster)}"
+
+
+class ClipWriterStage:
+    """The path helpers of the original workflow, under their own names; each returns a path below ``out``."""
+
+    @staticmethod
+    def get_output_path_processed_videos(out: str) -> str:
+        return _under(out, "processed_videos")
+
+    @staticmethod
+    def get_output_path_processed_clip_chunks(out: str) -> str:
+        return _under(out, "processed_clip_chunks")
+
+    @staticmethod
+    def get_output_path_previews(out: str) -> str:
+        return _under(out, "previews")
+
+    @staticmethod
+    def get_output_path_clips(out: str, filtered: bool = False) -> str:
+        return _under(out, "filtered_clips" if filtered else "clips")
+
+    @staticmethod
+    def get_output_path_metas(out: str, version: str) -> str:
+        return _under(out, f"metas/{version}")
+
+    @staticmethod
+    def get_output_path_iv2_embd_parquet(out: str) -> str:
+        return _under(out, "iv2_embd_parquet")
+
+    @staticmethod
+    def get_output_path_ce1_embd_parquet(out: str) -> str:
+        return _under(out, "ce1_embd_parquet")
+
+
+def _under(out: str, folder: str) -> str:
+    return f"{out.rstrip('/')}/{folder}"

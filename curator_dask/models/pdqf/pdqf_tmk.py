@@ -1,0 +1,205 @@
+"""PDQF frame descriptors, gathered over time: no weights, no download, the same bits everywhere.
+
+The default model is ``pdqf_tmk_nobars``, which cuts plain bars off the picture first.
+
+After ThreatExchange's TMK+PDQF, which averages the PDQF of all frames at 15 a second: that average, of 256 numbers, is
+``pdqf_tmk_level1``, whose cosines compare with published TMK level-1 scores. ``pdqf_tmk`` is finer. Per frame it takes
+the signed square root, scaled to unit length, so that no frame and no frequency dominates; of these the mean over each
+of four equal parts of the clip, scaled to unit length; and the four side by side, 1024 numbers, scaled to unit length.
+It knows the order of time, and unrelated clips are near 0. Mirroring, rotation, picture in picture and crops of over a
+tenth a side are beyond it.
+
+Sums run over whole multiples of a power of two and so are exact (see :mod:`curator_dask.models.pdqf.pdq`): a clip's vector
+does not depend on its neighbours in the batch, on threads, or on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from curator_dask.errors import ParameterError
+from curator_dask.models.base import JSON, Frames, ModelOptions, Unusable, Vector
+from curator_dask.models.device import usable_device
+from curator_dask.models.pdqf import pdq
+from curator_dask.models.pdqf.letterbox import without_bars
+from curator_dask.video.frames.sampling import FrameRule
+
+ALGORITHM_VERSION = 1
+"""To be raised with any change to the vectors."""
+RATE_FPS = 15.0
+NUM_SEGMENTS = 4
+MIN_QUALITY = 50
+"""PDQ's own advice: frames below it are too plain to be told apart."""
+SEGMENTS_EPS = 0.65
+"""From 32 clips of 4 s, of 13 real videos, each edited in 14 ways (``benchmarks/near_duplicates.py`` does the like): at
+cosine .35 light edits are found in 99 % of the cases, logo, banner and 5 % crops in 97 %; clips that show other things stay
+at .21 and below. Still cameras are another matter: any two moments of one count as duplicates."""
+LEVEL1_EPS = 0.2
+"""The same: light edits at least .98, crops .52 to .99, other videos up to .58: no limit tells those apart."""
+_SHARE_STEP = 2.0**-30  # up to 2**22 frames of shares within 1 add up exactly
+_UNIT_STEP = 2.0**-22  # squares of 44 bits; 256 of them add up within 53
+
+
+class PdqfTmk:
+    """``num_segments`` 4 with per-frame signed square roots, or 1 without (level 1); with or without black bars cut off."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        num_segments: int,
+        signed_sqrt: bool,
+        default_eps: float,
+        device: str,
+        cuts_bars: bool = False,
+    ) -> None:
+        self.name = name
+        self.dimension = num_segments * pdq.DIMENSION
+        self.frame_rule = FrameRule.rate(RATE_FPS, width=pdq.SIDE, height=pdq.SIDE)
+        self.default_eps = default_eps
+        self.light = True
+        self._num_segments = num_segments
+        self._signed_sqrt = signed_sqrt
+        self._cuts_bars = cuts_bars
+        self._device = usable_device(device)
+
+    def fingerprint(self) -> dict[str, JSON]:
+        """See :class:`~curator_dask.models.base.EmbeddingModel`."""
+        return {
+            "model": self.name,
+            "weights": "none",
+            "dimension": self.dimension,
+            "dtype": "float32",
+            "frame_rule": dict(self.frame_rule.describe()),
+            "num_segments": self._num_segments,
+            "min_quality": MIN_QUALITY,
+            "algorithm_version": ALGORITHM_VERSION,
+            **({"bars": "cut off"} if self._cuts_bars else {}),
+        }
+
+    def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
+        """(256 * segments,) float32 unit vectors of clips of (T, 64, 64, 3) uint8 frames, T >= 1.
+
+        Unusable are clips without a frame of quality 50 (``low-quality``: black, blank, faded) and clips whose frames
+        have no descriptor or cancel out (``no-texture``).
+        """
+        if not clips:
+            return []
+        _require_clips(clips)
+        if self._cuts_bars:
+            clips = [without_bars(clip) for clip in clips]
+        frames = torch.from_numpy(np.concatenate(clips)).to(self._device)
+        descriptors = pdq.describe_frames(frames)
+        lengths = [len(clip) for clip in clips]
+        best = [int(part.max()) for part in torch.split_with_sizes(descriptors.quality, lengths)]
+        means = _segment_means(self._frame_features(descriptors.pdqf), lengths, self._num_segments)
+        vectors = join_segments(means).cpu().numpy().astype(np.float32)
+        return [_vector_or_reason(vector, quality) for vector, quality in zip(vectors, best, strict=True)]
+
+    def _frame_features(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """(N, 256) rows to be averaged; those without texture are 0, or rounding noise would pass for a picture."""
+        features = signed_sqrt_unit(descriptors) if self._signed_sqrt else descriptors
+        return features * pdq.has_texture(descriptors)[:, None]
+
+
+def load_segments(options: ModelOptions) -> PdqfTmk:
+    """``pdqf_tmk``: 1024 numbers. Of the options only the device matters; there are no weights."""
+    return _load("pdqf_tmk", options, num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS)
+
+
+def load_without_bars(options: ModelOptions) -> PdqfTmk:
+    """``pdqf_tmk_nobars``: the same 1024 numbers, of pictures whose plain bars (letterbox, pillarbox) are cut off first."""
+    return _load(
+        "pdqf_tmk_nobars",
+        options,
+        num_segments=NUM_SEGMENTS,
+        signed_sqrt=True,
+        default_eps=SEGMENTS_EPS,
+        cuts_bars=True,
+    )
+
+
+def load_level1(options: ModelOptions) -> PdqfTmk:
+    """``pdqf_tmk_level1``: 256 numbers. Of the options only the device matters; there are no weights."""
+    return _load("pdqf_tmk_level1", options, num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS)
+
+
+def _load(name: str, options: ModelOptions, **parameters: Any) -> PdqfTmk:
+    if options.frame_sampling == "prefix":
+        raise ParameterError(f"{name} looks at the whole clip, so frame_sampling cannot be 'prefix'")
+    if options.dtype not in ("auto", "float32"):
+        raise ParameterError(f"{name} computes in whole numbers, so dtype cannot be {options.dtype!r}")
+    return PdqfTmk(name, device=options.device, **parameters)
+
+
+def signed_sqrt_unit(pdqf: torch.Tensor) -> torch.Tensor:
+    """(N, 256) float64 ``sign(x) sqrt|x|`` of PDQF rows, scaled to unit length; rows of zeros stay so."""
+    # The squared length of the roots is the sum of |x|, which is exact; each share then is rounded to a fixed step.
+    sizes = pdqf.abs()
+    shares = (sizes / sizes.sum(dim=1, keepdim=True).clamp(min=pdq.PDQF_STEP)).sqrt().copysign(pdqf)
+    return (shares / _SHARE_STEP).round() * _SHARE_STEP
+
+
+def segment_of_frames(num_frames: int, num_segments: int) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) frame index and (m,) segment index: nearly equal consecutive parts, the first ones longer.
+
+    With fewer frames than segments each segment takes the frame nearest to its middle.
+    """
+    if num_frames < num_segments:
+        segments = np.arange(num_segments)
+        return (2 * segments + 1) * num_frames // (2 * num_segments), segments
+    parts = np.array_split(np.arange(num_frames), num_segments)
+    return np.arange(num_frames), np.repeat(np.arange(num_segments), [len(part) for part in parts])
+
+
+def join_segments(segments: torch.Tensor) -> torch.Tensor:
+    """(N, S * 256) unit rows from (N, S, 256) float64: each segment scaled to unit length, side by side, then the row.
+
+    A segment of zeros stays so, and a row of nothing but such segments is 0.
+    """
+    units = _unit_rows(segments)
+    num_filled = (units != 0).any(dim=2).sum(dim=1)
+    return units.flatten(1) / num_filled.clamp(min=1).to(units.dtype).sqrt()[:, None]
+
+
+def _segment_means(features: torch.Tensor, lengths: Sequence[int], num_segments: int) -> torch.Tensor:
+    """(clips, segments, 256) means of the rows of ``features``, whose clips lie one after the other."""
+    parts = [segment_of_frames(length, num_segments) for length in lengths]
+    firsts = np.cumsum([0, *lengths[:-1]])
+    rows = np.concatenate([frame + first for (frame, _), first in zip(parts, firsts, strict=True)])
+    slots = np.concatenate([segment + num_segments * clip for clip, (_, segment) in enumerate(parts)])
+    num_slots = num_segments * len(lengths)
+    rows_at, slots_at = (torch.from_numpy(index).to(features.device) for index in (rows, slots))
+    sums = torch.zeros(num_slots, pdq.DIMENSION, dtype=features.dtype, device=features.device)
+    sums.index_add_(0, slots_at, features[rows_at])
+    counts = torch.bincount(slots_at, minlength=num_slots)
+    return (sums / counts[:, None]).reshape(len(lengths), num_segments, pdq.DIMENSION)
+
+
+def _unit_rows(rows: torch.Tensor) -> torch.Tensor:
+    """``rows`` (..., 256) float64 scaled to unit length, zeros left alone; the length is summed exactly."""
+    largest = rows.abs().amax(dim=-1, keepdim=True)
+    scaled = rows / torch.where(largest > 0, largest, 1.0)
+    length = ((scaled / _UNIT_STEP).round() * _UNIT_STEP).square().sum(dim=-1, keepdim=True).sqrt()
+    return scaled / torch.where(length > 0, length, 1.0)
+
+
+def _vector_or_reason(vector: Vector, best_quality: int) -> Vector | Unusable:
+    if best_quality < MIN_QUALITY:
+        return Unusable(
+            "low-quality",
+            f"the best frame has a PDQ quality of {best_quality}, below {MIN_QUALITY}: too plain to match",
+        )
+    if not vector.any():
+        return Unusable("no-texture", "the frames have no texture in both directions, or cancel each other out")
+    return vector
+
+
+def _require_clips(clips: Sequence[Frames]) -> None:
+    for clip in clips:
+        if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[1:] != (pdq.SIDE, pdq.SIDE, 3) or len(clip) == 0:
+            raise ParameterError(f"a clip must be (T, 64, 64, 3) uint8 with T >= 1, not {clip.shape} {clip.dtype}")

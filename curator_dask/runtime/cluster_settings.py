@@ -1,0 +1,32 @@
+"""Where the work runs: local processes, local GPUs, or a scheduler that runs already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.errors import ParameterError
+from curator_dask.runtime.device import DEVICES
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where the work runs. None of it changes a result."""
+
+    device: str = "auto"
+    """``auto``, ``cpu`` or ``gpu``."""
+    n_workers: int | None = None
+    """Local worker processes; by default one a core, or one a GPU. On a GPU machine it counts GPUs."""
+    scheduler_address: str | None = None
+    scheduler_file: str | None = None
+    dashboard: bool = True
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ParameterError(f"device ({self.device!r}) must be one of {', '.join(DEVICES)}")
+        if self.n_workers is not None and (not isinstance(self.n_workers, int) or self.n_workers < 1):
+            raise ParameterError(f"n_workers ({self.n_workers!r}) must be an integer >= 1")
+        if self.scheduler_address and self.scheduler_file:
+            raise ParameterError("give scheduler_address or scheduler_file, not both")
+        if self.n_workers is not None and (self.scheduler_address or self.scheduler_file):
+            raise ParameterError("n_workers is for a local cluster: a running scheduler has its own workers")

@@ -1,0 +1,192 @@
+"""Workers on this machine: a process a core, or a process a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.errors import ClusterError, DeviceError
+from curator_dask.runtime.spawning import workers_leave_main_alone
+
+if TYPE_CHECKING:
+    from curator_dask.runtime.cluster_settings import ClusterSettings
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+_SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CLOSE_TIMEOUT_S = 15.0
+"""How long workers may take to end; they need about a second."""
+RMM_KEEPS = 0.8
+"""Share of a device that RMM's pool keeps once it has grown to it; what is beyond goes back to the driver when free."""
+
+# Dask's watching of itself takes 7 % of two cores while nothing runs (measured); our tasks last seconds, not milliseconds.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+
+
+@contextlib.contextmanager
+def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterator[Any]:
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+
+    # The cores that this process may use: fewer than the machine has in a container or under a batch system.
+    n_workers = n_workers or CPU_COUNT
+    with (
+        _configured(settings, n_workers),
+        _started(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def local_gpus(settings: ClusterSettings, workers: str) -> Iterator[Any]:
+    """One worker a GPU."""
+    from dask_cuda import LocalCUDACluster
+    from distributed import Client
+
+    n_workers = settings.n_workers or _num_gpus()
+    with (
+        _configured(settings, n_workers),
+        _started(LocalCUDACluster, settings, n_workers=n_workers, **gpu_options(workers)) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def gpu_options(workers: str) -> dict[str, Any]:
+    """The parameters of `dask_cuda.LocalCUDACluster` for ``rapids`` or ``torch`` workers.
+
+    RAPIDS: RMM's stream-ordered allocator for cuDF, cuML and CuPy alike, and cuDF spills its own frames to the host.
+    Neither a pool of a fixed size, which dask-cuda refuses beside it, nor managed memory: more of that than the card has
+    can hang it. Torch's workers get no pool, as torch manages the device by itself.
+    """
+    if workers == "torch":
+        return {}
+    return {
+        "rmm_async": True,
+        "rmm_release_threshold": RMM_KEEPS,
+        "rmm_allocator_external_lib_list": ["cupy"],
+        "enable_cudf_spill": True,
+        "pre_import": "cudf,cupy,rmm",
+    }
+
+
+def _num_gpus() -> int:
+    """The devices that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len(visible.split(","))
+    import pynvml
+
+    pynvml.nvmlInit()
+    return int(pynvml.nvmlDeviceGetCount())
+
+
+@contextlib.contextmanager
+def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
+    """Dask's settings for local workers."""
+    import dask
+    from dask.system import CPU_COUNT
+
+    # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
+    threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
+    config = {
+        "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ"), **threads},
+        # Memory of decoded frames and of matrices is bounded by this package; Dask's own limit is the last guard.
+        "distributed.worker.memory.pause": 0.85,
+        # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
+        "distributed.deploy.lost-worker-timeout": "300s",
+        **QUIET,
+    }
+    if not settings.verbose:
+        config["logging.distributed"] = "critical"
+    with dask.config.set(config):
+        yield
+
+
+@contextlib.contextmanager
+def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
+    """A cluster that is closed at the end of the block. Raises ClusterError where it does not start."""
+    common = {
+        "threads_per_worker": 1,
+        "host": LOOPBACK,
+        "dashboard_address": _dashboard_address(settings),
+        "scheduler_kwargs": {"dashboard": settings.dashboard},
+        "silence_logs": logging.INFO if settings.verbose else logging.CRITICAL,
+    }
+    with workers_leave_main_alone(), _environment_restored() as restore:
+        try:
+            cluster = kind(**common, **parameters)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
+                "--verbose shows the log of the workers"
+            ) from error
+        except Exception as error:
+            if type(error).__module__ != "pynvml":  # its errors are kinds of NVMLError, which is no OSError
+                raise
+            raise DeviceError(f"the NVIDIA driver does not answer ({error}). nvidia-smi says more") from error
+        with _closed_in_time(cluster):
+            restore()
+            yield cluster
+
+
+@contextlib.contextmanager
+def _closed_in_time(cluster: Any) -> Iterator[None]:
+    """Close the cluster at the end; what does not go by itself is killed.
+
+    A nanny waits without limit for a worker that never comes up, and one may be on its way to replace a dead one.
+    """
+    from distributed.core import Status
+
+    try:
+        yield
+    finally:
+        try:
+            cluster.close(timeout=CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False
+                if nanny.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
+            cluster.status = Status.closed  # or it would be closed once more when the process ends
+
+
+@contextlib.contextmanager
+def _environment_restored() -> Iterator[Callable[[], None]]:
+    """Nannies set the variables of their workers in this process too, where the next cluster would take them for ours."""
+    names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
+    before = {name: os.environ[name] for name in names if name in os.environ}
+
+    def restore() -> None:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def _dashboard_address(settings: ClusterSettings) -> str:
+    """Loopback only; the usual port where it is free, else any. Without a dashboard the port still serves health checks."""
+    if not settings.dashboard:
+        return f"{LOOPBACK}:0"
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, DASHBOARD_PORT))
+        except OSError:
+            return f"{LOOPBACK}:0"
+    return f"{LOOPBACK}:{DASHBOARD_PORT}"

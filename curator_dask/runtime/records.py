@@ -1,0 +1,97 @@
+"""What is written down about a run: one record a unit, failures with their reasons, and counts that add up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One thing that could not be done, and why."""
+
+    stage: str
+    source: str
+    """The video, clip or file it happened to."""
+    reason: str
+    """A short stable code, for grouping."""
+    message: str
+    clip_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What the work on one unit returns on a worker. The runtime adds the unit's key and inputs: see `UnitRecord`."""
+
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Files written: path relative to the stage's folder → bytes."""
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    data: dict[str, JSON] = field(default_factory=dict)
+    """What the stage's summary needs of this unit (for instance rows of the clip index)."""
+    final: bool = True
+    """False: the next run tries this unit again (after a lost worker, a time-out), so no marker is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRecord:
+    """The marker of one unit (a video, a file of vectors, a cluster, a shard): its result, and what it was made from."""
+
+    key: str
+    inputs: str
+    """Digest of what the unit was made from: another digest means that the unit is stale."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Files written: path relative to the stage's folder → bytes."""
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    data: dict[str, JSON] = field(default_factory=dict)
+    """What the stage's summary needs of this unit (for instance rows of the clip index)."""
+    final: bool = True
+
+    @staticmethod
+    def of(key: str, inputs: str, result: UnitResult) -> UnitRecord:
+        """The record of a unit with this key and these inputs."""
+        return UnitRecord(key, inputs, result.outputs, result.counts, result.failures, result.data, result.final)
+
+    def to_json(self) -> bytes:
+        return dump_json(asdict(self))
+
+    @staticmethod
+    def from_json(text: bytes) -> UnitRecord:
+        """Raises ValueError for bytes that are no record (a damaged disk, another program's file)."""
+        try:
+            raw = json.loads(text)
+            raw["failures"] = tuple(Failure(**failure) for failure in raw["failures"])
+            return UnitRecord(**raw)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a unit record: {error}") from error
+
+
+def dump_json(value: JSON) -> bytes:
+    """Stable bytes: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 survive as escapes)."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def digest(*parts: JSON) -> str:
+    """A short stable digest of JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
+def failures_jsonl(failures: Iterable[Failure]) -> bytes:
+    """One JSON object a line, sorted, so that the order of completion leaves no trace."""
+    lines = [json.dumps(asdict(failure), sort_keys=True, ensure_ascii=True) for failure in failures]
+    return "".join(f"{line}\n" for line in sorted(lines)).encode("ascii")

@@ -1,0 +1,229 @@
+"""What a stage remembers in its output folder, so that a run goes on where the last one stopped.
+
+::
+
+    {output}/.curator/{stage}/params.json       the parameters that determine the result
+    {output}/.curator/{stage}/units/{key}.json  one marker a finished unit, written after the unit's outputs
+    {output}/.curator/{stage}/files.json        files of the stage as a whole (tables, lists), see `publish`
+    {output}/.curator/{stage}/summary.json      counts over all units, written last
+    {output}/.curator/{stage}/failures.jsonl
+
+A unit is done when its marker names the same inputs and every output is there with the recorded size.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curator_dask.errors import FolderInUseError
+from curator_dask.files.folder import Folder
+from curator_dask.files.layout import STATE
+from curator_dask.runtime.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
+
+FORMAT = 1
+PARAMETERS, SUMMARY, FAILURES, PUBLISHED = "params.json", "summary.json", "failures.jsonl", "files.json"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageState:
+    """The record of one stage in one output folder. Small and picklable: workers write the markers themselves."""
+
+    folder: Folder
+    stage: str
+
+    def path(self, *parts: str) -> str:
+        return "/".join((STATE, self.stage, *parts))
+
+    def scratch_parts(self) -> tuple[str, ...]:
+        return (STATE, self.stage, "tmp")
+
+    def claim(self, identity: Mapping[str, JSON], *, overwrite: bool = False) -> None:
+        """Take the folder for these parameters.
+
+        Raises FolderInUseError if it holds results of others, naming the fields that differ; with `overwrite`, removes
+        the files that those results recorded (nothing else) and starts anew. Results of the same parameters are kept
+        in any case: there is nothing in them to replace.
+        """
+        wanted = self._wanted(identity)
+        held = self._held()
+        if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
+            return
+        held = held or self._held()  # another run may have taken the folder just now
+        if held == wanted:
+            return
+        if not overwrite:
+            raise FolderInUseError(self._difference(held or {}, wanted))
+        self.discard()
+        self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
+
+    def check(self, identity: Mapping[str, JSON]) -> None:
+        """The refusal of `claim`, without writing anything (for a dry run)."""
+        wanted = self._wanted(identity)
+        held = self._held()
+        if held not in (None, wanted):
+            raise FolderInUseError(self._difference(held or {}, wanted))
+
+    def parameter(self, name: str) -> JSON:
+        """One of the parameters that the folder is taken for; None if it is not taken."""
+        params = (self._held() or {}).get("params")
+        return params.get(name) if isinstance(params, dict) else None
+
+    def records(self) -> Iterator[UnitRecord]:
+        """The markers there are, by unit key, few in memory at a time. One that cannot be read is no marker."""
+        paths = [entry.path for entry in self.folder.entries(self.path("units")) if entry.path.endswith(".json")]
+        for path, data in self.folder.read_many(paths):
+            record = self._parsed(path, data)
+            if record is not None:
+                yield record
+
+    def record(self, key: str) -> UnitRecord | None:
+        path = self._marker(key)
+        try:
+            return self._parsed(path, self.folder.read_bytes(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, record: UnitRecord) -> None:
+        """Write a unit's marker, after removing what an earlier version of the same unit wrote and this one did not."""
+        before = self.record(record.key)
+        if before is not None:
+            for path in sorted(before.outputs.keys() - record.outputs.keys()):
+                self.folder.remove(path)
+        self.folder.write_bytes(self._marker(record.key), record.to_json())
+
+    def done_units(self) -> dict[str, str]:
+        """Unit key → inputs digest, of the units whose outputs are all there with the recorded sizes."""
+        sizes = {entry.path: entry.num_bytes for entry in self.folder.entries()}
+        return {
+            record.key: record.inputs
+            for record in self.records()
+            if all(sizes.get(path) == num_bytes for path, num_bytes in record.outputs.items())
+        }
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove units that are no longer part of the stage: their recorded outputs, then their markers."""
+        for key in sorted(keys):
+            record = self.record(key)
+            for path in sorted(record.outputs) if record else ():
+                self.folder.remove(path)
+            self.folder.remove(self._marker(key))
+
+    def publish(self, path: str, data: bytes) -> None:
+        """Write a file of the stage as a whole (a table over all units), noted as its own; unchanged, it is left alone."""
+        published = self._published()
+        if path not in published:  # noted first: a file that was noted and never written does no harm
+            self.folder.write_bytes(self.path(PUBLISHED), dump_json(sorted({*published, path})))
+        write_if_changed(self.folder, path, data)
+
+    def discard(self) -> None:
+        """Remove everything that this stage recorded as its own."""
+        for path in self._published():
+            self.folder.remove(path)
+        self.forget([record.key for record in self.records()])
+        # The parameters last: until then the folder still counts as taken.
+        own = [entry.path for entry in self.folder.entries(self.path(), hidden=True)]
+        for path in sorted(own, key=lambda path: (path == self.path(PARAMETERS), path)):
+            self.folder.remove(path)
+
+    def sweep(self) -> None:
+        """Remove the temporary files of workers that were killed; call it while no unit of the stage runs."""
+        self.folder.sweep(owned_by=STATE)
+
+    def summarise(
+        self, counts: Mapping[str, int], extra: Mapping[str, JSON] | None = None, *,
+        failures: Iterable[Failure] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the summary and the failures; files that would not change are left alone.
+
+        `failures` are those of the run's outcome, units without a marker included; None: those of the markers.
+        """
+        if failures is None:
+            failures = (failure for record in self.records() for failure in record.failures)
+        write_if_changed(self.folder, self.path(FAILURES), failures_jsonl(failures))
+        summary = {"stage": self.stage, "counts": dict(counts), **(extra or {})}
+        write_if_changed(self.folder, self.path(SUMMARY), dump_json(summary))
+
+    def summary(self) -> dict[str, Any] | None:
+        value = self._read_json(SUMMARY)
+        return value if isinstance(value, dict) else None
+
+    def fingerprint(self) -> str:
+        """Digest of what a stage's result was made from: its parameters and its units' inputs."""
+        return digest(self._read_json(PARAMETERS), sorted((r.key, r.inputs) for r in self.records()))
+
+    def _wanted(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
+        wanted: dict[str, JSON] = {"format": FORMAT, "stage": self.stage, "params": dict(identity)}
+        return dict(json.loads(dump_json(wanted)))
+
+    def _held(self) -> dict[str, JSON] | None:
+        """The parameters on disk; None without any, an empty dictionary for a file that cannot be understood."""
+        value = self._read_json(PARAMETERS)
+        return value if isinstance(value, dict) or value is None else {}
+
+    def _published(self) -> list[str]:
+        value = self._read_json(PUBLISHED)
+        return [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
+
+    def _marker(self, key: str) -> str:
+        return self.path("units", f"{key}.json")
+
+    def _parsed(self, path: str, data: bytes) -> UnitRecord | None:
+        try:
+            return UnitRecord.from_json(data)
+        except ValueError as error:
+            logger.warning("%s is damaged, its unit will be done again: %s", self.folder.join(path), error)
+            return None
+
+    def _read_json(self, name: str) -> JSON:
+        try:
+            return json.loads(self.folder.read_bytes(self.path(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            return {}
+
+    def _difference(self, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+        old, new = held.get("params"), wanted["params"]
+        if not isinstance(old, dict):
+            told = f"{self.folder.join(self.path(PARAMETERS))} cannot be read"
+        else:
+            fields = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            told = "; ".join(f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}" for name in fields)
+        told = told or f"it was written in format {held.get('format')}, this version writes {FORMAT}"
+        return (
+            f"{self.folder.url} holds results of stage {self.stage!r} with other parameters: {told}. "
+            "Use the same parameters to go on, another output folder, or --overwrite to replace those results"
+        )
+
+
+def recorded_versions(folder: Folder) -> dict[str, str]:
+    """Path → version of the files in a folder that stages recorded as theirs: what they were made from, not when.
+
+    So a stage that reads them is not redone because they were copied or made again with the same result, and two runs
+    leave the same bytes in their records.
+    """
+    stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.count("/") > 1}
+    versions: dict[str, str] = {}
+    for stage in sorted(stages):
+        state = StageState(folder, stage)
+        parameters = state._held()
+        for record in state.records():
+            version = digest(parameters, record.key, record.inputs)
+            versions.update(dict.fromkeys(record.outputs, version))
+    return versions
+
+
+def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
+    if not folder.exists(path) or folder.read_bytes(path) != data:
+        folder.write_bytes(path, data)
+
+
+def _show(value: JSON) -> str:
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= 120 else f"{text[:117]}..."

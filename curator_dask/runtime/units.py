@@ -1,0 +1,344 @@
+"""Units over a Dask cluster: skip the finished ones, run the rest, record each one, lose none.
+
+A unit is idempotent and writes its own marker on the worker, so the death of the client or of a worker costs only the
+units under way. Short units share a Dask task, which costs as much as they do; each is still recorded on its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import re
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError
+from curator_dask.files.names import printable
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.progress import Reporter
+from curator_dask.runtime.records import Failure, UnitRecord, UnitResult, add_counts
+from curator_dask.runtime.state import StageState
+
+T = TypeVar("T")
+WorkTogether = Callable[[Sequence[T]], Iterator[UnitResult]]
+logger = logging.getLogger(__name__)
+
+# Tasks submitted ahead of each worker thread: enough to never starve one, few enough to keep the scheduler small.
+SUBMIT_AHEAD = 4
+# Units that share a task at most: enough to make a task's own cost small, few enough to do again when a worker dies.
+MOST_IN_TASK = 64
+# How many of them are under way at a time: most of a short unit's time is waiting, for the disk's flush or for a store.
+THREADS_IN_TASK = 8
+# How often the cluster is looked at: workers may come and go during a run.
+LOOK_EVERY_S = 5.0
+# How long units wait on a cluster that has lost all its workers; batch systems take a while to give new ones.
+NO_WORKERS_S = 300.0
+
+# In words of our own: Dask's name the worker, which is another one in every run.
+LAST_WORDS_OF_WORKERS = "every worker that tried it died: out of memory, or a crash in native code"
+
+_SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Unit(Generic[T]):
+    """One independent piece of a stage's work."""
+
+    key: str
+    """A safe file name, the same in every run."""
+    inputs: str
+    """Digest of what the unit reads."""
+    task: T
+    """What the worker needs, picklable."""
+    source: str = ""
+    """What a person calls it, for failures."""
+    share: float = 1.0
+    """About which part of a task it fills. Units of less than 1 (a second, and little memory) may run beside others."""
+
+
+@dataclass(frozen=True)
+class UnitsOutcome:
+    """What running a stage's units came to."""
+
+    counts: dict[str, int]
+    """Added up over all planned units, those of earlier runs included."""
+    failures: tuple[Failure, ...]
+    num_run: int
+    num_skipped: int
+
+
+def run_units(
+    cluster: LazyCluster,
+    state: StageState,
+    units: Sequence[Unit[T]],
+    work: Callable[[T], UnitResult],
+    *,
+    reporter: Reporter,
+    what: str,
+    together: WorkTogether[T] | None = None,
+) -> UnitsOutcome:
+    """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
+
+    `together` does the same for units that share a Dask task, and gives their records in order. Without it these are
+    done a few at a time. Where it raises, the units that it has not come to are done one by one.
+
+    A unit that raises is recorded as a failure and the others go on; it is tried again in the next run. What an earlier
+    version of a failed unit left is removed, so that nothing downstream takes it for the current one.
+
+    Raises:
+        ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
+    """
+    _check_keys(units)
+    done = state.done_units()
+    todo = [unit for unit in units if done.get(unit.key) != unit.inputs]
+    unfinished: dict[str, UnitRecord] = {}
+    reporter.start(state.stage, len(units), what)
+    try:
+        reporter.advance(len(units) - len(todo))
+        do = functools.partial(run_task, state, work=work, together=together)
+        with contextlib.closing(_completed(cluster, state, todo, do)) as records:
+            for record in records:
+                if not record.final:
+                    unfinished[record.key] = record
+                    state.forget([record.key])
+                reporter.advance()
+    finally:
+        reporter.finish()
+    return _outcome(state, units, unfinished, num_run=len(todo))
+
+
+def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
+    """The results of tasks that all have to succeed, in order; an error of this package passes through as it is.
+
+    Raises ClusterError where a task's workers died or the scheduler is gone.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        results: list[Any] = client.gather(list(futures))
+    except KilledWorker as error:
+        raise ClusterError(f"{LAST_WORDS_OF_WORKERS} ({error})") from error
+    except CancelledError as error:
+        raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
+    except OSError as error:
+        if client.status != "running":
+            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+        raise InputError(f"a worker could not read or write a file: {error}") from error
+    return results
+
+
+def _check_keys(units: Sequence[Unit[T]]) -> None:
+    """Keys become file names, and a doubled one would make two units share a marker."""
+    seen: set[str] = set()
+    for unit in units:
+        if unit.key in seen:
+            raise InputError(f"two units of work share the name {unit.key!r} ({unit.source}): names must be unique")
+        if not _SAFE_KEY.fullmatch(unit.key):
+            raise InputError(
+                f"{printable(unit.source)}: {unit.key!r} cannot name a unit of work: use A-Z a-z 0-9 _ = . -"
+            )
+        seen.add(unit.key)
+
+
+def _outcome(
+    state: StageState, units: Sequence[Unit[T]], unfinished: dict[str, UnitRecord], num_run: int
+) -> UnitsOutcome:
+    left = {unit.key: unit for unit in units}
+    counts: list[dict[str, int]] = []
+    failures: list[Failure] = []
+    for record in (*unfinished.values(), *state.records()):
+        if left.pop(record.key, None) is not None:
+            counts.append(record.counts)
+            failures.extend(record.failures)
+    for unit in left.values():
+        lost = _failed(state, unit, "record-lost", "its record vanished while the run went on; run again")
+        counts.append(lost.counts)
+        failures.extend(lost.failures)
+    return UnitsOutcome(add_counts(counts), tuple(failures), num_run, len(units) - num_run)
+
+
+def _completed(
+    cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
+) -> Generator[UnitRecord, None, None]:
+    if not units:
+        return  # and no cluster is started
+    watch = _Watch(cluster)
+    suspects: list[Unit[T]] = []
+    state.sweep()
+    for unit, record in _run_all(watch, state, units, do, per_thread=SUBMIT_AHEAD, most=MOST_IN_TASK):
+        if record is None:
+            suspects.append(unit)
+        else:
+            yield record
+    # Dask blames every task that a dying worker held, waiting ones too: a second chance, with fewer in one place.
+    for unit, record in _run_all(watch, state, suspects, do, per_thread=0.5, most=1):
+        yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
+    state.sweep()
+
+
+def _run_all(
+    watch: _Watch,
+    state: StageState,
+    units: Sequence[Unit[T]],
+    do: Callable[[list[Unit[T]]], list[UnitRecord]],
+    *,
+    per_thread: float,
+    most: int,
+) -> Generator[tuple[Unit[T], UnitRecord | None], None, None]:
+    """Every unit with its record, as they finish; None for those whose task was lost, as each worker that tried it died.
+
+    At most `most` units share a task.
+    """
+    waiting = deque(units)
+    running: dict[Any, list[Unit[T]]] = {}
+    finished: SimpleQueue[Any] = SimpleQueue()
+
+    def fill() -> None:
+        while waiting and len(running) < max(1, int(per_thread * watch.num_threads)):
+            shared = next_task(waiting, watch.num_threads, most)
+            # pure=False: the same unit may have to run again on the same scheduler, with its outputs gone.
+            future = watch.client.submit(do, shared, pure=False)
+            running[future] = shared
+            future.add_done_callback(finished.put)
+
+    try:
+        fill()
+        while running:
+            try:
+                future = finished.get(timeout=LOOK_EVERY_S)
+            except Empty:
+                watch.look(num_left=sum(map(len, running.values())))
+                continue
+            shared = running.pop(future)
+            watch.look(num_left=len(shared) + sum(map(len, running.values())))
+            fill()
+            yield from zip(shared, _results(future, state, shared), strict=True)
+    finally:
+        if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
+            with contextlib.suppress(Exception):
+                watch.client.cancel(list(running))
+
+
+def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TASK) -> list[Unit[T]]:
+    """Take the units of one task off the front: as many as fill it, and fewer towards the end, to leave some for all."""
+    most = min(most, -(-len(waiting) // (2 * num_threads)))
+    together = [waiting.popleft()]
+    filled = together[0].share
+    while waiting and len(together) < most and filled + waiting[0].share <= 1:
+        together.append(waiting.popleft())
+        filled += together[-1].share
+    return together
+
+
+class _Watch:
+    """Looks at the cluster now and then: how many threads it has, and since when none."""
+
+    def __init__(self, cluster: LazyCluster) -> None:
+        self.client = cluster.client
+        self._looked = self._last_workers = time.monotonic()
+        self.num_threads = cluster.num_threads
+
+    def look(self, num_left: int) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        try:
+            threads = self.client.nthreads()
+        except Exception as error:
+            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+        if threads:
+            self._last_workers = now
+            self.num_threads = sum(threads.values())
+        elif now - self._last_workers > NO_WORKERS_S:
+            raise ClusterError(
+                f"the Dask cluster has had no workers for {NO_WORKERS_S:.0f} s and {num_left} units wait for one: "
+                "start workers, then run again to go on"
+            )
+
+
+def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[UnitRecord | None]:
+    """The units' records, a failure for one that could not run; None for all if it is not known whose fault it was."""
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        records: list[UnitRecord] = future.result()
+    except CancelledError as error:
+        raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error
+    except KilledWorker:
+        return [None] * len(units)
+    except Exception as error:
+        if future.client.status != "running":
+            raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
+        if len(units) > 1:  # one of them could not travel
+            return [None] * len(units)
+        message = f"the task could not run: {type(error).__name__}: {error}"
+        return [_failed(state, units[0], "internal-error", message)]
+    return records
+
+
+def _failed(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
+    failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
+    return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
+
+
+def run_task(
+    state: StageState,
+    units: Sequence[Unit[T]],
+    work: Callable[[T], UnitResult],
+    together: WorkTogether[T] | None = None,
+) -> list[UnitRecord]:
+    """On the worker: units that share a task, a few at a time or `together`; a unit alone stays in the task's own thread."""
+    if len(units) == 1:
+        return [run_unit(state, units[0], work)]
+    if together is not None:
+        records = _run_together(state, units, together)
+        return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
+    with ThreadPoolExecutor(THREADS_IN_TASK) as pool:
+        return list(pool.map(lambda unit: run_unit(state, unit, work), units))
+
+
+def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTogether[T]) -> list[UnitRecord]:
+    """The records of the first units, as far as it went."""
+    records: list[UnitRecord] = []
+    try:
+        for unit, result in zip(units, together([unit.task for unit in units]), strict=True):
+            records.append(_marked(state, unit, result))
+    except Exception:  # whose fault it was shows when each is done alone
+        logger.debug("units that share a task of stage %s are done one by one", state.stage, exc_info=True)
+    return records
+
+
+def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) -> UnitRecord:
+    """On the worker: do the work and write the marker."""
+    try:
+        return _marked(state, unit, work(unit.task))
+    except MediaError as error:
+        return _failed(state, unit, error.reason, str(error))
+    except CuratorError as error:
+        return _failed(state, unit, "failed", str(error))
+    except Exception as error:  # a unit's fault must not end the run; it is recorded with its reason
+        logger.exception("unit %s of stage %s", unit.key, state.stage)
+        return _failed(state, unit, "internal-error", _last_words(error))
+
+
+def _marked(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
+    """Write the unit's marker. The record that travels back leaves its bulk there."""
+    record = UnitRecord.of(unit.key, unit.inputs, result)
+    if record.final:
+        state.write(record)
+    return replace(record, data={}, outputs={})
+
+
+def _last_words(error: Exception) -> str:
+    """The exception and the line that raised it: enough to find the fault without the worker's log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,116 @@
+"""What a stage is, what it runs in, and what it gives back."""
+
+from __future__ import annotations
+
+import html
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from curator_dask.errors import ParameterError
+from curator_dask.files.folder import Folder, absolute
+from curator_dask.runtime.cluster import LazyCluster, current_cluster
+from curator_dask.runtime.progress import Reporter, SilentReporter
+from curator_dask.runtime.records import Failure
+
+if TYPE_CHECKING:
+    from dask.dataframe import DataFrame
+    from distributed import Client
+
+
+@dataclass
+class RunContext:
+    """Where and how stages run. Nothing in it changes a result."""
+
+    cluster: LazyCluster = field(default_factory=current_cluster)
+    reporter: Reporter = field(default_factory=SilentReporter)
+    overwrite: bool = False
+    """Replace a stage's own earlier results where their parameters differ."""
+    dry_run: bool = False
+    """Write nothing, decode nothing: say what would be done."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage came to. Counts cover the whole output, what earlier runs had done included."""
+
+    stage: str
+    output: Folder
+    """The folder it wrote to."""
+    counts: Mapping[str, int]
+    failures: tuple[Failure, ...] = ()
+    num_run: int = 0
+    """Units done by this run."""
+    num_skipped: int = 0
+    """Units that an earlier run had done."""
+    seconds: float = 0.0
+    tables: tuple[str, ...] = ()
+    """The Parquet files of the result, relative to the output folder."""
+
+    @property
+    def output_path(self) -> str:
+        return self.output.url
+
+    @property
+    def dataframe(self) -> DataFrame:
+        """The result as a lazy Dask DataFrame, one partition a file, Arrow-backed (list vectors stay lists)."""
+        from curator_dask.data.tables import lazy_frame
+
+        return lazy_frame(self.output, self.tables)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td style='text-align:right'>{value:,}</td></tr>"
+            for name, value in self.counts.items()
+        )
+        return f"<b>{html.escape(self.stage)}</b> → <code>{html.escape(self.output.url)}</code><table>{rows}</table>"
+
+
+_PATHS = ("_path", "_dir")
+"""Parameters with such names are paths."""
+
+
+class Stage(ABC):
+    """A frozen set of parameters and the work that they describe: one input, one output, many independent units."""
+
+    name: ClassVar[str]
+    workers: ClassVar[str] = "cpu"
+    """What its workers do on a GPU machine: ``cpu``, ``torch`` or ``rapids``. The memory of a device has one manager."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As it travels to workers: local paths in full, as the folder that they run in need not be this process's."""
+        return {name: _in_full(value) if name.endswith(_PATHS) else value for name, value in self.__dict__.items()}
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """The parameters that determine the result, as JSON values. Another identity may not share the output folder."""
+
+    @abstractmethod
+    def execute(self, context: RunContext) -> StageResult:
+        """Do the work in the given context."""
+
+    def run(self, client: Client | None = None, *, context: RunContext | None = None) -> StageResult:
+        """Run this stage alone: on `client`, on the context's cluster, on the active Dask client, or on local processes."""
+        if client is not None and context is not None:
+            raise ParameterError("give a client or a context, not both")
+        if context is None:
+            context = RunContext(LazyCluster.of(client) if client is not None else current_cluster())
+            with context.cluster:
+                return timed(self, context)
+        return timed(self, context)
+
+
+def _in_full(path: Any) -> Any:
+    """A path, or paths, in full; what is neither stays as it is."""
+    if isinstance(path, (list, tuple)):
+        return type(path)(map(_in_full, path))
+    return absolute(os.fspath(path)) if path and isinstance(path, (str, os.PathLike)) else path
+
+
+def timed(stage: Stage, context: RunContext) -> StageResult:
+    context.cluster.serve(stage.workers)
+    start = time.monotonic()
+    return replace(stage.execute(context), seconds=time.monotonic() - start)

@@ -1,0 +1,249 @@
+"""Similarity tables within clusters → tables over all clusters: twins that k-means parted find each other.
+
+Three passes over groups of neighbouring clusters: rows near a border with other clusters are written down, one record
+batch a group of clusters that they have to meet; each group compares those that come to it with its members; and each group's
+similarity tables are written anew with what was found. What lies between the passes is removed when all is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from curator_dask.data.clip_columns import ClipIndex
+from curator_dask.data.clusters import cluster_files, cluster_folders
+from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
+from curator_dask.dedup.cross_cluster.scores import Indices
+from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.errors import InputError, ParameterError
+from curator_dask.files import layout
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.storage_options import storage_options
+from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.runtime.state import StageState, recorded_versions
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.cross_cluster.groups import Between, Cluster, GroupTask, read_centroids
+from curator_dask.stages.cross_cluster.merge import merge_group
+from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders
+
+if TYPE_CHECKING:
+    from curator_dask.stages.pairwise.stage import PairwiseStage
+
+GROUP_BYTES = 8 << 20
+"""Of vectors in a group of clusters, at least, if there is more than one."""
+MOST_GROUPS = 128
+"""Every group meets every other, so there are at most so many squared batches to read."""
+COMPARED = "compared"
+
+
+@dataclass(frozen=True)
+class CrossClusterStage(Stage):
+    """Scores over all clusters, from the scores within them; the parameters they share mean the same as in `PairwiseStage`.
+
+    Writes ``cluster_{k}.parquet`` as the pairwise stage does: the same rows in the same order. A row's score rises, and
+    its ``max_id`` becomes a row of another cluster, where a row that ranks before it over all clusters lies within eps
+    of it and is more similar than all before it in its own. Rows are ranked over all clusters by the key of the ranking
+    within; see `curator_dask.dedup.cross_cluster.scores`.
+    """
+
+    id_field: str = "id"
+    embedding_field: str = "embedding"
+    input_path: str = ""
+    """The output of the k-means stage, with its centroids."""
+    pairwise_path: str = ""
+    """The output of the pairwise stage, of the same ranking."""
+    output_path: str = ""
+    eps: float = 0.01
+    """Pairs are looked for up to this eps; it should be no smaller than that of the decisions."""
+    budget: float = DEFAULT_BUDGET
+    """Arithmetic spent on pairs across clusters, all of it, as a share of that within them and of two iterations of k-means;
+    the rows nearest to a border come first. The default finds 99.9 % of the pairs up to an eps of about 0.1; twins that
+    are spread evenly up to 0.5 need a budget of several times 1."""
+    which_to_keep: str = "hard"
+    sim_metric: str = "cosine"
+    pairwise_batch_size: int = 1024
+    """Rows a tile; changes memory and speed, not the result."""
+    random_seed: int = 42
+    ranking_strategy: RankingStrategy | None = None
+    clips_path: str | None = None
+    """The output of the split stage, where the ranking is by columns of its clip index."""
+    embedding_dim: int | None = None
+    verbose: bool = False
+    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    name: ClassVar[str] = "cross_cluster"
+    workers: ClassVar[str] = "rapids"
+
+    def __post_init__(self) -> None:
+        for name in ("input_path", "pairwise_path", "output_path"):
+            if not getattr(self, name):
+                raise ParameterError(f"{name} is missing: give a folder or a URL")
+        check_eps(self.eps)
+        check_budget(self.budget)
+        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses what it does not know
+        if self.pairwise_batch_size < 1:
+            raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
+        if Folder(self.output_path).root == Folder(self.pairwise_path).root:
+            raise ParameterError(f"output_path ({self.output_path}) must not be pairwise_path: choose another folder")
+
+    @classmethod
+    def after(cls, pairwise: PairwiseStage, output_path: str, eps: float) -> CrossClusterStage:
+        """The stage that goes on from `pairwise`, with its parameters."""
+        shared = {one.name for one in fields(cls)} & {one.name for one in fields(pairwise)} - {"output_path"}
+        given = {name: getattr(pairwise, name) for name in shared}
+        return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps)
+
+    @property
+    def input(self) -> Folder:
+        return Folder(self.input_path, storage_options(self.read_kwargs))
+
+    @property
+    def pairwise(self) -> Folder:
+        return Folder(self.pairwise_path, storage_options(self.read_kwargs))
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, storage_options(self.write_kwargs))
+
+    @property
+    def clips(self) -> Folder | None:
+        return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
+
+    @property
+    def strategy(self) -> RankingStrategy:
+        """The ranking that these parameters mean."""
+        return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "input_path": self.input.root,
+            "pairwise_path": self.pairwise.root,
+            "id_field": self.id_field,
+            "embedding_field": self.embedding_field,
+            "eps": self.eps,
+            "budget": self.budget,
+            "ranking": asdict(self.strategy),
+            "clips_path": None if self.clips is None else self.clips.root,
+            "embedding_dim": self.embedding_dim,
+        }
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        folders, tables = cluster_folders(self.input), cluster_files(self.pairwise)
+        if folders.keys() != tables.keys():
+            raise InputError(
+                f"{self.pairwise_path} has {len(tables)} clusters and {self.input_path} has {len(folders)}, not the same "
+                "ones: run the pairwise stage again on these clusters"
+            )
+        if context.dry_run:
+            state.check(self.identity())
+            return StageResult(self.name, self.output, {"clusters": len(folders)})
+        state.claim(self.identity(), overwrite=context.overwrite)
+        between = plan_groups(folders, neighbour_order(read_centroids(self.input, np.array(list(folders)))))
+        index = None if self.clips is None else ClipIndex.of(self.clips)
+        made_from = self._made_from(folders, tables, between)
+        if index is not None:
+            made_from = digest(made_from, index.version)
+        # Groups may be cut differently now, and the files of one then belong to another.
+        state.forget([record.key for record in state.records() if record.inputs != made_from])
+        merged = self._run(context, state, between, made_from, index)
+        return self._result(state, merged, folders)
+
+    def _made_from(self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], between: Between) -> str:
+        centroids = self.input.entry(layout.CENTROIDS)
+        version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version if centroids else "")
+        entries = [*(entry for entries in folders.values() for entry in entries), *tables.values()]
+        return digest(
+            version,
+            [(entry.path, entry.num_bytes, entry.version) for entry in entries],
+            between.groups,
+        )
+
+    def _run(
+        self,
+        context: RunContext,
+        state: StageState,
+        between: Between,
+        made_from: str,
+        index: ClipIndex | None,
+    ) -> UnitsOutcome:
+        device = context.cluster.device
+
+        def units(name: str) -> list[Unit[GroupTask]]:
+            return [
+                Unit(
+                    f"{name}-{number:05d}",
+                    made_from,
+                    GroupTask(self, between, number, device, index),
+                    _title(between.group(number)),
+                )
+                for number in range(between.num_groups)
+            ]
+
+        merge = units("merge")
+        done = state.done_units()
+        if any(done.get(unit.key) != made_from for unit in merge):
+            counts: dict[str, int] = {}
+            for name, work in (("borders", find_group_borders), ("compare", compare_group)):
+                what = f"groups ({name})"
+                outcome = run_units(context.cluster, state, units(name), work, reporter=context.reporter, what=what)
+                _require_all(outcome)
+                counts.update(outcome.counts)
+            state.write(UnitRecord(COMPARED, made_from, counts=counts))
+        merged = run_units(context.cluster, state, merge, merge_group, reporter=context.reporter, what="groups (merge)")
+        if not merged.failures:
+            kept = {COMPARED, *(unit.key for unit in merge)}
+            state.forget([record.key for record in state.records() if record.key not in kept])
+        return merged
+
+    def _result(self, state: StageState, merged: UnitsOutcome, folders: Mapping[int, list[Entry]]) -> StageResult:
+        compared = state.record(COMPARED)
+        found = {**(compared.counts if compared else {}), **merged.counts}
+        names = ("clusters", "rows", "rows_raised", "borders", "borders_left_out", "pairs_compared", "pairs_measured")
+        counts = {name: found.get(name, 0) for name in names}
+        state.summarise(counts, failures=merged.failures)
+        tables = tuple(layout.pairwise_file(cluster) for cluster in folders)
+        return StageResult(
+            self.name, self.output, counts, merged.failures, merged.num_run, merged.num_skipped, tables=tables
+        )
+
+
+def plan_groups(folders: Mapping[int, Sequence[Entry]], order: Sequence[int] | Indices) -> Between:
+    """Clusters cut into groups of about the same size, in the order of these places; it depends on the files alone."""
+    clusters = tuple(
+        Cluster(number, tuple(entry.path for entry in entries), sum(entry.num_bytes for entry in entries))
+        for number, entries in folders.items()
+    )
+    full = max(GROUP_BYTES, sum(cluster.num_bytes for cluster in clusters) / MOST_GROUPS)
+    groups: list[list[int]] = [[]]
+    for place in map(int, order):
+        if sum(clusters[other].num_bytes for other in groups[-1]) >= full:
+            groups.append([])
+        groups[-1].append(place)
+    return Between(clusters, tuple(map(tuple, groups)))
+
+
+def _title(group: Sequence[Cluster]) -> str:
+    more = f" and {len(group) - 3} more" if len(group) > 3 else ""
+    return f"clusters {', '.join(str(cluster.number) for cluster in group[:3])}{more}"
+
+
+def _require_all(outcome: UnitsOutcome) -> None:
+    if outcome.failures:
+        raise InputError(
+            f"{len(outcome.failures)} groups of clusters could not be compared: {outcome.failures[0].message}. "
+            "Run again to go on with these"
+        )
+
+
+def score_across_clusters(input_path: str, pairwise_path: str, output_path: str, **parameters: Any) -> StageResult:
+    """Score the pairs that lie in different clusters; the parameters are those of `CrossClusterStage`."""
+    return CrossClusterStage(
+        input_path=input_path, pairwise_path=pairwise_path, output_path=output_path, **parameters
+    ).run()

@@ -1,0 +1,261 @@
+"""Kept clips → training data: WebDataset shards (one unit a shard), or a Parquet index with the media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, BinaryIO, ClassVar, cast
+
+from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.clusters import cluster_files
+from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.errors import InputError, ParameterError
+from curator_dask.export.card import dataset_card
+from curator_dask.export.index import index_table
+from curator_dask.export.manifest import MANIFEST_NAME, Manifest, manifest_text, wids_indexes
+from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
+from curator_dask.export.samples import ClipRecord, clip_record
+from curator_dask.export.shards import ShardResult, media_fault, write_shard
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import Failure, UnitResult, digest
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, run_units
+from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.identify.stage import KEEP
+
+FORMATS = ("webdataset", "parquet")
+MEDIA = ("copy", "reference")
+INDEX_TABLE = "index.parquet"
+MEMBERS = ("json", "mp4")
+
+
+@dataclass(frozen=True)
+class ExportStage(Stage):
+    """Write the kept clips as training data.
+
+    ``webdataset``: ``{split}/000000.tar`` …, ``manifest.json``, ``index.json`` (wids) and a dataset card.
+    ``parquet``: ``index.parquet``, one row a kept clip, with the media copied beside it or left in place.
+    """
+
+    input_path: str
+    """The output of the split stage."""
+    output_path: str
+    duplicates_path: str | None = None
+    """The output of the identify stage; None only together with `all_clips`."""
+    pairwise_path: str | None = None
+    """The output of the pairwise stage: adds each clip's score, nearest earlier clip and cluster."""
+    all_clips: bool = False
+    """Export every good clip, duplicates too."""
+    format: str = "webdataset"
+    media: str = "copy"
+    """Of the ``parquet`` format: ``copy`` the media into the export, or ``reference`` them where they are."""
+    dataset_name: str = "clips"
+    shards: PlanParameters = field(default_factory=PlanParameters)
+    id_field: str = "id"
+    input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    name: ClassVar[str] = "export"
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ParameterError(f"format ({self.format!r}) must be one of {', '.join(FORMATS)}")
+        if self.media not in MEDIA:
+            raise ParameterError(f"media ({self.media!r}) must be one of {', '.join(MEDIA)}")
+        if self.all_clips == (self.duplicates_path is not None):
+            raise ParameterError(
+                "give duplicates_path (the output of identify) to leave the duplicates out, or all_clips to keep them"
+            )
+
+    @property
+    def input(self) -> Folder:
+        return Folder(self.input_path, self.input_storage_options)
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, self.output_storage_options)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "input_path": self.input.root,
+            "duplicates_path": self._root_of(self.duplicates_path),
+            "pairwise_path": self._root_of(self.pairwise_path),
+            "all_clips": self.all_clips,
+            "format": self.format,
+            "media": self.media,
+            "dataset_name": self.dataset_name,
+            "shards": asdict(self.shards),
+        }
+
+    def _root_of(self, path: str | None) -> str | None:
+        return Folder(path, self.input_storage_options).root if path is not None else None
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        if context.dry_run:
+            state.check(self.identity())
+            return StageResult(self.name, self.output, {})
+        chosen = self._records()
+        good, failures = self._with_media(chosen)
+        if not good:
+            raise InputError(
+                f"nothing to export: of {len(chosen)} chosen clips none has its media file in {self.input.url}"
+            )
+        state.claim(self.identity(), overwrite=context.overwrite)
+        if self.format == "parquet":
+            return self._export_index(state, context, good, failures)
+        return self._export_shards(state, context, good, failures)
+
+    def _records(self) -> list[ClipRecord]:
+        """The chosen clips, by id. Raises InputError if there are none."""
+        kept = self._kept_ids()
+        scores = self._scores()
+        index = read_clip_index(self.input)
+        rows = (row for row in index.to_pylist() if row["valid"] and (kept is None or row["id"] in kept))
+        chosen = [clip_record({**row, **scores.get(row["id"], {})}) for row in rows if row["clip_path"]]
+        if not chosen:
+            raise InputError(
+                f"nothing to export: no kept clip of {self.duplicates_path or self.input_path} has a file in "
+                f"{self.input_path}. Were the clips written (not --no-upload-clips), and kept ids those of these clips?"
+            )
+        return chosen
+
+    def _kept_ids(self) -> set[str] | None:
+        if self.duplicates_path is None:
+            return None
+        folder = Folder(self.duplicates_path, self.input_storage_options)
+        if not folder.exists(KEEP):
+            raise InputError(f"{folder.url} holds no {KEEP}: run the identify stage into it first")
+        return set(folder.read_bytes(KEEP).decode("utf-8", "surrogateescape").splitlines())
+
+    def _scores(self) -> dict[str, dict[str, Any]]:
+        if self.pairwise_path is None:
+            return {}
+        folder = Folder(self.pairwise_path, self.input_storage_options)
+        found: dict[str, dict[str, Any]] = {}
+        for cluster, entry in cluster_files(folder).items():
+            table = read_parquet(folder, entry.path, [self.id_field, "max_id", "cosine_sim_score"])
+            for row in table.to_pylist():
+                found[str(row[self.id_field])] = {
+                    "cosine_sim_score": row["cosine_sim_score"], "max_id": row["max_id"], "cluster": cluster
+                }  # fmt: skip
+        return found
+
+    def _with_media(self, chosen: list[ClipRecord]) -> tuple[list[ClipRecord], tuple[Failure, ...]]:
+        """The clips whose media are there in their recorded size; failures for the others."""
+        sizes = {f"clips/{entry.path.removeprefix('clips/')}": entry.num_bytes for entry in self.input.entries("clips")}
+        good, failures = [], []
+        for record in chosen:
+            fault = media_fault(record, sizes.get(layout.clip_path(record.id)))
+            if fault is None:
+                good.append(record)
+            else:
+                failures.append(Failure(self.name, record.source_video, "media", fault, record.id))
+        return good, tuple(failures)
+
+    def _export_shards(
+        self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
+    ) -> StageResult:
+        plans = plan_shards(records, self.shards)
+        units = [self._unit(plan) for plan in plans]
+        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        outcome = run_units(context.cluster, state, units, write_one_shard, reporter=context.reporter, what="shards")
+        if outcome.failures:
+            raise InputError(f"{len(outcome.failures)} shards could not be written: {outcome.failures[0].message}")
+        self._write_beside(state, plans)
+        counts = {
+            "clips": outcome.counts.get("clips", 0),
+            "clips_failed": len(failures),
+            "shards": len(plans),
+            "shard_bytes": outcome.counts.get("shard_bytes", 0),
+        }
+        state.summarise(counts, failures=failures)
+        return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
+
+    def _unit(self, plan: ShardPlan) -> Unit[ExportTask]:
+        inputs = digest([asdict(sample) for sample in plan.samples])
+        return Unit(f"{plan.split}-{plan.name}", inputs, ExportTask(self, plan), plan.path)
+
+    def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
+        """The files that describe the shards; written last, so that a manifest never names a shard that is not there."""
+        results = {record.data["shard"]["split"] + "/" + record.data["shard"]["name"]: ShardResult(**record.data["shard"])
+                   for record in state.records()}  # fmt: skip
+        manifest = Manifest(
+            self.dataset_name, MEMBERS, asdict(self.shards), tuple(results[plan.path] for plan in plans)
+        )
+        texts = {**wids_indexes(manifest), "README.md": dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
+        for path, text in texts.items():
+            state.publish(path, text.encode("utf-8"))
+
+    def _export_index(
+        self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
+    ) -> StageResult:
+        units = []
+        if self.media == "copy":
+            units = [
+                Unit(record.id, digest(asdict(record)), ExportTask(self, _alone(record)), record.id)
+                for record in records
+            ]
+        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
+        table = index_table(records, self._media_path)
+        state.publish(INDEX_TABLE, parquet_bytes(table))
+        counts = {"clips": len(records) - len(outcome.failures), "clips_failed": len(failures) + len(outcome.failures)}
+        state.summarise(counts, failures=(*failures, *outcome.failures))
+        return StageResult(
+            self.name, self.output, counts, (*failures, *outcome.failures), outcome.num_run, outcome.num_skipped,
+            tables=(INDEX_TABLE,),
+        )  # fmt: skip
+
+    def _media_path(self, record: ClipRecord) -> str:
+        return layout.clip_path(record.id) if self.media == "copy" else self.input.join(layout.clip_path(record.id))
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    stage: ExportStage
+    plan: ShardPlan
+
+
+def _alone(record: ClipRecord) -> ShardPlan:
+    return ShardPlan("media", record.id, (record,), record.num_bytes)
+
+
+def write_one_shard(task: ExportTask) -> UnitResult:
+    """On a worker: stream one shard's clips into its tar."""
+    stage = task.stage
+
+    def open_media(record: ClipRecord) -> BinaryIO:
+        return cast(BinaryIO, stage.input.open(layout.clip_path(record.id)))
+
+    with stage.output.writing(task.plan.path) as temporary:
+        result = write_shard(task.plan, temporary, open_media)
+    counts = {"clips": result.samples, "shard_bytes": result.num_bytes}
+    return UnitResult({task.plan.path: result.num_bytes}, counts, data={"shard": asdict(result)})
+
+
+def copy_media(task: ExportTask) -> UnitResult:
+    """On a worker: copy one clip's media into the export."""
+    (record,) = task.plan.samples
+    path = layout.clip_path(record.id)
+    with (
+        task.stage.input.open(path) as source,
+        task.stage.output.writing(path) as temporary,
+        temporary.open("wb") as target,
+    ):
+        for block in _blocks(source):
+            target.write(block)
+    return UnitResult({path: record.num_bytes}, {"clips": 1})
+
+
+def _blocks(stream: Any, size: int = 1 << 20) -> Iterator[bytes]:
+    while block := stream.read(size):
+        yield block
+
+
+def export_dataset(input_path: str, output_path: str, **parameters: Any) -> StageResult:
+    """Export the kept clips; the parameters are those of `ExportStage`, those of `PlanParameters` included."""
+    of_plan = {name: parameters.pop(name) for name in list(parameters) if name in PlanParameters.__dataclass_fields__}
+    stage = ExportStage(input_path, output_path, **parameters)
+    return (replace(stage, shards=PlanParameters(**of_plan)) if of_plan else stage).run()

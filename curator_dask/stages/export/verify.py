@@ -1,0 +1,60 @@
+"""Reads an export back and tells what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from curator_dask.errors import InputError, MediaError
+from curator_dask.export.manifest import MANIFEST_NAME, Manifest, read_manifest
+from curator_dask.export.verify import Fault, verify_export
+from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.stage import REMOVE
+
+
+@dataclass(frozen=True)
+class Verification:
+    manifest: Manifest
+    faults: tuple[Fault, ...]
+
+
+def verify_dataset(
+    path: str,
+    *,
+    duplicates_path: str | None = None,
+    clips_opened_per_shard: int = 1,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Verification:
+    """Check every shard against the manifest: hashes, keys, members, JSON, counts; no removed clip among them; some MP4s
+    opened. Raises InputError if there is no export at `path`."""
+    options = dict(storage_options or {})
+    folder = Folder(path, options)
+    if not folder.exists(MANIFEST_NAME):
+        raise InputError(f"{path} holds no {MANIFEST_NAME}: it is not an export of WebDataset shards")
+    manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
+    removed: list[str] = []
+    if duplicates_path is not None:
+        removed = Folder(duplicates_path, options).read_bytes(REMOVE).decode("utf-8", "surrogateescape").splitlines()
+    tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
+    faults = verify_export(
+        manifest,
+        lambda shard: cast(BinaryIO, folder.open(shard.path)),
+        found=tars,
+        removed=removed,
+        check_media=check_mp4,
+        media_per_shard=clips_opened_per_shard,
+    )
+    return Verification(manifest, tuple(faults))
+
+
+def check_mp4(path: Path) -> str | None:
+    """What is wrong with a clip as a video, or None."""
+    from curator_dask.video.probe import probe_video
+
+    try:
+        probe_video(path)
+    except MediaError as error:
+        return str(error)
+    return None

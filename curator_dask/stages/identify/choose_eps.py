@@ -1,0 +1,29 @@
+"""The eps that keeps a wanted share of the rows, from the scores of all clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.scored_clusters import ClusterInput
+from curator_dask.data.tables import read_parquet
+from curator_dask.dedup.decide.threshold import suggest_eps
+from curator_dask.runtime.units import gathered
+
+TABLES_AT_ONCE = 1000
+
+
+def choose_eps(client: Any, clusters: Sequence[ClusterInput], target_keep: float) -> float:
+    """`suggest_eps` over the similarity tables; memory holds four bytes a row, and as many again while sorting."""
+    parts: list[NDArray[np.float32]] = []
+    for at in range(0, len(clusters), TABLES_AT_ONCE):
+        parts += gathered(client, client.map(_scores, clusters[at : at + TABLES_AT_ONCE], pure=False))
+    return suggest_eps(np.concatenate(parts), target_keep)
+
+
+def _scores(given: ClusterInput) -> NDArray[np.float32]:
+    scores: NDArray[np.float32] = read_parquet(given.tables, given.table, ["cosine_sim_score"])[0].to_numpy()
+    return scores

@@ -1,0 +1,126 @@
+"""What the clusters hide: the duplicates of a sample of rows among all rows, and the share that lies in the same cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.scored_clusters import ClusterInput, SourceOf, read_in_order
+from curator_dask.data.tables import read_parquet
+from curator_dask.dedup.arrays.priority import sample_priority
+from curator_dask.dedup.decide.recall import count_near
+from curator_dask.dedup.similarity.scope import is_known, source_codes
+from curator_dask.runtime.device import to_device
+from curator_dask.runtime.units import gathered
+
+SEED = 42
+TASKS_AT_ONCE = 500
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RecallSearch:
+    """What to look for."""
+
+    num_rows: int
+    """Of the sample."""
+    eps: float
+    scope: str
+    source_of: SourceOf | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Sampled rows, of one cluster or of all."""
+
+    cluster: NDArray[np.int64]
+    """(M,)"""
+    X: NDArray[np.float32]
+    """(M, D)"""
+    sources: NDArray[Any] | None
+
+
+def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: RecallSearch) -> dict[str, int]:
+    """Compare a sample of rows with all rows: the rows of the lowest seeded hash of their ids.
+
+    Returns:
+        ``recall_rows`` (the sample), ``recall_pairs`` (pairs within eps of a sampled row and any other) and
+        ``recall_pairs_found`` (those of one cluster, which are all that the run compared). Memory holds the sample, and
+        a worker one cluster.
+    """
+    lowest = np.zeros(0, np.uint64)
+    for priorities in _mapped(client, _lowest_priorities, clusters, num_rows=search.num_rows):
+        lowest = np.sort(np.concatenate([lowest, priorities]))[: search.num_rows]
+    at_most = int(lowest[-1])
+    sample = _joined(list(_mapped(client, _sampled, clusters, at_most=at_most, search=search)))
+    held = client.scatter(sample, broadcast=True, hash=False)
+    pairs = found = 0
+    for num_pairs, num_found in _mapped(client, _counted, clusters, sample=held, search=search):
+        pairs, found = pairs + num_pairs, found + num_found
+    return {"recall_rows": len(sample.cluster), "recall_pairs": pairs, "recall_pairs_found": found}
+
+
+def _mapped(client: Any, work: Any, clusters: Sequence[ClusterInput], **parameters: Any) -> Iterator[Any]:
+    waiting = iter(clusters)
+    while batch := list(islice(waiting, TASKS_AT_ONCE)):
+        yield from gathered(client, client.map(work, batch, pure=False, **parameters))
+
+
+def _ids(given: ClusterInput) -> NDArray[Any]:
+    table = read_parquet(given.tables, given.table, [given.id_field])
+    ids: NDArray[Any] = table[given.id_field].combine_chunks().to_numpy(zero_copy_only=False)
+    return ids
+
+
+def _lowest_priorities(given: ClusterInput, num_rows: int) -> NDArray[np.uint64]:
+    return np.sort(sample_priority(_ids(given), SEED))[:num_rows]
+
+
+def _sampled(given: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
+    ids = _ids(given)
+    chosen = np.flatnonzero(sample_priority(ids, SEED) <= np.uint64(at_most))
+    if not len(chosen):
+        return None
+    X, sources = read_in_order(given, ids.tolist(), search.source_of)
+    own = sources[chosen] if sources is not None else None
+    return Sample(np.full(len(chosen), given.cluster, np.int64), X[chosen], own)
+
+
+def _joined(parts: Sequence[Sample | None]) -> Sample:
+    there = [part for part in parts if part is not None]
+    sources = [part.sources for part in there if part.sources is not None]
+    return Sample(
+        np.concatenate([part.cluster for part in there]),
+        np.concatenate([part.X for part in there]),
+        np.concatenate(sources) if sources else None,
+    )
+
+
+def _counted(given: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
+    """Pairs of the sampled rows with the rows of one cluster, and how many of them lie within it."""
+    X, sources = read_in_order(given, _ids(given).tolist(), search.source_of)
+    codes = own_codes = None
+    if sources is not None and sample.sources is not None:
+        both = source_codes(np.concatenate([sample.sources.astype(object), sources.astype(object)]))
+        own_codes, codes = both[: len(sample.cluster)], both[len(sample.cluster) :]
+    counts = count_near(
+        to_device(sample.X, search.device), to_device(X, search.device), search.eps,
+        scope=search.scope, sample_sources=own_codes, sources=codes,
+    )  # fmt: skip
+    own = sample.cluster == given.cluster
+    counts[own & _counts_itself(search.scope, sample)] -= 1
+    return int(counts.sum()), int(counts[own].sum())
+
+
+def _counts_itself(scope: str, sample: Sample) -> NDArray[np.bool_]:
+    """Of which sampled rows the row itself was among the near ones: it is of its own source, unless that is unknown."""
+    if scope == "all" or sample.sources is None:
+        return np.ones(len(sample.cluster), np.bool_)
+    known = is_known(sample.sources)
+    return known if scope == "same" else ~known

@@ -1,0 +1,126 @@
+"""What finished runs hold: the centroids, the ids, and the rows of a cluster with their decisions."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.tables import read_parquet
+from curator_dask.data.vector_source import one_type
+from curator_dask.errors import InputError
+from curator_dask.files import layout
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import gathered
+from curator_dask.stages.identify.output_files import TABLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """One run, or a run and what was added to it since, in that order."""
+
+    kmeans: tuple[Folder, ...]
+    """Outputs of the k-means stage; all have the same centroids."""
+    duplicates: tuple[Folder, ...]
+    """Outputs of the identify stage."""
+    id_field: str
+
+    def centroids(self) -> bytes:
+        """The centroids' file. Raises InputError if there is none, or the runs have different ones."""
+        found = []
+        for folder in self.kmeans:
+            if not folder.exists(layout.CENTROIDS):
+                raise InputError(f"{folder.url} holds no {layout.CENTROIDS}: give the output of a k-means stage")
+            found.append(folder.read_bytes(layout.CENTROIDS))
+            if found[-1] != found[0]:
+                raise InputError(
+                    f"{folder.url} and {self.kmeans[0].url} have different centroids: give runs that agree"
+                )
+        return found[0]
+
+    def clusters(self) -> list[dict[int, list[Entry]]]:
+        """Cluster → files, of each run; one that added no rows has none."""
+        return [cluster_folders(folder) if _has_clusters(folder) else {} for folder in self.kmeans]
+
+    def ids(self, client: Any) -> pa.Array:
+        """The ids of all clusters."""
+        import pyarrow as pa
+
+        files = [
+            (folder, entry.path)
+            for folder, clusters in zip(self.kmeans, self.clusters(), strict=True)
+            for entries in clusters.values()
+            for entry in entries
+        ]
+        if not files:
+            raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
+        parts = gathered(client, client.map(_ids, files, id_field=self.id_field, pure=False))
+        return pa.concat_arrays(one_type(parts))
+
+    def decided(self) -> dict[str, Any]:
+        """Parameters of the first run's decisions: eps, rule and scope, as far as they are recorded."""
+        state = StageState(self.duplicates[0], "identify")
+        summary = state.summary() or {}
+        return {"eps": summary.get("eps"), "rule": state.parameter("rule"), "scope": state.parameter("scope")}
+
+    def versions(self) -> tuple[str, ...]:
+        """Digest of each table of duplicates. Raises InputError where there is none."""
+        return tuple(_version(folder) for folder in self.duplicates)
+
+
+def read_centroids(data: bytes) -> NDArray[np.float32]:
+    """(k, D). Raises InputError if the bytes are no such array."""
+    try:
+        C = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{layout.CENTROIDS} cannot be read: {error}") from error
+    if C.ndim != 2 or C.dtype.kind != "f":
+        raise InputError(f"{layout.CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
+    return np.ascontiguousarray(C, dtype=np.float32)
+
+
+def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int) -> set[Any]:
+    """The ids that went from a cluster, in all runs. On a worker, each table is read once for all units."""
+    found: set[Any] = set()
+    for folder, version in zip(folders, versions, strict=True):
+        ids, clusters = _removed(folder, version)
+        start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
+        found.update(ids.slice(start, end - start).to_pylist())
+    return found
+
+
+@functools.lru_cache(maxsize=8)
+def _removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """Ids and clusters of a table of duplicates, by cluster."""
+    table = read_parquet(folder, TABLE, ["id", "cluster"]).sort_by("cluster")
+    return table["id"], table["cluster"].to_numpy()
+
+
+def _version(folder: Folder) -> str:
+    if not folder.exists(TABLE):
+        raise InputError(f"{folder.url} holds no {TABLE}: give the output of the identify stage")
+    return hashlib.sha256(folder.read_bytes(TABLE)).hexdigest()[:32]
+
+
+def _has_clusters(folder: Folder) -> bool:
+    return any(entry.path.startswith("centroid=") for entry in folder.entries())
+
+
+def _ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
+    folder, path = file
+    return read_parquet(folder, path, [id_field])[id_field].combine_chunks()
+
+
+def folders(paths: str | Sequence[str], options: dict[str, Any]) -> Iterator[Folder]:
+    yield from (Folder(path, options) for path in ([paths] if isinstance(paths, str) else paths))

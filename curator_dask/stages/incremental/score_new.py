@@ -1,0 +1,120 @@
+"""New rows of one cluster against all that was there before: scores in the pairwise stage's schema, and decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.clip_columns import ClipIndex, ranking_columns, stored_columns
+from curator_dask.data.clusters import id_values, read_cluster, unit_rows
+from curator_dask.data.scored_clusters import Scores
+from curator_dask.data.tables import write_parquet
+from curator_dask.data.vector_source import one_type
+from curator_dask.dedup.arrays.xp import array_module
+from curator_dask.dedup.decide.decisions import Kept, greedy_keep, nearest_kept
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.dedup.decide.threshold import is_duplicate
+from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
+from curator_dask.dedup.similarity.pairwise import finish_scores, tile_block_scores
+from curator_dask.errors import InputError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.device import to_device
+from curator_dask.runtime.records import UnitResult
+from curator_dask.stages.identify.decision_table import decided
+from curator_dask.stages.identify.scoped_scores import score_table
+from curator_dask.stages.incremental.finished_runs import removed_ids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ScoreNewTask:
+    cluster: int
+    files: tuple[tuple[Folder, tuple[str, ...]], ...]
+    """The cluster's files in each k-means output, the new rows' last."""
+    duplicates: tuple[Folder, ...]
+    versions: tuple[str, ...]
+    """Of their tables."""
+    output: Folder
+    id_field: str
+    embedding_field: str
+    strategy: RankingStrategy
+    clips: ClipIndex | None
+    """For columns to rank by that the clusters do not have."""
+    rule: Rule
+    tile_rows: int
+    device: str
+
+
+def score_new(task: ScoreNewTask) -> UnitResult:
+    """On a worker: the new rows of one cluster, ranked after all old ones."""
+    import pyarrow as pa
+
+    strategies = [*([_strategy_of_old(task.strategy)] * (len(task.files) - 1)), task.strategy]
+    parts = [_ranked(task, *files, strategy) for files, strategy in zip(task.files, strategies, strict=True)]
+    ids = pa.concat_arrays(one_type([part[0] for part in parts]))
+    num_new = len(parts[-1][0])
+    num_old = len(ids) - num_new
+    X = to_device(np.concatenate([part[1] for part in parts]), task.device)
+    score, best = finish_scores(tile_block_scores(X[num_old:], X, num_old, 0, tile_rows=task.tile_rows), num_old)
+    best = np.append(np.arange(num_old), best)
+    score = np.append(np.zeros(num_old, np.float32), score)
+    table = score_table(task.id_field, ids, best, score)
+    path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
+    written = write_parquet(task.output, path, table.slice(num_old))
+    names = ids.to_pylist()
+    rows = _rows_that_stand(task, names, num_old)
+    scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows])
+    kept = _decided(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
+    new = slice(len(rows) - num_new, None)
+    return decided(task.cluster, task.rule, scores, kept, np.arange(len(rows)), new, outputs={path: written})
+
+
+def _ranked(
+    task: ScoreNewTask, folder: Folder, paths: tuple[str, ...], strategy: RankingStrategy
+) -> tuple[pa.Array, NDArray[np.float32]]:
+    """The rows of one k-means output, in the ranking of `strategy`."""
+    import pyarrow as pa
+
+    names = strategy.metadata_cols
+    columns = [task.id_field, task.embedding_field, *stored_columns(names, task.clips)]
+    table = read_cluster(folder, paths, columns)
+    ids = id_values(table, task.id_field)
+    order = strategy.rank(ranking_columns(names, table, ids, task.clips), ids)
+    X = unit_rows(table, task.embedding_field, None, f"cluster {task.cluster} of {folder.url}")
+    return table[task.id_field].combine_chunks().take(pa.array(order)), X[order]
+
+
+def _strategy_of_old(strategy: RankingStrategy) -> RankingStrategy:
+    """Old rows come first in any case; their own order says which of equally similar ones a score is told to come from.
+
+    It is theirs where distances make it. Other columns need not be known of old rows: then they are ranked by distance.
+    """
+    return strategy if set(strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()) else RankingStrategy.of("hard")
+
+
+def _rows_that_stand(task: ScoreNewTask, names: list[Any], num_old: int) -> NDArray[np.int64]:
+    """The old rows that were kept, and all new ones."""
+    removed = removed_ids(task.duplicates, task.versions, task.cluster)
+    unknown = removed.difference(names[:num_old])
+    if unknown:
+        raise InputError(
+            f"cluster {task.cluster}: {sorted(map(str, unknown))[0]} was removed, but is not in the k-means output: "
+            "do kmeans_path and duplicates_path belong to the same runs?"
+        )
+    old = [row for row in range(num_old) if names[row] not in removed]
+    return np.array([*old, *range(num_old, len(names))], dtype=np.int64)
+
+
+def _decided(task: ScoreNewTask, X: Any, score: NDArray[np.float32], num_kept: int) -> Kept:
+    """Which of the rows after the first `num_kept` go, and the nearest row that stays of each."""
+    duplicate = is_duplicate(score, task.rule.eps)
+    duplicate[:num_kept] = False
+    if task.rule.name == "greedy":
+        duplicate = greedy_keep(X, task.rule.eps, candidates=duplicate, tile_rows=task.tile_rows).removed
+    return nearest_kept(X, duplicate, tile_rows=task.tile_rows)

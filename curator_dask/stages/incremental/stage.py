@@ -1,0 +1,235 @@
+"""New vectors against a finished run: the old decisions stay, and nothing is fitted or scored again.
+
+New rows go to the stored centroids and are ranked after all old rows of their cluster, among themselves as usual. What
+becomes of them is what a full run with these centroids and that order would decide. New rows meet their own cluster
+only, also where the finished run compared across clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from curator_dask.data.clip_columns import ClipIndex, stored_columns
+from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.scored_clusters import task_share
+from curator_dask.dedup.decide.rules import Rule, check_rule
+from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
+from curator_dask.errors import FolderInUseError, InputError, ParameterError
+from curator_dask.files import layout
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.storage_options import storage_options
+from curator_dask.runtime.records import digest
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, run_units
+from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.identify.decision_table import VERSION
+from curator_dask.stages.identify.joined_decisions import joined
+from curator_dask.stages.identify.output_files import TABLE, write_decisions
+from curator_dask.stages.incremental.assign_new import assign_new
+from curator_dask.stages.incremental.finished_runs import FinishedRuns, folders, read_centroids
+from curator_dask.stages.incremental.score_new import ScoreNewTask, score_new
+from curator_dask.stages.kmeans.stage import KMeansStage
+
+
+@dataclass(frozen=True)
+class IncrementalStage(Stage):
+    """Decide on new vectors beside a finished run, without redoing it.
+
+    Writes, laid out as a run of its own: ``kmeans/`` (the new rows in the old clusters), ``pairwise/cluster_{k}.parquet``
+    (scores of the new rows) and ``duplicates/`` (table and lists of the new ids). Give both runs to the next one.
+    """
+
+    input_path: str
+    """New vectors; rows whose ids the finished run has are passed over."""
+    kmeans_path: str | Sequence[str]
+    """The finished run's output of the k-means stage; after it, those of earlier additions (``…/kmeans``)."""
+    duplicates_path: str | Sequence[str]
+    """The finished run's output of the identify stage, and those of earlier additions (``…/duplicates``)."""
+    output_path: str
+    eps: float | None = None
+    """None: that of the finished run."""
+    rule: str | None = None
+    """``pairwise`` or ``greedy``; None: that of the finished run."""
+    id_field: str = "id"
+    embedding_field: str = "embedding"
+    input_filetype: str = "parquet"
+    metadata_fields: Sequence[str] | None = None
+    which_to_keep: str = "hard"
+    sim_metric: str = "cosine"
+    random_seed: int = 42
+    ranking_strategy: RankingStrategy | None = None
+    """Rank the new rows by any of their columns, or of the clip index, instead of `which_to_keep`."""
+    pairwise_batch_size: int = 1024
+    clips_path: str | None = None
+    """The output of the split stage: adds source and times to the table, and columns to rank by."""
+    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    name: ClassVar[str] = "incremental"
+    workers: ClassVar[str] = "rapids"
+
+    def __post_init__(self) -> None:
+        for name in ("kmeans_path", "duplicates_path"):
+            value = getattr(self, name)
+            if not value:
+                raise ParameterError(f"{name} is missing: give the outputs of a finished run")
+            object.__setattr__(self, name, value if isinstance(value, str) else tuple(value))
+        if self.eps is not None:
+            check_eps(self.eps)
+        if self.rule is not None:
+            check_rule(self.rule)
+        if self.pairwise_batch_size < 1:
+            raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
+        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses what it does not know
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, storage_options(self.write_kwargs))
+
+    @property
+    def strategy(self) -> RankingStrategy:
+        return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
+
+    @property
+    def finished(self) -> FinishedRuns:
+        options = storage_options(self.read_kwargs)
+        kmeans, duplicates = folders(self.kmeans_path, options), folders(self.duplicates_path, options)
+        return FinishedRuns(tuple(kmeans), tuple(duplicates), self.id_field)
+
+    def identity(self) -> dict[str, Any]:
+        options = storage_options(self.read_kwargs)
+        return {
+            "input_path": Folder(self.input_path, options).root,
+            "kmeans_path": [folder.root for folder in self.finished.kmeans],
+            "duplicates_path": [folder.root for folder in self.finished.duplicates],
+            "clips_path": Folder(self.clips_path, options).root if self.clips_path else None,
+            "eps": self.eps,
+            "rule": self.rule,
+            "id_field": self.id_field,
+            "embedding_field": self.embedding_field,
+            "metadata_fields": list(self.metadata_fields or ()),
+            "ranking": asdict(self.strategy),
+        }
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        finished = self.finished
+        centroids, rule = finished.centroids(), self.decided_rule()
+        clusters_stage = self._clusters_stage(len(read_centroids(centroids)))
+        if context.dry_run:
+            state.check(self.identity())
+            return StageResult(self.name, self.output, {"files_in": len(clusters_stage.entries())})
+        _refuse_foreign_results(state)
+        state.claim(self.identity(), overwrite=context.overwrite)
+        read = assign_new(context, clusters_stage, centroids, finished.ids(context.cluster.client))
+        units = self._units(clusters_stage.output, finished, rule, context) if read["rows"] else []
+        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
+        if outcome.failures:
+            raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
+        clips = Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path else None
+        write_decisions(state, joined(state.records(), rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
+        counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected")}
+        counts |= {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
+        state.summarise(counts, {"eps": rule.eps, "rule": rule.name}, failures=outcome.failures)
+        return StageResult(
+            self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
+            tables=(f"{layout.DUPLICATES}/{TABLE}",),
+        )  # fmt: skip
+
+    def decided_rule(self) -> Rule:
+        """The rule and eps to decide by. Raises InputError where neither they nor the finished run's are known."""
+        held = self.finished.decided()
+        if held["scope"] not in (None, "all"):
+            raise InputError(
+                f"{self.finished.duplicates[0].url} was decided with scope {held['scope']!r}: new rows can only be "
+                "decided over all pairs"
+            )
+        eps = self.eps if self.eps is not None else held["eps"]
+        if eps is None:
+            raise InputError(f"{self.finished.duplicates[0].url} does not say which eps it was decided at: give eps")
+        return Rule(self.rule or held["rule"] or "pairwise", float(eps))
+
+    def _clusters_stage(self, n_clusters: int) -> KMeansStage:
+        """What the k-means stage's reading and writing needs to know; nothing is fitted."""
+        clips = self._clips_to_rank_by()
+        ranking = stored_columns(set(self.strategy.metadata_cols) - set(DISTANCE_COLUMNS.values()), clips)
+        return KMeansStage(
+            n_clusters,
+            self.id_field,
+            self.embedding_field,
+            self.input_path,
+            self.output.below(layout.KMEANS).url,
+            self.input_filetype,
+            metadata_fields=list(dict.fromkeys([*(self.metadata_fields or ()), *sorted(ranking)])),
+            read_kwargs=self.read_kwargs,
+            write_kwargs=self.write_kwargs,
+        )
+
+    def _clips_to_rank_by(self) -> ClipIndex | None:
+        """The clip index, if there is one and the ranking needs more than distances."""
+        if self.clips_path is None or set(self.strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()):
+            return None
+        return ClipIndex.of(Folder(self.clips_path, storage_options(self.read_kwargs)))
+
+    def _units(self, new: Folder, finished: FinishedRuns, rule: Rule, context: RunContext) -> list[Unit[ScoreNewTask]]:
+        versions = finished.versions()
+        clips = self._clips_to_rank_by()
+        held = [*zip(finished.kmeans, finished.clusters(), strict=True), (new, cluster_folders(new))]
+        units = []
+        for cluster in held[-1][1]:
+            files = [(folder, clusters[cluster]) for folder, clusters in held if cluster in clusters]
+            task = ScoreNewTask(
+                cluster,
+                tuple((folder, tuple(entry.path for entry in entries)) for folder, entries in files),
+                finished.duplicates,
+                versions,
+                self.output,
+                self.id_field,
+                self.embedding_field,
+                self.strategy,
+                clips,
+                rule,
+                self.pairwise_batch_size,
+                context.cluster.device,
+            )
+            inputs = digest(
+                VERSION,
+                [_described(entries) for _, entries in files],
+                versions,
+                rule.eps,
+                rule.name,
+                clips and clips.version,
+            )
+            share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
+            units.append(Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}", share))
+        return units
+
+
+def _refuse_foreign_results(state: StageState) -> None:
+    """The output is laid out as that of a run, which must not be written over."""
+    if state.folder.exists(state.path("params.json")):
+        return
+    for name in (layout.KMEANS, layout.PAIRWISE, layout.DUPLICATES):
+        if state.folder.entries(name):
+            raise FolderInUseError(
+                f"{state.folder.join(name)} holds results of another run: choose an empty output folder for the new rows"
+            )
+
+
+def _described(entries: Sequence[Entry]) -> list[tuple[str, int, str]]:
+    return [(entry.path, entry.num_bytes, entry.version) for entry in entries]
+
+
+def dedup_new_vectors(
+    input_path: str,
+    kmeans_path: str | Sequence[str],
+    duplicates_path: str | Sequence[str],
+    output_path: str,
+    **parameters: Any,
+) -> StageResult:
+    """Decide on new vectors beside a finished run; the parameters are those of `IncrementalStage`."""
+    return IncrementalStage(input_path, kmeans_path, duplicates_path, output_path, **parameters).run()

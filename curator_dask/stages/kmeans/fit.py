@@ -1,0 +1,329 @@
+"""The distributed half of k-means: rows held by the workers, exact sums added up, new centres on the client.
+
+The rows stay on the workers as Dask futures for the whole fit; a lost worker's rows are read again by Dask itself. All
+sums are exact (`curator_dask.dedup.kmeans.lloyd`), so partitions, workers and the order of completion change no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.tables import opened_parquet
+from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
+from curator_dask.dedup.arrays.priority import sample_priority
+from curator_dask.dedup.arrays.xp import array_module, to_host
+from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
+from curator_dask.dedup.kmeans.start import Init, checked_centres, d2_start, random_start
+from curator_dask.errors import InputError
+from curator_dask.runtime.device import to_device
+from curator_dask.runtime.units import gathered
+from curator_dask.stages.kmeans.fit_watch import retried
+from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
+
+if TYPE_CHECKING:
+    from curator_dask.runtime.progress import Reporter
+
+# Vectors that the workers hold during a fit, all together; beyond it the fit uses a sample, the assignment all rows.
+FIT_BYTES = 2 << 30
+SAMPLE_ROWS_PER_CLUSTER = 20
+MERGE_FAN_IN = 8
+AUTO_ROWS_PER_CLUSTER = 1000
+AUTO_MAX_CLUSTERS = 1000
+
+
+@dataclass(frozen=True)
+class FitParameters:
+    n_clusters: int | None
+    """None: one cluster a thousand rows, 1000 at most."""
+    init: Init
+    n_init: int
+    max_iter: int
+    tol: float
+    seed: int
+    oversampling: float
+    """Rows per cluster that each round of ``k-means||`` draws."""
+    max_rows: int
+    """Rows that are compared with all centroids at a time, at most."""
+    fit_data_fraction: float | None
+    device: str
+    verbose: bool = False
+    in_host_memory: bool = False
+    """On GPUs: leave the vectors in host memory during the fit."""
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """What a worker holds of one chunk during the fit."""
+
+    X: Any
+    """(n, D) float32 unit rows of the fit's sample, in host memory."""
+    priority: NDArray[np.uint64]
+    """(n,) of the same rows."""
+    all_priority: NDArray[np.uint64]
+    """Of all good rows, for finding doubled ids."""
+    sq_norms: float
+    """Of the rows of X, see `sum_of_sq_norms`."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the client is told of a chunk."""
+
+    all_priority: NDArray[np.uint64]
+    num_fit_rows: int
+    sq_norms: float
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit and the census of the rows it was made from."""
+
+    result: KMeansResult
+    num_rows: int
+    num_fit_rows: int
+    n_clusters: int
+    """After clamping to the number of rows."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+def fit(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
+) -> Fit:
+    """Fit k-means over all chunks.
+
+    Raises InputError if no row is usable or two rows share an id (the error names some).
+    """
+    if parameters.device == "cpu":
+        return _fit(client, source, chunks, parameters, reporter)
+
+    def attempt(in_host_memory: bool) -> Fit:
+        return _fit(client, source, chunks, replace(parameters, in_host_memory=in_host_memory), reporter)
+
+    return retried(client, attempt, reporter)
+
+
+def _fit(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
+) -> Fit:
+    fraction = parameters.fit_data_fraction or _affordable_fraction(client, source, chunks)
+    loaded = client.map(
+        load_fit_rows,
+        chunks,
+        source=source,
+        fraction=fraction,
+        seed=parameters.seed,
+        device=parameters.device,
+        pure=False,
+    )
+    census = gathered(client, client.map(_census, loaded, pure=False))
+    num_rows = sum(len(part.all_priority) for part in census)
+    rejects = tuple(reject for part in census for reject in part.rejects)
+    if not num_rows:
+        raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_reasons(rejects)})")
+    _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.seed)
+    num_fit_rows = sum(part.num_fit_rows for part in census)
+    if not num_fit_rows:
+        raise InputError(
+            f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
+        )
+    k = _clusters(parameters, num_fit_rows, reporter)
+    held = Held(client, loaded, num_fit_rows, source.dimension or 0, sum(part.sq_norms for part in census))
+    result = _best_of(held, parameters, k, reporter)
+    return Fit(result, num_rows, num_fit_rows, k, rejects)
+
+
+def _clusters(parameters: FitParameters, num_rows: int, reporter: Reporter) -> int:
+    if isinstance(parameters.init, str):
+        return choose_clusters(parameters.n_clusters, num_rows, reporter)
+    return parameters.n_clusters or len(parameters.init)  # as many as there are; one without rows stays where it is
+
+
+def choose_clusters(wanted: int | None, num_rows: int, reporter: Reporter) -> int:
+    """The number of clusters: as asked, no more than there are rows; without a wish, one a thousand rows."""
+    if wanted is None:
+        return min(AUTO_MAX_CLUSTERS, max(1, num_rows // AUTO_ROWS_PER_CLUSTER))
+    if wanted > num_rows:
+        reporter.note(
+            f"n_clusters ({wanted}) is more than the {num_rows} rows to fit: using {num_rows}. "
+            "Clusters this small hide nearly all duplicates; about 1,000 rows a cluster are usual"
+        )
+    return min(wanted, num_rows)
+
+
+def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
+    rows = read_rows(source, chunk, device)
+    priority = sample_priority(id_array(rows.ids), seed)
+    chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
+    X = to_host(rows.X[chosen])
+    return FitRows(X, priority[chosen], priority, sum_of_sq_norms(X), rows.rejects)
+
+
+def id_array(ids: Any) -> NDArray[Any]:
+    array: NDArray[Any] = ids.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _census(rows: FitRows) -> Census:
+    return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
+
+
+def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
+    """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
+    num_rows = sum(gathered(client, client.map(_count_rows, chunks, source=source, pure=False)))
+    num_bytes = num_rows * (source.dimension or 0) * 4
+    return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
+
+
+def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
+    if source.filetype != "parquet":
+        return sum(source.folder.read_bytes(piece.path).count(b"\n") for piece in chunk)
+    total = 0
+    for piece in chunk:
+        with opened_parquet(source.folder, piece.path) as file:
+            metadata = file.metadata
+        groups = range(metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
+        total += sum(metadata.row_group(number).num_rows for number in groups)
+    return total
+
+
+def _refuse_doubled_ids(
+    client: Any, source: VectorSource, chunks: Sequence[Chunk], priorities: list[NDArray[np.uint64]], seed: int
+) -> None:
+    ordered = np.sort(np.concatenate(priorities))
+    doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(doubled):
+        return
+    # The hash has 64 bits, so look at the ids themselves before accusing anyone.
+    tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
+    found = gathered(client, tasks)
+    ids = [identifier for part in found for identifier in part]
+    names = sorted({str(identifier) for identifier in ids if ids.count(identifier) > 1})
+    if names:
+        shown = ", ".join(names[:5])
+        raise InputError(
+            f"{len(doubled)} ids occur more than once, for example {shown}: ids must be unique. "
+            "Does the folder hold the same vectors twice, or those of two runs?"
+        )
+
+
+def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint64], seed: int) -> list[Any]:
+    ids = read_rows(source, chunk).ids
+    chosen = np.isin(sample_priority(id_array(ids), seed), priorities)
+    return [identifier for identifier, doubled in zip(ids.to_pylist(), chosen, strict=True) if doubled]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows of a fit, on the workers."""
+
+    client: Any
+    loaded: list[Any]
+    """Futures of `FitRows`, one a chunk."""
+    num_rows: int
+    dimension: int
+    sq_norms: float
+
+
+def _best_of(held: Held, parameters: FitParameters, k: int, reporter: Reporter) -> KMeansResult:
+    runs = parameters.n_init if isinstance(parameters.init, str) else 1
+    results = []
+    for run in range(runs):
+        start = _start(held, parameters, k, seed=parameters.seed + run)
+        reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
+        try:
+            results.append(_iterated(held, start, parameters, reporter))
+        finally:
+            reporter.finish()
+    return min(results, key=lambda result: result.inertia)
+
+
+def _iterated(held: Held, start: NDArray[np.float32], parameters: FitParameters, reporter: Reporter) -> KMeansResult:
+    def tell(cost: float) -> None:
+        reporter.advance()
+        if parameters.verbose:
+            reporter.note(f"kmeans: inertia {cost:.9g}")
+
+    if parameters.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
+        return _fitted_by_cuml(held, start, parameters)
+    return lloyd(
+        lambda C: _sum_up(held, C, parameters),
+        start,
+        held.sq_norms,
+        max_iter=parameters.max_iter,
+        tol=parameters.tol,
+        after_each=tell,
+    )
+
+
+def _fitted_by_cuml(held: Held, start: NDArray[np.float32], parameters: FitParameters) -> KMeansResult:
+    told = GpuFit(parameters.max_iter, parameters.tol, parameters.seed, parameters.max_rows, parameters.in_host_memory)
+    C, n_iter = fit_on_gpus(held.client, held.loaded, start, told)
+    final = _sum_up(held, C, parameters)
+    return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
+
+
+def _start(held: Held, parameters: FitParameters, k: int, seed: int) -> NDArray[np.float32]:
+    if not isinstance(parameters.init, str):
+        return checked_centres(parameters.init, k, held.dimension)
+    sample = _sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * k), seed)
+    if parameters.init == "random":
+        return random_start(sample, k)
+    return d2_start(sample, k, seed, parameters.oversampling)
+
+
+def _sample(held: Held, wanted: int, seed: int) -> NDArray[np.float32]:
+    """The `wanted` rows of lowest priority, in that order: the same rows however they are partitioned."""
+    share = min(1.0, (1.5 * wanted + 100) / held.num_rows)
+    while True:
+        parts = gathered(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
+        priority = np.concatenate([part[0] for part in parts])
+        if len(priority) >= wanted or share >= 1.0:
+            break
+        share = min(1.0, 2 * share)
+    order = np.argsort(priority, kind="stable")[:wanted]
+    return np.ascontiguousarray(np.concatenate([part[1] for part in parts])[order])
+
+
+def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    # Another hash for every seed, so that a sampled fit and a restart draw anew; the ids' own hash is its only input.
+    drawn = sample_priority(rows.priority, seed)
+    chosen = drawn <= np.uint64(min(2**64 - 1, int(share * 2.0**64)))
+    return drawn[chosen], to_host(rows.X[chosen])
+
+
+def _sum_up(held: Held, C: NDArray[np.float32], parameters: FitParameters) -> Partial:
+    centres = held.client.scatter(C, broadcast=True, hash=False)
+    level = held.client.map(
+        _partial, held.loaded, C=centres, max_rows=parameters.max_rows, device=parameters.device, pure=False
+    )
+    while len(level) > 1:
+        groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
+        level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
+    partial: Partial = gathered(held.client, level)[0]
+    return partial
+
+
+def _partial(rows: FitRows, *, C: NDArray[np.float32], max_rows: int, device: str) -> Partial:
+    X = to_device(rows.X, device)
+    return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
+
+
+def _merge_all(partials: list[Partial]) -> Partial:
+    total = partials[0]
+    for partial in partials[1:]:
+        total = merge(total, partial)
+    return total
+
+
+def _reasons(rejects: Sequence[dict[str, Any]]) -> str:
+    counts: dict[str, int] = {}
+    for reject in rejects:
+        counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

@@ -1,0 +1,224 @@
+"""The fit of k-means on GPUs: cuML's Lloyd from our own start, watched over, and done again once where workers are lost.
+
+One worker fits by itself (`cuml.cluster.KMeans`), several together (`cuml.dask.cluster.KMeans`, one NCCL rank a worker).
+The vectors lie in host memory, where the census and the start need them, and go to the devices for the fit as long as
+they take no more than `DEVICE_SHARE` of what is free there; else they stay, and cuML streams them through a buffer in
+every iteration. Start, stop rule and empty clusters are those of the CPU (`curator_dask.dedup.kmeans.lloyd`); the sums are not:
+cuML adds float32 in an order of its own, so centres agree to about six digits and not to the bit.
+
+A fit over several workers has a barrier in every iteration, and NCCL waits without an end: where one rank fails or dies,
+the others hang. Hence `curator_dask.stages.kmeans.fit_watch`. Written against RAPIDS 26.10 (its host side runs in
+tests/rapids; not yet on a device).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.errors import ClusterError
+from curator_dask.runtime.device import WorkerMemory, worker_memory
+from curator_dask.stages.kmeans.fit_watch import watched
+
+if TYPE_CHECKING:
+    from curator_dask.stages.kmeans.fit import FitRows
+
+DEVICE_SHARE: Final = 0.6
+"""Of a device's free memory for vectors; the rest is for labels, distances and the buffers of cuML and NCCL."""
+BUFFER_SHARE: Final = 0.1
+"""Of a device's free memory for each of the two buffers that vectors in host memory are streamed through."""
+MIN_BUFFER_ROWS: Final = 4096
+
+# What the deadline reckons with: a tenth of what the slowest supported GPUs do (Volta, 14 TFLOP/s; PCIe 3, 12 GB/s).
+FLOP_PER_S: Final = 1.0e12
+BYTES_PER_S: Final = 1.0e9
+START_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFit:
+    """What cuML is told beside the vectors and the start."""
+
+    max_iter: int
+    tol: float
+    seed: int
+    max_rows: int
+    """Rows whose distances to all centres are held at a time, at most."""
+    in_host_memory: bool = False
+    """Leave the vectors in host memory even where the devices would take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the vectors are during a fit, and which estimator makes it."""
+
+    on_device: bool
+    alone: bool
+    """`cuml.cluster.KMeans` in one task, without NCCL."""
+    buffer_rows: int
+    """cuML's ``device_buffer_samples``: 0 for vectors on the device."""
+
+
+def fit_on_gpus(
+    client: Any, loaded: Sequence[Any], start: NDArray[np.float32], parameters: GpuFit
+) -> tuple[NDArray[np.float32], int]:
+    """Lloyd's iterations over all GPU workers, from the centres ``start`` (k, D).
+
+    Args:
+        loaded: futures of `FitRows` whose X is in host memory; together at least k rows.
+
+    Returns:
+        ``(centres, iterations)``: (k, D) float32 on the host, and how many there were.
+
+    Raises:
+        FitLostError: a worker went or the deadline passed; `retried` makes the fit again.
+        DeviceFullError: a device had too little memory.
+        ClusterError, DeviceError: there are no GPU workers, or cuML refuses.
+    """
+    memories: Mapping[str, WorkerMemory] = client.run(worker_memory)
+    if not memories:
+        raise ClusterError("the Dask cluster has no workers at the moment: start some, then run again")
+    sizes: list[int] = client.gather(client.map(_num_rows, list(loaded), pure=False))
+    k, dimension = start.shape
+    plan = plan_fit(list(memories.values()), sum(sizes), dimension, in_host_memory=parameters.in_host_memory)
+    options = estimator_options(start, parameters, plan)
+    filled = [(future, size) for future, size in zip(loaded, sizes, strict=True) if size]
+
+    def work() -> tuple[NDArray[np.float32], int]:
+        if plan.alone:
+            return _fit_in_one_task(client, [future for future, _ in filled], options, plan)
+        return _fit_together(client, filled, dimension, options, plan, sorted(memories))
+
+    deadline_s = longest_fit_s(sum(sizes), dimension, k, parameters.max_iter, len(memories))
+    return watched(client, work, workers=set(memories), deadline_s=deadline_s)
+
+
+def plan_fit(memories: Sequence[WorkerMemory], num_rows: int, dimension: int, *, in_host_memory: bool = False) -> Plan:
+    """Where ``num_rows`` vectors go, on workers with so much memory each."""
+    row_bytes = 4 * dimension
+    free = min(memory.device_free for memory in memories)
+    on_device = not in_host_memory and num_rows * row_bytes <= DEVICE_SHARE * free * len(memories)
+    # One array of all parts is a second copy in host memory; a Dask fit takes the parts as they are.
+    has_room = on_device or memories[0].host_free >= num_rows * row_bytes
+    buffer_rows = 0 if on_device else min(num_rows, max(MIN_BUFFER_ROWS, int(BUFFER_SHARE * free) // row_bytes))
+    return Plan(on_device, len(memories) == 1 and has_room, buffer_rows)
+
+
+def estimator_options(start: NDArray[np.float32], parameters: GpuFit, plan: Plan) -> dict[str, Any]:
+    """The parameters of either of cuML's KMeans."""
+    return {
+        "n_clusters": len(start),
+        "init": np.ascontiguousarray(start, dtype=np.float32),
+        "n_init": 1,  # "auto" would mean ten runs from one and the same array
+        "max_iter": parameters.max_iter,
+        "tol": parameters.tol,
+        "random_state": int(parameters.seed) % 2**31,
+        "max_samples_per_batch": parameters.max_rows,
+        "device_buffer_samples": plan.buffer_rows,
+    }
+
+
+def longest_fit_s(num_rows: int, dimension: int, k: int, max_iter: int, num_workers: int) -> float:
+    """Seconds after which a fit must be stuck: ten times what all iterations would take on the slowest GPUs."""
+    flop = 2.0 * num_rows * dimension * k * max_iter
+    moved = 4.0 * num_rows * dimension * max_iter
+    return START_S + (flop / FLOP_PER_S + moved / BYTES_PER_S) / num_workers
+
+
+def placed(sizes: Sequence[int], workers: Sequence[str]) -> list[str]:
+    """A worker for every part, so that all hold about as many rows: the largest first, each to the one with least."""
+    rows = dict.fromkeys(workers, 0)
+    places = [""] * len(sizes)
+    for number in sorted(range(len(sizes)), key=lambda part: (-sizes[part], part)):
+        places[number] = min(workers, key=lambda worker: rows[worker])
+        rows[places[number]] += sizes[number]
+    return places
+
+
+def _fit_together(
+    client: Any,
+    parts: Sequence[tuple[Any, int]],
+    dimension: int,
+    options: Mapping[str, Any],
+    plan: Plan,
+    workers: Sequence[str],
+) -> tuple[NDArray[np.float32], int]:
+    from cuml.dask.cluster import KMeans
+
+    X = dask_matrix(client, parts, dimension, workers, on_device=plan.on_device)
+    model = KMeans(client=client, **options).fit(X)
+    return _on_host(model.cluster_centers_), int(model.n_iter_)
+
+
+def dask_matrix(
+    client: Any, parts: Sequence[tuple[Any, int]], dimension: int, workers: Sequence[str], *, on_device: bool
+) -> Any:
+    """(future of `FitRows`, rows) → a Dask array, (n, D) float32, one block a part, each held by the worker it is meant for.
+
+    An empty part would be missing among cuML's labels, so there must be none.
+    """
+    import dask.array as da
+
+    places = placed([size for _, size in parts], workers)
+    held = [
+        # Pinned: a rank is made of the parts that its worker holds. `watched` notices where a worker goes.
+        client.submit(_matrix, future, on_device=on_device, workers=[place], pure=False)
+        for (future, _), place in zip(parts, places, strict=True)
+    ]
+    meta = np.empty((0, dimension), dtype=np.float32)
+    blocks = [da.from_delayed(future, shape=(size, dimension), dtype=np.float32, meta=meta)
+              for future, (_, size) in zip(held, parts, strict=True)]  # fmt: skip
+    return da.concatenate(blocks)
+
+
+def _matrix(rows: FitRows, *, on_device: bool) -> Any:
+    X = np.ascontiguousarray(rows.X, dtype=np.float32)
+    if not on_device:
+        return X
+    import cupy
+
+    return cupy.asarray(X)
+
+
+def _num_rows(rows: FitRows) -> int:
+    return len(rows.X)
+
+
+def _fit_in_one_task(
+    client: Any, loaded: Sequence[Any], options: Mapping[str, Any], plan: Plan
+) -> tuple[NDArray[np.float32], int]:
+    task = client.submit(_fit_alone, list(loaded), options=dict(options), on_device=plan.on_device, pure=False)
+    result: tuple[NDArray[np.float32], int] = task.result()
+    return result
+
+
+def _fit_alone(
+    rows: Sequence[FitRows], *, options: Mapping[str, Any], on_device: bool
+) -> tuple[NDArray[np.float32], int]:
+    """On the one worker: all parts in one array, which cuML's estimator for one GPU wants."""
+    from cuml.cluster import KMeans
+
+    model = KMeans(output_type="numpy", **options).fit(assembled([part.X for part in rows], on_device=on_device))
+    return _on_host(model.cluster_centers_), int(model.n_iter_)
+
+
+def assembled(parts: Sequence[NDArray[np.float32]], *, on_device: bool) -> Any:
+    """The parts (n_i, D) below each other, in host memory or on the device; never twice in either."""
+    if not on_device:
+        return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
+    import cupy
+
+    X = cupy.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=np.float32)
+    start = 0
+    for part in parts:
+        X[start : start + len(part)] = cupy.asarray(part)
+        start += len(part)
+    return X
+
+
+def _on_host(array: Any) -> NDArray[np.float32]:
+    return np.ascontiguousarray(array.get() if hasattr(array, "get") else array, dtype=np.float32)

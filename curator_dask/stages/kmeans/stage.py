@@ -1,0 +1,332 @@
+"""Vectors → clusters: a fit over all workers, then every row to its cluster's file.
+
+Rows are first appended to a few bucket files, each of which becomes the files of its clusters: one file a cluster,
+never partitions × clusters small ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+
+from curator_dask.data.tables import check_filetype, data_files
+from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
+from curator_dask.dedup.kmeans.start import Init, check_method
+from curator_dask.errors import FolderInUseError, InputError, ParameterError
+from curator_dask.files import layout
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.storage_options import storage_options
+from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, gathered, run_units
+from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.kmeans.fit import Fit, FitParameters, fit
+from curator_dask.stages.kmeans.write_clusters import (
+    REJECTS,
+    AssignTask,
+    BucketTask,
+    assign_chunk,
+    bucket_folder,
+    count_buckets,
+    write_bucket,
+    write_rejects,
+)
+
+FIT_UNIT = "fit"
+
+
+@dataclass(frozen=True)
+class KMeansStage(Stage):
+    """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.
+
+    Writes ``centroid={k}/part-0.parquet`` with the id, the normalised float32 vector, the metadata fields,
+    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``kmeans_centroids.npy``, (k, D) float32. Rows that cannot be
+    clustered are listed in ``_rejects.parquet`` with their reasons.
+    """
+
+    n_clusters: int | None
+    """None: one cluster a thousand rows, 1000 at most."""
+    id_field: str = "id"
+    embedding_field: str = "embedding"
+    input_path: str | Sequence[str] = ""
+    """A folder, a file, or a list of files."""
+    output_path: str = ""
+    input_filetype: str = "parquet"
+    embedding_dim: int | None = None
+    metadata_fields: Sequence[str] | None = None
+    verbose: bool = False
+    """Note the inertia of every iteration."""
+    max_iter: int = 300
+    tol: float = 1e-4
+    random_state: int = 42
+    init: Init = "k-means||"
+    """``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (k, D)."""
+    n_init: int = 1
+    """Runs from different starts, of which the one with the least inertia is kept; an array is run once."""
+    oversampling_factor: float = 2.0
+    """Candidates per cluster that each round of ``k-means||`` draws. The other starts draw none, and up to 409 clusters
+    (a sample of 20 rows a cluster) every row of the sample is a candidate."""
+    max_samples_per_batch: int = 32768
+    """Rows whose distances to all centroids are held at a time, at most: it bounds the memory and changes no result.
+    On a CPU fewer are taken anyway where that suits the cache."""
+    fit_data_fraction: float | None = None
+    """Share of the rows to fit on, chosen by id; None: all, as far as 2 GiB of vectors hold."""
+    cache_path: str | None = None
+    """Where to keep a copy of the centroids."""
+    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    name: ClassVar[str] = "kmeans"
+    workers: ClassVar[str] = "rapids"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.input_path, os.PathLike):
+            object.__setattr__(self, "input_path", os.fspath(self.input_path))
+        check_filetype(self.input_filetype)
+        for name in ("input_path", "output_path"):
+            if not getattr(self, name):
+                raise ParameterError(f"{name} is missing: give a folder or a URL")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if isinstance(self.init, str):
+            check_method(self.init)
+        for name in ("n_clusters", "embedding_dim", "max_iter", "n_init", "max_samples_per_batch"):
+            value = getattr(self, name)
+            if value is None and name in ("n_clusters", "embedding_dim"):
+                continue
+            if not (_is_integer(value) and value >= 1):
+                raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
+            object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
+        if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):
+            raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
+        object.__setattr__(self, "random_state", int(self.random_state))
+        if not self.tol >= 0:
+            raise ParameterError(f"tol ({self.tol}) must be >= 0")
+        if not 0 < self.oversampling_factor < math.inf:
+            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be a number > 0")
+        if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
+            raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, storage_options(self.write_kwargs))
+
+    @property
+    def input(self) -> Folder:
+        """The folder that the input lies in: itself, or that of a file or of the files of a list."""
+        options = storage_options(self.read_kwargs)
+        if not isinstance(self.input_path, str):
+            return Folder(_common_folder(self.input_path), options)
+        folder = Folder(self.input_path, options)
+        return Folder(_common_folder([self.input_path]), options) if folder.is_file() else folder
+
+    def identity(self) -> dict[str, Any]:
+        init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
+        return {
+            "input_path": self.input.root,
+            "n_clusters": self.n_clusters,
+            "id_field": self.id_field,
+            "embedding_field": self.embedding_field,
+            "input_filetype": self.input_filetype,
+            "embedding_dim": self.embedding_dim,
+            "metadata_fields": list(self.metadata_fields or ()),
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "random_state": self.random_state,
+            "init": init,
+            "n_init": self.n_init,
+            "oversampling_factor": self.oversampling_factor,
+            "fit_data_fraction": self.fit_data_fraction,
+        }
+
+    def entries(self) -> list[Entry]:
+        """The files to read, in path order. Raises InputError if there are none, or one of a list is not there."""
+        folder = self.input
+        found = data_files(folder, self.input_filetype)
+        named = [self.input_path] if isinstance(self.input_path, str) else self.input_path
+        if isinstance(self.input_path, str) and Folder(self.input_path, folder.storage_options).root == folder.root:
+            return found
+        wanted = {path.rpartition("/")[2] for path in named}
+        missing = sorted(wanted - {entry.path for entry in found})
+        if missing:
+            raise InputError(f"input_path: {folder.url} holds no {self.input_filetype} file {missing[0]!r}")
+        return [entry for entry in found if entry.path in wanted]
+
+    def source(self, dimension: int | None) -> VectorSource:
+        fields = tuple(self.metadata_fields or ())
+        return VectorSource(self.input, self.input_filetype, self.id_field, self.embedding_field, fields, dimension)
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        entries = self.entries()
+        if context.dry_run:
+            state.check(self.identity())
+            return StageResult(self.name, self.output, {"files_in": len(entries)})
+        _refuse_foreign_clusters(state)
+        state.claim(self.identity(), overwrite=context.overwrite)
+        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries])
+        record = self._fitted(context, state, entries, inputs)
+        units = self._bucket_units(state, record)
+        num_run = self._write_clusters(context, state, record, units)
+        counts = self._counts(state, record)
+        state.summarise(counts, {"fit": {name: record.data[name] for name in ("inertia", "n_iter", "converged")}})
+        self._copy_centroids()
+        tables = tuple(sorted(path for one in state.records() for path in one.outputs if path.startswith("centroid=")))
+        return StageResult(
+            self.name, self.output, counts, (), num_run=num_run, num_skipped=len(units) - num_run, tables=tables
+        )
+
+    def _fitted(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
+        """The fit's marker: an earlier one of the same inputs, or that of a fit made now."""
+        if state.done_units().get(FIT_UNIT) == inputs:
+            record = state.record(FIT_UNIT)
+            if record is not None:
+                return record
+        state.forget([record.key for record in state.records()])  # clusters of other inputs must not mix with new ones
+        dimension, chunks = self._chunks(entries)
+        parameters = FitParameters(
+            n_clusters=self.n_clusters,
+            init=self.init,
+            n_init=self.n_init,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            seed=self.random_state,
+            oversampling=self.oversampling_factor,
+            max_rows=self.max_samples_per_batch,
+            verbose=self.verbose,
+            fit_data_fraction=self.fit_data_fraction,
+            device=context.cluster.device,
+        )
+        fitted = fit(context.cluster.client, self.source(dimension), chunks, parameters, context.reporter)
+        record = self._record_fit(fitted, dimension, inputs)
+        state.write(record)
+        return record
+
+    def _chunks(self, entries: list[Entry]) -> tuple[int, list[Chunk]]:
+        chunks = plan_chunks(self.source(None), entries)
+        dimension = self.embedding_dim or find_dimension(self.source(None), chunks)
+        return dimension, chunks
+
+    def _record_fit(self, fitted: Fit, dimension: int, inputs: str) -> UnitRecord:
+        buffer = io.BytesIO()
+        np.save(buffer, fitted.result.centroids)
+        outputs = {layout.CENTROIDS: self.output.write_bytes(layout.CENTROIDS, buffer.getvalue())}
+        if fitted.rejects:
+            outputs[REJECTS] = write_rejects(self.output, fitted.rejects)
+        data = {
+            "dimension": dimension,
+            "n_clusters": fitted.n_clusters,
+            "n_buckets": count_buckets(fitted.num_rows, dimension, fitted.n_clusters),
+            "centroids": _array_digest(fitted.result.centroids),
+            "inertia": fitted.result.inertia,
+            "n_iter": fitted.result.n_iter,
+            "converged": fitted.result.converged,
+            "rejects": [reject["id"] for reject in fitted.rejects],
+        }
+        counts = {"rows_in": fitted.num_rows + len(fitted.rejects), "rows_rejected": len(fitted.rejects)}
+        return UnitRecord(FIT_UNIT, inputs, outputs, {**counts, "rows_fitted": fitted.num_fit_rows}, data=data)
+
+    def _bucket_units(self, state: StageState, record: UnitRecord) -> list[Unit[BucketTask]]:
+        made_from = digest(record.inputs, record.data["centroids"])
+        n_buckets = min(record.data["n_buckets"], record.data["n_clusters"])
+        return [
+            Unit(
+                f"bucket-{number:05d}",
+                made_from,
+                BucketTask(self._lean(), state, number),
+                f"clusters of bucket {number}",
+            )
+            for number in range(n_buckets)
+        ]
+
+    def _lean(self) -> KMeansStage:
+        """This stage as it travels to workers once the fit is done: without a start array, which may be large."""
+        return replace(self, init="k-means||")
+
+    def _write_clusters(
+        self, context: RunContext, state: StageState, record: UnitRecord, units: list[Unit[BucketTask]]
+    ) -> int:
+        done = state.done_units()
+        if all(done.get(unit.key) == unit.inputs for unit in units):
+            return 0
+        dimension, chunks = self._chunks(self.entries())
+        lean = self._lean()
+        tasks = [AssignTask(lean, state, number, chunk, dimension, len(units), context.cluster.device)
+                 for number, chunk in enumerate(chunks)]  # fmt: skip
+        client = context.cluster.client
+        try:
+            gathered(client, client.map(assign_chunk, tasks, pure=False))
+            outcome = run_units(
+                context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of clusters"
+            )
+            if outcome.failures:  # clusters that are missing would look like clusters without duplicates
+                raise InputError(
+                    f"{len(outcome.failures)} of {len(units)} buckets of clusters could not be written "
+                    f"({outcome.failures[0].message}): run again to write the rest"
+                )
+        finally:
+            for entry in self.output.entries(bucket_folder(state), hidden=True):
+                self.output.remove(entry.path)
+        return outcome.num_run
+
+    def _counts(self, state: StageState, record: UnitRecord) -> dict[str, int]:
+        written = [one for one in state.records() if one.key != FIT_UNIT]
+        return {
+            "rows_in": record.counts["rows_in"],
+            "rows": sum(one.counts.get("rows", 0) for one in written),
+            "rows_rejected": record.counts["rows_rejected"],
+            "clusters": sum(one.counts.get("clusters", 0) for one in written),
+            "n_clusters": record.data["n_clusters"],
+        }
+
+    def _copy_centroids(self) -> None:
+        if self.cache_path is None:
+            return
+        folder = Folder(self.cache_path, storage_options(self.write_kwargs))
+        data = self.output.read_bytes(layout.CENTROIDS)
+        if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
+            folder.write_bytes(layout.CENTROIDS, data)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    parents = {str(path).rpartition("/")[0] for path in paths}
+    if len(parents) != 1:
+        raise ParameterError(f"input_path: the files of a list must lie in one folder, not in {sorted(parents)}")
+    return parents.pop() or "."
+
+
+def _refuse_foreign_clusters(state: StageState) -> None:
+    """Cluster folders that this stage has no record of are another tool's: mixing with them makes every id a duplicate."""
+    if state.folder.exists(state.path("params.json")):
+        return
+    foreign = [entry.path for entry in state.folder.entries() if entry.path.startswith("centroid=")]
+    if foreign:
+        raise FolderInUseError(
+            f"{state.folder.url} holds clusters that were not written by this stage ({foreign[0]} and "
+            f"{len(foreign) - 1} more): choose an empty output folder, or remove them yourself"
+        )
+
+
+def _array_digest(array: np.ndarray[Any, Any]) -> str:
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(repr((array.dtype.str, array.shape)).encode() + array.tobytes()).hexdigest()[:32]
+
+
+def cluster_embeddings(
+    input_path: str, output_path: str, *, n_clusters: int | None = None, **parameters: Any
+) -> StageResult:
+    """Cluster vectors with k-means; the parameters are those of `KMeansStage`."""
+    return KMeansStage(n_clusters, input_path=input_path, output_path=output_path, **parameters).run()

@@ -1,0 +1,147 @@
+"""The ffmpeg command that cuts one video. Text only.
+
+Each lane is one output of the process, cut by the segment muxer into ``lane{j}_000000.mp4`` and so on in the current
+folder; beside them ``lane{j}.csv`` lists the files and ``lane{j}.stats`` the time of every frame that went into the
+encoder (``lane{j}.packets`` where the stream is copied). A tap, where there is one, is one more output: every frame of
+the video, small, on stdout, and ``tap.times``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from curator_dask.video.cut.encoders import TranscodeSettings, encoded_size, encoder_args
+from curator_dask.video.cut.plan import (
+    TOLERANCE_S,
+    Lane,
+    audio_drop_expression,
+    key_frame_expression,
+    select_expression,
+)
+from curator_dask.video.frames import pipe as frame_pipe
+from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
+from curator_dask.video.frames.sampling import FrameRule
+from curator_dask.video.probe import VideoInfo
+from curator_dask.video.process import ffmpeg
+
+READ_BEYOND_S = 5.0
+"""How far the source is read past the last frame wanted: files are interleaved loosely, and frames are stored out of
+order."""
+TAP_TIMES = "tap.times"
+_AUDIO_COPIED = "aac"
+_REPRODUCIBLE = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"]
+_REPRODUCIBLE += ["-flags:v", "+bitexact", "-flags:a", "+bitexact"]
+
+
+@dataclass(frozen=True, slots=True)
+class CutJob:
+    """One run of ffmpeg."""
+
+    info: VideoInfo
+    lanes: tuple[Lane, ...]
+    settings: TranscodeSettings
+    with_audio: bool
+    cut_times: tuple[tuple[float, ...], ...] | None = None
+    """Per lane, where to cut, in seconds from its first frame; None for every period."""
+    tap: FrameRule | None = None
+    """Hand out every frame at this rule's size as well; not with ``copy``, which decodes nothing."""
+
+
+def arguments(job: CutJob) -> list[str]:
+    """The whole command; it is to run in the folder that gets the files."""
+    copied = job.settings.encoder == "copy"
+    limit_s = read_limit_s(job)
+    limit = [] if limit_s is None else ["-t", f"{limit_s:.6f}"]
+    # A new frame size in mid-stream must not restart the filters, which count from the first frame; scale copes with
+    # it.
+    steady = [] if copied else ["-reinit_filter", "0"]
+    source = ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)
+    filters = [] if copied else ["-filter_complex", filter_graph(job)]
+    outputs = [word for number in range(len(job.lanes)) for word in _output(job, number)]
+    if job.tap is not None:
+        outputs += frame_pipe.output_args(job.info, "tap", TAP_TIMES)
+    return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *filters, *outputs]
+
+
+def read_limit_s(job: CutJob) -> float | None:
+    """How much of the source to read, from the start of its clock; None for all."""
+    end_s = max(lane.end_s for lane in job.lanes) + READ_BEYOND_S
+    if job.info.duration_s is not None and end_s >= job.info.duration_s:
+        return None
+    return end_s + first_frame_s(job.info)
+
+
+def first_frame_s(info: VideoInfo) -> float:
+    """The first video frame on ffmpeg's clock, which begins with the earliest stream."""
+    return info.start_s - info.container_start_s
+
+
+def filter_graph(job: CutJob) -> str:
+    """Size, pixel format and times once for all, then one branch per lane that passes its frames."""
+    width, height = encoded_size(job.settings.encoder, job.info.width, job.info.height)
+    decoded, tapped = f"[0:{job.info.video_stream}]", []
+    if job.tap is not None:
+        tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, job.tap)}[tap]"]
+        decoded = "[in]"
+    scaled = f"{decoded}scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact"
+    shared = ",".join([scaled, "format=yuv420p", *frame_pipe.counted_times(job.info)])
+    if len(job.lanes) == 1:
+        return ";".join([*tapped, f"{shared},{_branch(job.lanes[0])}[v0]"])
+    names = range(len(job.lanes))
+    split = f"{shared},split={len(job.lanes)}" + "".join(f"[s{number}]" for number in names)
+    return ";".join([*tapped, split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])
+
+
+def _branch(lane: Lane) -> str:
+    branch = f"select='{select_expression(lane)}'"
+    if lane.has_lead:
+        branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
+    return branch
+
+
+def _output(job: CutJob, number: int) -> list[str]:
+    lane = job.lanes[number]
+    copied = ["-map", f"0:{job.info.video_stream}", "-c:v", "copy"]
+    video = copied if job.settings.encoder == "copy" else _encoded_video(job, number)
+    clips = [*video, *_audio(job, lane), *_REPRODUCIBLE, *_segments(job, number), f"lane{number}_%06d.mp4"]
+    if job.settings.encoder != "copy":
+        return clips
+    # No encoder, no statistics of one: a list of all packets takes their place.
+    return [*clips, *copied, "-avoid_negative_ts", "disabled", "-f", "framecrc", f"lane{number}.packets"]
+
+
+def _encoded_video(job: CutJob, number: int) -> list[str]:
+    lane = job.lanes[number]
+    counted = lane.has_lead or counts_frames(job.info)
+    return [
+        *("-map", f"[v{number}]", "-fps_mode:v", "passthrough"),
+        *("-enc_time_base:v", f"1/{TICKS_PER_SECOND}" if counted else "demux"),
+        *encoder_args(job.settings, job.info.bit_rate),
+        *("-force_key_frames:v", key_frame_expression(lane)),
+        *("-stats_enc_pre:v", f"lane{number}.stats", "-stats_enc_pre_fmt:v", "{n} {pts} {tb}"),
+    ]
+
+
+def _audio(job: CutJob, lane: Lane) -> list[str]:
+    if not job.with_audio:
+        return ["-an"]
+    copied = ["-c:a", "copy"]
+    encoded = ["-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", "128k"]
+    trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job.info))}'"
+    codec = copied if job.info.audio_codec == _AUDIO_COPIED else encoded
+    return ["-map", f"0:{job.info.audio_stream}", *codec, "-bsf:a", trim]
+
+
+def _segments(job: CutJob, number: int) -> list[str]:
+    # Rounded down: a boundary that is early is met by the forced key frame all the same, one that is late misses it.
+    times = ["-segment_time", f"{math.floor(job.lanes[number].period_s * 1e6 + 1e-3)}us"]
+    if job.cut_times is not None:
+        listed = job.cut_times[number] or (job.lanes[number].end_s + 1e6,)
+        times = ["-segment_times", ",".join(f"{time:.6f}" for time in listed)]
+    return [
+        *("-f", "segment", *times, "-segment_time_delta", f"{TOLERANCE_S}"),
+        *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart"),
+        *("-reset_timestamps", "1", "-avoid_negative_ts", "disabled"),
+        *("-segment_list", f"lane{number}.csv", "-segment_list_type", "csv"),
+    ]

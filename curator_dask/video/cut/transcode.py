@@ -1,0 +1,298 @@
+"""Cut all planned spans of one video with one ffmpeg process that decodes it once, exact to the frame.
+
+The segment muxer starts a file at forced key frames (see ``cut_plan`` for spans that overlap or leave gaps). Frame
+times pass through untouched, so variable rates stay as they are. ffmpeg ends well on damaged input too; what it says
+counts for little, and the report rests on the frames that went into the encoder and the packets read. Every cut is
+checked against those frames, and where the muxer cut elsewhere (an extra key frame behind a gap) the video is cut again
+with the times spelled out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from curator_dask.errors import MediaError, ParameterError, ToolError
+from curator_dask.files.local_files import UNWRITABLE
+from curator_dask.video.cut import command as cut_command
+from curator_dask.video.cut import result as cut_result
+from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
+from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
+from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
+from curator_dask.video.frames import pipe as frame_pipe
+from curator_dask.video.frames.read import SpanFrames
+from curator_dask.video.probe import VideoInfo
+from curator_dask.video.process import ffmpeg, sandbox
+
+if TYPE_CHECKING:
+    from curator_dask.video.frames.pipe import Frames
+    from curator_dask.video.frames.sampling import FrameRule
+    from curator_dask.video.spans import Span
+
+EXIT_TOO_MANY_ERRORS = 69
+_EXITS_UNWRITABLE = frozenset(256 - code for code in UNWRITABLE)
+"""ffmpeg ends with the lowest byte of its negative error number."""
+_LEAST_TIMEOUT_S = 120.0
+_TIMEOUT_PER_HD_SECOND_S = 10.0
+_HD_PIXELS = 1280 * 720
+
+
+@dataclass(frozen=True, slots=True)
+class CutClip:
+    """One span's clip, or why there is none. Times are in seconds from the video's first frame."""
+
+    span_index: int
+    path: Path | None
+    start_s: float
+    """Time of the first frame; with ``copy`` that is a key frame at or after the span's start."""
+    end_s: float
+    """Time of the last frame and how long it is shown."""
+    num_frames: int
+    width: int
+    height: int
+    framerate: float
+    codec: str
+    num_bytes: int
+    reason: str | None = None
+    """``no-frames``: the source has none in the span. ``no-key-frame``: ``copy`` had nowhere to cut. None: all is
+    well."""
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutReport:
+    """All clips of one video, one per span in order, and what was seen while cutting."""
+
+    clips: tuple[CutClip, ...]
+    warnings: tuple[str, ...]
+    """Damage, lost audio, scaling: sentences for people."""
+    num_packets: int | None
+    """Video packets read; None where this ffmpeg does not say."""
+    num_frames_decoded: int | None
+    num_decode_errors: int
+    ffmpeg_argv: tuple[str, ...]
+    """The command that made the files, for the record."""
+
+
+class FrameTap(Protocol):
+    """Takes the frames of every span out of the process that cuts them: one decoding serves both."""
+
+    @property
+    def rule(self) -> FrameRule:
+        """Which frames, and their size."""
+
+    def restart(self) -> None:
+        """Forget what came so far: the video is decoded (again) from its start."""
+
+    def take(self, span: Span, frames: Frames | MediaError) -> None:
+        """The (T, H, W, 3) uint8 RGB frames of a span, as ``frames.read_source_frames`` gives them; in order."""
+
+
+def cut_clips(
+    info: VideoInfo, spans: Sequence[Span], settings: TranscodeSettings, work_dir: Path, tap: FrameTap | None = None
+) -> CutReport:
+    """Write a clip file per span into ``work_dir``, an existing private folder, and report on each.
+
+    ``tap`` gets the frames of all spans meanwhile; it changes nothing about the clips. The encoder waits while it works.
+
+    Spans are seconds from the first frame, sorted, at equal distances and of equal length (shorter at the end). The
+    files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
+    ``codec-not-in-mp4``, ``no-timestamps``, ``cut-failed``, ``no-space``, ``timeout``), ToolError if the encoder does
+    not work here, ParameterError for spans that cannot be meant.
+    """
+    if tap is not None and settings.encoder == "copy":
+        raise ParameterError("transcode_encoder copy decodes no frames that could be tapped; choose another encoder")
+    lanes = plan_lanes(spans, info.duration_s)
+    _require_encoder(info, settings, lanes)
+    with_audio = settings.keep_audio and info.audio_stream is not None
+    job = cut_command.CutJob(info, tuple(lanes), settings, with_audio, tap=tap.rule if tap else None)
+    cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
+    clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
+    return CutReport(
+        clips=tuple(clips),
+        warnings=(*cut.warnings, *_warnings(cut)),
+        num_packets=cut.summary.num_packets,
+        num_frames_decoded=cut.summary.num_frames_decoded,
+        num_decode_errors=cut.summary.num_decode_errors,
+        ffmpeg_argv=tuple(cut_command.arguments(cut.job)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A run that is over: the job as it was done in the end, and what came of it."""
+
+    job: cut_command.CutJob
+    summary: Summary
+    frames: tuple[LaneFrames, ...]
+    """Per lane."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_as_planned(self) -> bool:
+        return all(frames.is_cut_as_planned for frames in self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pour:
+    """Carries the frames of a running cut to the tap."""
+
+    info: VideoInfo
+    spans: Sequence[Span]
+    tap: FrameTap
+
+    def pour(self, child: sandbox.Child, times_path: Path) -> None:
+        self.tap.restart()
+        gatherer = SpanFrames(self.info, self.spans, self.tap.rule)
+        for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule):
+            for span, frames in gatherer.offer(time_s, frame):
+                self.tap.take(span, frames)
+        for span, frames in gatherer.rest():
+            self.tap.take(span, frames)
+
+
+def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
+    """Run the job; run it once more with the cuts spelled out if the muxer cut elsewhere."""
+    cut = _run_with_or_without_audio(job, work_dir, pour)
+    if not cut.is_as_planned:
+        cut_times = tuple(frames.cut_times_s for frames in cut.frames)
+        # The frames are the same again: the tap has them.
+        again = _run(dataclasses.replace(cut.job, cut_times=cut_times, tap=None), work_dir, None)
+        cut = dataclasses.replace(again, warnings=cut.warnings)
+    if not cut.is_as_planned:
+        raise MediaError("cut-failed", f"{str(job.info.path)!r}: ffmpeg did not cut where it was told to")
+    return cut
+
+
+def _require_encoder(info: VideoInfo, settings: TranscodeSettings, lanes: Sequence[Lane]) -> None:
+    if settings.encoder != "copy":
+        failure = ffmpeg.encoder_failure(settings.encoder)
+        if failure is not None:
+            raise ToolError(
+                f"encoder {settings.encoder} does not work here ({failure}); libopenh264 works on every CPU"
+            )
+        return
+    if len(lanes) > 1 or has_gaps(lanes[0]) or lanes[0].has_lead:
+        raise ParameterError(
+            "transcode_encoder copy cuts at key frames and needs stride = length; choose another encoder"
+        )
+    if info.codec not in MP4_VIDEO_CODECS:
+        raise MediaError("codec-not-in-mp4", f"{str(info.path)!r}: MP4 cannot hold {info.codec}; choose an encoder")
+    if info.needs_generated_timestamps:
+        raise MediaError("no-timestamps", f"{str(info.path)!r}: its frames have no times to copy; choose an encoder")
+
+
+def _run_with_or_without_audio(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
+    """Sound in an odd shape can fail the whole job; the pictures matter more."""
+    try:
+        return _run(job, work_dir, pour)
+    except MediaError as error:
+        if not job.with_audio or error.reason not in ("cut-failed", "no-decodable-frame"):
+            raise
+        silent = _run(dataclasses.replace(job, with_audio=False), work_dir, pour)
+        warning = f"the sound was left out, as the cut failed with it: {error}"
+        return dataclasses.replace(silent, warnings=(warning,))
+
+
+def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
+    """One ffmpeg process; raises MediaError unless frames came out."""
+    for leftover in work_dir.glob("lane*"):
+        leftover.unlink()
+    times_path = work_dir / cut_command.TAP_TIMES
+    times_path.write_bytes(b"")
+    with sandbox.stream(
+        cut_command.arguments(job),
+        timeout_s=job.settings.timeout_s or _timeout_s(job),
+        # CUDA reserves far more address space than memory.
+        memory_limit_bytes=None if job.settings.encoder == "h264_nvenc" else sandbox.MEMORY_LIMIT_BYTES,
+        cwd=work_dir,
+        keep_line=cut_result.is_telling,
+    ) as child:
+        if pour is not None:
+            pour.pour(child, times_path)
+        finished = child.finish()
+    summary = cut_result.read_summary(finished, job.info.video_stream)
+    _raise_if_failed(job, finished.returncode, summary)
+    lanes = enumerate(job.lanes)
+    return _Cut(job, summary, tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in lanes))
+
+
+def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
+    name = repr(str(job.info.path))
+    if returncode in _EXITS_UNWRITABLE:
+        problem = os.strerror(256 - returncode)
+        raise MediaError("no-space", f"{name}: the clips cannot be written ({problem}): make room and run again")
+    if returncode == EXIT_TOO_MANY_ERRORS:
+        raise MediaError(
+            "damaged",
+            f"{name}: {summary.num_decode_errors} of {summary.num_packets} frames cannot be decoded; "
+            f"raise max_error_rate ({job.settings.max_error_rate:g}) to keep the rest",
+        )
+    if summary.num_frames_decoded == 0 and job.settings.encoder != "copy":
+        raise MediaError("no-decodable-frame", f"{name}: no frame could be decoded ({summary.last_error})")
+    if returncode != 0:
+        raise MediaError("cut-failed", f"{name}: ffmpeg ended with code {returncode} ({summary.last_error})")
+
+
+def _timeout_s(job: cut_command.CutJob) -> float:
+    """Ten times the time it takes a slow core, and more for larger pictures and for more lanes."""
+    size = max(1.0, job.info.width * job.info.height / _HD_PIXELS)
+    return _LEAST_TIMEOUT_S + _TIMEOUT_PER_HD_SECOND_S * size * len(job.lanes) * (job.info.duration_s or 0.0)
+
+
+def _clips(cut: _Cut, work_dir: Path) -> Iterator[CutClip]:
+    for lane, frames in zip(cut.job.lanes, cut.frames, strict=True):
+        for cell, span in enumerate(lane.spans):
+            group = frames.groups.get(cell)
+            yield _absent(span, cut.job.settings) if group is None else _clip(cut.job, span, group, work_dir)
+
+
+def _clip(job: cut_command.CutJob, span: Span, group: FrameGroup, work_dir: Path) -> CutClip:
+    path = (work_dir / group.file_name).rename(work_dir / f"clip_{span.index:06d}.mp4")
+    framerate = group.framerate(job.info.framerate)
+    width, height = _clip_size(job)
+    return CutClip(
+        span_index=span.index,
+        path=path,
+        start_s=group.first_s,
+        end_s=group.last_s + (1 / framerate if framerate else 0.0),
+        num_frames=group.num_frames,
+        width=width,
+        height=height,
+        framerate=framerate,
+        codec=job.info.codec if job.settings.encoder == "copy" else "h264",
+        num_bytes=path.stat().st_size,
+    )
+
+
+def _clip_size(job: cut_command.CutJob) -> tuple[int, int]:
+    info, encoder = job.info, job.settings.encoder
+    return (info.width, info.height) if encoder == "copy" else encoded_size(encoder, info.width, info.height)
+
+
+def _absent(span: Span, settings: TranscodeSettings) -> CutClip:
+    reason, message = "no-frames", f"the source has no frames from {span.start_s:g} s to {span.end_s:g} s"
+    if settings.encoder == "copy":
+        reason, message = "no-key-frame", f"no key frame to cut at from {span.start_s:g} s to {span.end_s:g} s"
+    return CutClip(span.index, None, span.start_s, span.end_s, 0, 0, 0, 0.0, "", 0, reason, message)
+
+
+def _warnings(cut: _Cut) -> Iterator[str]:
+    """What a careful user would want to know about the source, though clips were made."""
+    info, summary = cut.job.info, cut.summary
+    if summary.num_error_lines:
+        yield f"{summary.num_error_lines} errors in the source, the last: {summary.last_error}"
+    reads_all = cut_command.read_limit_s(cut.job) is None
+    if reads_all and info.num_frames and summary.num_packets is not None and summary.num_packets < info.num_frames:
+        yield f"the header promises {info.num_frames} frames, the file holds {summary.num_packets}: cut off?"
+    last_s = max((group.last_s for frames in cut.frames for group in frames.groups.values()), default=0.0)
+    planned_s = max(lane.spans[-1].end_s for lane in cut.job.lanes)
+    if planned_s - last_s > max(1.0, planned_s / 20):
+        yield f"frames were planned up to {planned_s:.2f} s, the last is at {last_s:.2f} s"
+    width, height = _clip_size(cut.job)
+    if width < info.width - 1 or height < info.height - 1:
+        yield f"scaled from {info.width}x{info.height} down to {width}x{height}, {cut.job.settings.encoder}'s limit"

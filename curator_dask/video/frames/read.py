@@ -1,0 +1,250 @@
+"""Frames for embedding models: chosen by a rule, scaled to the model's size, each video decoded once and in order.
+
+Two readers, by trust. A clip that this project encoded is read with Decord, in this process. A video from anywhere is
+decoded by an ffmpeg in a sandbox: Decord opens playlists, hangs for ever on some crafted files and returns wrong frames
+for others, while in-order decoding by ffmpeg was right on every file tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import tempfile
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from curator_dask.errors import MediaError, ParameterError
+from curator_dask.video.cut.plan import LATE_FRAMES_S, TOLERANCE_S
+from curator_dask.video.frames import pipe as frame_pipe
+from curator_dask.video.frames.pipe import Frames
+from curator_dask.video.frames.sampling import FrameRule, Sieve, Times, select_frames, shown_duration_s
+from curator_dask.video.probe import VideoInfo, probe_video
+from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.spans import Span
+
+MAX_CLIP_BYTES = 4 << 30
+"""Of one clip's frames at the model's size: 6 hours of 64x64 at 15 a second."""
+MAX_ERROR_RATE = 0.05
+_LEAST_TIMEOUT_S = 120.0
+_TIMEOUT_PER_SECOND = 20.0
+_MOST_TIMEOUT_S = 48 * 3600.0
+
+
+def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = None) -> Frames:
+    """The frames that ``rule`` takes of a clip, (T, H, W, 3) uint8 RGB, resized by Decord as it decodes.
+
+    ONLY for clips that this project encoded: Decord runs unprotected in this process, and is exact on such files alone.
+    Use :func:`read_ready_clip` for any other. Where Decord is not installed (no build for ARM), that one does the work.
+
+    ``duration_s`` is the clip's planned length, for a rule that spreads frames over it; by default it is taken from the
+    times of the frames, as it always is for a rule with a rate. Raises MediaError where the clip cannot be read.
+    """
+    try:
+        import decord
+    except ImportError:
+        return read_ready_clip(path, rule)
+    try:
+        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), width=rule.width, height=rule.height, num_threads=1)
+        times_s = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
+        indices = select_frames(times_s, rule, _rule_duration_s(rule, times_s, duration_s))
+        _require_clip_fits(len(indices), rule)
+        needed, position = np.unique(indices, return_inverse=True)
+        frames = reader.get_batch(needed).asnumpy()
+    except decord.DECORDError:
+        # It cannot hand out rows whose length it had to pad (widths of 8, 16, 24, 48 …); or the file is broken, and why
+        # is what the other reader says best.
+        return read_ready_clip(path, rule)
+    except (RuntimeError, IndexError, UnicodeError) as error:
+        raise MediaError("unreadable-clip", f"{str(path)!r} cannot be read as a clip: {error}") from error
+    return np.ascontiguousarray(frames[position])
+
+
+def read_ready_clip(path: Path, rule: FrameRule, *, timeout_s: float | None = None) -> Frames:
+    """The frames that ``rule`` takes of a whole video file, (T, H, W, 3) uint8 RGB; the file may be from anywhere.
+
+    Raises MediaError where it cannot be read.
+    """
+    info = probe_video(path)
+    for _, frames in read_source_frames(info, [whole_video_span(info)], rule, timeout_s=timeout_s):
+        if isinstance(frames, MediaError):
+            raise frames
+        return frames
+    raise MediaError("no-frames", f"{str(path)!r} has no frames")
+
+
+def whole_video_span(info: VideoInfo) -> Span:
+    """One span over all of a video. Raises MediaError("no-duration") where its duration is not known."""
+    if not info.duration_s:
+        raise MediaError("no-duration", f"{str(info.path)!r} has no known duration")
+    return Span(0, 0.0, info.duration_s)
+
+
+def read_source_frames(
+    info: VideoInfo, spans: Sequence[Span], rule: FrameRule, *, timeout_s: float | None = None
+) -> Iterator[tuple[Span, Frames | MediaError]]:
+    """Decode a video of unknown origin once and yield each span with its frames, in the order of ``spans``.
+
+    ``spans`` are in order of their starts and may overlap. Each gets (T, H, W, 3) uint8 RGB, chosen by
+    :func:`~curator_dask.video.frames.sampling.select_frames` on the exact times of the frames within ``[start, end)``, or a
+    MediaError: ``no-frames`` where there are none, else what ended the decoding (``timeout``, ``decode-failed``, …).
+    Memory holds the chosen frames of the spans that are open, no more.
+
+    The default time limit grows with the length of video; it counts the consumer's time between spans as well.
+    """
+    if not spans:
+        return
+    gatherer = SpanFrames(info, spans, rule)
+    length_s = max(span.end_s for span in spans)
+    limit_s = timeout_s or min(_LEAST_TIMEOUT_S + _TIMEOUT_PER_SECOND * length_s, _MOST_TIMEOUT_S)
+    failure: MediaError | None = None
+    try:
+        with contextlib.closing(_decode(info, rule, limit_s)) as decoded:
+            for time_s, frame in decoded:
+                yield from gatherer.offer(time_s, frame)
+                if gatherer.is_done:
+                    return
+    except MediaError as error:
+        failure = error
+    yield from gatherer.rest(failure)
+
+
+class SpanFrames:
+    """Sorts the frames of one video, offered in order, into its spans; holds what the open spans have chosen so far."""
+
+    def __init__(self, info: VideoInfo, spans: Sequence[Span], rule: FrameRule) -> None:
+        _require_ordered(spans)
+        self._pending = deque(_Collector(span, _last_s(span, spans, info), rule) for span in spans)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every span has been given out."""
+        return not self._pending
+
+    def offer(self, time_s: float, frame: Frames) -> Iterator[tuple[Span, Frames | MediaError]]:
+        """Take the next frame; yields the spans that end before it."""
+        for collector in self._pending:
+            if time_s < collector.first_s:
+                break
+            collector.offer(time_s, frame)
+        while self._pending and time_s >= self._pending[0].last_s:
+            done = self._pending.popleft()
+            yield done.span, done.result()
+
+    def rest(self, failure: MediaError | None = None) -> Iterator[tuple[Span, Frames | MediaError]]:
+        """The spans still open when the frames have ended, with `failure` in place of their frames if there is one."""
+        for collector in self._pending:
+            yield collector.span, failure or collector.result()
+        self._pending.clear()
+
+
+class _Collector:
+    """Gathers the frames of one span; drops each as soon as the next one shows that the rule does not take it."""
+
+    def __init__(self, span: Span, last_s: float, rule: FrameRule) -> None:
+        self.span = span
+        self.first_s = span.start_s - TOLERANCE_S  # [first, last)
+        self.last_s = last_s
+        self._rule = rule
+        self._sieve = Sieve(rule, span.length_s)
+        self._times_s: list[float] = []
+        self._frames: dict[int, Frames] = {}
+        self._failure: MediaError | None = None
+
+    def offer(self, time_s: float, frame: Frames) -> None:
+        if self._failure or time_s >= self.last_s:
+            return
+        newest = len(self._times_s)
+        # A damaged file may run backwards; its times stand still instead, as the rules want times that do not fall.
+        self._times_s.append(max([time_s, *self._times_s[-1:]]))
+        self._frames[newest] = frame
+        try:
+            self._drop_if_unwanted(newest - 1)
+            _require_clip_fits(len(self._frames), self._rule)
+        except MediaError as error:
+            self._failure = error
+            self._frames.clear()
+
+    def result(self) -> Frames | MediaError:
+        if self._failure:
+            return self._failure
+        if not self._times_s:
+            return MediaError("no-frames", f"the video shows none from {self.span.start_s:g} to {self.span.end_s:g} s")
+        times_s = np.array(self._times_s)
+        try:
+            indices = select_frames(times_s, self._rule, _rule_duration_s(self._rule, times_s, self.span.length_s))
+            _require_clip_fits(len(indices), self._rule)
+        except MediaError as error:
+            return error
+        return np.stack([self._frames[index] for index in indices.tolist()])
+
+    def _drop_if_unwanted(self, index: int) -> None:
+        if index < 0:
+            return
+        window = self._times_s[max(index - 1, 0) : index + 2]
+        *before, time_s, after_s = (time - self._times_s[0] for time in window)
+        if not self._sieve.wants(before[0] if before else None, time_s, after_s):
+            del self._frames[index]
+
+
+def _last_s(span: Span, spans: Sequence[Span], info: VideoInfo) -> float:
+    """Where a span ends, as cutting has it: one that ends with the video also takes frames that the header forgot."""
+    if info.duration_s is None or span.end_s < info.duration_s - TOLERANCE_S:
+        return span.end_s - TOLERANCE_S
+    longest_s = max(other.length_s for other in spans) if len(spans) > 1 else math.inf
+    return min(span.end_s + LATE_FRAMES_S, span.start_s + longest_s) - TOLERANCE_S
+
+
+def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -> float:
+    """Spreading needs the length before the end is seen, so the planned one; a rate follows the frames there are."""
+    if rule.kind == "spread" and planned_s is not None:
+        return planned_s
+    return shown_duration_s(times_s)
+
+
+def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float) -> Generator[tuple[float, Frames], None, None]:
+    """Every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
+    with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
+        times_path = Path(folder) / "times"
+        times_path.touch()
+        with sandbox.stream(_decode_args(info, rule, times_path), timeout_s=timeout_s) as child:
+            yield from frame_pipe.read_frames(child, times_path, rule)
+            _require_success(info, child.finish())
+
+
+def _decode_args(info: VideoInfo, rule: FrameRule, times_path: Path) -> list[str]:
+    return [
+        # A new frame size in mid-stream must not restart the filters; scale copes with it.
+        *(*ffmpeg.global_args(), "-reinit_filter", "0"),
+        *ffmpeg.input_args(info.path, max_error_rate=MAX_ERROR_RATE),
+        *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule)}[v]"),
+        *frame_pipe.output_args(info, "v", str(times_path)),
+    ]
+
+
+def _require_success(info: VideoInfo, finished: sandbox.Finished) -> None:
+    if finished.returncode != 0:
+        lines = finished.stderr_tail.strip().splitlines() or ["no message"]
+        raise MediaError("decode-failed", f"{str(info.path)!r}: ffmpeg ended with {finished.returncode}: {lines[-1]}")
+
+
+def _require_clip_fits(num_frames: int, rule: FrameRule) -> None:
+    num_bytes = num_frames * rule.width * rule.height * 3
+    if num_bytes > MAX_CLIP_BYTES:
+        raise MediaError(
+            "clip-too-long",
+            f"{num_frames} frames of {rule.width}x{rule.height} take {num_bytes / 2**30:.1f} GiB; cut it into clips",
+        )
+
+
+def _require_ordered(spans: Sequence[Span]) -> None:
+    for before, after in itertools.pairwise(spans):
+        if after.start_s < before.start_s:
+            raise ParameterError(
+                f"spans must be in order of their starts, but {after.start_s} follows {before.start_s}"
+            )
+    if any(math.isnan(span.start_s) or math.isnan(span.end_s) for span in spans):
+        raise ParameterError("a span's start or end is not a number")

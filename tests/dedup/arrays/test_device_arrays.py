@@ -1,0 +1,131 @@
+"""The kernels on arrays of a device: nothing they do is out of CuPy's reach, and the results are the host's, bit for bit."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from curator_dask.dedup.arrays.rows import normalise
+from curator_dask.dedup.arrays.xp import array_module, to_host
+from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial, sum_of_sq_norms
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs, tile_block_scores
+from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit
+from tests.strict_cupy import DeviceArray, strict_cupy
+
+
+@pytest.fixture
+def cp(monkeypatch):
+    module = strict_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def crowded(num_rows: int = 300, dim: int = 24) -> np.ndarray:
+    """Many near ties, twins and singles."""
+    return random_unit(num_rows, dim, 7, copies=0.5, noise=1e-7)
+
+
+class TestTheStandInItself:
+    """What it refuses is what CuPy refuses; without these a kernel could pass on a stand-in that lets all through."""
+
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            lambda cp, x, host: np.asarray(x),
+            lambda cp, x, host: x + host,
+            lambda cp, x, host: host * x,
+            lambda cp, x, host: cp.maximum(x, host),
+            lambda cp, x, host: cp.concatenate([x, host]),
+            lambda cp, x, host: x.__setitem__(slice(None), host),
+            lambda cp, x, host: host.__setitem__(slice(None), x),
+            lambda cp, x, host: x.max(initial=0.0),
+            lambda cp, x, host: list(x),
+            lambda cp, x, host: cp.asarray(["a"]),
+            lambda cp, x, host: np.lexsort((x, host)),
+        ],
+        ids=["asarray", "x + host", "host * x", "function", "concatenate", "x[:] = host", "host[:] = x", "initial", "iteration",
+             "text", "np.f(x, host)"],
+    )  # fmt: skip
+    def test_refuses(self, cp, mistake):
+        with pytest.raises(TypeError):
+            mistake(cp, cp.arange(3.0), np.arange(3.0))
+
+    def test_names_that_cupy_lacks(self, cp):
+        with pytest.raises(AttributeError):
+            _ = cp.vecdot
+        assert cp.matmul is not None
+
+    def test_takes(self, cp):
+        x = cp.asarray(np.arange(6.0)).reshape(2, 3)
+        assert array_module(x) is cp
+        assert isinstance(x.sum(), DeviceArray)
+        assert float(np.float32(2) * x[1, 2]) == 10.0
+        assert x[np.array([1])].get().tolist() == [[3, 4, 5]]
+        x[0] = 9.0
+        assert to_host(np.sqrt(x)).tolist() == [[3, 3, 3], np.sqrt([3, 4, 5]).tolist()]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_normalise(cp, dtype):
+    X = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1], [6e-8, 0], [1, -1]], dtype=dtype)
+    got, expected = normalise(cp.asarray(X)), normalise(X)
+    assert [to_host(part).tobytes() for part in got] == [part.tobytes() for part in expected]
+
+
+@pytest.mark.parametrize("max_rows", [None, 7])
+def test_assign(cp, max_rows):
+    X, C = crowded(), crowded(40)
+    C[7] = C[3]
+    labels, sq_dist = assign(X, C, max_rows=max_rows)
+    on_device = assign(cp.asarray(X), cp.asarray(C), max_rows=max_rows)
+    assert all(isinstance(part, DeviceArray) for part in on_device)
+    np.testing.assert_array_equal(to_host(on_device[0]), labels)
+    np.testing.assert_allclose(to_host(on_device[1]), sq_dist, atol=1e-5)
+    distances = centroid_distances(X, C, labels)
+    got = centroid_distances(cp.asarray(X), cp.asarray(C), on_device[0])
+    for one, other in zip(got, distances, strict=True):
+        np.testing.assert_allclose(to_host(one), other, atol=1e-6)
+
+
+def test_sums(cp):
+    X, C = crowded(), random_unit(9, 24, 1)
+    got, expected = lloyd_partial(cp.asarray(X), cp.asarray(C)), lloyd_partial(X, C)
+    assert got.sums.tobytes() == expected.sums.tobytes()
+    assert got.counts.tolist() == expected.counts.tolist()
+    assert sum_of_sq_norms(cp.asarray(X)) == sum_of_sq_norms(X)
+
+
+@pytest.mark.parametrize("init", ["k-means||", "random", "array"])
+def test_a_whole_fit(cp, init):
+    X = crowded()
+    start = X[:6] if init == "array" else init
+    on_host = kmeans_fit([X[:100], X[100:]], 6, init=start)
+    on_device = kmeans_fit([cp.asarray(X[:100]), cp.asarray(X[100:])], 6, init=start)
+    assert on_device.centroids.tobytes() == on_host.centroids.tobytes()
+    assert (on_device.inertia, on_device.n_iter) == (on_host.inertia, on_host.n_iter)
+
+
+@pytest.mark.parametrize("tile_rows", [1, 16, 1024])
+@pytest.mark.parametrize(
+    "X",
+    [EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain(), crowded(), crowded()[[3] * 50], crowded(1), crowded(0)],
+    ids=["example 1", "example 2", "example 4", "example 3", "near ties", "equal rows", "one row", "no rows"],
+)
+def test_pairwise(cp, X, tile_rows):
+    got = max_earlier_similarity(cp.asarray(X), tile_rows=tile_rows)
+    expected = max_earlier_similarity(X, tile_rows=tile_rows)
+    assert [part.tobytes() for part in got] == [part.tobytes() for part in expected]
+
+
+def test_tile_tasks_and_near_pairs(cp):
+    X = crowded()
+    got = tile_block_scores(cp.asarray(X[100:]), cp.asarray(X[:200]), 100, 0, tile_rows=64)
+    expected = tile_block_scores(X[100:], X[:200], 100, 0, tile_rows=64)
+    assert got.cosine.tobytes() == expected.cosine.tobytes()
+    assert got.index.tolist() == expected.index.tolist()
+    pairs = [[part.tolist() for part in batch] for batch in near_pairs(cp.asarray(X), 0.01, tile_rows=50)]
+    assert pairs == [[part.tolist() for part in batch] for batch in near_pairs(X, 0.01, tile_rows=50)]
+    assert pairs

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curator_dask.dedup.arrays.rows import GOOD, NOT_FINITE, REASONS, ZERO_LENGTH, normalise
+from curator_dask.errors import InputError
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_of_every_float_type_become_unit_float32(dtype):
+    X = np.random.default_rng(0).standard_normal((100, 32)).astype(dtype)
+    unit, reason = normalise(X)
+    assert unit.dtype == np.float32
+    assert unit.flags.c_contiguous
+    assert (reason == GOOD).all()
+    wide = X.astype(np.float64)
+    np.testing.assert_allclose(unit, wide / np.linalg.norm(wide, axis=1, keepdims=True), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [
+        (np.float64, 1e308),
+        (np.float64, 1e-308),
+        (np.float64, 5e-324),
+        (np.float32, 3e38),
+        (np.float32, 1e-45),
+        (np.float16, 6e4),
+    ],
+)
+def test_rows_near_the_ends_of_the_range_neither_overflow_nor_vanish(dtype, size):
+    unit, reason = normalise(np.array([[size, -size, 0.0, 0.0]], dtype=dtype))
+    assert reason.tolist() == [GOOD]
+    np.testing.assert_allclose(unit, [[0.5**0.5, -(0.5**0.5), 0, 0]], rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "word"),
+    [
+        ([np.nan, 1.0], NOT_FINITE, "not-finite"),
+        ([np.inf, 1.0], NOT_FINITE, "not-finite"),
+        ([-np.inf, np.nan], NOT_FINITE, "not-finite"),
+        ([0.0, -0.0], ZERO_LENGTH, "zero-length"),
+    ],
+)
+def test_a_bad_row_has_a_reason_and_leaves_the_others_alone(row, code, word):
+    unit, reason = normalise(np.array([[3.0, 4.0], row, [0.0, 2.0]]))
+    assert reason.tolist() == [GOOD, code, GOOD]
+    assert REASONS[code] == word
+    np.testing.assert_array_equal(unit, np.array([[0.6, 0.8], [0, 0], [0, 1]], dtype=np.float32))
+
+
+def test_no_rows():
+    unit, reason = normalise(np.empty((0, 7), dtype=np.float32))
+    assert unit.shape == (0, 7)
+    assert reason.shape == (0,)
+
+
+@pytest.mark.parametrize("X", [np.zeros(3), np.zeros((2, 2), dtype=np.int64), np.zeros((1, 2, 3)), np.zeros((4, 0))])
+def test_what_is_no_matrix_of_floats_is_refused(X):
+    with pytest.raises(InputError, match="matrix"):
+        normalise(X)
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    X = np.random.default_rng(1).standard_normal((1000, 19)).astype(np.float32)
+    whole, _ = normalise(X)
+    np.testing.assert_array_equal(whole[637:641], normalise(X[637:641])[0])

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from curator_dask.dedup.kmeans import start
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.start import d2_start, initial_centres, random_start, take_rows
+from curator_dask.errors import ParameterError
+from tests.dedup.reference import random_unit
+
+
+def distinct(C: np.ndarray) -> int:
+    return len(np.unique(C, axis=0))
+
+
+def test_every_centre_is_another_row():
+    sample = random_unit(300, 16, 0)
+    C = d2_start(sample, 40, 42)
+    assert C.shape == (40, 16)
+    assert C.dtype == np.float32
+    assert distinct(C) == 40
+    assert {row.tobytes() for row in C} <= {row.tobytes() for row in sample}
+
+
+def test_far_rows_are_found():
+    """Nineteen of twenty rows crowd into one place: a random draw would mostly miss the other five places."""
+    places = np.eye(6, dtype=np.float32)
+    sample = places[np.repeat([0, 1, 2, 3, 4, 5], [95, 1, 1, 1, 1, 1])]
+    for seed in range(20):
+        assert distinct(d2_start(sample, 6, seed)) == 6
+
+
+@pytest.mark.parametrize(("places", "m", "k"), [(1, 10, 4), (3, 10, 7), (3, 3, 3), (1, 1, 5), (4, 4, 9)])
+def test_fewer_distinct_rows_than_centres(places, m, k):
+    sample = random_unit(places, 8, 1)[np.arange(m) % places]
+    C = d2_start(sample, k, 0)
+    assert C.shape == (k, 8)
+    assert distinct(C) == places
+    assert np.isfinite(C).all()
+
+
+def test_the_draws_depend_on_the_seed_and_not_on_threads():
+    sample = random_unit(2000, 64, 2)
+    C = d2_start(sample, 50, 7)
+    with threadpool_limits(1, "blas"):
+        np.testing.assert_array_equal(d2_start(sample, 50, 7), C)
+    assert (d2_start(sample, 50, 8) != C).any()
+
+
+def test_starts_lie_nearer_to_the_rows_than_random_ones():
+    sample = random_unit(50, 32, 3)[np.random.default_rng(4).zipf(1.5, 1000) % 50] + 0.05 * random_unit(1000, 32, 5)
+    sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
+    chosen = [assign(sample, d2_start(sample, 20, seed))[1].sum() for seed in range(5)]
+    by_chance = [assign(sample, random_start(sample[seed * 20 :], 20))[1].sum() for seed in range(5)]
+    assert max(chosen) < 0.7 * min(by_chance)
+
+
+def test_rows_too_close_to_tell_apart_are_filled_up():
+    sample = (np.eye(8)[[0] * 9] + 1e-5 * random_unit(9, 8, 0)).astype(np.float32)
+    assert distinct(d2_start(sample, 5, 0)) == 5
+
+
+def test_random_start_goes_round():
+    sample = random_unit(3, 4, 0)
+    np.testing.assert_array_equal(random_start(sample, 5), sample[[0, 1, 2, 0, 1]])
+
+
+@pytest.mark.parametrize("init", ["k-means||", "random"])
+def test_chunks_do_not_matter(init):
+    X = random_unit(400, 8, 5)
+    C = initial_centres([X], 10, init, 42, 100)
+    for cuts in ([], [1], [37, 38, 300]):
+        np.testing.assert_array_equal(initial_centres(np.split(X, cuts), 10, init, 42, 100), C)
+
+
+def test_an_array_is_taken_as_it_is():
+    C = random_unit(4, 8, 0).astype(np.float64)
+    got = initial_centres([random_unit(9, 8, 1)], 4, C, 0, 1)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, C)
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("k-means++", "init must be"),
+        (np.zeros((3, 8)), r"init has shape \(3, 8\)"),
+        (np.zeros(8), "init has shape"),
+        (np.full((4, 8), np.nan), "not finite"),
+    ],
+)
+def test_what_is_no_start_is_refused(init, message):
+    with pytest.raises(ParameterError, match=message):
+        initial_centres([random_unit(9, 8, 1)], 4, init, 0, 9)
+
+
+def test_rows_are_taken_by_position_through_the_chunks():
+    X = random_unit(20, 3, 0)
+    positions = np.array([19, 0, 7, 8, 3])
+    np.testing.assert_array_equal(take_rows(np.split(X, [0, 8]), positions), X[positions])
+
+
+class TestLargeSamples:
+    """Above `SMALL_SAMPLE` rows only those drawn by k-means|| are candidates."""
+
+    @pytest.fixture(autouse=True)
+    def every_sample_is_large(self, monkeypatch):
+        monkeypatch.setattr(start, "SMALL_SAMPLE", 0)
+
+    @pytest.mark.parametrize("oversampling", [1e-9, 0.1, 0.5, 2.0, 50.0])
+    def test_every_centre_is_another_row(self, oversampling):
+        sample = random_unit(300, 16, 0)
+        C = d2_start(sample, 40, 42, oversampling)
+        assert distinct(C) == 40
+        assert {row.tobytes() for row in C} <= {row.tobytes() for row in sample}
+
+    @pytest.mark.parametrize(("places", "m", "k"), [(1, 10, 4), (3, 10, 7), (3, 3, 3), (1, 1, 5), (4, 4, 9)])
+    def test_fewer_distinct_rows_than_centres(self, places, m, k):
+        C = d2_start(random_unit(places, 8, 1)[np.arange(m) % places], k, 0)
+        assert C.shape == (k, 8)
+        assert distinct(C) == places
+
+    def test_far_rows_are_found(self):
+        sample = np.eye(6, dtype=np.float32)[np.repeat([0, 1, 2, 3, 4, 5], [95, 1, 1, 1, 1, 1])]
+        for seed in range(20):
+            assert distinct(d2_start(sample, 6, seed)) == 6
+
+    def test_the_draws_depend_on_seed_and_oversampling_and_not_on_threads(self):
+        sample = random_unit(2000, 64, 2)
+        C = d2_start(sample, 50, 7)
+        with threadpool_limits(1, "blas"):
+            np.testing.assert_array_equal(d2_start(sample, 50, 7), C)
+        assert (d2_start(sample, 50, 8) != C).any()
+        assert (d2_start(sample, 50, 7, 3.0) != C).any()
+
+    def test_the_table_of_all_pairs_only_saves_time(self, monkeypatch):
+        sample = random_unit(500, 32, 3)
+        C = d2_start(sample, 30, 7)
+        monkeypatch.setattr(start, "TABLE_BYTES", 0)
+        np.testing.assert_array_equal(d2_start(sample, 30, 7), C)
+
+    def test_starts_are_as_good_as_those_from_all_rows(self, monkeypatch):
+        sample = random_unit(60, 32, 3)[np.random.default_rng(4).zipf(1.5, 2000) % 60] + 0.05 * random_unit(2000, 32, 5)
+        sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
+        thinned = [assign(sample, d2_start(sample, 40, seed))[1].sum() for seed in range(5)]
+        monkeypatch.setattr(start, "SMALL_SAMPLE", 10_000)
+        whole = [assign(sample, d2_start(sample, 40, seed))[1].sum() for seed in range(5)]
+        by_chance = [assign(sample, random_start(sample[seed * 40 :], 40))[1].sum() for seed in range(5)]
+        assert np.median(thinned) < 1.15 * np.median(whole)
+        assert np.median(thinned) < 0.8 * np.median(by_chance)

@@ -1,0 +1,242 @@
+"""What a stage remembers in its output folder."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from curator_dask.errors import FolderInUseError, InputError
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import Failure, UnitRecord
+from curator_dask.runtime.state import StageState
+from tests.trees import times
+
+PARAMETERS = {"eps": 0.1, "path": "/in", "nested": {"seed": 1}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def state(folder: Folder) -> StageState:
+    return StageState(folder, "work")
+
+
+def finish(
+    state: StageState, key: str, *outputs: str, inputs: str = "v1", content: bytes = b"12345", **more
+) -> UnitRecord:
+    """A unit as a worker does it: its outputs, then its marker."""
+    sizes = {path: state.folder.write_bytes(path, content) for path in outputs}
+    record = UnitRecord(key, inputs, sizes, **more)
+    state.write(record)
+    return record
+
+
+def files(folder: Folder) -> list[str]:
+    return [entry.path for entry in folder.entries()]
+
+
+class TestClaim:
+    def test_the_same_parameters_may_come_back(self, state):
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
+        before = times(Path(state.folder.root))
+        state.claim(dict(reversed(PARAMETERS.items())))
+        state.check(PARAMETERS)
+        assert times(Path(state.folder.root)) == before
+
+    def test_other_parameters_are_refused_and_named(self, state):
+        state.claim(PARAMETERS)
+        other = {"eps": 0.2, "path": "/in", "nested": {"seed": 2}, "added": "x" * 500}
+        for refuse in (state.claim, state.check):
+            with pytest.raises(FolderInUseError) as told:
+                refuse(other)
+            message = str(told.value)
+            assert "eps was 0.1 and is now 0.2" in message
+            assert 'nested was {"seed": 1} and is now {"seed": 2}' in message
+            assert "added was null" in message
+            assert "path was" not in message
+            assert "--overwrite" in message
+            assert "'work'" in message
+            assert state.folder.url in message
+            assert len(message) < 1000
+
+    def test_check_writes_nothing(self, state):
+        state.check(PARAMETERS)
+        assert not state.folder.exists()
+
+    def test_overwrite_removes_the_recorded_files_and_nothing_else(self, state, folder):
+        state.claim(PARAMETERS)
+        finish(state, "a", "clips/a.txt", "deep/er/a.txt")
+        finish(state, "b", "clips/b.txt")
+        state.publish("table.parquet", b"table")
+        state.summarise({"n": 2})
+        for foreign in ("clips/mine.txt", "notes.md", ".hidden"):
+            folder.write_bytes(foreign, b"mine")
+        other = StageState(folder, "other")
+        other.claim({})
+        finish(other, "x", "other.txt")
+
+        state.claim({**PARAMETERS, "eps": 0.2}, overwrite=True)
+        assert files(folder) == ["clips/mine.txt", "notes.md", "other.txt"]
+        assert not folder.exists("deep")
+        assert list(state.records()) == []
+        assert state.summary() is None
+        assert list(other.done_units()) == ["x"]
+        with pytest.raises(FolderInUseError):
+            state.claim(PARAMETERS)
+
+    def test_overwrite_with_the_same_parameters_keeps_the_work(self, state):
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
+        state.claim(PARAMETERS, overwrite=True)
+        assert state.done_units() == {"a": "v1"}
+        with pytest.raises(FolderInUseError):
+            state.claim({})
+
+    @pytest.mark.parametrize("data", [b"", b"[]", b'{"params": 5}', b"\xff\xfe"])
+    def test_damaged_parameters_are_refused_until_overwritten(self, state, data):
+        state.folder.write_bytes(state.path("params.json"), data)
+        with pytest.raises(FolderInUseError, match=r"params.json cannot be read"):
+            state.claim(PARAMETERS)
+        state.claim(PARAMETERS, overwrite=True)
+        state.claim(PARAMETERS)
+
+    def test_another_format_is_named(self, state):
+        state.claim(PARAMETERS)
+        path = state.path("params.json")
+        held = json.loads(state.folder.read_bytes(path))
+        state.folder.write_bytes(path, json.dumps({**held, "format": 0}).encode())
+        with pytest.raises(FolderInUseError, match="format 0"):
+            state.claim(PARAMETERS)
+
+    def test_of_two_runs_at_once_with_different_parameters_one_is_refused(self, tmp_path):
+        for attempt in range(20):
+            state = StageState(Folder(str(tmp_path / str(attempt))), "work")
+            barrier, refused = threading.Barrier(2), []
+
+            def claim(eps: float, state=state, barrier=barrier, refused=refused) -> None:
+                barrier.wait()
+                try:
+                    state.claim({"eps": eps})
+                except FolderInUseError:
+                    refused.append(eps)
+
+            threads = [threading.Thread(target=claim, args=(eps,)) for eps in (0.1, 0.2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(refused) == 1
+
+    def test_a_record_that_names_a_file_outside_removes_nothing(self, state, folder):
+        outside = Folder(str(Path(folder.root).parent))
+        outside.write_bytes("precious.txt", b"x")
+        state.claim(PARAMETERS)
+        state.write(UnitRecord("a", "v1", {"../precious.txt": 1}))
+        with pytest.raises(InputError, match="does not stay inside"):
+            state.claim({}, overwrite=True)
+        assert outside.exists("precious.txt")
+
+
+class TestUnits:
+    def test_done_with_all_outputs_in_their_size(self, state):
+        finish(state, "a", "a/1.txt", "a/2.txt")
+        finish(state, "b")
+        assert state.done_units() == {"a": "v1", "b": "v1"}
+
+    @pytest.mark.parametrize("harm", ["missing", "shorter", "longer"])
+    def test_not_done_with_an_output_missing_or_of_another_size(self, state, harm):
+        finish(state, "a", "a/1.txt", "a/2.txt")
+        finish(state, "b", "b.txt")
+        if harm == "missing":
+            state.folder.remove("a/1.txt")
+        else:
+            state.folder.write_bytes("a/1.txt", b"1" if harm == "shorter" else b"123456789")
+        assert state.done_units() == {"b": "v1"}
+
+    @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"{\x00"])
+    def test_a_damaged_marker_is_no_marker(self, state, data, caplog):
+        finish(state, "a", "a.txt")
+        finish(state, "b", "b.txt")
+        state.folder.write_bytes(state.path("units", "a.json"), data)
+        assert state.done_units() == {"b": "v1"}
+        assert state.record("a") is None
+        assert "a.json is damaged" in caplog.text
+        finish(state, "a", "a.txt")
+        assert state.done_units() == {"a": "v1", "b": "v1"}
+
+    def test_a_newer_version_takes_away_what_only_the_older_one_wrote(self, state, folder):
+        finish(state, "a", "clips/1.txt", "clips/2.txt", "old/3.txt")
+        finish(state, "a", "clips/2.txt", "clips/4.txt", inputs="v2", content=b"new")
+        assert files(folder) == ["clips/2.txt", "clips/4.txt"]
+        assert folder.read_bytes("clips/2.txt") == b"new"
+        assert state.done_units() == {"a": "v2"}
+
+    def test_forget_removes_outputs_and_markers_of_those_units_only(self, state, folder):
+        for key in "abc":
+            finish(state, key, f"{key}.txt")
+        state.forget(["a", "c", "never-there"])
+        assert files(folder) == ["b.txt"]
+        assert [record.key for record in state.records()] == ["b"]
+
+    def test_records_come_by_key_with_all_they_hold(self, state):
+        failure = Failure("work", "a.mp4", "reason", "message")
+        records = [
+            finish(state, key, f"{key}.txt", counts={"n": 1}, failures=(failure,), data={"rows": [key]})
+            for key in ("b", "a", "c")
+        ]
+        assert list(state.records()) == sorted(records, key=lambda record: record.key)
+        assert state.record("b") == records[0]
+        assert state.record("d") is None
+
+    def test_the_fingerprint_follows_parameters_and_inputs_not_the_order(self, state, tmp_path):
+        other = StageState(Folder(str(tmp_path / "other")), "work")
+        for one, keys in ((state, "ab"), (other, "ba")):
+            one.claim(PARAMETERS)
+            for key in keys:
+                finish(one, key)
+        assert state.fingerprint() == other.fingerprint()
+        finish(other, "a", inputs="v2")
+        assert state.fingerprint() != other.fingerprint()
+
+
+class TestSummary:
+    def test_unchanged_files_are_left_alone(self, state):
+        finish(state, "a", failures=(Failure("work", "a.mp4", "reason", "message"),))
+        state.publish("table.parquet", b"table")
+        state.summarise({"n": 1}, {"fit": {"inertia": 0.5}})
+        before = times(Path(state.folder.root))
+        state.publish("table.parquet", b"table")
+        state.summarise({"n": 1}, {"fit": {"inertia": 0.5}})
+        assert times(Path(state.folder.root)) == before
+        assert state.summary() == {"stage": "work", "counts": {"n": 1}, "fit": {"inertia": 0.5}}
+        state.summarise({"n": 2})
+        assert state.summary() == {"stage": "work", "counts": {"n": 2}}
+
+    def test_failures_are_those_of_the_markers_or_those_that_are_given(self, state):
+        finish(state, "a", failures=(Failure("work", "a.mp4", "marked", "m"),))
+        path = state.path("failures.jsonl")
+        state.summarise({})
+        assert [json.loads(line)["reason"] for line in state.folder.read_bytes(path).splitlines()] == ["marked"]
+        state.summarise({}, failures=[Failure("work", "b.mp4", "lost", "m")])
+        assert [json.loads(line)["reason"] for line in state.folder.read_bytes(path).splitlines()] == ["lost"]
+
+
+def test_on_an_object_store(s3):
+    state = StageState(Folder(f"{s3.url}/state", s3.storage_options), "work")
+    state.claim(PARAMETERS)
+    finish(state, "a", "clips/a.txt")
+    finish(state, "b", "clips/b.txt")
+    assert state.done_units() == {"a": "v1", "b": "v1"}
+    with pytest.raises(FolderInUseError, match="eps was 0.1"):
+        state.claim({**PARAMETERS, "eps": 0.2})
+    state.folder.remove("clips/a.txt")
+    assert state.done_units() == {"b": "v1"}
+    state.claim({}, overwrite=True)
+    assert files(state.folder) == []

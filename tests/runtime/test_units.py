@@ -1,0 +1,418 @@
+"""Units over real Dask workers: each once, every failure recorded, nothing lost when processes die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cloudpickle
+import dask
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curator_dask.errors import ClusterError, InputError, MediaError
+from curator_dask.files.folder import Folder
+from curator_dask.runtime import units as execution
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.progress import SilentReporter
+from curator_dask.runtime.records import Failure, UnitResult, digest
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, UnitsOutcome, next_task, run_units
+
+# Workers cannot import this file: send its functions along.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+Behave = Callable[[str], None]
+
+
+class Counted(SilentReporter):
+    def __init__(self) -> None:
+        self.total, self.done, self.finished = 0, 0, 0
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        self.total = total
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class Job:
+    """Units that write one file each and note each attempt; `behave` is called first, with the unit's key."""
+
+    def __init__(self, root: Path, cluster: LazyCluster) -> None:
+        self.state = StageState(Folder(str(root / "out")), "work")
+        self.attempts_dir = root / "attempts"
+        self.attempts_dir.mkdir()
+        self.cluster = cluster
+        self.reporter = Counted()
+
+    def units(self, keys: str, inputs: str = "v1", share: float = 1.0) -> list[Unit[str]]:
+        return [Unit(key, digest(key, inputs), key, f"/videos/{key}.mp4", share) for key in keys]
+
+    def run(self, units: list[Unit[str]], behave: Behave = lambda key: None) -> UnitsOutcome:
+        folder, attempts = self.state.folder, self.attempts_dir
+
+        def work(key: str) -> UnitResult:
+            with (attempts / key).open("a") as log:
+                log.write("x")
+            behave(key)
+            outputs = {f"{key}.txt": folder.write_bytes(f"{key}.txt", key.encode())}
+            return UnitResult(outputs, {"made": 1, "bytes": 10}, data={"bulk": key * 1000})
+
+        return run_units(self.cluster, self.state, units, work, reporter=self.reporter, what="things")
+
+    def attempts(self) -> dict[str, int]:
+        return {path.name: path.stat().st_size for path in sorted(self.attempts_dir.iterdir())}
+
+    def files(self) -> list[str]:
+        return [entry.path for entry in self.state.folder.entries()]
+
+
+@pytest.fixture
+def job(tmp_path: Path, cluster: LazyCluster) -> Job:
+    return Job(tmp_path, cluster)
+
+
+@pytest.fixture
+def mortal_job(tmp_path: Path) -> Iterator[Job]:
+    """On workers of its own, which may be killed; a task may take two of them with it."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster,
+    ):
+        yield Job(tmp_path, cluster)
+
+
+def in_words(outcome: UnitsOutcome) -> dict[str, str]:
+    return {failure.source: failure.reason for failure in outcome.failures}
+
+
+def test_every_unit_runs_once_and_never_again(job):
+    units = job.units("abcdefghijklmnopqrst")
+    first = job.run(units)
+    assert first == UnitsOutcome({"made": 20, "bytes": 200}, (), num_run=20, num_skipped=0)
+    second = job.run(units)
+    assert second == UnitsOutcome({"made": 20, "bytes": 200}, (), num_run=0, num_skipped=20)
+    assert set(job.attempts().values()) == {1}
+    assert job.files() == [f"{unit.key}.txt" for unit in units]
+    assert (job.reporter.total, job.reporter.done, job.reporter.finished) == (20, 40, 2)
+    assert job.state.record("a").data == {"bulk": "a" * 1000}
+
+
+def test_nothing_to_do_starts_no_cluster(tmp_path, job):
+    job.run(job.units("ab"))
+    job.cluster = LazyCluster(ClusterSettings(scheduler_address="tcp://127.0.0.1:1"))
+    assert job.run(job.units("ab")).num_skipped == 2
+    assert job.run([]) == UnitsOutcome({}, (), 0, 0)
+
+
+def test_failures_have_their_reasons_and_are_tried_again_while_the_others_finish(job):
+    def behave(key: str) -> None:
+        if key == "b":
+            raise InputError("it is not what it should be")
+        if key == "c":
+            raise MediaError("no-video-stream", "there is no video in it")
+        if key == "d":
+            b"\xff".decode()  # its error has a `reason` of its own, which is a sentence
+
+    outcome = job.run(job.units("abcde"), behave)
+    assert outcome.counts == {"made": 2, "bytes": 20, "units_failed": 3}
+    assert in_words(outcome) == {
+        "/videos/b.mp4": "failed", "/videos/c.mp4": "no-video-stream", "/videos/d.mp4": "internal-error"
+    }  # fmt: skip
+    messages = {failure.reason: failure.message for failure in outcome.failures}
+    assert messages["failed"] == "it is not what it should be"
+    assert messages["internal-error"].startswith("UnicodeDecodeError: 'utf-8' codec can't decode")
+    assert job.files() == ["a.txt", "e.txt"]
+
+    again = job.run(job.units("abcde"))
+    assert again == UnitsOutcome({"made": 5, "bytes": 50}, (), num_run=3, num_skipped=2)
+    assert job.attempts() == {"a": 1, "b": 2, "c": 2, "d": 2, "e": 1}
+
+
+def test_changed_inputs_run_that_unit_again_and_only_that(job):
+    job.run(job.units("abc"))
+    units = [*job.units("a"), *job.units("b", inputs="v2"), *job.units("c")]
+    assert job.run(units).num_run == 1
+    assert job.attempts() == {"a": 1, "b": 2, "c": 1}
+
+
+def test_a_missing_output_runs_its_unit_again(job):
+    job.run(job.units("abc"))
+    job.state.folder.remove("b.txt")
+    assert job.run(job.units("abc")).num_run == 1
+    assert job.files() == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_a_unit_that_fails_on_new_inputs_leaves_nothing_of_the_old_ones(job):
+    job.run(job.units("ab"))
+
+    def behave(key: str) -> None:
+        raise InputError("worse than before")
+
+    outcome = job.run([*job.units("a"), *job.units("b", inputs="v2")], behave)
+    assert outcome.counts == {"made": 1, "bytes": 10, "units_failed": 1}
+    assert job.files() == ["a.txt"]
+    assert [record.key for record in job.state.records()] == ["a"]
+
+
+def test_counts_are_those_of_the_planned_units(job):
+    job.run(job.units("abcd"))
+    outcome = job.run(job.units("ab"))
+    assert outcome == UnitsOutcome({"made": 2, "bytes": 20}, (), num_run=0, num_skipped=2)
+
+
+def test_a_unit_that_is_not_final_counts_and_is_tried_again(job):
+    failure = Failure("work", "x", "timeout", "it took too long")
+
+    def work(key: str) -> UnitResult:
+        return UnitResult(counts={"late": 1}, failures=(failure,), final=False)
+
+    for _ in range(2):
+        outcome = run_units(job.cluster, job.state, job.units("a"), work, reporter=job.reporter, what="things")
+        assert outcome == UnitsOutcome({"late": 1}, (failure,), num_run=1, num_skipped=0)
+
+
+def test_a_marker_that_cannot_be_written_is_the_units_failure(job):
+    def work(key: str) -> UnitResult:
+        return UnitResult(counts={"made": 1}, data={"score": float("nan")} if key == "a" else {})
+
+    outcome = run_units(job.cluster, job.state, job.units("ab"), work, reporter=job.reporter, what="things")
+    assert in_words(outcome) == {"/videos/a.mp4": "internal-error"}
+    assert "not JSON compliant" in outcome.failures[0].message
+    assert outcome.counts == {"made": 1, "units_failed": 1}
+
+
+def test_a_task_that_cannot_travel_is_the_units_failure(job):
+    class Stuck:
+        def __reduce__(self):
+            return (eval, ("1/0",))
+
+    unit = Unit("stuck", "v1", Stuck(), "/videos/stuck.mp4")
+    outcome = job.run([unit, *job.units("b")])
+    assert in_words(outcome) == {"/videos/stuck.mp4": "internal-error"}
+    assert outcome.counts["made"] == 1
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "..", ".hidden", "a\nb", "x" * 300])
+def test_a_key_that_is_no_file_name_is_refused(job, key):
+    with pytest.raises(InputError, match="cannot name a unit"):
+        job.run([Unit(key, "v1", "a", "some.mp4")])
+
+
+def test_doubled_keys_are_refused(job):
+    with pytest.raises(InputError, match=r"'a' \(/videos/a.mp4\)"):
+        job.run([*job.units("a"), *job.units("a")])
+
+
+def test_only_a_few_tasks_are_submitted_ahead(job, monkeypatch):
+    """A unit ends only when all but one before it are collected: if many were submitted, they would be seen waiting."""
+    monkeypatch.setattr(execution, "SUBMIT_AHEAD", 1)
+    keys = "abcdefghijkl"
+    collected = job.attempts_dir.parent / "collected"
+    collected.mkdir()
+    waiting: list[int] = []
+
+    class Watched(Counted):
+        def advance(self, count: int = 1) -> None:
+            super().advance(count)
+            # Those that are done, but not released yet, are no longer ahead of anything.
+            waiting.append(sum(future.status == "pending" for future in job.cluster.client.futures.values()))
+            (collected / str(self.done)).touch()
+
+    def behave(key: str) -> None:
+        give_up = time.monotonic() + 5
+        while not (collected / str(keys.index(key) - 1)).exists() and key not in "ab" and time.monotonic() < give_up:
+            time.sleep(0.01)
+
+    job.reporter = Watched()
+    assert job.run(job.units(keys), behave).num_run == 12
+    assert 1 <= max(waiting) <= 2  # two threads
+
+
+@pytest.mark.parametrize(
+    ("shares", "num_threads", "most", "tasks"),
+    [
+        ([1.0] * 3, 1, 64, [1, 1, 1]),
+        ([0.5] * 12, 1, 64, [2, 2, 2, 2, 2, 1, 1]),
+        ([1.0, 0.75, 0.25, 0.25, *[0.0] * 10], 1, 64, [1, 2, 6, 3, 1, 1]),
+        ([0.0] * 20, 1, 4, [4, 4, 4, 4, 2, 1, 1]),
+        ([0.0] * 20, 5, 64, [2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ([0.0] * 3, 1, 1, [1, 1, 1]),
+    ],
+    ids=["whole ones alone", "halves in pairs", "the rest of a task", "at most", "some for every thread", "one by one"],
+)
+def test_short_units_share_a_task(shares, num_threads, most, tasks):
+    waiting = deque(Unit(f"u{number}", "v1", number, share=share) for number, share in enumerate(shares))
+    found = []
+    while waiting:
+        found.append(next_task(waiting, num_threads, most))
+    assert [len(task) for task in found] == tasks
+    assert [unit.task for task in found for unit in task] == list(range(len(shares)))
+
+
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=200), st.integers(1, 16))
+def test_no_task_is_overfull_and_all_threads_get_some(shares, num_threads):
+    waiting = deque(Unit(f"u{number}", "v1", number, share=share) for number, share in enumerate(shares))
+    while waiting:
+        before = len(waiting)
+        task = next_task(waiting, num_threads)
+        assert len(task) == 1 or sum(unit.share for unit in task) <= 1
+        assert 1 <= len(task) <= max(1, -(-before // (2 * num_threads)))
+        assert len(waiting) == before - len(task)
+
+
+def test_units_that_share_a_task_fail_alone_and_are_skipped_alone(job):
+    def behave(key: str) -> None:
+        if key in "ck":
+            raise InputError("it is not what it should be")
+
+    keys = "abcdefghijklmnopqrstuvwxyz"
+    outcome = job.run(job.units(keys, share=0.01), behave)
+    assert outcome.counts == {"made": 24, "bytes": 240, "units_failed": 2}
+    assert in_words(outcome) == {"/videos/c.mp4": "failed", "/videos/k.mp4": "failed"}
+    assert (job.reporter.total, job.reporter.done) == (26, 26)
+    assert job.state.record("b").data == {"bulk": "b" * 1000}
+    again = job.run(job.units(keys, share=0.01))
+    assert (again.num_run, again.num_skipped) == (2, 24)
+    assert job.attempts() == {key: 2 if key in "ck" else 1 for key in keys}
+
+
+def test_tasks_are_shared_by_units_that_say_so(job):
+    """Units of one task have one process and are under way together."""
+    folder = job.attempts_dir.parent
+
+    def behave(key: str) -> None:
+        (folder / f"{key}.pid").write_text(f"{os.getpid()}")
+
+    submitted: list[int] = []
+    submit = job.cluster.client.submit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            job.cluster.client,
+            "submit",
+            lambda do, units, **named: (submitted.append(len(units)), submit(do, units, **named))[1],
+        )
+        assert job.run(job.units("abcdefghijklmnop", share=0.01), behave).counts["made"] == 16
+    assert sum(submitted) == 16
+    assert submitted[0] == 4
+    assert len({(folder / f"{key}.pid").read_text() for key in "abcd"}) == 1
+
+
+@pytest.mark.parametrize("last", ["h", "c"], ids=["all", "some"])
+def test_units_done_together_are_recorded_alone_and_the_rest_one_by_one(job, last):
+    def alone(key: str) -> UnitResult:
+        return UnitResult(counts={"alone": 1})
+
+    def together(keys):
+        for key in keys:
+            if key > last:
+                raise OSError("no more")
+            yield UnitResult(counts={"together": 1}, data={"beside": "".join(keys)})
+
+    units = job.units("abcdefgh", share=0.25)
+    outcome = run_units(job.cluster, job.state, units, alone, reporter=job.reporter, what="things", together=together)
+    assert outcome.counts == ({"together": 4, "alone": 4} if last == "h" else {"together": 3, "alone": 5})
+    assert not outcome.failures
+    assert len(job.state.record("a").data["beside"]) > 1
+    assert job.run(units).num_run == 0
+
+
+def test_a_unit_that_cannot_travel_fails_alone_of_those_that_share_its_task(job):
+    class Stuck:
+        def __reduce__(self):
+            return (eval, ("1/0",))
+
+    units = job.units("abcdefghijkl", share=0.01)
+    units[1] = Unit("b", "v1", Stuck(), "/videos/b.mp4", share=0.01)
+    outcome = job.run(units)
+    assert in_words(outcome) == {"/videos/b.mp4": "internal-error"}
+    assert outcome.counts == {"made": 11, "bytes": 110, "units_failed": 1}
+
+
+def test_giving_up_stops_the_tasks(job):
+    class Impatient(Counted):
+        def advance(self, count: int = 1) -> None:
+            if count:
+                raise KeyboardInterrupt
+
+    job.reporter = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        job.run(job.units("abcdefghijklmnopqrstuvwxyz"), lambda key: time.sleep(0.05))
+    assert job.reporter.finished == 1
+    assert not [key for key, future in job.cluster.client.futures.items() if future.status == "pending"]
+    assert len(job.attempts()) < 26
+
+    job.reporter = Counted()
+    outcome = job.run(job.units("abcdefghijklmnopqrstuvwxyz"))
+    assert outcome.counts["made"] == 26
+    assert outcome.num_skipped >= 1
+
+
+def test_a_worker_that_dies_once_costs_nothing(mortal_job):
+    attempts = mortal_job.attempts_dir
+
+    def behave(key: str) -> None:
+        if key in "cf" and (attempts / key).stat().st_size == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    outcome = mortal_job.run(mortal_job.units("abcdefgh"), behave)
+    assert outcome == UnitsOutcome({"made": 8, "bytes": 80}, (), num_run=8, num_skipped=0)
+    assert mortal_job.attempts()["c"] >= 2
+    assert mortal_job.files() == [f"{key}.txt" for key in "abcdefgh"]
+
+
+def test_a_unit_that_kills_every_worker_is_a_failure_and_the_rest_goes_on(mortal_job):
+    folder = mortal_job.state.folder
+
+    def behave(key: str) -> None:
+        if key == "c":
+            with folder.writing("half.txt") as temporary:
+                temporary.write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    outcome = mortal_job.run(mortal_job.units("abcdefgh"), behave)
+    assert in_words(outcome) == {"/videos/c.mp4": "worker-lost"}
+    assert outcome.counts == {"made": 7, "bytes": 70, "units_failed": 1}
+    assert "127.0.0.1" not in outcome.failures[0].message
+    assert not [entry.path for entry in folder.entries(hidden=True) if "tmp" in entry.path]
+
+    again = mortal_job.run(mortal_job.units("abcdefgh"))
+    assert again.counts == {"made": 8, "bytes": 80}
+    assert again.failures == ()
+
+
+def test_a_unit_that_kills_its_worker_is_the_only_failure_of_those_that_share_its_task(mortal_job):
+    def behave(key: str) -> None:
+        if key == "c":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    keys = "abcdefghijklmnop"
+    outcome = mortal_job.run(mortal_job.units(keys, share=0.01), behave)
+    assert in_words(outcome) == {"/videos/c.mp4": "worker-lost"}
+    assert outcome.counts == {"made": 15, "bytes": 150, "units_failed": 1}
+    assert mortal_job.files() == [f"{key}.txt" for key in keys if key != "c"]
+
+
+def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monkeypatch):
+    monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
+    client = mortal_job.cluster.client
+    client.cluster.scale(0)
+    while client.nthreads():
+        time.sleep(0.1)
+    with pytest.raises(ClusterError, match=r"no workers for .* 3 units wait"):
+        mortal_job.run(mortal_job.units("abc"))
+    monkeypatch.setattr(execution, "NO_WORKERS_S", 60)
+    client.cluster.scale(1)
+    assert mortal_job.run(mortal_job.units("abc")).counts["made"] == 3

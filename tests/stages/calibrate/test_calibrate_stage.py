@@ -1,0 +1,54 @@
+"""Calibration on real clips: copies are made, embedded and judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from curator_dask import InputError, ParameterError, SplitStage
+from curator_dask.stages.calibrate.stage import REPORT, CalibrateStage
+from curator_dask.video.edits import EDITS
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory, few_videos, cluster):
+    from curator_dask.stages.base import RunContext
+
+    folder = tmp_path_factory.mktemp("calibrate")
+    scenes = folder / "scenes"  # without their twins: which clips are chosen depends on their ids, thus on the path
+    scenes.mkdir()
+    for scene in few_videos.glob("scene_?.mp4"):
+        shutil.copy(scene, scenes)
+    out = folder / "clips"
+    SplitStage(str(scenes), str(out), fixed_stride_split_duration=2.0, limit_clips=1).run(context=RunContext(cluster))
+    return out
+
+
+def test_the_samples_are_recognised_after_light_edits(clips, context, tmp_path):
+    stage = CalibrateStage(str(clips), str(tmp_path), num_clips=2)
+    result = stage.run(context=context)
+    assert result.counts["clips_in"] == result.counts["clips"] + result.counts["clips_failed"] == 2
+    assert result.counts["copies"] == 2 * len(EDITS)
+    found = stage.calibration()
+    assert found.recall("light") == 1.0
+    assert 0.01 <= found.recommended_eps <= 0.98
+    assert json.loads((tmp_path / REPORT).read_text())["recommended_eps"] == found.recommended_eps
+    again = stage.run(context=context)
+    assert (again.num_run, again.num_skipped) == (0, 2)
+    assert found.num_false_candidates == 1
+    sources = tuple(title.partition("(")[2].rstrip(")") for title in found.closest[0][:2])
+    told = replace(stage, known_duplicates=(("another.mp4", sources[0]), sources))
+    judged_anew = told.run(context=context)  # nothing is computed again
+    assert (judged_anew.num_run, judged_anew.counts["different_pairs"]) == (0, 0)
+    assert told.calibration().recommended_eps >= found.recommended_eps
+
+
+def test_one_clip_is_not_enough(clips, context, tmp_path):
+    with pytest.raises(ParameterError, match="num_clips"):
+        CalibrateStage(str(clips), str(tmp_path), num_clips=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty"):
+        CalibrateStage(str(tmp_path / "empty"), str(tmp_path / "out")).run(context=context)

@@ -1,0 +1,119 @@
+"""Decisions of single clusters put together: random ones, against what must hold of them and a search of the groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curator_dask.data.scored_clusters import Scores
+from curator_dask.dedup.decide.decisions import Kept
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.errors import InputError
+from curator_dask.runtime.records import UnitRecord
+from curator_dask.stages.identify.decision_table import decided
+from curator_dask.stages.identify.joined_decisions import Decisions, joined
+
+EPS = 0.1
+
+
+class Cluster:
+    """A cluster's decisions: within it, rows go for the first row; some name a duplicate in a cluster before it."""
+
+    def __init__(self, number: int, size: int, gone: set[int], twins: dict[int, str], *, as_int: bool = False) -> None:
+        self.ids = [number * 100 + row if as_int else f"{number}-{row}" for row in range(size)]
+        self.gone = {row for row in gone if 0 < row < size}
+        self.twins = {row: twin for row, twin in twins.items() if row < size}
+        self.number = number
+
+    def record(self, rule: Rule) -> UnitRecord:
+        size = len(self.ids)
+        foreign = np.isin(np.arange(size), list(self.twins))
+        within = np.isin(np.arange(size), list(self.gone))
+        # The pairwise rule lets a row go for any twin; the greedy one cannot know yet what becomes of those elsewhere.
+        removed = within | (foreign & (rule.name == "pairwise"))
+        stays = int(np.argmin(removed)) if not removed.all() else -1
+        score = np.where(foreign, 0.99, np.where(within, 0.95, 0.0)).astype(np.float32)
+        kept = Kept(removed, np.where(removed, stays, np.arange(size)), np.where(within, 0.95, 0.5).astype(np.float32))
+        max_ids = [self.twins.get(row, self.ids[0]) for row in range(size)]
+        group = np.where(within, 0, np.arange(size))
+        return decided(self.number, rule, Scores(self.ids, max_ids, score), kept, group, foreign=foreign)
+
+
+@st.composite
+def clusters(draw: st.DrawFn) -> list[Cluster]:
+    found: list[Cluster] = []
+    for number in range(draw(st.integers(1, 5))):
+        size = draw(st.integers(1, 6))
+        before = [one for cluster in found for one in cluster.ids]
+        rows = st.integers(0, size - 1)
+        twins = draw(st.dictionaries(rows, st.sampled_from(before), max_size=4)) if before else {}
+        found.append(Cluster(number, size, draw(st.sets(rows, max_size=3)), twins))
+    return found
+
+
+def components(found: Decisions, parts: list[Cluster]) -> set[frozenset[str]]:
+    gone = set(found.ids.filter(found.removed).to_pylist())
+    edges = [(part.ids[row], part.ids[0]) for part in parts for row in part.gone]
+    edges += [(part.ids[row], twin) for part in parts for row, twin in part.twins.items() if part.ids[row] in gone]
+    groups = {one: {one} for part in parts for one in part.ids}
+    for one, other in edges:
+        both = groups[one] | groups[other]
+        groups.update(dict.fromkeys(both, both))
+    return {frozenset(group) for group in groups.values() if len(group) > 1}
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts=clusters(), name=st.sampled_from(["pairwise", "greedy"]))
+def test_what_must_hold(parts, name):
+    rule = Rule(name, EPS)
+    found = joined((part.record(rule) for part in reversed(parts)), rule)
+    ids, kept_ids = found.ids.to_pylist(), found.kept_ids.to_pylist()
+    assert ids == [one for part in parts for one in part.ids]
+    kept = {one for one, gone in zip(ids, found.removed, strict=True) if not gone}
+    twins = {part.ids[row]: twin for part in parts for row, twin in part.twins.items()}
+    needed = {part.ids[0] for part in parts if part.gone}
+    for one, gone, stands in zip(ids, found.removed, kept_ids, strict=True):
+        if name == "pairwise":
+            assert gone == (one in twins or one in {part.ids[row] for part in parts for row in part.gone})
+        if not gone:
+            assert stands is None
+            if name == "greedy" and one in twins:  # it stays only if its twin went, or another row went for it
+                assert twins[one] not in kept or one in kept_ids or one in needed
+        elif name == "greedy":
+            assert stands in kept
+        elif twins.get(one) in kept:
+            assert stands == twins[one]
+    rows, first = found.grouped()
+    groups: dict[str, list[str]] = {}
+    for row, lead in zip(rows.tolist(), first.tolist(), strict=True):
+        groups.setdefault(ids[lead], []).append(ids[row])
+    assert {frozenset(group) for group in groups.values()} == components(found, parts)
+    assert len(groups) == found.counts()["groups"]
+    for lead, members in groups.items():
+        standing = [one for one in members if one in kept]
+        assert members[0] == lead == (standing or members)[0]
+        assert members[1:] == sorted(members[1:], key=ids.index)
+
+
+def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
+    rule = Rule("greedy", EPS)
+    parts = [Cluster(11, 2, {1}, {0: 201}, as_int=True), Cluster(2, 2, set(), {}, as_int=True)]
+    found = joined([part.record(rule) for part in parts], rule)
+    assert found.ids.to_pylist() == [200, 201, 1100, 1101]
+    assert found.removed.tolist() == [False, False, False, True]  # 1100 stays, as 1101 went for it
+    assert found.kept_ids.to_pylist() == [None, None, None, 1100]
+    assert found.counts() == {"kept": 3, "removed": 1, "orphans": 0, "groups": 1}
+
+
+def test_no_cluster_at_all():
+    found = joined([], Rule("pairwise", EPS))
+    assert found.counts() == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
+    assert [part.tolist() for part in found.grouped()] == [[], []]
+
+
+def test_a_twin_that_is_nowhere_is_an_error():
+    rule = Rule("pairwise", EPS)
+    with pytest.raises(InputError, match="names '9-9', which is in no cluster"):
+        joined([Cluster(0, 2, set(), {1: "9-9"}).record(rule)], rule)

@@ -1,0 +1,378 @@
+"""The k-means stage through files: what every parameter does, awkward vectors, and results that depend on the data alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curator_dask import InputError, KMeansStage, ParameterError
+from curator_dask.data import vector_source
+from curator_dask.dedup.kmeans import start
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.stages.kmeans import write_clusters as kmeans_write
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, context: RunContext) -> Callable[..., Path]:
+    """``run(source, k, **parameters)`` → a new output folder."""
+    numbers = iter(range(100))
+
+    def run(source: Path, k: int | None, *, on: RunContext = context, **parameters: object) -> Path:
+        out = tmp_path / f"out-{next(numbers)}"
+        KMeansStage(k, input_path=str(source), output_path=str(out), **parameters).run(context=on)
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[RunContext]:
+    """A cluster of one worker."""
+    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
+        yield RunContext(one)
+
+
+def vectors(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    X = np.eye(dim)[random.integers(min(dim, 6), size=num_rows)] + 0.4 * random.standard_normal((num_rows, dim))
+    return X.astype(np.float32)
+
+
+def written(out: Path) -> dict[str, str]:
+    """Path → digest of every file of the result; the folder's own records name the input, which differs."""
+    found = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items() if ".curator" not in name
+    }
+
+
+def rows_of(out: Path) -> dict[object, dict[str, object]]:
+    """Id → row, with its cluster; fails on a doubled id, or a file in a cluster that is not one."""
+    rows: dict[object, dict[str, object]] = {}
+    for path in sorted(out.glob("centroid=*")):
+        (file,) = path.iterdir()
+        for row in pq.ParquetFile(file).read().to_pylist():
+            assert row["id"] not in rows
+            rows[row["id"]] = row | {"cluster": int(path.name.removeprefix("centroid="))}
+    return rows
+
+
+def check(out: Path, expected: dict[object, np.ndarray]) -> dict[object, dict[str, object]]:
+    """Every row is there once, normalised, in the file of the nearest centroid, with its distances to it."""
+    rows = rows_of(out)
+    assert rows.keys() == expected.keys()
+    C = np.load(out / "kmeans_centroids.npy").astype(np.float64)
+    assert np.isfinite(C).all()
+    for identifier, vector in expected.items():
+        row = rows[identifier]
+        x = np.asarray(vector, np.float64)
+        x /= np.linalg.norm(x)
+        np.testing.assert_allclose(row["embedding"], x, atol=1e-7)
+        distances = np.linalg.norm(x - C, axis=1)
+        assert row["l2_dist_to_cent"] == pytest.approx(distances[row["cluster"]], abs=1e-6)
+        assert distances[row["cluster"]] <= distances.min() + 1e-6
+        c = C[row["cluster"]]
+        assert row["cosine_dist_to_cent"] == pytest.approx(max(0, 1 - x @ c / np.linalg.norm(c)), abs=1e-6)
+    return rows
+
+
+class TestTypes:
+    @pytest.mark.parametrize("value", [pa.float16(), pa.float32(), pa.float64()], ids=str)
+    @pytest.mark.parametrize(
+        "lists", [pa.list_, pa.large_list, lambda value: pa.list_(value, 16)], ids=["list", "large", "fixed"]
+    )
+    def test_all_kinds_of_vectors_give_the_same_files(self, tmp_path, run, value, lists):
+        X = vectors(40).astype(np.float16)  # exact in all three types
+        for name, kind in (("plain", pa.list_(pa.float32())), ("other", lists(value))):
+            (tmp_path / name).mkdir()
+            numbers = pa.array(X.ravel().astype(kind.value_type.to_pandas_dtype()))
+            column = pa.array(numbers.to_numpy().reshape(40, 16).tolist(), pa.list_(kind.value_type)).cast(kind)
+            pq.write_table(pa.table({"id": range(40), "embedding": column}), tmp_path / name / "a.parquet")
+        expected = run(tmp_path / "plain", 3)
+        check(expected, dict(enumerate(X)))
+        assert written(run(tmp_path / "other", 3)) == written(expected)
+
+    def test_json_lines_give_the_same_files_as_parquet(self, tmp_path, run, write_vectors):
+        X = np.round(vectors(30) * 64) / 64
+        (tmp_path / "json").mkdir()
+        for number, part in enumerate(np.array_split(np.arange(30), 3)):
+            lines = [json.dumps({"id": int(row), "embedding": X[row].tolist()}) for row in part]
+            (tmp_path / "json" / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
+        expected = run(write_vectors(list(range(30)), X), 4)
+        assert written(run(tmp_path / "json", 4, input_filetype="jsonl")) == written(expected)
+
+    def test_metadata_is_carried_with_its_row(self, tmp_path, run):
+        X = vectors(50)
+        (tmp_path / "v").mkdir()
+        for number, part in enumerate(np.array_split(np.random.default_rng(1).permutation(50), 4)):
+            columns = {
+                "id": [f"c{row}" for row in part],
+                "left": pa.array([None if row % 7 == 0 else int(row) for row in part], pa.int32()),
+                "embedding": X[part].tolist(),
+                "tags": [[f"t{row}", "x"] for row in part],
+                "score": part / 8,
+            }
+            pq.write_table(pa.table(columns), tmp_path / "v" / f"{number}.parquet")
+        out = run(tmp_path / "v", 5, metadata_fields=["score", "left", "tags"])
+        rows = check(out, {f"c{row}": X[row] for row in range(50)})
+        for row in range(50):
+            got = rows[f"c{row}"]
+            assert got["score"] == row / 8
+            assert got["left"] == (None if row % 7 == 0 else row)
+            assert got["tags"] == [f"t{row}", "x"]
+        (first, *_) = sorted(out.glob("centroid=*/*.parquet"))
+        schema = pq.read_schema(first)
+        assert schema.names == [
+            "id", "embedding", "score", "left", "tags", "l2_dist_to_cent", "cosine_dist_to_cent",
+        ]  # fmt: skip
+        assert schema.field("embedding").type == pa.list_(pa.field("element", pa.float32()))
+        assert schema.field("l2_dist_to_cent").type == schema.field("cosine_dist_to_cent").type == pa.float32()
+
+
+class TestParameters:
+    def test_an_array_is_where_it_starts(self, run, write_vectors):
+        X = vectors(60)
+        unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+        out = run(write_vectors(list(range(60)), X), 3, init=unit[:3], max_iter=1)
+        labels = ((unit[:, None] - unit[None, :3]) ** 2).sum(axis=2).argmin(axis=1)
+        means = [unit[labels == cluster].mean(axis=0) for cluster in range(3)]
+        np.testing.assert_allclose(np.load(out / "kmeans_centroids.npy"), means, atol=1e-6)
+
+    def test_an_array_says_how_many_and_empty_ones_stay(self, run, write_vectors):
+        C = np.vstack([np.eye(4), -np.eye(4)]).astype(np.float32)
+        out = run(write_vectors([1, 2], np.eye(4)[:2]), None, init=C)
+        np.testing.assert_array_equal(np.load(out / "kmeans_centroids.npy"), C)
+        assert {row["cluster"] for row in check(out, {1: np.eye(4)[0], 2: np.eye(4)[1]}).values()} == {0, 1}
+
+    @pytest.mark.parametrize("init", [np.eye(3), np.full((2, 16), np.nan)], ids=["shape", "nan"])
+    def test_an_array_that_does_not_fit(self, run, write_vectors, init):
+        with pytest.raises(ParameterError, match="init has"):
+            run(write_vectors(list(range(9)), vectors(9)), 2, init=init)
+
+    @pytest.mark.parametrize("init", ["random", "k-means||"])
+    def test_seeds_are_told_apart_and_repeat(self, run, write_vectors, init):
+        source = write_vectors(list(range(80)), vectors(80), parts=2)
+        once, again, other = (run(source, 6, init=init, max_iter=1, random_state=seed) for seed in (1, 1, 2))
+        assert written(once) == written(again) != written(other)
+
+    def test_n_init_keeps_the_best(self, run, write_vectors):
+        source = write_vectors(list(range(80)), vectors(80))
+
+        def inertia(out: Path) -> float:
+            return float(json.loads((out / ".curator" / "kmeans" / "summary.json").read_text())["fit"]["inertia"])
+
+        one, two, five = (inertia(run(source, 8, init="random", n_init=runs)) for runs in (1, 2, 5))
+        assert one >= two >= five
+        assert one > five
+
+    def test_max_iter_and_tol_end_it(self, run, write_vectors):
+        source = write_vectors(list(range(80)), vectors(80))
+
+        def fit(**parameters: object) -> dict[str, object]:
+            out = run(source, 8, init="random", **parameters)
+            return json.loads((out / ".curator" / "kmeans" / "summary.json").read_text())["fit"]
+
+        assert (fit(max_iter=2, tol=0)["n_iter"], fit(max_iter=2, tol=0)["converged"]) == (2, False)
+        loose, strict = fit(tol=0.5), fit(tol=0)
+        assert loose["converged"]
+        assert strict["converged"]
+        assert loose["n_iter"] < strict["n_iter"]
+
+    @pytest.mark.parametrize("batch", [1, 7, 10**9])
+    def test_max_samples_per_batch_changes_no_byte(self, run, write_vectors, batch):
+        source = write_vectors(list(range(80)), vectors(80), parts=2)
+        assert written(run(source, 6, max_samples_per_batch=batch)) == written(run(source, 6))
+
+    def test_oversampling_draws_the_candidates_of_a_large_sample(self, run, write_vectors, monkeypatch):
+        source = write_vectors(list(range(400)), vectors(400))
+
+        def centroids(factor: float) -> bytes:
+            out = run(source, 20, max_iter=1, oversampling_factor=factor)
+            return (out / "kmeans_centroids.npy").read_bytes()
+
+        assert centroids(2.0) == centroids(3.0)
+        monkeypatch.setattr(start, "SMALL_SAMPLE", 100)
+        assert centroids(2.0) == centroids(2.0) != centroids(3.0)
+
+    def test_verbose_tells_the_inertia(self, run, write_vectors, caplog):
+        source = write_vectors(list(range(20)), vectors(20))
+        run(source, 2, max_iter=1)
+        assert "inertia" not in caplog.text
+        run(source, 2, max_iter=1, verbose=True)
+        assert caplog.text.count("kmeans: inertia") == 1
+
+    def test_a_share_of_the_rows_that_is_none(self, run, write_vectors):
+        with pytest.raises(InputError, match="fit_data_fraction .1e-09. leaves none of the 9 rows"):
+            run(write_vectors(list(range(9)), vectors(9)), 2, fit_data_fraction=1e-9)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("n_clusters", 2.5),
+            ("n_clusters", "7"),
+            ("embedding_dim", 0),
+            ("max_iter", 1.0),
+            ("n_init", 0),
+            ("max_samples_per_batch", 0),
+            ("oversampling_factor", 0),
+            ("oversampling_factor", float("nan")),
+            ("oversampling_factor", float("inf")),
+            ("fit_data_fraction", 0),
+            ("fit_data_fraction", float("nan")),
+            ("tol", float("nan")),
+            ("random_state", -1),
+            ("random_state", None),
+        ],
+    )
+    def test_values_that_cannot_be_meant(self, name, value):
+        with pytest.raises(ParameterError, match=name):
+            KMeansStage(**{"n_clusters": 2, "input_path": "x", "output_path": "y", name: value})
+
+    def test_numpy_integers_are_integers(self, run, write_vectors):
+        source = write_vectors(list(range(9)), vectors(9))
+        assert written(run(source, np.int64(2), max_iter=np.int32(5))) == written(run(source, 2, max_iter=5))
+
+
+class TestAwkwardVectors:
+    @pytest.mark.parametrize(
+        ("X", "k"),
+        [
+            (vectors(1), 1),
+            (vectors(1), 5),
+            (np.tile(vectors(1), (30, 1)), 4),
+            (vectors(7), 7),
+            (vectors(7), 20),
+            (vectors(40), 1),
+            (vectors(30)[:, :1] ** 2 + 1, 3),
+            (np.repeat(vectors(3), 10, axis=0) * np.arange(1, 31)[:, None], 3),
+        ],
+        ids=["one row", "one row, k 5", "equal rows", "k = n", "k > n", "k = 1", "one dimension", "three places"],
+    )
+    @pytest.mark.parametrize("init", ["k-means||", "random"])
+    def test_few_and_equal_rows(self, run, write_vectors, X, k, init):
+        out = run(write_vectors(list(range(len(X))), X, parts=min(3, len(X))), k, init=init)
+        check(out, dict(enumerate(X)))
+        assert len(np.load(out / "kmeans_centroids.npy")) == min(k, len(X))
+
+    def test_bad_rows_in_every_partition_leave_the_good_ones_as_they_are(self, tmp_path, context, run, write_vectors):
+        X = vectors(40)
+        bad: list[object] = [None, [], [1.0], [1.0] * 17, [0.0] * 16, [float("nan")] + [1.0] * 15,
+                             [float("-inf")] + [1.0] * 15, [None] + [1.0] * 15]  # fmt: skip
+        (tmp_path / "dirty").mkdir()
+        for number, part in enumerate(np.array_split(np.arange(40), 4)):
+            ids = [f"g{row}" for row in part] + [f"b{number}-{kind}" for kind in range(8)] + [None]
+            rows = [*X[part].tolist(), *bad, [1.0] * 16]
+            order = np.random.default_rng(number).permutation(len(ids))
+            column = pa.array([rows[at] for at in order], pa.list_(pa.float32()))
+            table = pa.table({"id": [ids[at] for at in order], "embedding": column})
+            pq.write_table(table, tmp_path / "dirty" / f"{number}.parquet", row_group_size=5)
+        pq.write_table(table.slice(0, 0), tmp_path / "dirty" / "empty.parquet")
+        out = run(tmp_path / "dirty", 4)
+        check(out, {f"g{row}": X[row] for row in range(40)})
+        rejects = pq.read_table(out / "_rejects.parquet").to_pylist()
+        counted = {
+            reason: sum(row["reason"] == reason for row in rejects) for row in rejects for reason in [row["reason"]]
+        }
+        assert counted == {
+            "null": 8, "wrong-dimension": 12, "zero-length": 4, "not-finite": 8, "null-id": 4,
+        }  # fmt: skip
+        clean = written(run(write_vectors([f"g{row}" for row in range(40)], X), 4))
+        assert {name: sha for name, sha in written(out).items() if name != "_rejects.parquet"} == clean
+
+    def test_another_dimension_than_was_asked_for(self, run, write_vectors):
+        with pytest.raises(InputError, match="all 9 rows were rejected .9 wrong-dimension"):
+            run(write_vectors(list(range(9)), vectors(9)), 2, embedding_dim=8)
+
+    def test_only_empty_files(self, tmp_path, run):
+        (tmp_path / "v").mkdir()
+        table = pa.table({"id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))})
+        pq.write_table(table, tmp_path / "v" / "a.parquet")
+        with pytest.raises(InputError, match="no vectors"):
+            run(tmp_path / "v", 2)
+
+    @pytest.mark.parametrize("fraction", [None, 1.0])
+    def test_a_damaged_file_is_named(self, run, write_vectors, fraction):
+        source = write_vectors(list(range(40)), vectors(40), parts=3)
+        (source / "part-1.parquet").write_bytes((source / "part-1.parquet").read_bytes()[:-20])
+        with pytest.raises(InputError, match=r"cannot read .*part-1\.parquet as Parquet"):
+            run(source, 2, fit_data_fraction=fraction)
+
+    @pytest.mark.parametrize("fraction", [None, 0.5])
+    def test_doubled_ids_far_apart_are_found(self, run, write_vectors, fraction):
+        ids = [*range(40), 3, 17]
+        with pytest.raises(InputError, match=r"2 ids occur more than once, for example 17, 3"):
+            run(write_vectors(ids, vectors(42), parts=6), 2, fit_data_fraction=fraction)
+
+
+class TestFiles:
+    def test_a_cluster_that_cannot_be_written_is_an_error(self, tmp_path, context, write_vectors):
+        source = write_vectors(list(range(40)), vectors(40))
+        stage = KMeansStage(3, input_path=str(source), output_path=str(tmp_path / "k"))
+        stage.run(context=context)
+        folder = tmp_path / "k" / "centroid=1"
+        before = (folder / "part-0.parquet").read_bytes()
+        (folder / "part-0.parquet").unlink()
+        folder.rmdir()
+        folder.write_text("in the way")
+        with pytest.raises(InputError, match="1 of 3 buckets of clusters could not be written"):
+            stage.run(context=context)
+        folder.unlink()
+        result = stage.run(context=context)
+        assert result.counts["rows"] == 40
+        assert (folder / "part-0.parquet").read_bytes() == before
+        assert not list((tmp_path / "k").rglob("*.arrow"))
+
+
+class TestTheDataAlone:
+    """Files, partitions, buckets, workers and the order of rows leave no trace in a single byte."""
+
+    @pytest.mark.parametrize("fraction", [None, 0.6])
+    def test_workers(self, run, alone, write_vectors, fraction):
+        source = write_vectors(list(range(300)), vectors(300), parts=5)
+        two = written(run(source, 9, fit_data_fraction=fraction))
+        assert written(run(source, 9, fit_data_fraction=fraction, on=alone)) == two
+
+    @given(st.data())
+    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_layouts(self, tmp_path_factory, context, one_file, data):
+        X = vectors(200, dim=8)
+        order = np.array(data.draw(st.permutations(range(200))))
+        cuts = sorted(data.draw(st.lists(st.integers(0, 200), max_size=8)))
+        group = data.draw(st.integers(1, 60))
+        limits = data.draw(st.tuples(st.sampled_from([1, 2000, 1 << 30]), st.sampled_from([1, 3, 16])))
+        assert self.result(tmp_path_factory.mktemp("layout"), context, X, order, cuts, group, *limits) == one_file
+
+    @pytest.fixture
+    def one_file(self, tmp_path, context) -> dict[str, str]:
+        return self.result(tmp_path, context, vectors(200, dim=8), np.arange(200), [], 200, 1 << 30, 16)
+
+    def result(
+        self, root: Path, context: RunContext, X: np.ndarray, order: np.ndarray, cuts: list[int], row_group: int,
+        chunk_bytes: int, buckets: int,
+    ) -> dict[str, str]:  # fmt: skip
+        (root / "v").mkdir()
+        for number, part in enumerate(np.split(order, cuts)):
+            column = pa.array(X[part].tolist(), pa.list_(pa.float32()))
+            table = pa.table({"id": pa.array(part, pa.int64()), "embedding": column})
+            pq.write_table(table, root / "v" / f"{number}.parquet", row_group_size=row_group)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(vector_source, "CHUNK_BYTES", chunk_bytes)
+            patch.setattr(kmeans_write, "BUCKETS", buckets)
+            result: StageResult = KMeansStage(
+                5, input_path=str(root / "v"), output_path=str(root / "k"), fit_data_fraction=0.7, max_iter=4
+            ).run(context=context)
+        assert result.counts["rows"] == 200
+        return written(root / "k")

@@ -1,0 +1,83 @@
+"""Buckets to clusters: one whose vectors are more than one Arrow array of lists can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curator_dask import KMeansStage
+from curator_dask.files.layout import centroid_file
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.kmeans import write_clusters as kmeans_write
+from curator_dask.stages.kmeans.write_clusters import LABEL, BucketTask, bucket_folder, write_bucket
+
+ROWS, DIM = 700, 6
+
+
+def bucket_of(folder: Path) -> BucketTask:
+    """A bucket of two chunks: cluster 0 with 600 of the rows and cluster 3 with the rest."""
+    stage = KMeansStage(4, input_path=str(folder / "v"), output_path=str(folder / "k"))
+    state = StageState(stage.output, stage.name)
+    random = np.random.default_rng(0)
+    X = random.standard_normal((ROWS, DIM), dtype=np.float32)
+    labels = np.where(np.arange(ROWS) % 7 == 3, 3, 0).astype(np.int32)
+    for number, rows in enumerate(np.array_split(random.permutation(ROWS), 2)):
+        columns = {
+            "id": pa.array(rows, pa.int64()),
+            "embedding": pa.array(X[rows].tolist(), pa.list_(pa.float32())),
+            "cosine_dist_to_cent": random.random(len(rows), dtype=np.float32),
+            LABEL: labels[rows],
+        }
+        batch = pa.record_batch(columns)
+        with (
+            stage.output.writing(f"{bucket_folder(state)}/{number:06d}.arrow") as path,
+            pa.ipc.new_file(str(path), batch.schema) as writer,
+        ):
+            writer.write_batch(batch)
+    return BucketTask(stage, state, 0)
+
+
+def files_of(task: BucketTask) -> list[bytes]:
+    record = write_bucket(task)
+    assert record.counts == {"rows": ROWS, "clusters": 2}
+    assert list(record.outputs) == [centroid_file(0), centroid_file(3)]
+    return [task.stage.output.read_bytes(path) for path in record.outputs]
+
+
+@pytest.mark.parametrize(("most_values", "group_rows"), [(ROWS * DIM, 100), (1300, 100), (600, 100), (100 * DIM, 700)])
+def test_vectors_beyond_one_array_make_the_same_files(tmp_path, monkeypatch, most_values, group_rows):
+    """The limit of an array is lowered, for the writer and for Arrow: where it falls leaves no trace in the rows."""
+    make = kmeans_write.matrix_column
+    sizes = []
+
+    def limited(X: np.ndarray) -> pa.ListArray:
+        sizes.append(X.size)
+        assert X.size <= most_values
+        return make(X)
+
+    task = bucket_of(tmp_path)
+    monkeypatch.setattr("curator_dask.data.tables.ROW_GROUP_ROWS", group_rows)
+    monkeypatch.setattr(kmeans_write, "ROW_GROUP_ROWS", group_rows)
+    whole = files_of(task)
+    monkeypatch.setattr(kmeans_write, "matrix_column", limited)
+    monkeypatch.setattr(kmeans_write, "MOST_VALUES", most_values)
+    cut = files_of(task)
+    assert sum(sizes) == ROWS * DIM
+    assert (len(sizes) == 2) == (most_values >= 600 * DIM)
+    tables = [[pq.read_table(pa.BufferReader(data)) for data in files] for files in (whole, cut)]
+    assert tables[0] == tables[1]
+    if group_rows * DIM <= most_values:  # the arrays end where row groups do
+        assert whole == cut
+
+
+def test_the_rows_of_a_cluster_are_its_own(tmp_path):
+    table = pq.read_table(pa.BufferReader(files_of(bucket_of(tmp_path))[0]))
+    assert table.column_names == ["id", "embedding", "cosine_dist_to_cent"]
+    ids = table["id"].to_numpy()
+    assert ids.tolist() == [row for row in range(ROWS) if row % 7 != 3]
+    X = np.random.default_rng(0).standard_normal((ROWS, DIM), dtype=np.float32)
+    np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy()), X[ids])

@@ -1,0 +1,239 @@
+"""Clusters too large for one worker: cut into parts, the table is the same byte for byte."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curator_dask import PairwiseStage, RankingStrategy
+from curator_dask.data import clusters as clusters_module
+from curator_dask.data.clip_index import schema
+from curator_dask.data.vectors import matrix_column
+from curator_dask.dedup.ranking.keep_rules import parse_keep
+from curator_dask.dedup.similarity.pairwise import runs_of_equal_work
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import run_unit
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.pairwise import stage as pairwise_module
+from curator_dask.stages.pairwise.stage import score
+from tests.dedup.reference import earlier, random_unit
+
+
+def write_cluster(folder: Path, cluster: int, X: np.ndarray, *, files: int = 1, group_rows: int = 1000) -> None:
+    """A cluster as k-means writes it, in one file or, as other tools do, in several."""
+    target = folder / f"centroid={cluster}"
+    target.mkdir(parents=True)
+    distance = np.random.default_rng(cluster).permutation(len(X)).astype(np.float32)
+    for number, rows in enumerate(np.array_split(np.arange(len(X)), files)):
+        table = pa.table(
+            {
+                "id": [f"c{cluster}-{row:05d}" for row in rows],
+                "embedding": X[rows].tolist(),
+                "cosine_dist_to_cent": distance[rows],
+            }
+        )
+        pq.write_table(table, target / f"part-{number}.parquet", row_group_size=group_rows)
+
+
+def stage_of(folder: Path, name: str, **parameters: object) -> PairwiseStage:
+    return PairwiseStage(input_path=str(folder / "k"), output_path=str(folder / name), **parameters)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def skewed(tmp_path: Path) -> Path:
+    """Clusters of 900, 40, 1 and 300 rows; near copies all over, some of them equal."""
+    for cluster, (num_rows, files) in enumerate([(900, 3), (40, 1), (1, 1), (300, 1)]):
+        X = random_unit(num_rows, 16, cluster, copies=0.6, noise=[0.0, 1e-7, 1e-3, 1e-5][cluster])
+        write_cluster(tmp_path / "k", cluster, X, files=files, group_rows=130)
+    return tmp_path
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 100)
+    monkeypatch.setattr(pairwise_module, "PART_ROWS", 64)
+
+
+@pytest.mark.parametrize("which", ["hard", "easy", "random"])
+def test_cut_clusters_leave_the_bytes_of_whole_ones(skewed, context, small_parts, monkeypatch, which):
+    cut = stage_of(skewed, "cut", which_to_keep=which).run(context=context)
+    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 10**6)
+    whole = stage_of(skewed, "whole", which_to_keep=which).run(context=context)
+    assert files_of(skewed / "cut") == files_of(skewed / "whole")
+    assert cut.counts == whole.counts == {"clusters": 4, "rows": 1241, "clusters_failed": 0}
+    num_parts = len(runs_of_equal_work(900, 64)) + len(runs_of_equal_work(300, 64))
+    assert (cut.num_run, whole.num_run) == (2 + num_parts + 2, 4)
+    assert sorted(cut.tables) == sorted(whole.tables)
+
+
+def test_a_cut_cluster_has_the_scores_of_brute_force(skewed, context, small_parts):
+    stage_of(skewed, "p").run(context=context)
+    table = pq.read_table(skewed / "p" / "cluster_0.parquet").to_pydict()
+    given_rows = pq.read_table(skewed / "k" / "centroid=0").to_pydict()
+    place = {identifier: row for row, identifier in enumerate(given_rows["id"])}
+    order = [place[identifier] for identifier in table["id"]]
+    distance = np.array(given_rows["cosine_dist_to_cent"])
+    assert order == np.argsort(-distance).tolist()
+    expected_score, expected_index = earlier(np.array(given_rows["embedding"], np.float32)[order])
+    assert table["cosine_sim_score"] == expected_score.tolist()
+    assert table["max_id"] == [table["id"][index] for index in expected_index]
+
+
+@given(
+    st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 40), st.integers(1, 30), st.integers(1, 3),
+    st.sampled_from([0.0, 1e-7, 1e-2]),
+)  # fmt: skip
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_cut_of_any_files(tmp_path_factory, seed, num_rows, part_rows, batch_rows, files, noise):
+    """The units in this process, with batches and parts of any size."""
+    folder = tmp_path_factory.mktemp("cut")
+    X = random_unit(num_rows, 5, seed, copies=0.5, noise=noise)
+    write_cluster(folder / "k", 0, X, files=min(files, num_rows), group_rows=7)
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters_module, "BATCH_ROWS", batch_rows)
+        patch.setattr(pairwise_module, "PART_ROWS", part_rows)
+        for cut_rows in (0, num_rows):
+            patch.setattr(pairwise_module, "CUT_ROWS", cut_rows)
+            stage = stage_of(folder, f"out{cut_rows}", pairwise_batch_size=1 + seed % 50)
+            written.append(run_here(stage))
+    assert written[0] == written[1]
+
+
+def run_here(stage: PairwiseStage) -> bytes:
+    state = StageState(stage.output, stage.name)
+    entries = clusters_module.cluster_folders(stage.input)
+    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
+    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
+    for unit in plan.first:
+        state.write(replace(score(unit.task), key=unit.key, inputs=unit.inputs))
+    for unit in pairwise_module.joinable(state, plan):
+        pairwise_module.join_parts(unit.task)
+    return stage.output.read_bytes("cluster_0.parquet")
+
+
+def test_a_run_goes_on_with_the_parts_that_are_missing(skewed, context, small_parts):
+    first = stage_of(skewed, "first")
+    first.run(context=context)
+    # What a run leaves that was stopped: some parts done, no table.
+    stage = stage_of(skewed, "second")
+    state = StageState(stage.output, stage.name)
+    state.claim(stage.identity())
+    entries = clusters_module.cluster_folders(stage.input)
+    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
+    units = [stage._unit(task, number, entries[number]) for number in entries]
+    plan = pairwise_module.plan_units(units, {})
+    for unit in plan.first[3:9]:
+        assert run_unit(state, unit, score).final
+    result = stage.run(context=context)
+    assert result.num_skipped == 6
+    assert files_of(skewed / "first") == files_of(skewed / "second")
+
+
+def test_a_part_leaves_no_file_of_its_own(skewed, context, small_parts):
+    stage = stage_of(skewed, "p")
+    stage.run(context=context)
+    state = StageState(stage.output, stage.name)
+    assert stage.output.entries(state.path("tmp"), hidden=True) == []
+
+
+def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkeypatch):
+    monkeypatch.setattr(pairwise_module, "TASK_ROWS", 600)
+    stage = stage_of(skewed, "p")
+    task = pairwise_module.PairwiseTask(stage, StageState(stage.output, stage.name), None, "cpu")
+    entries = clusters_module.cluster_folders(stage.input)
+    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
+    assert [(unit.task.num_rows, unit.share) for unit in plan.first] == [
+        (900, 1.0), (300, 0.25), (40, pytest.approx(1 / 225)), (1, pytest.approx(1 / 360_000))
+    ]  # fmt: skip
+
+
+class Watched(Folder):
+    """Notes how much is asked of its files at a time."""
+
+    asked: ClassVar[list[int]] = []
+
+    def open(self, path: str) -> IO[bytes]:
+        asked = self.asked
+
+        class Stream(io.FileIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                asked.append(size if size is not None and size >= 0 else 1 << 60)
+                return super().read(size)
+
+        return Stream(self.local_path(path))
+
+
+def test_a_large_row_group_is_read_bit_by_bit(tmp_path, monkeypatch):
+    """One row group of 3.3 MB, 64 KiB at a time; pages may be larger, but not by much."""
+    monkeypatch.setattr(clusters_module, "READ_BYTES", 1 << 16)
+    X = random_unit(13_000, 64, 0)
+    table = pa.table({"embedding": matrix_column(X)})
+    pq.write_table(table, tmp_path / "one.parquet", use_dictionary=False, data_page_size=1 << 16)
+    assert pq.ParquetFile(tmp_path / "one.parquet").num_row_groups == 1
+    Watched.asked.clear()
+    batches = list(clusters_module.vector_batches(Watched(str(tmp_path)), ["one.parquet"], "embedding", None, "one"))
+    assert [(first, len(rows)) for first, rows in batches] == [(0, 8192), (8192, 13_000 - 8192)]
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in batches]), X)
+    assert 1 << 12 <= max(Watched.asked) <= 1 << 19
+
+
+def test_a_second_run_reads_no_cluster_again(skewed, context, small_parts, monkeypatch):
+    stage_of(skewed, "p").run(context=context)
+    before = files_of(skewed / "p")
+    monkeypatch.setattr(pairwise_module, "count_rows", lambda *_: pytest.fail("a done cluster was opened"))
+    result = stage_of(skewed, "p").run(context=context)
+    assert (result.num_run, result.num_skipped) == (0, 4)
+    assert files_of(skewed / "p") == before
+
+
+def test_a_bad_part_fails_its_cluster_and_no_other(skewed, context, small_parts):
+    stage_of(skewed, "p").run(context=context)
+    path = skewed / "k" / "centroid=0" / "part-2.parquet"
+    table = pq.read_table(path)
+    vectors = table["embedding"].to_pylist()
+    vectors[7] = vectors[7][:-1]
+    pq.write_table(table.set_column(1, "embedding", pa.array(vectors)), path, row_group_size=130)
+    result = stage_of(skewed, "p").run(context=RunContext(context.cluster))
+    assert result.counts == {"clusters": 3, "rows": 341, "clusters_failed": 1}
+    assert all("cluster 0" in failure.source and "run k-means again" in failure.message for failure in result.failures)
+    assert not (skewed / "p" / "cluster_0.parquet").exists()
+    assert (skewed / "p" / "cluster_3.parquet").exists()
+
+
+def test_ranking_columns_travel_with_the_parts(skewed, context, small_parts, monkeypatch):
+    strategy = RankingStrategy.metadata_based(["cosine_dist_to_cent"], ascending=True)
+    stage_of(skewed, "cut", ranking_strategy=strategy).run(context=context)
+    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 10**6)
+    stage_of(skewed, "whole", ranking_strategy=strategy).run(context=context)
+    assert files_of(skewed / "cut") == files_of(skewed / "whole")
+
+
+def test_columns_of_the_clip_index_can_rank(tmp_path, context):
+    X = random_unit(6, 5, 3)
+    write_cluster(tmp_path / "k", 0, X)
+    ids = pq.read_table(tmp_path / "k" / "centroid=0")["id"].to_pylist()
+    widths = [640, 1920, 320, 1280, 64, 100]
+    index = [
+        {**dict.fromkeys(schema().names), "id": i, "width": w, "height": 100} for i, w in zip(ids, widths, strict=True)
+    ]
+    (tmp_path / "split").mkdir()
+    pq.write_table(pa.Table.from_pylist(index, schema=schema()), tmp_path / "split" / "clips.parquet")
+    stage = stage_of(tmp_path, "out", ranking_strategy=parse_keep("largest"), clips_path=str(tmp_path / "split"))
+    stage.run(context=context)
+    ranked = pq.read_table(tmp_path / "out" / "cluster_0.parquet")["id"].to_pylist()
+    assert ranked == [i for _, i in sorted(zip(widths, ids, strict=True), reverse=True)]
