@@ -131,7 +131,7 @@ def identify(
         result = stage.run(context=context)
     face.show_results([result])
     if not dry_run:
-        typer.echo("\n".join(lines(stage.decided_eps(), result.counts)))
+        typer.echo("\n".join(lines(stage.eps_of_finished_run(), result.counts)))
 
 
 def dedup_new(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.similarity.tiles import STEPS
 from curator_dask.errors import ParameterError
+
+DEFAULT_EPS: Final = 0.01
+"""The original workflow's."""
+
+
+def chosen_eps(given: float | None, model_default: float | None = None) -> float:
+    """The eps to decide by: the user's if there is one, else that of the embedding model if known, else `DEFAULT_EPS`."""
+    if given is not None:
+        return given
+    return DEFAULT_EPS if model_default is None else model_default
 
 
 def check_eps(eps: float) -> None:

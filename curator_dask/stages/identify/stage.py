@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_files, cluster_folders
 from curator_dask.data.scored_clusters import ClusterInput, SourceOf
-from curator_dask.dedup.decide.rules import Rule, check_rule
-from curator_dask.dedup.decide.threshold import check_eps
-from curator_dask.dedup.similarity.scope import check_scope
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -24,6 +23,7 @@ from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decision_table import VERSION
 from curator_dask.stages.identify.joined_decisions import joined
 from curator_dask.stages.identify.output_files import CSV, GROUPS, KEEP, REMOVE, TABLE, write_decisions
+from curator_dask.stages.identify.parameters import IdentifyParameters
 from curator_dask.stages.identify.recall import RecallSearch, measure_recall
 from curator_dask.stages.identify.scoped_scores import ScopedScoresTask, score_in_scope
 from curator_dask.stages.identify.worker import DecideTask, decide_cluster
@@ -39,12 +39,11 @@ __all__ = [
     "identify_duplicates",
 ]
 
-DEFAULT_EPS = 0.01
 EPS_UNIT, RECALL_UNIT = "eps", "recall"
 
 
 @dataclass(frozen=True)
-class IdentifyDuplicatesStage(Stage):
+class IdentifyDuplicatesStage(IdentifyParameters, Stage):
     """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them.
 
     Writes ``duplicates.parquet`` and ``.csv`` (one row a removed clip), ``groups.parquet`` (one row a member of a group
@@ -56,23 +55,10 @@ class IdentifyDuplicatesStage(Stage):
     kmeans_path: str
     """The output of the k-means stage, for the vectors."""
     output_path: str
-    eps: float | None = None
-    """None: 0.01, or what `target_keep` comes to."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     clips_path: str | None = None
     """The output of the split stage: adds source and times to the table."""
-    rule: str = "pairwise"
-    """``pairwise``: a row goes for its similarity to any row ranked before it, which may itself be gone. ``greedy``: to
-    a kept one, so that every row that goes has a kept twin within eps."""
-    scope: str = "all"
-    """``cross``: only pairs of different source videos count; ``same``: only pairs of the same one."""
-    source_field: str | None = None
-    """The column of the k-means output that names the source; None: the source video in the index of `clips_path`."""
-    target_keep: float | None = None
-    """Instead of eps: the largest eps whose duplicates leave at least this share of the rows."""
-    recall_sample: int = 0
-    """Compare so many sampled rows with all rows, and count which of their duplicates lie in the same cluster."""
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
     write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -80,16 +66,7 @@ class IdentifyDuplicatesStage(Stage):
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
-        if self.eps is not None and self.target_keep is not None:
-            raise ParameterError(f"eps ({self.eps}) and target_keep ({self.target_keep}) exclude each other: give one")
-        if self.eps is not None:
-            check_eps(self.eps)
-        if self.target_keep is not None and not 0 <= self.target_keep <= 1:
-            raise ParameterError(f"target_keep must be from 0 to 1, got {self.target_keep}")
-        if self.recall_sample < 0:
-            raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
-        check_rule(self.rule)
-        check_scope(self.scope)
+        super().__post_init__()
         if self.scope != "all" and self.source_field is None and self.clips_path is None:
             raise ParameterError(
                 f"scope {self.scope!r} needs the sources of rows: give clips_path (the output of the split stage), "
@@ -110,7 +87,7 @@ class IdentifyDuplicatesStage(Stage):
     @property
     def given_eps(self) -> float | None:
         """The eps as a parameter: None where `target_keep` stands for it."""
-        return self.eps if self.eps is not None or self.target_keep is not None else DEFAULT_EPS
+        return None if self.target_keep is not None else chosen_eps(self.eps)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -154,7 +131,7 @@ class IdentifyDuplicatesStage(Stage):
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=(TABLE,)
         )
 
-    def decided_eps(self) -> float:
+    def eps_of_finished_run(self) -> float:
         """The eps of a finished run: as given, or as chosen for `target_keep`."""
         summary = StageState(self.output, self.name).summary()
         if summary is None:

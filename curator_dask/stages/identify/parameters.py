@@ -1,0 +1,43 @@
+"""The parameters of the identify stage that a whole run takes too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.dedup.decide.rules import check_rule
+from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.similarity.scope import check_scope
+from curator_dask.errors import ParameterError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifyParameters:
+    """How duplicates are decided: the limit, the rule, and the pairs that count."""
+
+    eps: float | None = None
+    """A row is a duplicate of a row ranked before it if their cosine is at least 1 − eps. None: the default of the
+    embedding model where it is known (in a whole run), else 0.01; or the eps that `target_keep` leads to."""
+    target_keep: float | None = None
+    """Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1."""
+    rule: str = "pairwise"
+    """Which similar rows cause a removal. ``pairwise``: any row ranked before it, even a removed one. ``greedy``: kept
+    rows only, so that every removed row has a kept row within eps."""
+    scope: str = "all"
+    """Which pairs of rows count. ``all``; ``cross``: only pairs of different source videos; ``same``: only pairs of the
+    same source video."""
+    source_field: str | None = None
+    """The column of the k-means output that names the source of a row. None: the source video of the clip index."""
+    recall_sample: int = 0
+    """Compare this many sampled rows with all rows, and count how many of their duplicates lie in the same cluster."""
+
+    def __post_init__(self) -> None:
+        if self.eps is not None and self.target_keep is not None:
+            raise ParameterError(f"eps ({self.eps}) and target_keep ({self.target_keep}) exclude each other: give one")
+        if self.eps is not None:
+            check_eps(self.eps)
+        if self.target_keep is not None and not 0 <= self.target_keep <= 1:
+            raise ParameterError(f"target_keep must be from 0 to 1, got {self.target_keep}")
+        if self.recall_sample < 0:
+            raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
+        check_rule(self.rule)
+        check_scope(self.scope)
