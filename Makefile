@@ -1,6 +1,7 @@
 # make demo          set up, run the whole job on rendered sample videos (or VIDEO_DIR=…), show what came out
 # make test          set up, run the tests
-# make lint          formatting, lint and types
+# make lint          formatting, lint, types and the direction of imports
+# make coverage      the tests, with the lines that no test runs
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
 # make test-rapids   install RAPIDS beside it (about 9 GB; CUDA=13 for that), test what needs no GPU: names, signatures, cuML's host side
 # make test-gpu      the same environment, the tests that need a GPU
@@ -17,7 +18,7 @@ DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
 
-.PHONY: setup demo test lint bench test-rapids test-gpu bench-gpu clean
+.PHONY: setup demo test lint coverage bench test-rapids test-gpu bench-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -39,7 +40,13 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+
+# The report is written also where tests fail.
+coverage: setup
+	$(BIN)/coverage erase
+	status=0; $(BIN)/coverage run -m pytest || status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 bench: setup
 	$(BIN)/python -m benchmarks.transcode
@@ -61,4 +68,4 @@ $(RAPIDS_VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RAPIDS_VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache build dist *.egg-info
+	rm -rf $(VENV) $(RAPIDS_VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov build dist *.egg-info

@@ -13,15 +13,23 @@ import pytest
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
+from tests.left_out import NO_SHARED, left_out_lines
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out because this machine lacks what they need."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for line in left_out_lines(str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of golden vectors and test videos beside the checkout; tests that need it are skipped without it."""
     if not (SHARED / "golden").is_dir():
-        pytest.skip("no ../shared folder beside the checkout: golden vectors and test videos are left out")
+        pytest.skip(f"{NO_SHARED}: golden vectors and test videos are left out")
     return SHARED
 
 

@@ -1,0 +1,30 @@
+"""What the summary of a test run says about tests that were skipped because this machine lacks what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+NO_SHARED = "no ../shared folder beside the checkout"
+NO_GPU = "no GPU"
+NEEDS_GPU = "needs an NVIDIA GPU"
+NO_RAPIDS = "RAPIDS is not installed"
+
+_NEEDS = {
+    "the shared material (golden vectors, videos), which is not beside this checkout": (NO_SHARED,),
+    "an NVIDIA GPU or RAPIDS (a file of tests counts as one where it cannot be imported)": (
+        NO_GPU,
+        NEEDS_GPU,
+        NO_RAPIDS,
+    ),
+}
+
+
+def left_out_lines(reasons: Iterable[str]) -> list[str]:
+    """One line per need that skipped tests have in common; tests skipped for other reasons are not counted."""
+    reasons = list(reasons)
+    counts = {need: sum(any(word in reason for word in words) for reason in reasons) for need, words in _NEEDS.items()}
+    return [
+        f"left out: {count} {'test needs' if count == 1 else 'tests need'} {need}"
+        for need, count in counts.items()
+        if count
+    ]
