@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import cluster_files
@@ -15,23 +15,24 @@ from curator_dask.export.index import index_table
 from curator_dask.export.manifest import MANIFEST_NAME, Manifest, manifest_text, wids_indexes
 from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
 from curator_dask.export.samples import ClipRecord, clip_record
-from curator_dask.export.shards import ShardResult, media_fault, write_shard
+from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import Failure, UnitResult, digest
+from curator_dask.runtime.records import Failure, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.stage import KEEP
+from curator_dask.stages.export.parameters import ExportParameters
+from curator_dask.stages.export.spec import CopySpec, ShardSpec
+from curator_dask.stages.export.worker import copy_media, write_one_shard
+from curator_dask.stages.identify.output_files import KEEP
 
-FORMATS = ("webdataset", "parquet")
-MEDIA = ("copy", "reference")
 INDEX_TABLE = "index.parquet"
 MEMBERS = ("json", "mp4")
 
 
 @dataclass(frozen=True)
-class ExportStage(Stage):
+class ExportStage(ExportParameters, Stage):
     """Write the kept clips as training data.
 
     ``webdataset``: ``{split}/000000.tar`` …, ``manifest.json``, ``index.json`` (wids) and a dataset card.
@@ -47,11 +48,6 @@ class ExportStage(Stage):
     """The output of the pairwise stage: adds each clip's score, nearest earlier clip and cluster."""
     all_clips: bool = False
     """Export every good clip, duplicates too."""
-    format: str = "webdataset"
-    media: str = "copy"
-    """Of the ``parquet`` format: ``copy`` the media into the export, or ``reference`` them where they are."""
-    dataset_name: str = "clips"
-    shards: PlanParameters = field(default_factory=PlanParameters)
     id_field: str = "id"
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -59,10 +55,7 @@ class ExportStage(Stage):
     name: ClassVar[str] = "export"
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ParameterError(f"format ({self.format!r}) must be one of {', '.join(FORMATS)}")
-        if self.media not in MEDIA:
-            raise ParameterError(f"media ({self.media!r}) must be one of {', '.join(MEDIA)}")
+        super().__post_init__()
         if self.all_clips == (self.duplicates_path is not None):
             raise ParameterError(
                 "give duplicates_path (the output of identify) to leave the duplicates out, or all_clips to keep them"
@@ -173,9 +166,9 @@ class ExportStage(Stage):
         state.summarise(counts, failures=failures)
         return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
 
-    def _unit(self, plan: ShardPlan) -> Unit[ExportTask]:
+    def _unit(self, plan: ShardPlan) -> Unit[ShardSpec]:
         inputs = digest([asdict(sample) for sample in plan.samples])
-        return Unit(f"{plan.split}-{plan.name}", inputs, ExportTask(self, plan), plan.path)
+        return Unit(f"{plan.split}-{plan.name}", inputs, ShardSpec(self.input, self.output, plan), plan.path)
 
     def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
         """The files that describe the shards; written last, so that a manifest never names a shard that is not there."""
@@ -194,7 +187,7 @@ class ExportStage(Stage):
         units = []
         if self.media == "copy":
             units = [
-                Unit(record.id, digest(asdict(record)), ExportTask(self, _alone(record)), record.id)
+                Unit(record.id, digest(asdict(record)), CopySpec(self.input, self.output, record), record.id)
                 for record in records
             ]
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
@@ -210,48 +203,6 @@ class ExportStage(Stage):
 
     def _media_path(self, record: ClipRecord) -> str:
         return layout.clip_path(record.id) if self.media == "copy" else self.input.join(layout.clip_path(record.id))
-
-
-@dataclass(frozen=True)
-class ExportTask:
-    stage: ExportStage
-    plan: ShardPlan
-
-
-def _alone(record: ClipRecord) -> ShardPlan:
-    return ShardPlan("media", record.id, (record,), record.num_bytes)
-
-
-def write_one_shard(task: ExportTask) -> UnitResult:
-    """On a worker: stream one shard's clips into its tar."""
-    stage = task.stage
-
-    def open_media(record: ClipRecord) -> BinaryIO:
-        return cast(BinaryIO, stage.input.open(layout.clip_path(record.id)))
-
-    with stage.output.writing(task.plan.path) as temporary:
-        result = write_shard(task.plan, temporary, open_media)
-    counts = {"clips": result.samples, "shard_bytes": result.num_bytes}
-    return UnitResult({task.plan.path: result.num_bytes}, counts, data={"shard": asdict(result)})
-
-
-def copy_media(task: ExportTask) -> UnitResult:
-    """On a worker: copy one clip's media into the export."""
-    (record,) = task.plan.samples
-    path = layout.clip_path(record.id)
-    with (
-        task.stage.input.open(path) as source,
-        task.stage.output.writing(path) as temporary,
-        temporary.open("wb") as target,
-    ):
-        for block in _blocks(source):
-            target.write(block)
-    return UnitResult({path: record.num_bytes}, {"clips": 1})
-
-
-def _blocks(stream: Any, size: int = 1 << 20) -> Iterator[bytes]:
-    while block := stream.read(size):
-        yield block
 
 
 def export_dataset(input_path: str, output_path: str, **parameters: Any) -> StageResult:

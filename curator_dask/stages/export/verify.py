@@ -11,7 +11,7 @@ from curator_dask.errors import InputError, MediaError
 from curator_dask.export.manifest import MANIFEST_NAME, Manifest, read_manifest
 from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.stage import REMOVE
+from curator_dask.stages.identify.output_files import REMOVE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""The parameters of the export stage that a whole run takes too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from curator_dask.errors import ParameterError
+from curator_dask.export.plan import PlanParameters
+
+FORMATS = ("webdataset", "parquet")
+MEDIA = ("copy", "reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportParameters:
+    """What the training data looks like: its format, its name, and how clips are laid out in shards."""
+
+    format: str = "webdataset"
+    """``webdataset``: tar shards of clips. ``parquet``: one table of the kept clips, with their media beside it."""
+    media: str = "copy"
+    """With format ``parquet``: ``copy`` the media into the export, or ``reference`` them where they are."""
+    dataset_name: str = "clips"
+    """The name in the manifest and in the dataset card."""
+    shards: PlanParameters = field(default_factory=PlanParameters)
+    """The order of the clips, the splits, and the limits of a shard."""
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ParameterError(f"format ({self.format!r}) must be one of {', '.join(FORMATS)}")
+        if self.media not in MEDIA:
+            raise ParameterError(f"media ({self.media!r}) must be one of {', '.join(MEDIA)}")

@@ -1,0 +1,27 @@
+"""What a worker of the export stage is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.export.plan import ShardPlan
+from curator_dask.export.samples import ClipRecord
+from curator_dask.files.folder import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """One shard to write, from the clips of `input`."""
+
+    input: Folder
+    output: Folder
+    plan: ShardPlan
+
+
+@dataclass(frozen=True, slots=True)
+class CopySpec:
+    """One clip whose media is copied from `input` to the same path in `output`."""
+
+    input: Folder
+    output: Folder
+    record: ClipRecord
