@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,18 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 
-SOURCE_COLUMN = "source_video"
-"""Of the clip index: what a clip's source is unless another column is named."""
+if TYPE_CHECKING:
+    import pyarrow as pa
 
+SOURCE_COLUMN = "source_video"
+"""The column of the clip index that names the source of a clip."""
 
 TASK_BYTES = 8 << 20
-"""Of vectors that fill a task: a few thousand rows."""
+"""Bytes of vectors that fill a Dask task: a few thousand rows."""
 
 
 def task_share(num_bytes: int) -> float:
-    """Which part of a task it fills to read a cluster of that size and decide on it (`execution.Unit.share`)."""
+    """The share of a Dask task that it takes to read a cluster of this size and decide on it (`Unit.share`)."""
     return min(1.0, num_bytes / TASK_BYTES)
 
 
@@ -31,85 +33,113 @@ def task_share(num_bytes: int) -> float:
 class ClusterInput:
     """Where one cluster lies, as it travels to a worker."""
 
-    cluster: int
+    number: int
     tables: Folder
     table: str
-    """Its similarity table in `tables`: the order, and scores."""
+    """Its similarity table in `tables`, which holds the order of the rows and their scores."""
     kmeans: Folder
     vectors: tuple[str, ...]
     """Its files in `kmeans`."""
     id_field: str
     embedding_field: str
+    version: str = ""
+    """Digest of its table and its files: another digest means that the decisions on it are stale."""
     num_bytes: int = 0
-    """Of its files in `kmeans`."""
+    """Bytes of its files in `kmeans`."""
 
     def __str__(self) -> str:
-        return f"cluster {self.cluster}"
+        return f"cluster {self.number}"
 
     @property
     def share(self) -> float:
-        """Which part of a task it fills."""
+        """The share of a Dask task that it fills."""
         return task_share(self.num_bytes)
 
 
 @dataclass(frozen=True)
-class SourceOf:
-    """Where the sources of rows are found: a column of the k-means output, or of the clip index."""
+class SourceColumn:
+    """The sources of rows stand in a column that k-means carried along."""
 
-    field: str | None
-    clips: ClipIndex | None = None
+    name: str
+    version = ""
+    """The clusters' own versions cover it."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the k-means output that `of_rows` needs."""
+        return [self.name]
+
+    def of_rows(self, table: pa.Table, ids: NDArray[Any]) -> NDArray[Any]:
+        """(N,) the source of each row of a cluster."""
+        return column_values(table, self.name)
+
+
+@dataclass(frozen=True)
+class SourceVideos:
+    """The sources of rows are the source videos that the clip index names."""
+
+    clips: ClipIndex
 
     @property
     def version(self) -> str:
-        """Of what is not in the clusters themselves."""
-        return self.clips.version if self.clips else ""
+        """Digest of the clip index."""
+        return self.clips.version
 
     @property
-    def metadata_fields(self) -> list[str]:
-        return [self.field] if self.field is not None else []
+    def columns(self) -> list[str]:
+        """The columns of the k-means output that `of_rows` needs: none but the ids."""
+        return []
+
+    def of_rows(self, table: pa.Table, ids: NDArray[Any]) -> NDArray[Any]:
+        """(N,) the source of each row of a cluster."""
+        return self.clips.columns(ids, [SOURCE_COLUMN])[SOURCE_COLUMN]
+
+
+RowSources = SourceColumn | SourceVideos
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A similarity table: (N,) each, in ranked order."""
+    """A similarity table: N rows in ranked order."""
 
     ids: list[Any]
     max_ids: list[Any]
+    """The row before it that each row is most similar to."""
     score: NDArray[np.float32]
+    """(N,) the cosine with that row."""
 
     def best(self) -> NDArray[np.int64]:
-        """The row of each `max_id`; a row whose `max_id` is not in the table is its own."""
+        """(N,) the row of each `max_id`; the row itself where its `max_id` is not in the table.
+
+        >>> Scores(["a", "b", "c"], ["a", "a", "elsewhere"], np.float32([0, 0.9, 0.8])).best()
+        array([0, 0, 2])
+        """
         place = {identifier: row for row, identifier in enumerate(self.ids)}
         return np.array([place.get(best, row) for row, best in enumerate(self.max_ids)], dtype=np.int64)
 
 
-def read_scores(given: ClusterInput) -> Scores:
-    table = read_parquet(given.tables, given.table, [given.id_field, "max_id", "cosine_sim_score"])
-    ids, max_ids = table[given.id_field].to_pylist(), table["max_id"].to_pylist()
+def read_scores(cluster: ClusterInput) -> Scores:
+    """The similarity table of a cluster."""
+    table = read_parquet(cluster.tables, cluster.table, [cluster.id_field, "max_id", "cosine_sim_score"])
+    ids, max_ids = table[cluster.id_field].to_pylist(), table["max_id"].to_pylist()
     return Scores(ids, max_ids, table["cosine_sim_score"].to_numpy())
 
 
 def read_in_order(
-    given: ClusterInput, ids: list[Any], source_of: SourceOf | None = None
+    cluster: ClusterInput, ids: list[Any], sources: RowSources | None = None
 ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
-    """The vectors of a cluster, (N, D) float32, and (N,) sources if asked for, in the order of `ids`.
+    """The vectors of a cluster, (N, D) float32, and the (N,) sources of its rows, in the order of `ids`.
 
-    Raises InputError if the k-means output holds other ids.
+    The second is None if and only if `sources` is. Raises InputError if the k-means output holds other ids.
     """
-    fields = source_of.metadata_fields if source_of else []
-    table = read_cluster(given.kmeans, given.vectors, [given.id_field, given.embedding_field, *fields])
-    own_ids = id_values(table, given.id_field)
+    columns = [cluster.id_field, cluster.embedding_field, *(sources.columns if sources else ())]
+    table = read_cluster(cluster.kmeans, cluster.vectors, columns)
+    own_ids = id_values(table, cluster.id_field)
     place = {identifier: row for row, identifier in enumerate(own_ids.tolist())}
     if place.keys() != set(ids):
         raise InputError(
-            f"{given}: {given.table} and the k-means output hold different ids: run the pairwise stage again"
+            f"{cluster}: {cluster.table} and the k-means output hold different ids: run the pairwise stage again"
         )
     order = np.array([place[identifier] for identifier in ids], dtype=np.int64)
-    X = unit_rows(table, given.embedding_field, None, str(given))[order]
-    if source_of is None:
-        return X, None
-    if source_of.field is not None:
-        return X, column_values(table, source_of.field)[order]
-    if source_of.clips is None:
-        return X, None
-    return X, source_of.clips.columns(own_ids[order], [SOURCE_COLUMN])[SOURCE_COLUMN]
+    X = unit_rows(table, cluster.embedding_field, None, str(cluster))[order]
+    return X, sources.of_rows(table, own_ids)[order] if sources else None

@@ -2,10 +2,11 @@
 
 ::
 
-    {output}/.curator/{stage}/params.json       the parameters that determine the result
-    {output}/.curator/{stage}/units/{key}.json  one marker a finished unit, written after the unit's outputs
-    {output}/.curator/{stage}/files.json        files of the stage as a whole (tables, lists), see `publish`
-    {output}/.curator/{stage}/summary.json      counts over all units, written last
+    {output}/.curator/{stage}/params.json        the parameters that determine the result
+    {output}/.curator/{stage}/units/{key}.json   one marker per finished unit, written after the unit's outputs
+    {output}/.curator/{stage}/units/{key}.arrow  a unit's table for the stage itself, see `StageState.beside_marker`
+    {output}/.curator/{stage}/files.json         files of the stage as a whole (tables, lists), see `publish`
+    {output}/.curator/{stage}/summary.json       counts over all units, written last
     {output}/.curator/{stage}/failures.jsonl
 
 A unit is done when its marker names the same inputs and every output is there with the recorded size.
@@ -39,6 +40,13 @@ class StageState:
 
     def path(self, *parts: str) -> str:
         return "/".join((STATE, self.stage, *parts))
+
+    def beside_marker(self, key: str) -> str:
+        """Path of an Arrow file that lies beside a unit's marker, for what the stage reads again and no user needs.
+
+        The unit names it among its outputs, so it is written before the marker and removed with it.
+        """
+        return self.path("units", f"{key}.arrow")
 
     def scratch_parts(self) -> tuple[str, ...]:
         return (STATE, self.stage, "tmp")
@@ -99,7 +107,8 @@ class StageState:
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, of the units whose outputs are all there with the recorded sizes."""
-        sizes = {entry.path: entry.num_bytes for entry in self.folder.entries()}
+        files = (*self.folder.entries(), *self.folder.entries(self.path("units")))  # the latter are hidden
+        sizes = {entry.path: entry.num_bytes for entry in files}
         return {
             record.key: record.inputs
             for record in self.records()
@@ -110,7 +119,8 @@ class StageState:
         """Remove units that are no longer part of the stage: their recorded outputs, then their markers."""
         for key in sorted(keys):
             record = self.record(key)
-            for path in sorted(record.outputs) if record else ():
+            # A unit that failed may have left the file beside its marker and no marker.
+            for path in sorted({self.beside_marker(key), *(record.outputs if record else ())}):
                 self.folder.remove(path)
             self.folder.remove(self._marker(key))
 

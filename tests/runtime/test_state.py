@@ -185,6 +185,37 @@ class TestUnits:
         assert files(folder) == ["b.txt"]
         assert [record.key for record in state.records()] == ["b"]
 
+    def test_a_file_beside_the_marker_is_an_output_like_others(self, state, folder):
+        beside = {key: state.beside_marker(key) for key in "abc"}
+        for key, path in beside.items():
+            finish(state, key, path, f"{key}.txt")
+        assert beside["a"] == ".curator/work/units/a.arrow"
+        assert state.done_units() == dict.fromkeys("abc", "v1")
+        assert [record.key for record in state.records()] == ["a", "b", "c"]
+        folder.remove(beside["b"])
+        folder.write_bytes(beside["c"], b"123")
+        assert state.done_units() == {"a": "v1"}
+
+    @pytest.mark.parametrize("remove", ["forget", "newer version", "discard"])
+    def test_a_file_beside_the_marker_goes_with_it(self, state, folder, remove):
+        finish(state, "a", state.beside_marker("a"))
+        finish(state, "b", state.beside_marker("b"))
+        if remove == "forget":
+            state.forget(["a"])
+        elif remove == "newer version":
+            finish(state, "a", "a.txt", inputs="v2")
+        else:
+            state.discard()
+        left = [] if remove == "discard" else [state.beside_marker("b")]
+        found = [entry.path for entry in folder.entries(hidden=True) if entry.path.endswith(".arrow")]
+        assert found == left
+        assert [key for key in state.done_units() if key == "b"] == (["b"] if left else [])
+
+    def test_a_file_beside_no_marker_is_forgotten_too(self, state, folder):
+        folder.write_bytes(state.beside_marker("a"), b"a unit that failed before its marker was written")
+        state.forget(["a"])
+        assert folder.entries(hidden=True) == []
+
     def test_records_come_by_key_with_all_they_hold(self, state):
         failure = Failure("work", "a.mp4", "reason", "message")
         records = [
@@ -232,7 +263,7 @@ def test_on_an_object_store(s3):
     state = StageState(Folder(f"{s3.url}/state", s3.storage_options), "work")
     state.claim(PARAMETERS)
     finish(state, "a", "clips/a.txt")
-    finish(state, "b", "clips/b.txt")
+    finish(state, "b", "clips/b.txt", state.beside_marker("b"))
     assert state.done_units() == {"a": "v1", "b": "v1"}
     with pytest.raises(FolderInUseError, match="eps was 0.1"):
         state.claim({**PARAMETERS, "eps": 0.2})
@@ -240,3 +271,4 @@ def test_on_an_object_store(s3):
     assert state.done_units() == {"b": "v1"}
     state.claim({}, overwrite=True)
     assert files(state.folder) == []
+    assert not state.folder.exists(state.beside_marker("b"))

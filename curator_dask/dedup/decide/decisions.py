@@ -7,7 +7,6 @@ rows only: every removed row has a kept one within eps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +22,14 @@ from curator_dask.errors import ParameterError
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The decision on every row of a cluster, and the kept row that stands for it; on the host."""
+class Removals:
+    """Which rows of a cluster are removed, and the nearest kept row of each; on the host."""
 
     removed: NDArray[np.bool_]
     """(N,)"""
-    index: NDArray[np.int64]
-    """(N,) of a removed row: the kept row with the highest cosine, the earliest on ties; of a kept row: itself."""
-    score: NDArray[np.float32]
+    kept_row: NDArray[np.int64]
+    """(N,) the kept row with the highest cosine, the earliest on ties; a kept row names itself, and -1 is no row."""
+    kept_score: NDArray[np.float32]
     """(N,) that cosine; 0.0 for kept rows."""
 
 
@@ -41,7 +40,7 @@ def greedy_keep(
     candidates: NDArray[np.bool_] | None = None,
     sources: NDArray[np.int64] | None = None,
     tile_rows: int = TILE_ROWS,
-) -> Kept:
+) -> Removals:
     """Go through the rows in order and remove each that has a cosine of at least ``1 - eps`` with a *kept* earlier row.
 
     Args:
@@ -57,7 +56,7 @@ def greedy_keep(
     check_eps(eps)
     num_rows = X.shape[0]
     maybe = np.arange(num_rows) if candidates is None else np.flatnonzero(_checked(candidates, num_rows, "candidates"))
-    result = Kept(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
+    result = Removals(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
     whole = side(X)
     stay = whole[np.delete(np.arange(num_rows), maybe)]
     kept = _KeptRows(whole, len(maybe))
@@ -65,8 +64,8 @@ def greedy_keep(
         block = whole[maybe[rows]]
         removed, best = _greedy_block(block, (stay, kept.side()), eps, sources, tile_rows)
         result.removed[maybe[rows]] = removed
-        result.index[maybe[rows][removed]] = best.index[removed]
-        result.score[maybe[rows][removed]] = best.cosine[removed]
+        result.kept_row[maybe[rows][removed]] = best.index[removed]
+        result.kept_score[maybe[rows][removed]] = best.cosine[removed]
         kept.add(block[np.flatnonzero(~removed)])
     return result
 
@@ -128,7 +127,7 @@ def nearest_kept(
     *,
     sources: NDArray[np.int64] | None = None,
     tile_rows: int = TILE_ROWS,
-) -> Kept:
+) -> Removals:
     """For removed rows, the kept row with the highest cosine, earlier or later.
 
     Args:
@@ -143,10 +142,10 @@ def nearest_kept(
     _checked(removed, X.shape[0], "removed")
     whole = side(X)
     gone, stay = np.flatnonzero(removed), np.flatnonzero(~removed)
-    result = Kept(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
+    result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
     cosine, index = _match(whole[gone], whole[stay], sources, earlier_only=False, tile_rows=tile_rows)
-    result.index[gone] = np.append(stay, -1)[index]
-    result.score[gone] = np.where(index >= 0, cosine, np.float32(0.0))
+    result.kept_row[gone] = np.append(stay, -1)[index]
+    result.kept_score[gone] = np.where(index >= 0, cosine, np.float32(0.0))
     return result
 
 
@@ -154,33 +153,3 @@ def _checked(mask: NDArray[np.bool_], num_rows: int, name: str) -> NDArray[np.bo
     if mask.shape != (num_rows,):
         raise ParameterError(f"{name} has shape {mask.shape}, but there are {num_rows} rows")
     return mask
-
-
-def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
-    """Connected components of the graph of near pairs.
-
-    Args:
-        num_rows: rows, and nodes of the graph.
-        pairs: batches ``(i, j)`` of row indices; memory holds about ``num_rows`` pairs and the largest batch.
-
-    Returns:
-        (num_rows,) int64: the lowest row of the group that each row is in; a row without pairs is its own.
-    """
-    labels = np.arange(num_rows)
-    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for i, j in pairs:
-        waiting.append((i, j))
-        if sum(len(batch[0]) for batch in waiting) >= num_rows:
-            labels, waiting = _join(labels, waiting), []
-    return _join(labels, waiting) if waiting else labels
-
-
-def _join(labels: NDArray[np.int64], batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    i, j = (labels[np.concatenate(ends)] for ends in zip(*batches, strict=True))
-    graph = coo_matrix((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(labels), len(labels)))
-    _, component = connected_components(graph, directed=False)
-    _, lowest, of_row = np.unique(component[labels], return_index=True, return_inverse=True)
-    return lowest[of_row]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, row_blocks
-from curator_dask.dedup.decide.decisions import connected_groups
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, near_in_tile
 from curator_dask.dedup.similarity.tiles import side, tiles_of
 
@@ -60,3 +59,33 @@ def _links(
             if apart.any():
                 pairs = np.unique(np.stack([tree[i[apart]], tree[j[apart]]]), axis=1)
                 yield pairs[0], pairs[1]
+
+
+def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """Connected components of the graph of near pairs.
+
+    Args:
+        num_rows: rows, and nodes of the graph.
+        pairs: batches ``(i, j)`` of row indices; memory holds about ``num_rows`` pairs and the largest batch.
+
+    Returns:
+        (num_rows,) int64: the lowest row of the group that each row is in; a row without pairs is its own.
+    """
+    labels = np.arange(num_rows)
+    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for i, j in pairs:
+        waiting.append((i, j))
+        if sum(len(batch[0]) for batch in waiting) >= num_rows:
+            labels, waiting = _join(labels, waiting), []
+    return _join(labels, waiting) if waiting else labels
+
+
+def _join(labels: NDArray[np.int64], batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    i, j = (labels[np.concatenate(ends)] for ends in zip(*batches, strict=True))
+    graph = coo_matrix((np.ones(len(i), dtype=np.int8), (i, j)), shape=(len(labels), len(labels)))
+    _, component = connected_components(graph, directed=False)
+    _, lowest, of_row = np.unique(component[labels], return_index=True, return_inverse=True)
+    return lowest[of_row]

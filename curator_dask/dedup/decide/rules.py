@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module
-from curator_dask.dedup.decide.decisions import Kept, greedy_keep, nearest_kept
+from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
 from curator_dask.dedup.decide.groups import duplicate_groups
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
@@ -34,13 +34,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What came of the rows of a cluster; on the host."""
+class ClusterDecisions(Removals):
+    """Which rows of a cluster are removed, and why; on the host."""
 
-    kept: Kept
-    """Which rows went, and of each that did the nearest kept row in scope, earlier or later."""
     group: NDArray[np.int64]
     """(N,) the first row of the group of duplicates that each row is in; itself where it is in none."""
+
+
+def no_duplicates(num_rows: int) -> ClusterDecisions:
+    """Every row is kept, and in no group."""
+    rows = np.arange(num_rows)
+    return ClusterDecisions(np.zeros(num_rows, np.bool_), rows, np.zeros(num_rows, np.float32), rows.copy())
 
 
 def decide(
@@ -51,7 +55,7 @@ def decide(
     sources: NDArray[np.int64] | None = None,
     *,
     tile_rows: int = TILE_ROWS,
-) -> Decision:
+) -> ClusterDecisions:
     """Decide on the rows of a cluster.
 
     Args:
@@ -61,8 +65,7 @@ def decide(
         sources: (N,) int64, on the host; needed for any scope but ``"all"``.
     """
     num_rows = X.shape[0]
-    kept = Kept(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
-    group = np.arange(num_rows)
+    decisions = no_duplicates(num_rows)
     others = other_sources(rule.scope, sources)
     for part in parts_in_scope(rule.scope, sources, num_rows):
         if not duplicate[part].any():
@@ -73,9 +76,9 @@ def decide(
         if rule.name == "greedy":
             removed = greedy_keep(part_X, rule.eps, candidates=removed, sources=others, tile_rows=tile_rows).removed
         nearest = nearest_kept(part_X, removed, sources=others, tile_rows=tile_rows)
-        kept.removed[part], kept.score[part] = removed, nearest.score
-        kept.index[part] = np.append(rows, -1)[nearest.index]
+        decisions.removed[part], decisions.kept_score[part] = removed, nearest.kept_score
+        decisions.kept_row[part] = np.append(rows, -1)[nearest.kept_row]
         best_in_part = np.searchsorted(rows, best[part])
         first = duplicate_groups(part_X, rule.eps, duplicate[part], best_in_part, sources=others, tile_rows=tile_rows)
-        group[part] = rows[first]
-    return Decision(kept, group)
+        decisions.group[part] = rows[first]
+    return decisions

@@ -1,4 +1,4 @@
-"""The eps that keeps a wanted share of the rows, from the scores of all clusters."""
+"""Choose the eps that keeps a wanted share of the rows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TABLES_AT_ONCE = 1000
 
 
 def choose_eps(client: Any, clusters: Sequence[ClusterInput], target_keep: float) -> float:
-    """`suggest_eps` over the similarity tables; memory holds four bytes a row, and as many again while sorting."""
+    """Apply `suggest_eps` to the scores of all clusters. Memory holds four bytes per row, and as many again to sort."""
     parts: list[NDArray[np.float32]] = []
     for at in range(0, len(clusters), TABLES_AT_ONCE):
         parts += gathered(client, client.map(_scores, clusters[at : at + TABLES_AT_ONCE], pure=False))
     return suggest_eps(np.concatenate(parts), target_keep)
 
 
-def _scores(given: ClusterInput) -> NDArray[np.float32]:
-    scores: NDArray[np.float32] = read_parquet(given.tables, given.table, ["cosine_sim_score"])[0].to_numpy()
+def _scores(cluster: ClusterInput) -> NDArray[np.float32]:
+    scores: NDArray[np.float32] = read_parquet(cluster.tables, cluster.table, ["cosine_sim_score"])[0].to_numpy()
     return scores

@@ -1,93 +1,107 @@
-"""What was decided on the rows of one cluster, as a table that a unit's record holds."""
+"""The decisions on the rows of one cluster as an Arrow file, which lies beside the marker of the cluster's unit."""
 
 from __future__ import annotations
 
-import base64
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.scored_clusters import Scores
-from curator_dask.dedup.cross_cluster.scores import Indices
-from curator_dask.dedup.decide.decisions import Kept
-from curator_dask.dedup.decide.rules import Rule
-from curator_dask.runtime.records import UnitRecord, UnitResult
+from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import UnitResult
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PACKED = "decisions"
-VERSION = 2
-"""Of the table; a record of an older one is made again."""
+VERSION = 3
+"""Version of the table. A unit that wrote an older one is done again."""
 
 
-def decided(
-    cluster: int, rule: Rule, scores: Scores, kept: Kept, group: Indices, rows: slice = slice(None), *,
-    outputs: dict[str, int] | None = None, foreign: NDArray[np.bool_] | None = None,
-) -> UnitResult:  # fmt: skip
-    """The record of a cluster's decisions.
+def decision_table(
+    cluster: int, scores: Scores, decisions: ClusterDecisions, *,
+    cross_cluster: NDArray[np.bool_] | None = None, rows: slice = slice(None),
+) -> pa.Table:  # fmt: skip
+    """The decisions on the rows of a cluster, one line per row, in ranked order.
 
     Args:
-        kept: of all rows of the cluster, in ranked order; a `Kept.index` of -1 is no kept row in scope.
-        group: (N,) the first row of the group that each row is in, itself where it is in none.
-        rows: those that the decisions are on, if not all; whole groups.
-        foreign: (N,) rows whose `max_id` is a duplicate in another cluster.
+        scores, decisions: all rows of the cluster.
+        cross_cluster: (N,) rows whose `max_id` is a duplicate in another cluster; None: there is none.
+        rows: the rows to include. A group is included whole or not at all.
     """
     import pyarrow as pa
 
-    removed, score = kept.removed[rows], kept.score[rows]
-    foreign = np.zeros(len(kept.removed), np.bool_) if foreign is None else foreign
-    stands = [scores.ids[row] if row >= 0 else None for row in kept.index[rows].tolist()]
-    told = (kept.removed | foreign)[rows].tolist()
-    ids = {
-        "id": scores.ids[rows],
-        "max_id": [one if tell else None for one, tell in zip(scores.max_ids[rows], told, strict=True)],
-        "kept_id": [one if gone else None for one, gone in zip(stands, removed.tolist(), strict=True)],
-    }
+    removed = decisions.removed
+    elsewhere = np.zeros(len(removed), np.bool_) if cross_cluster is None else cross_cluster
     kind = pa.int64() if isinstance(scores.ids[0], int) else pa.string()
-    table = pa.table(
+    kept_ids = [scores.ids[row] if row >= 0 else None for row in decisions.kept_row[rows].tolist()]
+    return pa.table(
         {
-            **{name: pa.array(values, kind) for name, values in ids.items()},
-            "cluster": np.full(len(removed), cluster),
-            "removed": removed,
-            "foreign": foreign[rows],
-            "group": group[rows] - rows.indices(len(group))[0],
+            "id": pa.array(scores.ids[rows], kind),
+            "max_id": pa.array(_only(scores.max_ids[rows], (removed | elsewhere)[rows]), kind),
+            "kept_id": pa.array(_only(kept_ids, removed[rows]), kind),
+            "cluster": np.full(len(removed[rows]), cluster),
+            "removed": removed[rows],
+            "cross_cluster": elsewhere[rows],
+            "group": decisions.group[rows] - rows.indices(len(removed))[0],
             "cosine_sim_score": scores.score[rows],
-            "kept_score": score,
+            "kept_score": decisions.kept_score[rows],
         }
     )
-    return UnitResult(outputs or {}, _counts(removed, score, rule), data={PACKED: _packed(table)})
 
 
-def _counts(removed: NDArray[np.bool_], kept_score: NDArray[np.float32], rule: Rule) -> dict[str, int]:
-    """Of a cluster's decisions; orphans are removed rows without a kept row within eps."""
-    num_removed = int(removed.sum())
-    orphans = int((removed & (kept_score.astype(np.float64) < 1 - rule.eps)).sum())
-    return {"rows": len(removed), "kept": len(removed) - num_removed, "removed": num_removed, "orphans": orphans}
+def _only(values: list[Any], chosen: NDArray[np.bool_]) -> list[Any]:
+    """The chosen values, and None in place of the others."""
+    return [value if is_chosen else None for value, is_chosen in zip(values, chosen.tolist(), strict=True)]
 
 
-def no_rows() -> pa.Table:
-    """The table of no cluster at all."""
+def empty_decision_table() -> pa.Table:
+    """The table of a run without any rows."""
     import pyarrow as pa
 
-    kinds = {"removed": pa.bool_(), "foreign": pa.bool_(), "cosine_sim_score": pa.float32(), "kept_score": pa.float32()}
-    names = ("id", "max_id", "kept_id", "cluster", "removed", "foreign", "group", "cosine_sim_score", "kept_score")
-    text = dict.fromkeys(names[:3], pa.string())
-    return pa.schema([(name, {**text, **kinds}.get(name, pa.int64())) for name in names]).empty_table()
+    text, number, score, flag = pa.string(), pa.int64(), pa.float32(), pa.bool_()
+    columns = {
+        "id": text, "max_id": text, "kept_id": text, "cluster": number, "removed": flag, "cross_cluster": flag,
+        "group": number, "cosine_sim_score": score, "kept_score": score,
+    }  # fmt: skip
+    return pa.schema(list(columns.items())).empty_table()
 
 
-def _packed(table: pa.Table) -> str:
+def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Rule) -> UnitResult:
+    """Write the table of a unit. The result names the file and counts the decisions."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table.combine_chunks())
-    return base64.b64encode(sink.getvalue()).decode("ascii")
+    return UnitResult({path: folder.write_bytes(path, sink.getvalue().to_pybytes())}, _counts(table, rule))
 
 
-def unpacked(record: UnitRecord) -> pa.Table:
-    """The table of a record of `decided`."""
+def read_decision_tables(folder: Folder, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """The tables of finished units. Raises InputError for one that cannot be read."""
     import pyarrow as pa
 
-    return pa.ipc.open_stream(base64.b64decode(record.data[PACKED])).read_all()
+    for path, data in folder.read_many(sorted(paths)):
+        try:
+            yield pa.ipc.open_file(data).read_all()
+        except pa.ArrowException as error:
+            raise InputError(f"{folder.join(path)} is damaged ({error}): remove it and run again") from error
+
+
+def _counts(table: pa.Table, rule: Rule) -> dict[str, int]:
+    removed, kept_score = table["removed"].to_numpy(), table["kept_score"].to_numpy()
+    num_removed = int(removed.sum())
+    return {
+        "rows": len(table),
+        "kept": len(table) - num_removed,
+        "removed": num_removed,
+        "orphans": count_orphans(removed, kept_score, rule),
+    }
+
+
+def count_orphans(removed: NDArray[np.bool_], kept_score: NDArray[np.float32], rule: Rule) -> int:
+    """How many removed rows have no kept row within eps."""
+    return int((removed & (kept_score.astype(np.float64) < 1 - rule.eps)).sum())

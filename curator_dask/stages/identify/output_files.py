@@ -12,7 +12,7 @@ from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.joined_decisions import Decisions
+from curator_dask.stages.identify.join_decisions import Decisions
 
 if TYPE_CHECKING:
     import pyarrow as pa

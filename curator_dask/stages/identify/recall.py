@@ -10,29 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.scored_clusters import ClusterInput, SourceOf, read_in_order
+from curator_dask.data.scored_clusters import ClusterInput, read_in_order
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.recall import count_near
 from curator_dask.dedup.similarity.scope import is_known, source_codes
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.units import gathered
+from curator_dask.stages.identify.spec import RecallSearch
 
 SEED = 42
 TASKS_AT_ONCE = 500
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RecallSearch:
-    """What to look for."""
-
-    num_rows: int
-    """Of the sample."""
-    eps: float
-    scope: str
-    source_of: SourceOf | None
-    device: str
 
 
 @dataclass(frozen=True)
@@ -72,24 +61,24 @@ def _mapped(client: Any, work: Any, clusters: Sequence[ClusterInput], **paramete
         yield from gathered(client, client.map(work, batch, pure=False, **parameters))
 
 
-def _ids(given: ClusterInput) -> NDArray[Any]:
-    table = read_parquet(given.tables, given.table, [given.id_field])
-    ids: NDArray[Any] = table[given.id_field].combine_chunks().to_numpy(zero_copy_only=False)
+def _ids(cluster: ClusterInput) -> NDArray[Any]:
+    table = read_parquet(cluster.tables, cluster.table, [cluster.id_field])
+    ids: NDArray[Any] = table[cluster.id_field].combine_chunks().to_numpy(zero_copy_only=False)
     return ids
 
 
-def _lowest_priorities(given: ClusterInput, num_rows: int) -> NDArray[np.uint64]:
-    return np.sort(sample_priority(_ids(given), SEED))[:num_rows]
+def _lowest_priorities(cluster: ClusterInput, num_rows: int) -> NDArray[np.uint64]:
+    return np.sort(sample_priority(_ids(cluster), SEED))[:num_rows]
 
 
-def _sampled(given: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
-    ids = _ids(given)
+def _sampled(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
+    ids = _ids(cluster)
     chosen = np.flatnonzero(sample_priority(ids, SEED) <= np.uint64(at_most))
     if not len(chosen):
         return None
-    X, sources = read_in_order(given, ids.tolist(), search.source_of)
+    X, sources = read_in_order(cluster, ids.tolist(), search.sources)
     own = sources[chosen] if sources is not None else None
-    return Sample(np.full(len(chosen), given.cluster, np.int64), X[chosen], own)
+    return Sample(np.full(len(chosen), cluster.number, np.int64), X[chosen], own)
 
 
 def _joined(parts: Sequence[Sample | None]) -> Sample:
@@ -102,9 +91,9 @@ def _joined(parts: Sequence[Sample | None]) -> Sample:
     )
 
 
-def _counted(given: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
+def _counted(cluster: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
     """Pairs of the sampled rows with the rows of one cluster, and how many of them lie within it."""
-    X, sources = read_in_order(given, _ids(given).tolist(), search.source_of)
+    X, sources = read_in_order(cluster, _ids(cluster).tolist(), search.sources)
     codes = own_codes = None
     if sources is not None and sample.sources is not None:
         both = source_codes(np.concatenate([sample.sources.astype(object), sources.astype(object)]))
@@ -113,7 +102,7 @@ def _counted(given: ClusterInput, sample: Sample, search: RecallSearch) -> tuple
         to_device(sample.X, search.device), to_device(X, search.device), search.eps,
         scope=search.scope, sample_sources=own_codes, sources=codes,
     )  # fmt: skip
-    own = sample.cluster == given.cluster
+    own = sample.cluster == cluster.number
     counts[own & _counts_itself(search.scope, sample)] -= 1
     return int(counts.sum()), int(counts[own].sum())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vector_source import one_type
 from curator_dask.dedup.arrays.xp import array_module
-from curator_dask.dedup.decide.decisions import Kept, greedy_keep, nearest_kept
-from curator_dask.dedup.decide.rules import Rule
+from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
+from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
 from curator_dask.dedup.similarity.pairwise import finish_scores, tile_block_scores
@@ -24,7 +24,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
-from curator_dask.stages.identify.decision_table import decided
+from curator_dask.stages.identify.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.identify.scoped_scores import score_table
 from curator_dask.stages.incremental.finished_runs import removed_ids
 
@@ -41,6 +41,8 @@ class ScoreNewTask:
     versions: tuple[str, ...]
     """Of their tables."""
     output: Folder
+    table: str
+    """Path in `output` of the decision table to write."""
     id_field: str
     embedding_field: str
     strategy: RankingStrategy
@@ -70,9 +72,11 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     names = ids.to_pylist()
     rows = _rows_that_stand(task, names, num_old)
     scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows])
-    kept = _decided(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
-    new = slice(len(rows) - num_new, None)
-    return decided(task.cluster, task.rule, scores, kept, np.arange(len(rows)), new, outputs={path: written})
+    removals = _decide(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
+    decisions = ClusterDecisions(removals.removed, removals.kept_row, removals.kept_score, np.arange(len(rows)))
+    new = decision_table(task.cluster, scores, decisions, rows=slice(len(rows) - num_new, None))
+    decided = write_decisions_of_unit(task.output, task.table, new, task.rule)
+    return replace(decided, outputs={**decided.outputs, path: written})
 
 
 def _ranked(
@@ -111,7 +115,7 @@ def _rows_that_stand(task: ScoreNewTask, names: list[Any], num_old: int) -> NDAr
     return np.array([*old, *range(num_old, len(names))], dtype=np.int64)
 
 
-def _decided(task: ScoreNewTask, X: Any, score: NDArray[np.float32], num_kept: int) -> Kept:
+def _decide(task: ScoreNewTask, X: Any, score: NDArray[np.float32], num_kept: int) -> Removals:
     """Which of the rows after the first `num_kept` go, and the nearest row that stays of each."""
     duplicate = is_duplicate(score, task.rule.eps)
     duplicate[:num_kept] = False

@@ -25,8 +25,8 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.decision_table import VERSION
-from curator_dask.stages.identify.joined_decisions import joined
+from curator_dask.stages.identify.decision_table import VERSION, read_decision_tables
+from curator_dask.stages.identify.join_decisions import join_decisions
 from curator_dask.stages.identify.output_files import TABLE, write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
 from curator_dask.stages.incremental.finished_runs import FinishedRuns, folders, read_centroids
@@ -125,13 +125,14 @@ class IncrementalStage(Stage):
         _refuse_foreign_results(state)
         state.claim(self.identity(), overwrite=context.overwrite)
         read = assign_new(context, clusters_stage, centroids, finished.ids(context.cluster.client))
-        units = self._units(clusters_stage.output, finished, rule, context) if read["rows"] else []
+        units = self._units(state, clusters_stage.output, finished, rule, context) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         if outcome.failures:
             raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
         clips = Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path else None
-        write_decisions(state, joined(state.records(), rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
+        tables = read_decision_tables(self.output, [state.beside_marker(unit.key) for unit in units])
+        write_decisions(state, join_decisions(tables, rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
         counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected")}
         counts |= {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
         state.summarise(counts, {"eps": rule.eps, "rule": rule.name}, failures=outcome.failures)
@@ -175,12 +176,15 @@ class IncrementalStage(Stage):
             return None
         return ClipIndex.of(Folder(self.clips_path, storage_options(self.read_kwargs)))
 
-    def _units(self, new: Folder, finished: FinishedRuns, rule: Rule, context: RunContext) -> list[Unit[ScoreNewTask]]:
+    def _units(
+        self, state: StageState, new: Folder, finished: FinishedRuns, rule: Rule, context: RunContext
+    ) -> list[Unit[ScoreNewTask]]:
         versions = finished.versions()
         clips = self._clips_to_rank_by()
         held = [*zip(finished.kmeans, finished.clusters(), strict=True), (new, cluster_folders(new))]
         units = []
         for cluster in held[-1][1]:
+            key = f"cluster-{cluster:06d}"
             files = [(folder, clusters[cluster]) for folder, clusters in held if cluster in clusters]
             task = ScoreNewTask(
                 cluster,
@@ -188,6 +192,7 @@ class IncrementalStage(Stage):
                 finished.duplicates,
                 versions,
                 self.output,
+                state.beside_marker(key),
                 self.id_field,
                 self.embedding_field,
                 self.strategy,
@@ -205,7 +210,7 @@ class IncrementalStage(Stage):
                 clips and clips.version,
             )
             share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
-            units.append(Unit(f"cluster-{cluster:06d}", inputs, task, f"cluster {cluster}", share))
+            units.append(Unit(key, inputs, task, f"cluster {cluster}", share))
         return units
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.dedup.arrays.rows import normalise
-from curator_dask.dedup.decide.decisions import connected_groups, greedy_keep, nearest_kept
+from curator_dask.dedup.decide.decisions import greedy_keep, nearest_kept
+from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
@@ -33,17 +34,17 @@ def test_example_3_the_compatible_rule_leaves_an_orphan():
     removed = is_duplicate(max_earlier_similarity(X)[0], 0.01)
     kept = nearest_kept(X, removed)
     assert removed.tolist() == [False, True, True]
-    assert kept.index.tolist() == [0, 0, 0]
-    np.testing.assert_allclose(kept.score, [0, 0.995, 0.98005], atol=1e-6)
-    assert is_duplicate(kept.score, 0.01).tolist() == [False, True, False]
+    assert kept.kept_row.tolist() == [0, 0, 0]
+    np.testing.assert_allclose(kept.kept_score, [0, 0.995, 0.98005], atol=1e-6)
+    assert is_duplicate(kept.kept_score, 0.01).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("tile_rows", [1, 2, 3, 4, 1024])
 def test_example_3_the_greedy_rule_leaves_none(tile_rows):
     kept = greedy_keep(chain(), 0.01, tile_rows=tile_rows)
     assert kept.removed.tolist() == [False, True, False]
-    assert kept.index.tolist() == [0, 0, 2]
-    np.testing.assert_allclose(kept.score, [0, 0.995, 0], atol=1e-6)
+    assert kept.kept_row.tolist() == [0, 0, 2]
+    np.testing.assert_allclose(kept.kept_score, [0, 0.995, 0], atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +121,8 @@ def test_greedy_is_the_loop_over_kept_rows(seed, num_rows, tile_rows, eps, noise
             stay.append(j)
     got = greedy_keep(X, eps, tile_rows=tile_rows)
     assert np.flatnonzero(~got.removed).tolist() == stay
-    assert got.index.tolist() == index.tolist()
-    assert got.score.tolist() == score.tolist()
+    assert got.kept_row.tolist() == index.tolist()
+    assert got.kept_score.tolist() == score.tolist()
 
 
 @given(seeds, sizes, tile_sizes, epsilons, noises)
@@ -129,12 +130,12 @@ def test_greedy_is_the_loop_over_kept_rows(seed, num_rows, tile_rows, eps, noise
 def test_both_rules_keep_a_twin(seed, num_rows, tile_rows, eps, noise):
     X = random_unit(num_rows, 5, seed, copies=0.6, noise=noise)
     greedy = greedy_keep(X, eps, tile_rows=tile_rows)
-    assert not greedy.removed[greedy.index].any()
-    assert is_duplicate(greedy.score[greedy.removed], eps).all()
+    assert not greedy.removed[greedy.kept_row].any()
+    assert is_duplicate(greedy.kept_score[greedy.removed], eps).all()
     compatible = is_duplicate(max_earlier_similarity(X)[0], eps)
     assert compatible[greedy.removed].all(), "what greedy removes, the compatible rule removes"
     kept = nearest_kept(X, compatible, tile_rows=tile_rows)
-    assert not compatible[kept.index].any()
+    assert not compatible[kept.kept_row].any()
 
 
 @given(seeds, sizes, tile_sizes, st.integers(0, 100))
@@ -146,18 +147,18 @@ def test_nearest_kept_is_that_of_brute_force(seed, num_rows, tile_rows, percent)
     cosine, stay = steps_of(X), np.flatnonzero(~removed)
     for row in range(num_rows):
         if not removed[row]:
-            assert (kept.index[row], kept.score[row]) == (row, 0)
+            assert (kept.kept_row[row], kept.kept_score[row]) == (row, 0)
         elif len(stay):
             best = stay[cosine[row, stay].argmax()]
-            assert (kept.index[row], kept.score[row]) == (best, np.float32(cosine[row, best]))
+            assert (kept.kept_row[row], kept.kept_score[row]) == (best, np.float32(cosine[row, best]))
         else:
-            assert (kept.index[row], kept.score[row]) == (-1, 0)
+            assert (kept.kept_row[row], kept.kept_score[row]) == (-1, 0)
 
 
 def test_no_rows_and_one():
     assert greedy_keep(np.empty((0, 3), np.float32), 0.1).removed.shape == (0,)
     assert greedy_keep(unit([[1, 2]]), 0.1).removed.tolist() == [False]
-    assert nearest_kept(np.empty((0, 3), np.float32), np.zeros(0, np.bool_)).index.shape == (0,)
+    assert nearest_kept(np.empty((0, 3), np.float32), np.zeros(0, np.bool_)).kept_row.shape == (0,)
 
 
 def test_the_shape_of_removed_is_checked():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.data.scored_clusters import Scores
-from curator_dask.dedup.decide.decisions import Kept
-from curator_dask.dedup.decide.rules import Rule
+from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.errors import InputError
-from curator_dask.runtime.records import UnitRecord
-from curator_dask.stages.identify.decision_table import decided
-from curator_dask.stages.identify.joined_decisions import Decisions, joined
+from curator_dask.stages.identify.decision_table import decision_table
+from curator_dask.stages.identify.join_decisions import Decisions, join_decisions
 
 EPS = 0.1
 
@@ -27,18 +26,20 @@ class Cluster:
         self.twins = {row: twin for row, twin in twins.items() if row < size}
         self.number = number
 
-    def record(self, rule: Rule) -> UnitRecord:
+    def table(self, rule: Rule) -> pa.Table:
         size = len(self.ids)
-        foreign = np.isin(np.arange(size), list(self.twins))
+        elsewhere = np.isin(np.arange(size), list(self.twins))
         within = np.isin(np.arange(size), list(self.gone))
         # The pairwise rule lets a row go for any twin; the greedy one cannot know yet what becomes of those elsewhere.
-        removed = within | (foreign & (rule.name == "pairwise"))
+        removed = within | (elsewhere & (rule.name == "pairwise"))
         stays = int(np.argmin(removed)) if not removed.all() else -1
-        score = np.where(foreign, 0.99, np.where(within, 0.95, 0.0)).astype(np.float32)
-        kept = Kept(removed, np.where(removed, stays, np.arange(size)), np.where(within, 0.95, 0.5).astype(np.float32))
+        score = np.where(elsewhere, 0.99, np.where(within, 0.95, 0.0)).astype(np.float32)
+        kept_row = np.where(removed, stays, np.arange(size))
+        kept_score = np.where(within, 0.95, 0.5).astype(np.float32)
         max_ids = [self.twins.get(row, self.ids[0]) for row in range(size)]
         group = np.where(within, 0, np.arange(size))
-        return decided(self.number, rule, Scores(self.ids, max_ids, score), kept, group, foreign=foreign)
+        decisions = ClusterDecisions(removed, kept_row, kept_score, group)
+        return decision_table(self.number, Scores(self.ids, max_ids, score), decisions, cross_cluster=elsewhere)
 
 
 @st.composite
@@ -68,7 +69,7 @@ def components(found: Decisions, parts: list[Cluster]) -> set[frozenset[str]]:
 @given(parts=clusters(), name=st.sampled_from(["pairwise", "greedy"]))
 def test_what_must_hold(parts, name):
     rule = Rule(name, EPS)
-    found = joined((part.record(rule) for part in reversed(parts)), rule)
+    found = join_decisions((part.table(rule) for part in reversed(parts)), rule)
     ids, kept_ids = found.ids.to_pylist(), found.kept_ids.to_pylist()
     assert ids == [one for part in parts for one in part.ids]
     kept = {one for one, gone in zip(ids, found.removed, strict=True) if not gone}
@@ -100,7 +101,7 @@ def test_what_must_hold(parts, name):
 def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
     rule = Rule("greedy", EPS)
     parts = [Cluster(11, 2, {1}, {0: 201}, as_int=True), Cluster(2, 2, set(), {}, as_int=True)]
-    found = joined([part.record(rule) for part in parts], rule)
+    found = join_decisions([part.table(rule) for part in parts], rule)
     assert found.ids.to_pylist() == [200, 201, 1100, 1101]
     assert found.removed.tolist() == [False, False, False, True]  # 1100 stays, as 1101 went for it
     assert found.kept_ids.to_pylist() == [None, None, None, 1100]
@@ -108,7 +109,7 @@ def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
 
 
 def test_no_cluster_at_all():
-    found = joined([], Rule("pairwise", EPS))
+    found = join_decisions([], Rule("pairwise", EPS))
     assert found.counts() == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
     assert [part.tolist() for part in found.grouped()] == [[], []]
 
@@ -116,4 +117,4 @@ def test_no_cluster_at_all():
 def test_a_twin_that_is_nowhere_is_an_error():
     rule = Rule("pairwise", EPS)
     with pytest.raises(InputError, match="names '9-9', which is in no cluster"):
-        joined([Cluster(0, 2, set(), {1: "9-9"}).record(rule)], rule)
+        join_decisions([Cluster(0, 2, set(), {1: "9-9"}).table(rule)], rule)

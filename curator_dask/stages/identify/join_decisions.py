@@ -1,0 +1,203 @@
+"""Join the decisions of all clusters, and settle those where the duplicate of a row lies in another cluster.
+
+The tables of the pairwise stage name rows of the own cluster only; those of the cross-cluster stage name rows of other
+clusters too. Two things are unknown while one cluster is decided by itself: the kept row nearest to a removed row may
+lie in another cluster; and by the greedy rule, a row goes only if its match in another cluster is kept.
+
+All rows of all clusters are in memory at once, so they are held in Arrow and NumPy, not as Python objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.decide.groups import connected_groups
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.errors import InputError
+from curator_dask.stages.identify.decision_table import count_orphans, empty_decision_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Indices = NDArray[np.int64]
+
+
+@dataclass
+class Decisions:
+    """The decisions on all rows, ordered by cluster and rank.
+
+    Attributes:
+        ids, max_ids, kept_ids: N each. `max_ids` (the row that the score comes from) and `kept_ids` (the nearest kept
+            row) are those of removed rows, and null elsewhere.
+        cluster: (N,) int64.
+        removed: (N,) bool.
+        cosine: (N,) float32, the score of each row.
+        kept_score: (N,) float32, the cosine of each removed row with its kept row.
+        group: (N,) int64, the lowest row of the group of duplicates of each row; itself where it is in none.
+    """
+
+    ids: pa.ChunkedArray
+    max_ids: pa.ChunkedArray
+    kept_ids: pa.ChunkedArray
+    cluster: NDArray[np.int64]
+    removed: NDArray[np.bool_]
+    cosine: NDArray[np.float32]
+    kept_score: NDArray[np.float32]
+    group: Indices
+    rule: Rule
+
+    def counts(self) -> dict[str, int]:
+        """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
+        num_removed = int(self.removed.sum())
+        return {
+            "kept": len(self.removed) - num_removed,
+            "removed": num_removed,
+            "orphans": count_orphans(self.removed, self.kept_score, self.rule),
+            "groups": int((np.bincount(self.group) > 1).sum()) if len(self.group) else 0,
+        }
+
+    def grouped(self) -> tuple[Indices, Indices]:
+        """The rows that are in groups, group by group, and for each the row that leads its group.
+
+        A group is led by its first kept row; the others follow in order.
+        """
+        sizes = np.bincount(self.group, minlength=len(self.group))
+        rows = np.flatnonzero(sizes[self.group] > 1)
+        group = self.group[rows]
+        kept = rows[~self.removed[rows]]
+        follows = np.ones(len(self.group), np.bool_)
+        follows[kept[np.unique(self.group[kept], return_index=True)[1]]] = False
+        order = np.lexsort((rows, follows[rows], group))
+        rows, group = rows[order], group[order]
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        return rows, np.repeat(rows[starts], np.diff(starts, append=len(rows)))
+
+    def rows_of(self, ids: pa.ChunkedArray) -> Indices:
+        """The rows with these ids; -1 for an id that is not there."""
+        import pyarrow.compute as pc
+
+        found = pc.index_in(ids, value_set=self.ids)
+        rows: Indices = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+        return rows
+
+
+def join_decisions(tables: Iterable[pa.Table], rule: Rule) -> Decisions:
+    """Join the decision tables of all clusters, in whatever order they come.
+
+    Raises InputError where the duplicate of a row is in no cluster.
+    """
+    decisions, rows = _concatenate(tables, rule)
+    matches = _match_rows(decisions, rows)
+    if rule.name == "greedy":
+        _remove_matched(decisions, dict(zip(rows.tolist(), matches.tolist(), strict=True)))
+    _name_nearer_matches(decisions)
+    linked = decisions.removed[rows]
+    if linked.any():
+        within = np.arange(len(decisions.group)), decisions.group
+        decisions.group = connected_groups(len(decisions.group), [within, (rows[linked], matches[linked])])
+    return decisions
+
+
+def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Indices]:
+    """The tables of all clusters as one, and the rows that have a duplicate in another cluster."""
+    import pyarrow as pa
+
+    ordered = sorted(tables, key=lambda table: table["cluster"][0].as_py())
+    starts = np.cumsum([0, *map(len, ordered)])
+    table = pa.concat_tables(ordered or [empty_decision_table()], promote_options="permissive")
+    names = ("cluster", "removed", "cosine_sim_score", "kept_score", "group", "cross_cluster")
+    cluster, removed, cosine, kept_score, group, cross_cluster = (table[name].to_numpy() for name in names)
+    ids, max_ids, kept_ids = (_long(table[name]) for name in ("id", "max_id", "kept_id"))
+    group = group + np.repeat(starts[:-1], np.diff(starts))
+    decisions = Decisions(ids, max_ids, kept_ids, cluster, removed.copy(), cosine, kept_score.copy(), group, rule)
+    return decisions, np.flatnonzero(cross_cluster)
+
+
+def _long(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
+    import pyarrow as pa
+
+    return ids.cast(pa.large_string()) if pa.types.is_string(ids.type) else ids
+
+
+def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
+    """The row in another cluster that each of `rows` is a duplicate of."""
+    import pyarrow as pa
+
+    matches = decisions.rows_of(decisions.max_ids.take(pa.array(rows)))
+    if (matches < 0).any():
+        lost = decisions.max_ids[int(rows[np.argmin(matches)])].as_py()
+        raise InputError(f"a similarity table names {lost!r}, which is in no cluster: run the pairwise stage again")
+    return matches
+
+
+def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
+    """Greedy rule: remove a kept row if its match in another cluster is kept too, unless a removed row relies on it."""
+    if not match_of:
+        return
+    relied_on = _kept_rows_in_use(decisions)
+    pairs: list[tuple[int, int]] = []
+    for row in _matches_first(decisions, match_of):
+        match = match_of[row]
+        if not decisions.removed[row] and not relied_on[row] and not decisions.removed[match]:
+            decisions.removed[row] = relied_on[match] = True
+            pairs.append((row, match))
+    _name_kept_rows(decisions, pairs)
+
+
+def _kept_rows_in_use(decisions: Decisions) -> NDArray[np.bool_]:
+    """(N,) the rows that are named as the kept row of a removed one."""
+    import pyarrow as pa
+
+    in_use = np.zeros(len(decisions.removed), np.bool_)
+    kept_rows = decisions.rows_of(decisions.kept_ids.filter(pa.array(decisions.removed)))
+    in_use[kept_rows[kept_rows >= 0]] = True
+    return in_use
+
+
+def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterator[int]:
+    """The rows that have a match, each after its match if that has one too; otherwise in the order of ids as text.
+
+    A row may come more than once; what is settled does not change then.
+    """
+    import pyarrow as pa
+
+    names = decisions.ids.take(pa.array(list(match_of))).to_pylist()
+    for _, start in sorted(zip(map(str, names), match_of, strict=True)):
+        path = {start: None}  # an ordered set
+        row = start
+        # The ranking over all clusters has no circles; a damaged table must not make this loop endless.
+        while (row := match_of[row]) in match_of and row not in path:
+            path[row] = None
+        yield from reversed(path)
+
+
+def _name_nearer_matches(decisions: Decisions) -> None:
+    """Name the match of a removed row as its kept row, where it is kept and nearer than all kept rows of the own cluster."""
+    import pyarrow as pa
+
+    rows = np.flatnonzero(decisions.removed & (decisions.cosine > decisions.kept_score))
+    matches = decisions.rows_of(decisions.max_ids.take(pa.array(rows)))
+    is_kept = (matches >= 0) & ~decisions.removed[matches]
+    _name_kept_rows(decisions, zip(rows[is_kept].tolist(), matches[is_kept].tolist(), strict=True))
+
+
+def _name_kept_rows(decisions: Decisions, pairs: Iterable[tuple[int, int]]) -> None:
+    """For each (removed row, its match): name the match as the kept row nearest to the removed one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pairs = list(pairs)
+    if not pairs:
+        return
+    rows, matches = np.array(pairs).T
+    match = np.full(len(decisions.removed), -1)
+    match[rows] = matches
+    match_ids = decisions.ids.take(pa.array(np.maximum(match, 0)))
+    decisions.kept_ids = pc.if_else(pa.array(match >= 0), match_ids, decisions.kept_ids)
+    decisions.kept_score[rows] = decisions.cosine[rows]

@@ -1,0 +1,47 @@
+"""What a worker is told to do, per kind of task of the identify stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.data.scored_clusters import ClusterInput, RowSources
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.files.folder import Folder
+
+
+@dataclass(frozen=True)
+class ScopedScoresTask:
+    """Score one cluster over the pairs in scope."""
+
+    cluster: ClusterInput
+    output: Folder
+    scope: str
+    sources: RowSources
+    device: str
+
+
+@dataclass(frozen=True)
+class DecideTask:
+    """Decide on the rows of one cluster."""
+
+    cluster: ClusterInput
+    rule: Rule
+    sources: RowSources | None
+    """None where all pairs count."""
+    output: Folder
+    table: str
+    """Path in `output` of the decision table to write."""
+    device: str
+
+
+@dataclass(frozen=True)
+class RecallSearch:
+    """Compare a sample of rows with all rows."""
+
+    num_rows: int
+    """Rows of the sample."""
+    eps: float
+    scope: str
+    sources: RowSources | None
+    """None where all pairs count."""
+    device: str
