@@ -12,15 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from curator_dask.errors import ParameterError
-from curator_dask.runtime.cluster import LazyCluster, current_cluster
-from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
 class Pipeline:
-    """Stages that run one after another, each going on where an earlier run of it stopped."""
+    """Stages that run one after another. Each continues where an earlier run of it stopped."""
 
     def __init__(self, name: str = "pipeline", description: str = "", stages: list[Stage] | None = None) -> None:
         self.name = name
@@ -36,19 +35,14 @@ class Pipeline:
         return self
 
     def run(self, client: Client | None = None, *, context: RunContext | None = None) -> list[StageResult]:
-        """Run all stages; returns their results in order."""
+        """Run all stages, in a context as `run_context` makes it; returns their results in order."""
         if not self.stages:
             raise ParameterError(f"pipeline {self.name!r} has no stages: call add_stage first")
-        if client is not None and context is not None:
-            raise ParameterError("give a client or a context, not both")
-        if context is None:
-            context = RunContext(LazyCluster.of(client) if client is not None else current_cluster())
-            with context.cluster:
-                return [stage.run(context=context) for stage in self.stages]
-        return [stage.run(context=context) for stage in self.stages]
+        with run_context(client, context) as context:
+            return [stage.run(context=context) for stage in self.stages]
 
     def describe(self) -> str:
-        """The stages and their parameters, for a person."""
+        """The stages and their parameters as text."""
         lines = [f"Pipeline: {self.name}", *([self.description] if self.description else [])]
         for number, stage in enumerate(self.stages, 1):
             lines.append(f"  {number}. {stage.name}")

@@ -12,7 +12,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import dump_json, failures_jsonl
 from curator_dask.runtime.state import write_if_changed
-from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
 from curator_dask.stages.embed.stage import FOLLOW_WORKERS, EmbedStage
 from curator_dask.stages.export.stage import ExportStage
@@ -171,10 +171,10 @@ class Workflow:
 
     def run(self, context: RunContext | None = None) -> WorkflowResult:
         """Run every stage; each goes on where an earlier run stopped, and a finished job is left untouched."""
-        if context is None:
-            context = RunContext()
-            with context.cluster:
-                return self.run(context)
+        with run_context(context=context) as context:
+            return self._run(context)
+
+    def _run(self, context: RunContext) -> WorkflowResult:
         if context.dry_run:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
         # Built before any work, so that a parameter of the last stage is not refused after hours of the first.

@@ -1,4 +1,4 @@
-"""What a stage remembers in its output folder, so that a run goes on where the last one stopped.
+"""The state that a stage keeps in its output folder, so that a run continues where the last one stopped.
 
 ::
 
@@ -59,10 +59,10 @@ class StageState:
         in any case: there is nothing in them to replace.
         """
         wanted = self._wanted(identity)
-        held = self._held()
+        held = self.held_for()
         if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
             return
-        held = held or self._held()  # another run may have taken the folder just now
+        held = held or self.held_for()  # another run may have taken the folder just now
         if held == wanted:
             return
         if not overwrite:
@@ -71,19 +71,27 @@ class StageState:
         self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
 
     def check(self, identity: Mapping[str, JSON]) -> None:
-        """The refusal of `claim`, without writing anything (for a dry run)."""
+        """Refuse as `claim` does, but write nothing (for a dry run)."""
         wanted = self._wanted(identity)
-        held = self._held()
+        held = self.held_for()
         if held not in (None, wanted):
             raise FolderInUseError(self._difference(held or {}, wanted))
 
+    def held_for(self) -> dict[str, JSON] | None:
+        """What the folder is taken for: format, stage and parameters. None if it is not taken.
+
+        An empty dictionary stands for a file that cannot be understood.
+        """
+        value = self._read_json(PARAMETERS)
+        return value if isinstance(value, dict) or value is None else {}
+
     def parameter(self, name: str) -> JSON:
         """One of the parameters that the folder is taken for; None if it is not taken."""
-        params = (self._held() or {}).get("params")
+        params = (self.held_for() or {}).get("params")
         return params.get(name) if isinstance(params, dict) else None
 
     def records(self) -> Iterator[UnitRecord]:
-        """The markers there are, by unit key, few in memory at a time. One that cannot be read is no marker."""
+        """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
         paths = [entry.path for entry in self.folder.entries(self.path("units")) if entry.path.endswith(".json")]
         for path, data in self.folder.read_many(paths):
             record = self._parsed(path, data)
@@ -91,6 +99,7 @@ class StageState:
                 yield record
 
     def record(self, key: str) -> UnitRecord | None:
+        """The marker of one unit; None where there is none that can be read."""
         path = self._marker(key)
         try:
             return self._parsed(path, self.folder.read_bytes(path))
@@ -106,7 +115,7 @@ class StageState:
         self.folder.write_bytes(self._marker(record.key), record.to_json())
 
     def done_units(self) -> dict[str, str]:
-        """Unit key → inputs digest, of the units whose outputs are all there with the recorded sizes."""
+        """Unit key → inputs digest, for the units whose outputs are all there with the recorded sizes."""
         files = (*self.folder.entries(), *self.folder.entries(self.path("units")))  # the latter are hidden
         sizes = {entry.path: entry.num_bytes for entry in files}
         return {
@@ -125,7 +134,10 @@ class StageState:
             self.folder.remove(self._marker(key))
 
     def publish(self, path: str, data: bytes) -> None:
-        """Write a file of the stage as a whole (a table over all units), noted as its own; unchanged, it is left alone."""
+        """Write a file of the stage as a whole (a table over all units) and note that the stage owns it.
+
+        A file that would not change is left alone.
+        """
         published = self._published()
         if path not in published:  # noted first: a file that was noted and never written does no harm
             self.folder.write_bytes(self.path(PUBLISHED), dump_json(sorted({*published, path})))
@@ -160,21 +172,17 @@ class StageState:
         write_if_changed(self.folder, self.path(SUMMARY), dump_json(summary))
 
     def summary(self) -> dict[str, Any] | None:
+        """The summary of a finished run; None where there is none."""
         value = self._read_json(SUMMARY)
         return value if isinstance(value, dict) else None
 
     def fingerprint(self) -> str:
-        """Digest of what a stage's result was made from: its parameters and its units' inputs."""
+        """Digest of the parameters of the stage and the inputs of its units, which together determine its result."""
         return digest(self._read_json(PARAMETERS), sorted((r.key, r.inputs) for r in self.records()))
 
     def _wanted(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
         wanted: dict[str, JSON] = {"format": FORMAT, "stage": self.stage, "params": dict(identity)}
         return dict(json.loads(dump_json(wanted)))
-
-    def _held(self) -> dict[str, JSON] | None:
-        """The parameters on disk; None without any, an empty dictionary for a file that cannot be understood."""
-        value = self._read_json(PARAMETERS)
-        return value if isinstance(value, dict) or value is None else {}
 
     def _published(self) -> list[str]:
         value = self._read_json(PUBLISHED)
@@ -213,16 +221,16 @@ class StageState:
 
 
 def recorded_versions(folder: Folder) -> dict[str, str]:
-    """Path → version of the files in a folder that stages recorded as theirs: what they were made from, not when.
+    """Path → version of each file in a folder that a stage recorded as its own.
 
-    So a stage that reads them is not redone because they were copied or made again with the same result, and two runs
-    leave the same bytes in their records.
+    A version says what a file was made from, not when. So a stage that reads the file is not redone because the file was
+    copied or made again with the same result, and two runs leave the same bytes in their records.
     """
     stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.count("/") > 1}
     versions: dict[str, str] = {}
     for stage in sorted(stages):
         state = StageState(folder, stage)
-        parameters = state._held()
+        parameters = state.held_for()
         for record in state.records():
             version = digest(parameters, record.key, record.inputs)
             versions.update(dict.fromkeys(record.outputs, version))
@@ -230,6 +238,7 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
 
 
 def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
+    """Write a file unless it holds these bytes already, so that a run that changes nothing leaves its time alone."""
     if not folder.exists(path) or folder.read_bytes(path) != data:
         folder.write_bytes(path, data)
 

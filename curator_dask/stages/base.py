@@ -1,12 +1,13 @@
-"""What a stage is, what it runs in, and what it gives back."""
+"""What a stage is, the context that it runs in, and its result."""
 
 from __future__ import annotations
 
+import contextlib
 import html
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,20 +31,20 @@ class RunContext:
     overwrite: bool = False
     """Replace a stage's own earlier results where their parameters differ."""
     dry_run: bool = False
-    """Write nothing, decode nothing: say what would be done."""
+    """Write and decode nothing; only count what there is to do."""
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage came to. Counts cover the whole output, what earlier runs had done included."""
+    """The result of a stage. Counts cover the whole output, including the part that earlier runs had done."""
 
     stage: str
     output: Folder
-    """The folder it wrote to."""
+    """The folder that the stage wrote to."""
     counts: Mapping[str, int]
     failures: tuple[Failure, ...] = ()
     num_run: int = 0
-    """Units done by this run."""
+    """Units that this run did."""
     num_skipped: int = 0
     """Units that an earlier run had done."""
     seconds: float = 0.0
@@ -56,7 +57,7 @@ class StageResult:
 
     @property
     def dataframe(self) -> DataFrame:
-        """The result as a lazy Dask DataFrame, one partition a file, Arrow-backed (list vectors stay lists)."""
+        """The result as a lazy Dask DataFrame, one partition per file, Arrow-backed (list vectors stay lists)."""
         from curator_dask.data.tables import lazy_frame
 
         return lazy_frame(self.output, self.tables)
@@ -78,7 +79,7 @@ class Stage(ABC):
 
     name: ClassVar[str]
     workers: ClassVar[str] = "cpu"
-    """What its workers do on a GPU machine: ``cpu``, ``torch`` or ``rapids``. The memory of a device has one manager."""
+    """Which workers it needs on a GPU machine: ``cpu``, ``torch`` or ``rapids``, see `LazyCluster.serve`."""
 
     def __getstate__(self) -> dict[str, Any]:
         """As it travels to workers: local paths in full, as the folder that they run in need not be this process's."""
@@ -94,13 +95,23 @@ class Stage(ABC):
 
     def run(self, client: Client | None = None, *, context: RunContext | None = None) -> StageResult:
         """Run this stage alone: on `client`, on the context's cluster, on the active Dask client, or on local processes."""
-        if client is not None and context is not None:
-            raise ParameterError("give a client or a context, not both")
-        if context is None:
-            context = RunContext(LazyCluster.of(client) if client is not None else current_cluster())
-            with context.cluster:
-                return timed(self, context)
-        return timed(self, context)
+        with run_context(client, context) as context:
+            return timed(self, context)
+
+
+@contextlib.contextmanager
+def run_context(client: Client | None = None, context: RunContext | None = None) -> Iterator[RunContext]:
+    """The given context; without one, a new context on `client`, on the active Dask client, or on local processes.
+
+    Local processes are started at the first use and closed at the end of the block; the caller's own clients stay open.
+    """
+    if client is not None and context is not None:
+        raise ParameterError("give a client or a context, not both")
+    if context is not None:
+        yield context
+        return
+    with LazyCluster.of(client) if client is not None else current_cluster() as cluster:
+        yield RunContext(cluster)
 
 
 def _in_full(path: Any) -> Any:
@@ -111,6 +122,7 @@ def _in_full(path: Any) -> Any:
 
 
 def timed(stage: Stage, context: RunContext) -> StageResult:
+    """Execute a stage on workers of its kind, and note the seconds that it took."""
     context.cluster.serve(stage.workers)
     start = time.monotonic()
     return replace(stage.execute(context), seconds=time.monotonic() - start)
