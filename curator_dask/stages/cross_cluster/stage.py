@@ -8,7 +8,7 @@ similarity tables are written anew with what was found. What lies between the pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,6 @@ from curator_dask.data.clusters import cluster_files, cluster_folders
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
 from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.dedup.decide.threshold import check_eps
-from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
@@ -30,6 +29,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.cross_cluster.groups import Between, Cluster, GroupTask, read_centroids
 from curator_dask.stages.cross_cluster.merge import merge_group
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders
+from curator_dask.stages.pairwise.parameters import PairwiseParameters, require_paths
 
 if TYPE_CHECKING:
     from curator_dask.stages.pairwise.stage import PairwiseStage
@@ -42,36 +42,45 @@ COMPARED = "compared"
 
 
 @dataclass(frozen=True)
-class CrossClusterStage(Stage):
-    """Scores over all clusters, from the scores within them; the parameters they share mean the same as in `PairwiseStage`.
+class CrossClusterStage(PairwiseParameters, Stage):
+    """Find duplicates that k-means put into different clusters: raise the scores of the pairwise stage by them.
 
-    Writes ``cluster_{k}.parquet`` as the pairwise stage does: the same rows in the same order. A row's score rises, and
-    its ``max_id`` becomes a row of another cluster, where a row that ranks before it over all clusters lies within eps
-    of it and is more similar than all before it in its own. Rows are ranked over all clusters by the key of the ranking
-    within; see `curator_dask.dedup.cross_cluster.scores`.
+    Writes ``cluster_{k}.parquet`` per cluster as the pairwise stage does: the same rows in the same order. A row's score
+    rises, and its ``max_id`` becomes a row of another cluster, where a row that ranks before it over all clusters lies
+    within eps of it and is more similar than all rows before it in its own cluster. Rows are ranked over all clusters
+    by the same key as within a cluster; see `curator_dask.dedup.cross_cluster.scores`.
+
+    Args:
+        id_field: The column with the ids.
+        embedding_field: The column with the vectors.
+        input_path: The output of the k-means stage, with its centroids.
+        pairwise_path: The output of the pairwise stage with the same ranking.
+        output_path: The folder to write to; not the folder of the pairwise stage.
+        eps: Pairs with a cosine of at least 1 − eps are looked for. It should be no smaller than the eps of the decisions.
+        budget: Limit of the arithmetic on cross-cluster pairs, as a share of that on pairs within clusters and of two
+            iterations of k-means; the rows nearest to a border come first. The default finds 99.9 % of the pairs up
+            to an eps of about 0.1; duplicates that are spread evenly up to 0.5 need a budget of several times 1.
+        which_to_keep: The ranking of the pairwise stage: ``"hard"``, ``"easy"`` or ``"random"``.
+        sim_metric: The distance that ranked in the pairwise stage: ``"cosine"`` or ``"l2"``.
+        pairwise_batch_size: Rows per tile. It changes memory and speed, not the result.
+        random_seed: Seed of the ranking ``"random"``.
+        ranking_strategy: The ranking strategy of the pairwise stage, if it had one.
+        clips_path: The output of the split stage, where the ranking is by columns of its clip index.
+        embedding_dim: The expected number of dimensions; other vectors are refused. None: any.
+        verbose: Accepted because the pairwise stage has it; it changes nothing.
+        read_kwargs: ``{"storage_options": {…}}`` for the inputs.
+        write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_path: str = ""
-    """The output of the k-means stage, with its centroids."""
     pairwise_path: str = ""
-    """The output of the pairwise stage, of the same ranking."""
     output_path: str = ""
+    _: KW_ONLY
     eps: float = 0.01
-    """Pairs are looked for up to this eps; it should be no smaller than that of the decisions."""
     budget: float = DEFAULT_BUDGET
-    """Arithmetic spent on pairs across clusters, all of it, as a share of that within them and of two iterations of k-means;
-    the rows nearest to a border come first. The default finds 99.9 % of the pairs up to an eps of about 0.1; twins that
-    are spread evenly up to 0.5 need a budget of several times 1."""
-    which_to_keep: str = "hard"
-    sim_metric: str = "cosine"
-    pairwise_batch_size: int = 1024
-    """Rows a tile; changes memory and speed, not the result."""
-    random_seed: int = 42
-    ranking_strategy: RankingStrategy | None = None
     clips_path: str | None = None
-    """The output of the split stage, where the ranking is by columns of its clip index."""
     embedding_dim: int | None = None
     verbose: bool = False
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -81,14 +90,10 @@ class CrossClusterStage(Stage):
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
-        for name in ("input_path", "pairwise_path", "output_path"):
-            if not getattr(self, name):
-                raise ParameterError(f"{name} is missing: give a folder or a URL")
+        super().__post_init__()
+        require_paths(self, "input_path", "pairwise_path", "output_path")
         check_eps(self.eps)
         check_budget(self.budget)
-        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses what it does not know
-        if self.pairwise_batch_size < 1:
-            raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
         if Folder(self.output_path).root == Folder(self.pairwise_path).root:
             raise ParameterError(f"output_path ({self.output_path}) must not be pairwise_path: choose another folder")
 
@@ -114,11 +119,6 @@ class CrossClusterStage(Stage):
     @property
     def clips(self) -> Folder | None:
         return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
-
-    @property
-    def strategy(self) -> RankingStrategy:
-        """The ranking that these parameters mean."""
-        return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
 
     def identity(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,7 +29,6 @@ from curator_dask.data.clusters import (
     vector_batches,
 )
 from curator_dask.data.tables import write_parquet
-from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.dedup.similarity.pairwise import (
     PartialScores,
     finish_scores,
@@ -37,7 +36,7 @@ from curator_dask.dedup.similarity.pairwise import (
     runs_of_equal_work,
     scores_among,
 )
-from curator_dask.errors import CuratorError, InputError, ParameterError
+from curator_dask.errors import CuratorError, InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.storage_options import storage_options
@@ -46,6 +45,7 @@ from curator_dask.runtime.records import UnitResult, add_counts, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.pairwise.parameters import PairwiseParameters, require_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,28 +63,38 @@ AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class PairwiseStage(Stage):
-    """Within-cluster similarity; the parameters are those of the original workflow.
+class PairwiseStage(PairwiseParameters, Stage):
+    """Score every row of a cluster against the rows ranked before it in that cluster.
 
-    Writes ``cluster_{k}.parquet``: the id, ``max_id`` and ``cosine_sim_score`` (float32) of all rows in ranked order.
+    Writes ``cluster_{k}.parquet`` per cluster: the id, ``max_id`` (the most similar row ranked before it) and
+    ``cosine_sim_score`` (their cosine, float32) of all rows in ranked order.
+
+    Args:
+        id_field: The column with the ids.
+        embedding_field: The column with the vectors.
+        input_path: The output of the k-means stage.
+        output_path: The folder to write to.
+        which_to_keep: Which rows rank first. ``"hard"``: those far from the centroid; ``"easy"``: those near it;
+            ``"random"``: a draw that depends on the ids and `random_seed` only.
+        sim_metric: Which distance to the centroid ranks: ``"cosine"`` or ``"l2"``. Similarity is cosine in both cases.
+        pairwise_batch_size: Rows per tile. It changes memory and speed, not the result.
+        random_seed: Seed of the ranking ``"random"``.
+        ranking_strategy: Rank by any columns that k-means carried along, or by columns of the clip index, instead of
+            `which_to_keep`.
+        clips_path: The output of the split stage. The columns of its clip index, and ``pixels`` and ``duration_s``, can
+            rank.
+        embedding_dim: The expected number of dimensions; other vectors are refused. None: any.
+        verbose: Accepted for compatibility with the original; it changes nothing.
+        read_kwargs: ``{"storage_options": {…}}`` for the inputs.
+        write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_path: str = ""
-    """The output of the k-means stage."""
     output_path: str = ""
-    which_to_keep: str = "hard"
-    """``hard`` keeps what is far from the centroid, ``easy`` what is near, ``random`` by a seeded draw on the ids."""
-    sim_metric: str = "cosine"
-    """Which distance to the centroid ranks: ``cosine`` or ``l2``. Similarity is cosine in both cases."""
-    pairwise_batch_size: int = 1024
-    """Rows a tile; changes memory and speed, not the result."""
-    random_seed: int = 42
-    ranking_strategy: RankingStrategy | None = None
-    """Rank by any columns that k-means carried along, or of `clips_path`, instead of `which_to_keep`."""
+    _: KW_ONLY
     clips_path: str | None = None
-    """The output of the split stage: the columns of its clip index (and ``pixels``, ``duration_s``) can rank."""
     embedding_dim: int | None = None
     verbose: bool = False
     read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -94,12 +104,8 @@ class PairwiseStage(Stage):
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
-        for name in ("input_path", "output_path"):
-            if not getattr(self, name):
-                raise ParameterError(f"{name} is missing: give a folder or a URL")
-        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses what it does not know
-        if self.pairwise_batch_size < 1:
-            raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
+        super().__post_init__()
+        require_paths(self, "input_path", "output_path")
 
     @property
     def input(self) -> Folder:
@@ -108,11 +114,6 @@ class PairwiseStage(Stage):
     @property
     def output(self) -> Folder:
         return Folder(self.output_path, storage_options(self.write_kwargs))
-
-    @property
-    def strategy(self) -> RankingStrategy:
-        """The ranking that these parameters mean."""
-        return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
 
     @property
     def clips(self) -> Folder | None:

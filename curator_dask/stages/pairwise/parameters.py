@@ -1,0 +1,42 @@
+"""The parameters of the pairwise stage that other stages and a whole run take too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.errors import ParameterError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairwiseParameters:
+    """How rows are ranked, and how many are compared at a time."""
+
+    which_to_keep: str = "hard"
+    """Which rows rank first. ``hard``: those far from the centroid; ``easy``: those near it; ``random``: a draw that
+    depends on the ids and `random_seed` only."""
+    sim_metric: str = "cosine"
+    """Which distance to the centroid ranks: ``cosine`` or ``l2``. Similarity is cosine in both cases."""
+    pairwise_batch_size: int = 1024
+    """Rows per tile. It changes memory and speed, not the result."""
+    random_seed: int = 42
+    """Seed of the ranking ``random``."""
+    ranking_strategy: RankingStrategy | None = None
+    """Rank by any columns that k-means carried along, or by columns of the clip index, instead of `which_to_keep`."""
+
+    def __post_init__(self) -> None:
+        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
+        if self.pairwise_batch_size < 1:
+            raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
+
+    @property
+    def strategy(self) -> RankingStrategy:
+        """The ranking that these parameters describe."""
+        return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
+
+
+def require_paths(stage: object, *names: str) -> None:
+    """Raise ParameterError if one of these parameters of a stage is empty."""
+    for name in names:
+        if not getattr(stage, name):
+            raise ParameterError(f"{name} is missing: give a folder or a URL")
