@@ -18,6 +18,11 @@ from typing import Protocol
 
 from curator_dask.errors import InputError, MediaError, ParameterError
 
+TOLERANCE_S = 0.001
+"""A frame up to this much before a boundary belongs behind it, as containers round times to milliseconds."""
+LATE_FRAMES_S = 1.0
+"""A last span that ends where the header says the video ends also takes frames that come this much later: headers
+round."""
 MAX_SPANS = 1_000_000
 """A header may claim centuries; no real video has a million clips."""
 

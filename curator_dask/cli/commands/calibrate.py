@@ -37,8 +37,8 @@ def calibrate(
 ) -> None:
     """Edit some of your clips, embed the copies, and recommend an eps with the numbers behind it."""
     o.print_config(ctx, print_config)
+    from curator_dask import CalibrateStage
     from curator_dask.cli import terminal as face
-    from curator_dask.stages.calibrate.stage import CalibrateStage
 
     storage = o.storage_options(storage_option)
     parameters = {**o.parameters_of(ctx, CalibrateStage), "known_duplicates": _groups(known_duplicates)}

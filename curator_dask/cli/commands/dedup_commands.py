@@ -38,8 +38,8 @@ def kmeans(
 ) -> None:
     """Cluster vectors (Parquet or JSON lines) with k-means."""
     o.print_config(ctx, print_config)
+    from curator_dask import KMeansStage
     from curator_dask.cli import terminal as face
-    from curator_dask.stages.kmeans.stage import KMeansStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
     stage = KMeansStage(**o.parameters_of(ctx, KMeansStage), read_kwargs=kwargs, write_kwargs=kwargs)
@@ -75,10 +75,9 @@ def pairwise(
 ) -> None:
     """Score every clip against those ranked before it in its cluster, or in any."""
     o.print_config(ctx, print_config)
+    from curator_dask import CrossClusterStage, PairwiseStage
     from curator_dask.cli import terminal as face
     from curator_dask.dedup.ranking.keep_rules import parse_keep
-    from curator_dask.stages.cross_cluster.stage import CrossClusterStage
-    from curator_dask.stages.pairwise.stage import PairwiseStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
     ranking = parse_keep(keep) if keep is not None else None
@@ -120,8 +119,8 @@ def identify(
 ) -> None:
     """Decide which clips go at eps; write keep and remove lists."""
     o.print_config(ctx, print_config)
+    from curator_dask import IdentifyDuplicatesStage
     from curator_dask.cli import terminal as face
-    from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
     stage = IdentifyDuplicatesStage(
@@ -165,9 +164,9 @@ def dedup_new(
 ) -> None:
     """Decide on new vectors beside a finished run, whose decisions stay."""
     o.print_config(ctx, print_config)
+    from curator_dask import IncrementalStage
     from curator_dask.cli import terminal as face
     from curator_dask.dedup.ranking.keep_rules import parse_keep
-    from curator_dask.stages.incremental.stage import IncrementalStage
 
     kwargs = {"storage_options": o.storage_options(storage_option)}
     ranking = parse_keep(keep) if keep is not None else None

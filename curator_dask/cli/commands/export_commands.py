@@ -36,10 +36,10 @@ def export(
 ) -> None:
     """Write the kept clips as WebDataset shards, or as a Parquet index with media."""
     o.print_config(ctx, print_config)
+    from curator_dask import ExportStage
     from curator_dask.cli import terminal as face
     from curator_dask.export.plan import PlanParameters
     from curator_dask.export.splits import parse_splits
-    from curator_dask.stages.export.stage import ExportStage
 
     storage = o.storage_options(storage_option)
     stage = ExportStage(
@@ -61,7 +61,7 @@ def verify(
     storage_option: o.StorageOption = None,
 ) -> None:
     """Read every shard back and compare it with the manifest; exit 1 with the first ten faults."""
-    from curator_dask.stages.export.verify import verify_dataset
+    from curator_dask import verify_dataset
 
     found = verify_dataset(
         path,

@@ -64,11 +64,10 @@ def run(
 ) -> None:
     """Split, embed, kmeans, pairwise, identify and export in one go; goes on where the last run stopped."""
     o.print_config(ctx, print_config)
+    from curator_dask import SplitStage, Workflow
     from curator_dask.cli import terminal as face
     from curator_dask.export.plan import PlanParameters
     from curator_dask.export.splits import parse_splits
-    from curator_dask.stages.split.stage import SplitStage
-    from curator_dask.workflow import Workflow
 
     storage = o.storage_options(storage_option)
     shards = PlanParameters(**{**o.parameters_of(ctx, PlanParameters), "splits": parse_splits(split)})

@@ -47,9 +47,8 @@ def split(
 ) -> None:
     """Cut videos into clips and compute their vectors."""
     o.print_config(ctx, print_config)
+    from curator_dask import EmbedStage, SplitStage
     from curator_dask.cli import terminal as face
-    from curator_dask.stages.embed.stage import EmbedStage
-    from curator_dask.stages.split.stage import SplitStage
     from curator_dask.workflow import split_and_embed
 
     storage = o.storage_options(storage_option)
@@ -91,8 +90,8 @@ def embed(
 ) -> None:
     """Compute one vector a clip, of a split output or of any folder of clips."""
     o.print_config(ctx, print_config)
+    from curator_dask import EmbedStage
     from curator_dask.cli import terminal as face
-    from curator_dask.stages.embed.stage import EmbedStage
 
     storage = o.storage_options(storage_option)
     stage = EmbedStage(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from curator_dask.video.cut.encoders import TranscodeSettings, encoded_size, encoder_args
 from curator_dask.video.cut.plan import (
-    TOLERANCE_S,
     Lane,
     audio_drop_expression,
     key_frame_expression,
@@ -24,6 +23,7 @@ from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.frames.sampling import FrameRule
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg
+from curator_dask.video.spans import TOLERANCE_S
 
 READ_BEYOND_S = 5.0
 """How far the source is read past the last frame wanted: files are interleaved loosely, and frames are stored out of

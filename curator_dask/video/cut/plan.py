@@ -19,17 +19,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from curator_dask.errors import ParameterError
+from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
-if TYPE_CHECKING:
-    from curator_dask.video.spans import Span
-
-TOLERANCE_S = 0.001
-LATE_FRAMES_S = 1.0
-"""A last span that ends where the header says the video ends also takes frames that come this much later: headers
-round."""
 PRIMING_S = 0.1
 MAX_LANES = 16
 """One encoder per lane runs in the process."""

@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from curator_dask.errors import MediaError, ParameterError
-from curator_dask.video.cut.plan import LATE_FRAMES_S, TOLERANCE_S
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import Frames
 from curator_dask.video.frames.sampling import FrameRule, Sieve, Times, select_frames, shown_duration_s
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.process import ffmpeg, sandbox
-from curator_dask.video.spans import Span
+from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
 MAX_CLIP_BYTES = 4 << 30
 """Of one clip's frames at the model's size: 6 hours of 64x64 at 15 a second."""
