@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
 from curator_dask.data.tables import check_filetype, data_files
 from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
-from curator_dask.dedup.kmeans.start import Init, check_method
 from curator_dask.errors import FolderInUseError, InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
@@ -29,6 +26,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, gathered, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, FitParameters, fit
+from curator_dask.stages.kmeans.parameters import KMeansParameters, checked_count
 from curator_dask.stages.kmeans.write_clusters import (
     REJECTS,
     AssignTask,
@@ -44,45 +42,48 @@ FIT_UNIT = "fit"
 
 
 @dataclass(frozen=True)
-class KMeansStage(Stage):
+class KMeansStage(KMeansParameters, Stage):
     """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.
 
     Writes ``centroid={k}/part-0.parquet`` with the id, the normalised float32 vector, the metadata fields,
-    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``kmeans_centroids.npy``, (k, D) float32. Rows that cannot be
-    clustered are listed in ``_rejects.parquet`` with their reasons.
+    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``kmeans_centroids.npy``, (n_clusters, D) float32. Rows that
+    cannot be clustered are listed in ``_rejects.parquet`` with their reasons.
+
+    Args:
+        n_clusters: number of clusters; None: one cluster per 1000 rows, at most 1000.
+        id_field: column of the ids, integers or text; an id may occur once.
+        embedding_field: column of the vectors.
+        input_path: a folder, a file, or a list of files of one folder.
+        output_path: folder for the clusters.
+        input_filetype: ``parquet``, ``jsonl`` or ``tmk``.
+        embedding_dim: length of the vectors, others are rejected; None: the length of the first vectors.
+        metadata_fields: further columns to copy into the clusters.
+        verbose: report the inertia of every iteration.
+        cache_path: folder for a copy of the centroids.
+        read_kwargs: ``{"storage_options": {...}}`` of fsspec for the input.
+        write_kwargs: the same for the output and `cache_path`.
+        max_iter: the fit stops after this many iterations at the latest.
+        tol: the fit stops as soon as an iteration lowers the cost by less than this share of it.
+        random_state: seed of the start and of the sample to fit on.
+        init: start of the fit: ``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (n_clusters, D).
+        n_init: number of fits from different starts; the one with the lowest inertia is kept. An array is run once.
+        oversampling_factor: candidates per cluster that each round of ``k-means||`` draws.
+        max_samples_per_batch: at most this many rows have their distances to all centroids in memory at a time; it
+            changes no result.
+        fit_data_fraction: share of the rows to fit on; None: all rows, or as many as 2 GiB of vectors hold.
     """
 
-    n_clusters: int | None
-    """None: one cluster a thousand rows, 1000 at most."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_path: str | Sequence[str] = ""
-    """A folder, a file, or a list of files."""
     output_path: str = ""
     input_filetype: str = "parquet"
     embedding_dim: int | None = None
     metadata_fields: Sequence[str] | None = None
     verbose: bool = False
-    """Note the inertia of every iteration."""
-    max_iter: int = 300
-    tol: float = 1e-4
-    random_state: int = 42
-    init: Init = "k-means||"
-    """``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (k, D)."""
-    n_init: int = 1
-    """Runs from different starts, of which the one with the least inertia is kept; an array is run once."""
-    oversampling_factor: float = 2.0
-    """Candidates per cluster that each round of ``k-means||`` draws. The other starts draw none, and up to 409 clusters
-    (a sample of 20 rows a cluster) every row of the sample is a candidate."""
-    max_samples_per_batch: int = 32768
-    """Rows whose distances to all centroids are held at a time, at most: it bounds the memory and changes no result.
-    On a CPU fewer are taken anyway where that suits the cache."""
-    fit_data_fraction: float | None = None
-    """Share of the rows to fit on, chosen by id; None: all, as far as 2 GiB of vectors hold."""
-    cache_path: str | None = None
-    """Where to keep a copy of the centroids."""
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    cache_path: str | None = field(default=None, kw_only=True)
+    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False, kw_only=True)
+    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False, kw_only=True)
 
     name: ClassVar[str] = "kmeans"
     workers: ClassVar[str] = "rapids"
@@ -94,27 +95,9 @@ class KMeansStage(Stage):
         for name in ("input_path", "output_path"):
             if not getattr(self, name):
                 raise ParameterError(f"{name} is missing: give a folder or a URL")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        if isinstance(self.init, str):
-            check_method(self.init)
-        for name in ("n_clusters", "embedding_dim", "max_iter", "n_init", "max_samples_per_batch"):
-            value = getattr(self, name)
-            if value is None and name in ("n_clusters", "embedding_dim"):
-                continue
-            if not (_is_integer(value) and value >= 1):
-                raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
-            object.__setattr__(self, name, int(value))  # NumPy's integers are none to JSON
-        if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):
-            raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
-        object.__setattr__(self, "random_state", int(self.random_state))
-        if not self.tol >= 0:
-            raise ParameterError(f"tol ({self.tol}) must be >= 0")
-        if not 0 < self.oversampling_factor < math.inf:
-            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be a number > 0")
-        if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
-            raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
+        super().__post_init__()
+        if self.embedding_dim is not None:
+            object.__setattr__(self, "embedding_dim", checked_count("embedding_dim", self.embedding_dim))
 
     @property
     def output(self) -> Folder:
@@ -295,10 +278,6 @@ class KMeansStage(Stage):
         data = self.output.read_bytes(layout.CENTROIDS)
         if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
             folder.write_bytes(layout.CENTROIDS, data)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, Integral)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -1,0 +1,59 @@
+"""The parameters of k-means that have nothing to do with paths: `KMeansStage` and `Workflow` share them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from numbers import Integral
+
+from curator_dask.dedup.kmeans.start import Init, check_method
+from curator_dask.errors import ParameterError
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeansParameters:
+    """How k-means clusters vectors, wherever they are."""
+
+    n_clusters: int | None = field(default=None, kw_only=False)
+    """Number of clusters. None: one cluster per 1000 rows, at most 1000."""
+    max_iter: int = 300
+    """The fit stops after this many iterations at the latest."""
+    tol: float = 1e-4
+    """The fit stops as soon as an iteration lowers the cost by less than this share of it."""
+    random_state: int = 42
+    """Seed of the start and of the sample to fit on."""
+    init: Init = "k-means||"
+    """Start of the fit: ``k-means||`` (D² sampling on a seeded sample), ``random``, or an array (n_clusters, D)."""
+    n_init: int = 1
+    """Number of fits from different starts; the one with the lowest inertia is kept. An array as `init` is run once."""
+    oversampling_factor: float = 2.0
+    """Candidates per cluster that each round of ``k-means||`` draws. The other starts draw none, and with up to 409
+    clusters (a sample of 20 rows per cluster) every row of the sample is a candidate."""
+    max_samples_per_batch: int = 32768
+    """At most this many rows have their distances to all centroids in memory at a time. It bounds the memory and changes
+    no result. On a CPU fewer are taken where that suits the cache."""
+    fit_data_fraction: float | None = None
+    """Share of the rows to fit on, chosen by id. None: all rows, or as many as 2 GiB of vectors hold."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.init, str):
+            check_method(self.init)
+        for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch"):
+            if name != "n_clusters" or self.n_clusters is not None:
+                object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+        if not (isinstance(self.random_state, Integral) and 0 <= self.random_state < 2**63):
+            raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
+        object.__setattr__(self, "random_state", int(self.random_state))
+        if not self.tol >= 0:
+            raise ParameterError(f"tol ({self.tol}) must be >= 0")
+        if not 0 < self.oversampling_factor < math.inf:
+            raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be a number > 0")
+        if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
+            raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
+
+
+def checked_count(name: str, value: object) -> int:
+    """The value as a plain int, which NumPy's integers are not to JSON. Raises ParameterError unless it is >= 1."""
+    if not (isinstance(value, Integral) and value >= 1):
+        raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
+    return int(value)
