@@ -1,0 +1,95 @@
+"""Options of k-means, of the ranking and scoring of rows, and of the decision which rows are removed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from curator_dask.cli.options.declare import option
+
+NumClusters = Annotated[
+    int | None, option("--n-clusters", help="Number of clusters. Default: one per thousand rows, at most 1000.")
+]
+MaxIter = Annotated[int, option("--max-iter", help="Largest number of iterations of the fit.")]
+Tol = Annotated[float, option("--tol", help="Stop when an iteration lowers the cost by less than this share.")]
+RandomState = Annotated[int, option("--random-state", help="Seed of k-means and of random choices.")]
+InitMethod = Annotated[str, option("--init", help="How k-means chooses its first centroids: k-means|| or random.")]
+NInit = Annotated[int, option("--n-init", help="Number of fits from different first centroids; the best one wins.")]
+FitFraction = Annotated[float | None, option("--fit-data-fraction", help="Share of the rows to fit on. Default: all.")]
+CachePath = Annotated[str | None, option("--cache-path", help="Folder for a copy of the centroids.")]
+
+WhichToKeep = Annotated[
+    str,
+    option(
+        "--which-to-keep",
+        help="Which of similar clips to keep: hard (far from the centroid), easy (near it) or random.",
+    ),
+]
+Keep = Annotated[
+    str | None,
+    option(
+        "--keep",
+        help="Instead of --which-to-keep: largest, longest or column:desc, column:asc; several with commas. Columns "
+        "may come from --clips-path.",
+    ),
+]
+RankingClipsPath = Annotated[
+    str | None, option("--clips-path", help="Output of split: columns for --keep that kmeans did not carry along.")
+]
+SimMetric = Annotated[
+    str, option("--sim-metric", help="Distance to the centroid that --which-to-keep ranks by: cosine or l2.")
+]
+BatchSize = Annotated[int, option("--pairwise-batch-size", help="Rows that are compared at a time.")]
+RandomSeed = Annotated[int, option("--random-seed", help="Seed of --which-to-keep random.")]
+CrossCluster = Annotated[
+    bool,
+    option("--cross-cluster", help="Also find duplicates, up to --eps, that k-means put in different clusters."),
+]
+CrossClusterEps = Annotated[float, option("--eps", help="With --cross-cluster: look for pairs up to this eps.")]
+
+Eps = Annotated[float | None, option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates.")]
+TargetKeep = Annotated[
+    float | None,
+    option("--target-keep", help="Instead of --eps: use the largest eps that keeps at least this share of the rows."),
+]
+Rule = Annotated[
+    str,
+    option(
+        "--rule",
+        help="Which similar clips cause a removal: pairwise (any clip ranked before it, even a removed one) or greedy "
+        "(kept clips only).",
+    ),
+]
+Scope = Annotated[
+    str,
+    option(
+        "--scope",
+        help="Which pairs of clips count: all, cross (from different source videos) or same (from one source video).",
+    ),
+]
+SourceField = Annotated[
+    str | None,
+    option("--source-field", help="Column that names the source. Default: the source video, from --clips-path."),
+]
+RecallSample = Annotated[
+    int,
+    option(
+        "--recall-sample",
+        help="Compare this many sampled rows with all rows, to measure how many duplicates lie in different clusters.",
+    ),
+]
+KMeansPath = Annotated[str, option("--kmeans-path", help="Output of kmeans: the vectors.")]
+
+FinishedKMeansPaths = Annotated[
+    list[str],
+    option("--kmeans-path", help="Output of kmeans of the finished run; repeat it for those of earlier additions."),
+]
+FinishedDuplicatesPaths = Annotated[
+    list[str],
+    option(
+        "--duplicates-path", help="Output of identify of the finished run; repeat it for those of earlier additions."
+    ),
+]
+EpsOrFinished = Annotated[float | None, option("--eps", help="Default: the eps of the finished run.")]
+RuleOrFinished = Annotated[
+    str | None, option("--rule", help="pairwise or greedy. Default: the rule of the finished run.")
+]

@@ -1,0 +1,76 @@
+"""Options that say which model makes the vectors, and how it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from curator_dask.cli.options.declare import option
+
+EmbeddingAlgorithm = Annotated[
+    str,
+    option(
+        "--embedding-algorithm",
+        help="Embedding model: one that `curator-dask models list` shows, or hf:FOLDER for another one.",
+    ),
+]
+FrameSampling = Annotated[
+    str,
+    option(
+        "--frame-sampling",
+        help="Frames that the model sees. uniform: spread over the whole clip; prefix: from its start, as older "
+        "vectors were made.",
+    ),
+]
+FramesFrom = Annotated[
+    str,
+    option(
+        "--frames-from",
+        help="Where frames are decoded from: clips, source (the videos, decoded once for clips and vectors) or auto.",
+    ),
+]
+Dtype = Annotated[
+    str, option("--dtype", help="Number type that a network computes in: auto, float32, bfloat16 or float16.")
+]
+TorchDevice = Annotated[
+    str,
+    option(
+        "--torch-device",
+        help="Where the embedding model runs: auto (on a GPU if workers have one), cpu, cuda or cuda:1.",
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool, option("--trust-remote-code", help="Allow Python code from the model's folder to run.")
+]
+DecodeThreads = Annotated[
+    int | None,
+    option(
+        "--decode-threads",
+        help="Clips decoded at the same time, ahead of the model. Default: 1; with a GPU, its share of the cores.",
+    ),
+]
+GenerateEmbeddings = Annotated[
+    bool, option("--generate-embeddings/--no-generate-embeddings", help="Compute vectors, or only split.")
+]
+SourceVideoDir = Annotated[
+    str | None, option("--video-dir", help="The source videos; needed if split wrote no clips (--no-upload-clips).")
+]
+NumClips = Annotated[int, option("--num-clips", help="Number of clips to edit and compare.")]
+KnownDuplicates = Annotated[
+    Path | None,
+    option("--known-duplicates", help="CSV file: one line per group of source videos that show the same thing."),
+]
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions:
+    """The embedding model and how it runs."""
+
+    embedding_algorithm: EmbeddingAlgorithm = "pdqf_tmk_nobars"
+    frame_sampling: FrameSampling = "uniform"
+    frames_from: FramesFrom = "auto"
+    dtype: Dtype = "auto"
+    torch_device: TorchDevice = "auto"
+    trust_remote_code: TrustRemoteCode = False
+    decode_threads: DecodeThreads = None

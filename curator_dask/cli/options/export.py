@@ -1,0 +1,64 @@
+"""Options that say what the training data looks like, and how it is verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curator_dask.cli.options.declare import option
+
+if TYPE_CHECKING:
+    from curator_dask.stages.export.parameters import ExportParameters
+
+DuplicatesPath = Annotated[
+    str | None, option("--duplicates-path", help="Output of identify: the clips that it removed are left out.")
+]
+PairwisePath = Annotated[str | None, option("--pairwise-path", help="Output of pairwise: adds the scores.")]
+AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
+DatasetPath = Annotated[str, typer.Argument(help="The folder that export wrote.")]
+ClipsOpened = Annotated[int, option("--clips-opened-per-shard", help="Number of MP4 files per shard to open as videos.")]
+
+Format = Annotated[str, option("--format", help="webdataset or parquet.")]
+Media = Annotated[str, option("--media", help="With --format parquet: copy the media, or reference them.")]
+DatasetName = Annotated[str, option("--dataset-name", help="Name in the manifest and the dataset card.")]
+Split = Annotated[str, option("--split", help="Shares of the splits, for instance train=.98,val=.02.")]
+Order = Annotated[str, option("--order", help="Order of the clips: shuffled or sorted.")]
+Seed = Annotated[int, option("--seed", help="Seed of the order and the splits.")]
+ShardBytes = Annotated[int, option("--shard-bytes", help="Largest size of a shard in bytes.")]
+ShardClips = Annotated[int, option("--shard-clips", help="Largest number of clips per shard.")]
+MinShards = Annotated[
+    int, option("--min-shards", help="Smallest number of shards per split, for instance one per loader worker.")
+]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The format of the training data, its splits and its shards."""
+
+    format: Format = "webdataset"
+    media: Media = "copy"
+    dataset_name: DatasetName = "clips"
+    split: Split = "train=1"
+    order: Order = "shuffled"
+    seed: Seed = 0
+    shard_bytes: ShardBytes = 1_000_000_000
+    shard_clips: ShardClips = 10_000
+    min_shards: MinShards = 1
+
+    def parameters(self) -> ExportParameters:
+        """These options as the parameters of the export stage. Raises ParameterError if they are not valid."""
+        from curator_dask.export.plan import PlanParameters
+        from curator_dask.export.splits import parse_splits
+        from curator_dask.stages.export.parameters import ExportParameters
+
+        shards = PlanParameters(
+            order=self.order,
+            seed=self.seed,
+            splits=parse_splits(self.split),
+            shard_bytes=self.shard_bytes,
+            shard_clips=self.shard_clips,
+            min_shards=self.min_shards,
+        )
+        return ExportParameters(format=self.format, media=self.media, dataset_name=self.dataset_name, shards=shards)

@@ -1,0 +1,109 @@
+"""The options of every command that runs a stage: file system, workers, dry run, config file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from curator_dask.cli.options.config_file import Config, PrintConfig, print_config
+from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.groups import expand_groups
+from curator_dask.errors import ParameterError
+
+PANEL_CLUSTER = "Where it runs"
+
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--storage-option", help="KEY=VALUE for the file system of URLs, such as endpoint_url=…; may be repeated."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; write, decode and encode nothing.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results of other parameters in the output folder.")
+]
+Device = Annotated[str, option("--device", help="auto, cpu or gpu.", rich_help_panel=PANEL_CLUSTER)]
+NWorkers = Annotated[
+    int | None,
+    option(
+        "--n-workers",
+        help="Number of local worker processes. Default: one per core, or one per GPU.",
+        rich_help_panel=PANEL_CLUSTER,
+    ),
+]
+SchedulerAddress = Annotated[
+    str | None,
+    option(
+        "--scheduler-address",
+        help="Address of a running Dask scheduler, such as tcp://host:8786.",
+        rich_help_panel=PANEL_CLUSTER,
+    ),
+]
+SchedulerFile = Annotated[
+    str | None,
+    option("--scheduler-file", help="The scheduler file of a running Dask cluster.", rich_help_panel=PANEL_CLUSTER),
+]
+Verbose = Annotated[bool, option("--verbose", help="Show the log of Dask and its workers.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How and where a command runs. Nothing in it changes a result."""
+
+    storage_option: StorageOption = None
+    dry_run: DryRun = False
+    overwrite: Overwrite = False
+    device: Device = "auto"
+    n_workers: NWorkers = None
+    scheduler_address: SchedulerAddress = None
+    scheduler_file: SchedulerFile = None
+    verbose: Verbose = False
+    config: Config = None
+    print_config: PrintConfig = False
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The fsspec options that --storage-option gives."""
+        return parse_storage_options(self.storage_option or [])
+
+    @property
+    def folder_options(self) -> dict[str, dict[str, Any]]:
+        """The fsspec options, as stages that read and write clips take them."""
+        return {"input_storage_options": self.storage_options, "output_storage_options": self.storage_options}
+
+    @property
+    def table_options(self) -> dict[str, dict[str, Any]]:
+        """The fsspec options, as stages that read and write tables take them."""
+        options = {"storage_options": self.storage_options}
+        return {"read_kwargs": options, "write_kwargs": options}
+
+
+def stage_command(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes `ctx` and `run_options: RunOptions`. --print-config is answered before it starts."""
+
+    @wraps(command)
+    def answered(ctx: typer.Context, *, run_options: RunOptions, **values: Any) -> None:
+        if run_options.print_config:
+            print_config(ctx)
+        command(ctx, run_options=run_options, **values)
+
+    return expand_groups(answered)
+
+
+def parse_storage_options(pairs: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as a mapping; ``client_kwargs.endpoint_url=…`` makes a nested one."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ParameterError(f"--storage-option {pair!r} is not KEY=VALUE")
+        target = options
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = {"true": True, "false": False}.get(value.lower(), value)
+    return options

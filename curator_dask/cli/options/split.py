@@ -1,0 +1,66 @@
+"""Options that say which videos are read and how they are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from curator_dask.cli.options.declare import option
+
+VideoDir = Annotated[str, option("--video-dir", help="The videos: a folder (searched recursively), file, glob or URL.")]
+ClipFolder = Annotated[
+    str, option("--output-path", "--output-clip-path", help="Output root: a folder or a URL such as s3://bucket/run.")
+]
+ModelDir = Annotated[str, option("--model-dir", help="Folder with model weights.")]
+VideoLimit = Annotated[int | None, option("--video-limit", help="Read only the first N videos in path order.")]
+SplittingAlgorithm = Annotated[str, option("--splitting-algorithm", help="How videos are cut: fixed_stride.")]
+SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
+SplitStride = Annotated[
+    float | None,
+    option("--fixed-stride-stride", help="Seconds from one clip start to the next. Default: the clip length."),
+]
+MinClipLength = Annotated[
+    float,
+    option("--fixed-stride-min-clip-length-s", help="Shortest clip in seconds; shorter ends are dropped and counted."),
+]
+LimitClips = Annotated[int, option("--limit-clips", help="Only the first N clips of each video; 0 for all.")]
+Encoder = Annotated[
+    str,
+    option("--transcode-encoder", help="libopenh264, libx264, h264_nvenc, or copy (no encoding, cuts at key frames)."),
+]
+EncoderThreads = Annotated[int, option("--transcode-encoder-threads", help="Encoder threads per ffmpeg process.")]
+UseInputBitRate = Annotated[
+    bool, option("--transcode-use-input-video-bit-rate", help="Encode at the bit rate of the source video.")
+]
+BitRate = Annotated[
+    str | None, option("--transcode-bit-rate", help="Encode at this bit rate, such as 4M. Default: constant quality.")
+]
+UploadClips = Annotated[
+    bool, option("--upload-clips/--no-upload-clips", help="Write the clips as MP4 files, or only plan and record them.")
+]
+RelativeIds = Annotated[
+    bool,
+    option(
+        "--relative-ids",
+        help="Make clip ids from paths relative to --video-dir, so that ids stay when the videos are moved.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """The videos, the output, and how clips are cut and encoded."""
+
+    video_dir: VideoDir
+    output_path: ClipFolder
+    model_dir: ModelDir = "./models"
+    video_limit: VideoLimit = None
+    splitting_algorithm: SplittingAlgorithm = "fixed_stride"
+    fixed_stride_split_duration: SplitDuration = 10.0
+    fixed_stride_stride: SplitStride = None
+    fixed_stride_min_clip_length_s: MinClipLength = 2.0
+    limit_clips: LimitClips = 0
+    transcode_encoder: Encoder = "libopenh264"
+    transcode_encoder_threads: EncoderThreads = 1
+    transcode_use_input_video_bit_rate: UseInputBitRate = False
+    transcode_bit_rate: BitRate = None
