@@ -13,7 +13,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from curator_dask.cli.calibration_report import lines
+from curator_dask.cli.calibration_report import calibration_report
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace, scratch: Path, context: RunContext) -> 
         )  # fmt: skip
         result = stage.run(context=context)
         print(f"\n## {model}, clips of {options.seconds:g} s\n")
-        print("\n".join(lines(stage.calibration())))
+        print(calibration_report(stage.calibration()))
         print(f"\n{result.counts['clips_failed']} clips without a usable vector are left out, {result.seconds:.0f} s")
 
 

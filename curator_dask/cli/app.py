@@ -1,4 +1,4 @@
-"""The commands, and what an error of this package looks like on a terminal."""
+"""The application: all commands, and how an error of this package is shown on a terminal."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import typer
 from typer.core import TyperGroup
 
 from curator_dask._version import __version__
-from curator_dask.cli.commands import (
-    calibrate,
-    dedup_commands,
-    doctor,
-    export_commands,
-    models,
-    run,
-    samples,
-    video_commands,
-)
+from curator_dask.cli.commands.run import run
+from curator_dask.cli.commands.steps.embed import embed
+from curator_dask.cli.commands.steps.export import export
+from curator_dask.cli.commands.steps.identify import identify
+from curator_dask.cli.commands.steps.kmeans import kmeans
+from curator_dask.cli.commands.steps.pairwise import pairwise
+from curator_dask.cli.commands.steps.split import split
+from curator_dask.cli.commands.tools.calibrate import calibrate
+from curator_dask.cli.commands.tools.dedup_new import dedup_new
+from curator_dask.cli.commands.tools.doctor import doctor
+from curator_dask.cli.commands.tools.models import models
+from curator_dask.cli.commands.tools.samples import samples
+from curator_dask.cli.commands.tools.verify import verify
 from curator_dask.errors import CuratorError
 
 
 class Group(TyperGroup):
-    """Ends with one line on stderr and the error's own exit code where this package says what is wrong."""
+    """Shows an error of this package as one line on stderr, and exits with the exit code of its class."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,7 +36,7 @@ class Group(TyperGroup):
             typer.echo(f"curator-dask: {error}", err=True)
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo("curator-dask: stopped; run the same command again to go on where it stopped", err=True)
+            typer.echo("curator-dask: stopped; run the same command again to continue", err=True)
             raise SystemExit(130) from None
 
 
@@ -60,20 +63,23 @@ def callback(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=show_version
     ),
 ) -> None:
-    # A batch system ends a job with SIGTERM: leave in order, so that workers and ffmpeg go too.
+    # A batch system stops a job with SIGTERM: exit in order, so that workers and ffmpeg stop too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-app.command("run")(run.run)
-app.command("split")(video_commands.split)
-app.command("embed")(video_commands.embed)
-app.command("kmeans")(dedup_commands.kmeans)
-app.command("pairwise")(dedup_commands.pairwise)
-app.command("identify")(dedup_commands.identify)
-app.command("dedup-new")(dedup_commands.dedup_new)
-app.command("export")(export_commands.export)
-app.command("verify")(export_commands.verify)
-app.command("samples")(samples.samples)
-app.command("doctor")(doctor.doctor)
-app.add_typer(models.models, name="models")
-app.command("calibrate")(calibrate.calibrate)
+for name, command in {
+    "run": run,
+    "split": split,
+    "embed": embed,
+    "kmeans": kmeans,
+    "pairwise": pairwise,
+    "identify": identify,
+    "dedup-new": dedup_new,
+    "export": export,
+    "verify": verify,
+    "samples": samples,
+    "doctor": doctor,
+    "calibrate": calibrate,
+}.items():
+    app.command(name)(command)
+app.add_typer(models, name="models")

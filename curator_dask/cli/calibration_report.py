@@ -1,4 +1,4 @@
-"""What a calibration found, as text: for the terminal, and for the benchmark that prints the same."""
+"""The result of a calibration as text, for the terminal and for a benchmark."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ if TYPE_CHECKING:
     from curator_dask.dedup.calibration import Calibration
 
 
-def lines(found: Calibration) -> Iterator[str]:
-    """A Markdown table of the edits, one of eps values, and the recommendation."""
+def calibration_report(found: Calibration) -> str:
+    """Markdown: a table of the edits, a table of eps values, the closest different clips, and the recommendation."""
+    parts = [
+        _edit_table(found),
+        _eps_table(found),
+        _closest_clips(found),
+        [f"recommended: --eps {found.recommended_eps:g}"],
+    ]
+    return "\n\n".join("\n".join(part) for part in map(list, parts) if part)
+
+
+def _edit_table(found: Calibration) -> Iterator[str]:
     eps = found.recommended_eps
     different = (
         f"{found.num_false_candidates} pairs of different clips, the closest at cosine {found.highest_false:.3f}"
@@ -28,14 +38,16 @@ def lines(found: Calibration) -> Iterator[str]:
     for kind in ("light", "hard"):
         at_zero, at_eps = found.recall(kind), found.recall(kind, at_eps=True)
         yield f"| **all {kind}** | {kind} | | | | | **{at_zero:.1%}** | **{at_eps:.1%}** |"
-    yield ""
+
+
+def _eps_table(found: Calibration) -> Iterator[str]:
     yield "| eps | light edits found | hard edits found | different clips matched |"
     yield "|---|---|---|---|"
     for row in found.table:
         yield f"| {row.eps:g} | {row.light_recall:.1%} | {row.hard_recall:.1%} | {row.num_false_pairs} |"
-    yield ""
+
+
+def _closest_clips(found: Calibration) -> Iterator[str]:
     if found.closest:
         yield "closest different clips (if they are copies, name their videos in a --known-duplicates file and run again):"
         yield from (f"* {cosine:.3f} {first} | {second}" for first, second, cosine in found.closest)
-        yield ""
-    yield f"recommended: --eps {eps:g}"

@@ -1,19 +1,23 @@
-"""What `identify` has to say beside its counts."""
+"""The decisions of a run in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 
-def lines(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
-    """The eps and what it leaves, what to do about orphans where there are any, and the recall where it was measured."""
+def decision_report(eps: float, counts: Mapping[str, int]) -> str:
+    """The eps and the share that it keeps, advice on orphans if there are any, and the recall if it was measured."""
+    return "\n".join(_sentences(eps, counts))
+
+
+def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
     rows = counts["rows"]
     groups = f", {counts['groups']:,} groups of duplicates" if "groups" in counts else ""
     yield f"eps {eps:.6g}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
     if counts["orphans"]:
         yield (
-            f"{counts['orphans']:,} of the removed are orphans: no kept row lies within eps of them (a chain of "
-            "near-duplicates). --rule greedy removes no such rows"
+            f"{counts['orphans']:,} of the removed rows are orphans: no kept row lies within eps of them, as in a "
+            "chain of near-duplicates. --rule greedy removes no such rows"
         )
     if "recall_rows" in counts:
         found, pairs = counts["recall_pairs_found"], counts["recall_pairs"]

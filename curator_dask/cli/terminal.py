@@ -1,92 +1,53 @@
-"""What a person sees: progress on stderr, results on stdout."""
+"""Runs stages for a command, and shows their results: tables on stdout, failures on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from curator_dask.runtime.progress import Reporter, SilentReporter
-from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.cli.progress_bars import make_reporter
+from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
-    import typer
-    from rich.console import Console
+    from curator_dask.cli.options.run_options import RunOptions
 
-
-class TerminalReporter:
-    """One bar a stage with its rate and the time left."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress: Any = None
-        self._task: Any = None
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}  {task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        self._task = self._progress.add_task(stage, total=total, unit=unit, rate="")
-        self._progress.start()
-
-    def advance(self, count: int = 1) -> None:
-        self._progress.advance(self._task, count)
-        speed = self._progress.tasks[0].speed
-        self._progress.update(self._task, rate=f"{speed:,.1f}/s" if speed else "")
-
-    def finish(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def note(self, message: str) -> None:
-        self._console.print(message, highlight=False, markup=False, style="yellow")
-
-
-class PlainReporter(SilentReporter):
-    """Off a terminal: no bars, only what a log should keep."""
-
-    def note(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)  # noqa: T201  the terminal is this file's trade
-
-
-def reporter() -> Reporter:
-    if not sys.stderr.isatty():
-        return PlainReporter()
-    from rich.console import Console
-
-    return TerminalReporter(Console(stderr=True))
+MAX_FAILURES_SHOWN = 5
+LOG_COLUMNS = 120
+"""Width of tables that do not go to a terminal."""
+ALWAYS_SHOWN = ("clips", "embeddings", "rows", "kept", "removed")
+"""These counts are shown even if they are zero."""
 
 
 @contextlib.contextmanager
-def run_context(ctx: typer.Context) -> Iterator[RunContext]:
-    """A context from the options that the commands share; its cluster ends with the block."""
+def run_context(options: RunOptions) -> Iterator[RunContext]:
+    """A context for stages; the cluster that it may start ends with the block."""
     from curator_dask.runtime.cluster import LazyCluster
     from curator_dask.runtime.cluster_settings import ClusterSettings
 
-    given = ctx.params
     settings = ClusterSettings(
-        device=given["device"],
-        n_workers=given["n_workers"],
-        scheduler_address=given["scheduler_address"],
-        scheduler_file=given["scheduler_file"],
-        verbose=given["verbose"],
+        device=options.device,
+        n_workers=options.n_workers,
+        scheduler_address=options.scheduler_address,
+        scheduler_file=options.scheduler_file,
+        verbose=options.verbose,
     )
-    voice = reporter()
-    with LazyCluster(settings, on_start=voice.note) as cluster:
-        yield RunContext(cluster, voice, overwrite=given["overwrite"], dry_run=given["dry_run"])
+    reporter = make_reporter()
+    with LazyCluster(settings, on_start=reporter.note) as cluster:
+        yield RunContext(cluster, reporter, overwrite=options.overwrite, dry_run=options.dry_run)
+
+
+def run_stages(stages: Sequence[Stage], options: RunOptions) -> list[StageResult]:
+    """Run stages one after the other, and show their results."""
+    with run_context(options) as context:
+        results = [stage.run(context=context) for stage in stages]
+    show_results(results)
+    return results
 
 
 def show_results(results: Sequence[StageResult]) -> None:
-    """The table of the stages."""
+    """Print a table with one row per stage."""
     from rich.console import Console
     from rich.table import Table
 
@@ -94,40 +55,48 @@ def show_results(results: Sequence[StageResult]) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     for result in results:
-        done = "yes" if result.num_run else "-"
-        table.add_row(
-            result.stage, describe_counts(result), f"{result.num_run:,}" if result.num_run else done,
-            f"{result.num_skipped:,}" if result.num_skipped else "-", f"{result.seconds:.1f}",
-        )  # fmt: skip
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, highlight=False).print(table)
+        units = (f"{count:,}" if count else "-" for count in (result.num_run, result.num_skipped))
+        table.add_row(result.stage, describe_counts(result), *units, f"{result.seconds:.1f}")
+    Console(width=None if sys.stdout.isatty() else LOG_COLUMNS, highlight=False).print(table)
 
 
 def describe_counts(result: StageResult) -> str:
-    """The counts in words; zeros are left out, but not all of them."""
-    parts = []
-    for name, value in result.counts.items():
-        if name == "n_clusters":  # asked for; the clusters that have rows are counted too
-            continue
-        if name.endswith("_milliseconds"):
-            parts.append(f"{_duration(value / 1000)} of video")
-        elif name.endswith("_bytes"):
-            parts.append(f"{_size(value)} {name.removesuffix('_bytes')}s".replace("sources", "of sources"))
-        elif value or name in ("clips", "embeddings", "rows", "kept", "removed"):
-            parts.append(f"{value:,} {name.replace('_', ' ')}")
-    return ", ".join(parts)
+    """The counts in words, without most of the zeros."""
+    # n_clusters is the number asked for; the clusters that have rows are counted too.
+    parts = (_describe_count(name, value) for name, value in result.counts.items() if name != "n_clusters")
+    return ", ".join(part for part in parts if part)
 
 
-def show_failures(results: Sequence[StageResult], where: str, most: int = 5) -> None:
-    """How many failures of which reason, and where to read them all; on stderr."""
+def _describe_count(name: str, value: int) -> str:
+    """A count in words; "" if it is not worth showing."""
+    if name.endswith("_milliseconds"):
+        return f"{_duration(value / 1000)} of video"
+    if name.endswith("_bytes"):
+        return f"{_size(value)} {name.removesuffix('_bytes')}s".replace("sources", "of sources")
+    return f"{value:,} {name.replace('_', ' ')}" if value or name in ALWAYS_SHOWN else ""
+
+
+def show_failures(results: Sequence[StageResult], path: str) -> None:
+    """Print the number of failures, the first of them, and the path of the file with all of them; on stderr."""
     failures = [failure for result in results for failure in result.failures]
     if not failures:
         return
-    lines = [f"{len(failures)} failures, listed in {where}"]
-    lines += [f"  {failure.source}: {failure.message} [{failure.reason}]" for failure in failures[:most]]
-    if len(failures) > most:
-        lines.append(f"  … and {len(failures) - most} more")
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201
+    shown = failures[:MAX_FAILURES_SHOWN]
+    lines = [f"{len(failures)} failures, listed in {path}"]
+    lines += [f"  {failure.source}: {failure.message} [{failure.reason}]" for failure in shown]
+    if len(failures) > len(shown):
+        lines.append(f"  … and {len(failures) - len(shown)} more")
+    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201  the command line may print
+
+
+def stage_failures_path(output_path: str, stage: str) -> str:
+    """The file that a stage lists its failures in."""
+    return f"{output_path}/.curator/{stage}/failures.jsonl"
+
+
+def run_failures_path(output_path: str, options: RunOptions) -> str:
+    """The file that a whole run lists its failures in."""
+    return "no file (dry run)" if options.dry_run else f"{output_path}/failures.jsonl"
 
 
 def _duration(seconds: float) -> str:

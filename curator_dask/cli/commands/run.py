@@ -1,89 +1,64 @@
-"""``run``: the whole job in one go."""
+"""``run``: all steps in one command."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from curator_dask.cli import options as o
+from curator_dask.cli.options import dedup
+from curator_dask.cli.options.embed import EmbeddingOptions
+from curator_dask.cli.options.export import ExportOptions
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+from curator_dask.cli.options.split import RelativeIds, SplitOptions, UploadClips
+
+if TYPE_CHECKING:
+    from curator_dask.workflow import Workflow
 
 
+@stage_command
 def run(
     ctx: typer.Context,
-    video_dir: o.VideoDir,
-    output_path: o.OutputPath,
-    model_dir: o.ModelDir = "./models",
-    video_limit: o.VideoLimit = None,
-    splitting_algorithm: o.SplittingAlgorithm = "fixed_stride",
-    fixed_stride_split_duration: o.SplitDuration = 10.0,
-    fixed_stride_stride: o.SplitStride = None,
-    fixed_stride_min_clip_length_s: o.MinClipLength = 2.0,
-    limit_clips: o.LimitClips = 0,
-    transcode_encoder: o.Encoder = "libopenh264",
-    transcode_encoder_threads: o.EncoderThreads = 1,
-    transcode_use_input_video_bit_rate: o.UseInputBitRate = False,
-    transcode_bit_rate: o.BitRate = None,
-    upload_clips: o.UploadClips = True,
-    relative_ids: o.RelativeIds = False,
-    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk_nobars",
-    frame_sampling: o.FrameSampling = "uniform",
-    frames_from: o.FramesFrom = "auto",
-    dtype: o.Dtype = "auto",
-    torch_device: o.TorchDevice = "auto",
-    trust_remote_code: o.TrustRemoteCode = False,
-    decode_threads: o.DecodeThreads = None,
-    n_clusters: o.NumClusters = None,
-    which_to_keep: o.WhichToKeep = "hard",
-    keep: o.Keep = None,
-    sim_metric: o.SimMetric = "cosine",
-    pairwise_batch_size: o.BatchSize = 1024,
-    random_state: o.RandomState = 42,
-    eps: o.Eps = None,
-    target_keep: o.TargetKeep = None,
-    rule: o.Rule = "pairwise",
-    scope: o.Scope = "all",
-    cross_cluster: o.CrossCluster = False,
-    format: o.Format = "webdataset",
-    media: o.Media = "copy",
-    dataset_name: o.DatasetName = "clips",
-    split: o.Split = "train=1",
-    order: o.Order = "shuffled",
-    seed: o.ShardSeed = 0,
-    shard_bytes: o.ShardBytes = 1_000_000_000,
-    shard_clips: o.ShardClips = 10_000,
-    min_shards: o.MinShards = 1,
-    storage_option: o.StorageOption = None,
-    dry_run: o.DryRun = False,
-    overwrite: o.Overwrite = False,
-    device: o.Device = "auto",
-    n_workers: o.NWorkers = None,
-    scheduler_address: o.SchedulerAddress = None,
-    scheduler_file: o.SchedulerFile = None,
-    verbose: o.Verbose = False,
-    config: o.Config = None,
-    print_config: o.PrintConfig = False,
+    *,
+    split_options: SplitOptions,
+    upload_clips: UploadClips = True,
+    relative_ids: RelativeIds = False,
+    embedding_options: EmbeddingOptions,
+    n_clusters: dedup.NumClusters = None,
+    which_to_keep: dedup.WhichToKeep = "hard",
+    keep: dedup.Keep = None,
+    sim_metric: dedup.SimMetric = "cosine",
+    pairwise_batch_size: dedup.BatchSize = 1024,
+    random_state: dedup.RandomState = 42,
+    eps: dedup.Eps = None,
+    target_keep: dedup.TargetKeep = None,
+    rule: dedup.Rule = "pairwise",
+    scope: dedup.Scope = "all",
+    cross_cluster: dedup.CrossCluster = False,
+    export_options: ExportOptions,
+    run_options: RunOptions,
 ) -> None:
-    """Split, embed, kmeans, pairwise, identify and export in one go; goes on where the last run stopped."""
-    o.print_config(ctx, print_config)
-    from curator_dask import SplitStage, Workflow
-    from curator_dask.cli import terminal as face
-    from curator_dask.export.plan import PlanParameters
-    from curator_dask.export.splits import parse_splits
+    """Split, embed, kmeans, pairwise, identify and export in one command; continues where the last run stopped."""
+    from curator_dask.cli import terminal
+    from curator_dask.stages.split.stage import SplitStage
+    from curator_dask.workflow import Workflow
 
-    storage = o.storage_options(storage_option)
-    shards = PlanParameters(**{**o.parameters_of(ctx, PlanParameters), "splits": parse_splits(split)})
-    cutting = SplitStage(
-        **o.parameters_of(ctx, SplitStage), input_storage_options=storage, output_storage_options=storage
-    )
-    export = {"format": format, "media": media, "dataset_name": dataset_name, "shards": shards}
-    workflow = Workflow(**{**o.parameters_of(ctx, Workflow), "split": cutting, "export": export})
-    with face.run_context(ctx) as context:
+    split = SplitStage(**parameters_of(ctx, SplitStage), **run_options.folder_options)
+    export = vars(export_options.parameters())
+    workflow = Workflow(**{**parameters_of(ctx, Workflow), "split": split, "export": export})
+    with terminal.run_context(run_options) as context:
         result = workflow.run(context)
-    face.show_results(result.stages)
-    face.show_failures(result.stages, "no file (dry run)" if dry_run else f"{output_path}/failures.jsonl")
+    terminal.show_results(result.stages)
+    terminal.show_failures(result.stages, terminal.run_failures_path(split.output_path, run_options))
     if result.totals is not None:
         typer.echo(str(result.totals))
-        typer.echo(f"next: open {workflow.below('duplicates', 'duplicates.csv')} to see what went and why")
-        if upload_clips:
-            typer.echo(
-                f"      train on {workflow.below('dataset')}, after: curator-dask verify {workflow.below('dataset')}"
-            )
+        typer.echo(_next_steps(workflow))
+
+
+def _next_steps(workflow: Workflow) -> str:
+    decisions, dataset = workflow.below("duplicates", "duplicates.csv"), workflow.below("dataset")
+    steps = [f"next: open {decisions} to see which clips were removed and why"]
+    if workflow.split.upload_clips:
+        steps.append(f"      train on {dataset}, after: curator-dask verify {dataset}")
+    return "\n".join(steps)

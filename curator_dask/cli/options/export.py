@@ -18,7 +18,9 @@ DuplicatesPath = Annotated[
 PairwisePath = Annotated[str | None, option("--pairwise-path", help="Output of pairwise: adds the scores.")]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
 DatasetPath = Annotated[str, typer.Argument(help="The folder that export wrote.")]
-ClipsOpened = Annotated[int, option("--clips-opened-per-shard", help="Number of MP4 files per shard to open as videos.")]
+ClipsOpened = Annotated[
+    int, option("--clips-opened-per-shard", help="Number of MP4 files per shard to open as videos.")
+]
 
 Format = Annotated[str, option("--format", help="webdataset or parquet.")]
 Media = Annotated[str, option("--media", help="With --format parquet: copy the media, or reference them.")]

@@ -1,4 +1,4 @@
-"""``calibrate``: the eps for a model on one's own clips."""
+"""``calibrate``: find the eps that suits a model and one's own clips."""
 
 from __future__ import annotations
 
@@ -7,52 +7,44 @@ from pathlib import Path
 
 import typer
 
-from curator_dask.cli import options as o
-from curator_dask.cli.calibration_report import lines
+from curator_dask.cli.options import embed, paths
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+from curator_dask.cli.options.split import ModelDir
 from curator_dask.errors import ParameterError
 
 
+@stage_command
 def calibrate(
     ctx: typer.Context,
-    input_path: o.InputPath,
-    output_path: o.StageOutputPath,
-    embedding_algorithm: o.EmbeddingAlgorithm = "pdqf_tmk_nobars",
-    model_dir: o.ModelDir = "./models",
-    num_clips: o.NumClips = 64,
-    known_duplicates: o.KnownDuplicates = None,
-    frame_sampling: o.FrameSampling = "uniform",
-    dtype: o.Dtype = "auto",
-    torch_device: o.TorchDevice = "auto",
-    trust_remote_code: o.TrustRemoteCode = False,
-    storage_option: o.StorageOption = None,
-    dry_run: o.DryRun = False,
-    overwrite: o.Overwrite = False,
-    device: o.Device = "auto",
-    n_workers: o.NWorkers = None,
-    scheduler_address: o.SchedulerAddress = None,
-    scheduler_file: o.SchedulerFile = None,
-    verbose: o.Verbose = False,
-    config: o.Config = None,
-    print_config: o.PrintConfig = False,
+    *,
+    input_path: paths.InputPath,
+    output_path: paths.OutputPath,
+    embedding_algorithm: embed.EmbeddingAlgorithm = "pdqf_tmk_nobars",
+    model_dir: ModelDir = "./models",
+    num_clips: embed.NumClips = 64,
+    known_duplicates: embed.KnownDuplicates = None,
+    frame_sampling: embed.FrameSampling = "uniform",
+    dtype: embed.Dtype = "auto",
+    torch_device: embed.TorchDevice = "auto",
+    trust_remote_code: embed.TrustRemoteCode = False,
+    run_options: RunOptions,
 ) -> None:
     """Edit some of your clips, embed the copies, and recommend an eps with the numbers behind it."""
-    o.print_config(ctx, print_config)
-    from curator_dask import CalibrateStage
-    from curator_dask.cli import terminal as face
+    from curator_dask.cli import terminal
+    from curator_dask.cli.calibration_report import calibration_report
+    from curator_dask.stages.calibrate.stage import CalibrateStage
 
-    storage = o.storage_options(storage_option)
-    parameters = {**o.parameters_of(ctx, CalibrateStage), "known_duplicates": _groups(known_duplicates)}
-    stage = CalibrateStage(**parameters, input_storage_options=storage, output_storage_options=storage)
-    with face.run_context(ctx) as context:
-        result = stage.run(context=context)
-    face.show_results([result])
-    face.show_failures([result], f"{output_path}/.curator/calibrate/failures.jsonl")
-    if not dry_run:
-        typer.echo("\n".join(lines(stage.calibration())))
+    parameters = {**parameters_of(ctx, CalibrateStage), "known_duplicates": _read_groups(known_duplicates)}
+    stage = CalibrateStage(**parameters, **run_options.folder_options)
+    results = terminal.run_stages([stage], run_options)
+    terminal.show_failures(results, terminal.stage_failures_path(output_path, "calibrate"))
+    if not run_options.dry_run:
+        typer.echo(calibration_report(stage.calibration()))
 
 
-def _groups(path: Path | None) -> tuple[tuple[str, ...], ...]:
-    """The lines of the file, each a group of file names as they stand in the folder of videos."""
+def _read_groups(path: Path | None) -> tuple[tuple[str, ...], ...]:
+    """The lines of a CSV file, each a group of file names relative to the folder of videos."""
     if path is None:
         return ()
     try:

@@ -12,7 +12,7 @@ models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The embe
 
 @models.command("list")
 def list_models() -> None:
-    """Name the embedding models there are."""
+    """List the names of the embedding models."""
     from curator_dask.models import model_names
 
     for name in model_names():
@@ -22,12 +22,12 @@ def list_models() -> None:
 
 @models.command("convert")
 def convert(
-    source: Annotated[Path, typer.Argument(help="The released checkpoint of internvideo2, a .pt file.")],
+    source: Annotated[Path, typer.Argument(help="The released checkpoint of internvideo2: a .pt file.")],
     target: Annotated[
-        Path | None, typer.Argument(help="The safetensors file to write; default: beside the source.")
+        Path | None, typer.Argument(help="The safetensors file to write. Default: beside the source.")
     ] = None,
 ) -> None:
-    """Write the tensors of internvideo2 that embedding needs to a safetensors file, once, so that workers map it."""
+    """Write the tensors that internvideo2 needs to a safetensors file, which workers can map into memory."""
     from curator_dask.models.internvideo2.convert import convert as write
 
     target = target or source.with_suffix(".safetensors")

@@ -1,4 +1,4 @@
-"""``samples``: videos to try the tool on."""
+"""``samples``: render videos to try the tool with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 
 
 def samples(
-    folder: Annotated[Path, typer.Argument(help="Where to render to; files that are there are kept.")],
-    num_scenes: Annotated[int, typer.Option("--num-scenes", min=1, max=1000, help="Different scenes.")] = 8,
-    length_s: Annotated[float, typer.Option("--length-s", min=1, max=3600, help="Seconds a scene.")] = 21.0,
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; files that exist are kept.")],
+    num_scenes: Annotated[int, typer.Option("--num-scenes", min=1, max=1000, help="Number of different scenes.")] = 8,
+    length_s: Annotated[
+        float, typer.Option("--length-s", min=1, max=3600, help="Length of a scene in seconds.")
+    ] = 21.0,
 ) -> None:
     """Render sample videos with known twins (re-encoded, scaled, cropped, trimmed, grey)."""
     from curator_dask.video.samples import TRUTH, render_samples
 
     pairs = render_samples(folder, num_scenes=num_scenes, length_s=length_s)
-    typer.echo(f"{num_scenes} scenes and {len(pairs)} twins in {folder}; which are twins is in {folder / TRUTH}")
+    typer.echo(f"{num_scenes} scenes and {len(pairs)} twins in {folder}; {folder / TRUTH} lists the twins")

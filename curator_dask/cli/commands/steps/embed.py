@@ -1,0 +1,33 @@
+"""``embed``: one vector per clip."""
+
+from __future__ import annotations
+
+import typer
+
+from curator_dask.cli.options import paths
+from curator_dask.cli.options.embed import EmbeddingOptions, SourceVideoDir
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+from curator_dask.cli.options.split import ModelDir
+
+
+@stage_command
+def embed(
+    ctx: typer.Context,
+    *,
+    input_path: paths.InputPath,
+    output_path: paths.OutputPath | None = None,
+    embedding_options: EmbeddingOptions,
+    model_dir: ModelDir = "./models",
+    video_dir: SourceVideoDir = None,
+    id_field: paths.IdField = "id",
+    embedding_field: paths.EmbeddingField = "embedding",
+    run_options: RunOptions,
+) -> None:
+    """Compute one vector per clip, of the output of split or of any folder of clips."""
+    from curator_dask.cli import terminal
+    from curator_dask.stages.embed.stage import EmbedStage
+
+    stage = EmbedStage(**parameters_of(ctx, EmbedStage), **run_options.folder_options)
+    results = terminal.run_stages([stage], run_options)
+    terminal.show_failures(results, terminal.stage_failures_path(results[0].output_path, "embed"))

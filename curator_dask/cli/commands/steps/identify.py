@@ -1,0 +1,38 @@
+"""``identify``: decide which clips are removed."""
+
+from __future__ import annotations
+
+import typer
+
+from curator_dask.cli.options import dedup, paths
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+
+
+@stage_command
+def identify(
+    ctx: typer.Context,
+    *,
+    input_path: paths.InputPath,
+    kmeans_path: dedup.KMeansPath,
+    output_path: paths.OutputPath,
+    eps: dedup.Eps = None,
+    target_keep: dedup.TargetKeep = None,
+    rule: dedup.Rule = "pairwise",
+    scope: dedup.Scope = "all",
+    source_field: dedup.SourceField = None,
+    recall_sample: dedup.RecallSample = 0,
+    clips_path: paths.ClipsPath = None,
+    id_field: paths.IdField = "id",
+    embedding_field: paths.EmbeddingField = "embedding",
+    run_options: RunOptions,
+) -> None:
+    """Decide which clips are removed as duplicates; write lists of kept and of removed clips."""
+    from curator_dask.cli import terminal
+    from curator_dask.cli.decision_report import decision_report
+    from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
+
+    stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
+    (result,) = terminal.run_stages([stage], run_options)
+    if not run_options.dry_run:
+        typer.echo(decision_report(stage.eps_of_finished_run(), result.counts))

@@ -1,0 +1,44 @@
+"""``pairwise``: the highest similarity of each clip to the clips ranked before it."""
+
+from __future__ import annotations
+
+import typer
+
+from curator_dask.cli.options import dedup, paths
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+
+
+@stage_command
+def pairwise(
+    ctx: typer.Context,
+    *,
+    input_path: paths.InputPath,
+    output_path: paths.OutputPath,
+    id_field: paths.IdField = "id",
+    embedding_field: paths.EmbeddingField = "embedding",
+    embedding_dim: paths.EmbeddingDim = None,
+    which_to_keep: dedup.WhichToKeep = "hard",
+    keep: dedup.Keep = None,
+    clips_path: dedup.RankingClipsPath = None,
+    sim_metric: dedup.SimMetric = "cosine",
+    pairwise_batch_size: dedup.BatchSize = 1024,
+    random_seed: dedup.RandomSeed = 42,
+    cross_cluster: dedup.CrossCluster = False,
+    eps: dedup.CrossClusterEps = 0.01,
+    run_options: RunOptions,
+) -> None:
+    """Score each clip against the clips ranked before it in its cluster; with --cross-cluster, in all clusters."""
+    from curator_dask.cli import terminal
+    from curator_dask.dedup.ranking.keep_rules import parse_keep
+    from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+    from curator_dask.stages.pairwise.stage import PairwiseStage
+
+    parameters = parameters_of(ctx, PairwiseStage)
+    if cross_cluster:
+        parameters["output_path"] = f"{output_path}/within"
+    ranking = parse_keep(keep) if keep is not None else None
+    stage = PairwiseStage(**parameters, ranking_strategy=ranking, **run_options.table_options)
+    more = [CrossClusterStage.after(stage, output_path, eps)] if cross_cluster else []
+    results = terminal.run_stages([stage, *more], run_options)
+    terminal.show_failures(results, terminal.stage_failures_path(stage.output_path, "pairwise"))

@@ -1,0 +1,46 @@
+"""``dedup-new``: decide on new vectors beside a finished run."""
+
+from __future__ import annotations
+
+import typer
+
+from curator_dask.cli.options import dedup, paths
+from curator_dask.cli.options.groups import parameters_of
+from curator_dask.cli.options.run_options import RunOptions, stage_command
+
+
+@stage_command
+def dedup_new(
+    ctx: typer.Context,
+    *,
+    input_path: paths.InputPath,
+    kmeans_path: dedup.FinishedKMeansPaths,
+    duplicates_path: dedup.FinishedDuplicatesPaths,
+    output_path: paths.OutputPath,
+    eps: dedup.EpsOrFinished = None,
+    rule: dedup.RuleOrFinished = None,
+    id_field: paths.IdField = "id",
+    embedding_field: paths.EmbeddingField = "embedding",
+    input_filetype: paths.InputFiletype = "parquet",
+    metadata_fields: paths.MetadataFields = None,
+    which_to_keep: dedup.WhichToKeep = "hard",
+    keep: dedup.Keep = None,
+    sim_metric: dedup.SimMetric = "cosine",
+    random_seed: dedup.RandomSeed = 42,
+    pairwise_batch_size: dedup.BatchSize = 1024,
+    clips_path: paths.ClipsPath = None,
+    run_options: RunOptions,
+) -> None:
+    """Decide which new vectors are duplicates of each other or of a finished run, whose decisions do not change."""
+    from curator_dask.cli import terminal
+    from curator_dask.cli.decision_report import decision_report
+    from curator_dask.dedup.ranking.keep_rules import parse_keep
+    from curator_dask.stages.incremental.stage import IncrementalStage
+
+    ranking = parse_keep(keep) if keep is not None else None
+    stage = IncrementalStage(
+        **parameters_of(ctx, IncrementalStage), ranking_strategy=ranking, **run_options.table_options
+    )
+    (result,) = terminal.run_stages([stage], run_options)
+    if not run_options.dry_run:
+        typer.echo(decision_report(stage.decided_rule().eps, result.counts))
