@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curator_dask.dedup.ranking.keep_rules import parse_keep
-from curator_dask.errors import CuratorError, InputError, ParameterError
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import dump_json, failures_jsonl
-from curator_dask.runtime.state import write_if_changed
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
 from curator_dask.stages.embed.stage import FOLLOW_WORKERS, EmbedStage
@@ -19,20 +17,8 @@ from curator_dask.stages.export.stage import ExportStage
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.stage import KMeansStage
 from curator_dask.stages.pairwise.stage import PairwiseStage
+from curator_dask.stages.run_record import Totals, add_totals, write_run_record
 from curator_dask.stages.split.stage import SplitStage
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Where every planned clip ended up."""
-
-    clips: int
-    kept: int
-    removed: int
-    failed: int
-
-    def __str__(self) -> str:
-        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed + {self.failed} failed"
 
 
 @dataclass(frozen=True)
@@ -185,9 +171,9 @@ class Workflow:
         results.extend(stage.run(context=context) for stage in later)
         if export is not None:
             results.append(export.run(context=context))
-        totals = reconcile(results)
+        totals = add_totals(results)
         stages = [self.split, self.embed_stage(), *later, *([export] if export is not None else [])]
-        write_run_record(self.split.output, results, {stage.name: stage.identity() for stage in stages}, totals)
+        write_run_record(self.split.output, stages, results, totals)
         return WorkflowResult(tuple(results), totals, self.split.output)
 
 
@@ -207,7 +193,7 @@ def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunCon
     if embed is not None:
         results.append(embed.run(context=context))
         stages.append(embed)
-    write_run_record(split.output, results, {stage.name: stage.identity() for stage in stages}, None)
+    write_run_record(split.output, stages, results, None)
     return WorkflowResult(tuple(results), None, split.output)
 
 
@@ -222,46 +208,6 @@ def curate(video_dir: str, output_path: str, *, client: Any = None, **parameters
     of_split = {name: parameters.pop(name) for name in list(parameters) if name in SplitStage.__dataclass_fields__}
     workflow = Workflow(SplitStage(video_dir, output_path, **of_split), **parameters)
     return workflow.run(RunContext(LazyCluster.of(client)) if client is not None else None)
-
-
-def reconcile(results: Sequence[StageResult]) -> Totals:
-    """Where every planned clip went. Raises CuratorError if one is unaccounted for: that would be a fault of this package."""
-    counts = {result.stage: result.counts for result in results}
-    lost_in_export = counts.get("export", {}).get("clips_failed", 0)
-    failed = (
-        counts["split"]["clips_failed"]
-        + counts["embed"]["clips_failed"]
-        + counts["kmeans"]["rows_rejected"]
-        + lost_in_export
-    )
-    totals = Totals(
-        counts["split"]["clips_planned"],
-        counts["identify"]["kept"] - lost_in_export,
-        counts["identify"]["removed"],
-        failed,
-    )
-    if totals.clips != totals.kept + totals.removed + totals.failed:
-        raise CuratorError(
-            f"the counts do not add up: {totals}; stage by stage: { {k: dict(v) for k, v in counts.items()} }"
-        )
-    return totals
-
-
-def write_run_record(
-    folder: Folder, results: Sequence[StageResult], parameters: Mapping[str, Any], totals: Totals | None
-) -> None:
-    """``run.json`` and ``failures.jsonl`` of a run. Nothing in them depends on when, where or by how many it was done."""
-    from curator_dask._version import __version__
-
-    record = {
-        "version": __version__,
-        "parameters": dict(parameters),
-        "stages": {result.stage: dict(result.counts) for result in results},
-        "totals": {name: getattr(totals, name) for name in ("clips", "kept", "removed", "failed")} if totals else None,
-    }
-    write_if_changed(folder, layout.RUN_RECORD, dump_json(record))
-    failures = [failure for result in results for failure in result.failures]
-    write_if_changed(folder, layout.FAILURES, failures_jsonl(failures))
 
 
 def _require(count: int, what: str, result: StageResult) -> None:

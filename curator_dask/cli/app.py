@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -24,6 +25,21 @@ from curator_dask.cli.commands.tools.models import models
 from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.verify import verify
 from curator_dask.errors import CuratorError
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "split": split,
+    "embed": embed,
+    "kmeans": kmeans,
+    "pairwise": pairwise,
+    "identify": identify,
+    "dedup-new": dedup_new,
+    "export": export,
+    "verify": verify,
+    "samples": samples,
+    "doctor": doctor,
+    "calibrate": calibrate,
+}
 
 
 class Group(TyperGroup):
@@ -67,19 +83,6 @@ def callback(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-for name, command in {
-    "run": run,
-    "split": split,
-    "embed": embed,
-    "kmeans": kmeans,
-    "pairwise": pairwise,
-    "identify": identify,
-    "dedup-new": dedup_new,
-    "export": export,
-    "verify": verify,
-    "samples": samples,
-    "doctor": doctor,
-    "calibrate": calibrate,
-}.items():
+for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(models, name="models")

@@ -71,12 +71,12 @@ class RunOptions:
         return parse_storage_options(self.storage_option or [])
 
     @property
-    def folder_options(self) -> dict[str, dict[str, Any]]:
+    def folder_options(self) -> dict[str, Any]:
         """The fsspec options, as stages that read and write clips take them."""
         return {"input_storage_options": self.storage_options, "output_storage_options": self.storage_options}
 
     @property
-    def table_options(self) -> dict[str, dict[str, Any]]:
+    def table_options(self) -> dict[str, Any]:
         """The fsspec options, as stages that read and write tables take them."""
         options = {"storage_options": self.storage_options}
         return {"read_kwargs": options, "write_kwargs": options}

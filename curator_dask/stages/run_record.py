@@ -1,0 +1,55 @@
+"""What a run of several stages leaves beside their outputs: ``run.json`` and ``failures.jsonl``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from curator_dask._version import __version__
+from curator_dask.errors import CuratorError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import dump_json, failures_jsonl
+from curator_dask.runtime.state import write_if_changed
+from curator_dask.stages.base import Stage, StageResult
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Number of planned clips, and how many of them were kept, removed, or failed."""
+
+    clips: int
+    kept: int
+    removed: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed + {self.failed} failed"
+
+
+def add_totals(results: Sequence[StageResult]) -> Totals:
+    """The totals of a whole run. Raises CuratorError if they do not add up: that would be a fault of this package."""
+    counts = {result.stage: dict(result.counts) for result in results}
+    split, embed, kmeans, identify = (counts[name] for name in ("split", "embed", "kmeans", "identify"))
+    not_exported = counts.get("export", {}).get("clips_failed", 0)
+    failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + not_exported
+    totals = Totals(split["clips_planned"], identify["kept"] - not_exported, identify["removed"], failed)
+    if totals.clips != totals.kept + totals.removed + totals.failed:
+        raise CuratorError(f"the counts do not add up: {totals}; counts per stage: {counts}")
+    return totals
+
+
+def write_run_record(
+    folder: Folder, stages: Sequence[Stage], results: Sequence[StageResult], totals: Totals | None
+) -> None:
+    """Write ``run.json`` and ``failures.jsonl``. They do not depend on time, place or number of workers."""
+    record: dict[str, Any] = {
+        "version": __version__,
+        "parameters": {stage.name: stage.identity() for stage in stages},
+        "stages": {result.stage: dict(result.counts) for result in results},
+        "totals": asdict(totals) if totals else None,
+    }
+    write_if_changed(folder, layout.RUN_RECORD, dump_json(record))
+    failures = [failure for result in results for failure in result.failures]
+    write_if_changed(folder, layout.FAILURES, failures_jsonl(failures))
