@@ -14,7 +14,7 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 from curator_dask.cli.options.split import RelativeIds, SplitOptions, UploadClips
 
 if TYPE_CHECKING:
-    from curator_dask.workflow import Workflow
+    from curator_dask import Workflow
 
 
 @stage_command
@@ -40,9 +40,8 @@ def run(
     run_options: RunOptions,
 ) -> None:
     """Split, embed, kmeans, pairwise, identify and export in one command; continues where the last run stopped."""
+    from curator_dask import SplitStage, Workflow
     from curator_dask.cli import terminal
-    from curator_dask.stages.split.stage import SplitStage
-    from curator_dask.workflow import Workflow
 
     split = SplitStage(**parameters_of(ctx, SplitStage), **run_options.folder_options)
     export = vars(export_options.parameters())

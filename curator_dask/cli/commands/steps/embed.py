@@ -25,8 +25,8 @@ def embed(
     run_options: RunOptions,
 ) -> None:
     """Compute one vector per clip, of the output of split or of any folder of clips."""
+    from curator_dask import EmbedStage
     from curator_dask.cli import terminal
-    from curator_dask.stages.embed.stage import EmbedStage
 
     stage = EmbedStage(**parameters_of(ctx, EmbedStage), **run_options.folder_options)
     results = terminal.run_stages([stage], run_options)

@@ -24,8 +24,8 @@ def export(
     run_options: RunOptions,
 ) -> None:
     """Write the kept clips as WebDataset shards, or as a Parquet index with media."""
+    from curator_dask import ExportStage
     from curator_dask.cli import terminal
-    from curator_dask.stages.export.stage import ExportStage
 
     parameters = export_options.parameters()
     stage = ExportStage(

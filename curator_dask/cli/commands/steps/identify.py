@@ -28,9 +28,9 @@ def identify(
     run_options: RunOptions,
 ) -> None:
     """Decide which clips are removed as duplicates; write lists of kept and of removed clips."""
+    from curator_dask import IdentifyDuplicatesStage
     from curator_dask.cli import terminal
     from curator_dask.cli.decision_report import decision_report
-    from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 
     stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
     (result,) = terminal.run_stages([stage], run_options)

@@ -31,8 +31,8 @@ def kmeans(
     run_options: RunOptions,
 ) -> None:
     """Cluster vectors (Parquet or JSON lines) with k-means."""
+    from curator_dask import KMeansStage
     from curator_dask.cli import terminal
-    from curator_dask.stages.kmeans.stage import KMeansStage
 
     stage = KMeansStage(**parameters_of(ctx, KMeansStage), **run_options.table_options)
     terminal.run_stages([stage], run_options)

@@ -29,10 +29,9 @@ def pairwise(
     run_options: RunOptions,
 ) -> None:
     """Score each clip against the clips ranked before it in its cluster; with --cross-cluster, in all clusters."""
+    from curator_dask import CrossClusterStage, PairwiseStage
     from curator_dask.cli import terminal
     from curator_dask.dedup.ranking.keep_rules import parse_keep
-    from curator_dask.stages.cross_cluster.stage import CrossClusterStage
-    from curator_dask.stages.pairwise.stage import PairwiseStage
 
     parameters = parameters_of(ctx, PairwiseStage)
     if cross_cluster:

@@ -22,9 +22,8 @@ def split(
     run_options: RunOptions,
 ) -> None:
     """Cut videos into clips and compute their vectors."""
+    from curator_dask import EmbedStage, SplitStage
     from curator_dask.cli import terminal
-    from curator_dask.stages.embed.stage import EmbedStage
-    from curator_dask.stages.split.stage import SplitStage
     from curator_dask.workflow import split_and_embed
 
     output_path = split_options.output_path

@@ -31,9 +31,9 @@ def calibrate(
     run_options: RunOptions,
 ) -> None:
     """Edit some of your clips, embed the copies, and recommend an eps with the numbers behind it."""
+    from curator_dask import CalibrateStage
     from curator_dask.cli import terminal
     from curator_dask.cli.calibration_report import calibration_report
-    from curator_dask.stages.calibrate.stage import CalibrateStage
 
     parameters = {**parameters_of(ctx, CalibrateStage), "known_duplicates": _read_groups(known_duplicates)}
     stage = CalibrateStage(**parameters, **run_options.folder_options)

@@ -32,10 +32,10 @@ def dedup_new(
     run_options: RunOptions,
 ) -> None:
     """Decide which new vectors are duplicates of each other or of a finished run, whose decisions do not change."""
+    from curator_dask import IncrementalStage
     from curator_dask.cli import terminal
     from curator_dask.cli.decision_report import decision_report
     from curator_dask.dedup.ranking.keep_rules import parse_keep
-    from curator_dask.stages.incremental.stage import IncrementalStage
 
     ranking = parse_keep(keep) if keep is not None else None
     stage = IncrementalStage(

@@ -17,7 +17,7 @@ def verify(
     storage_option: StorageOption = None,
 ) -> None:
     """Read every shard back and compare it with the manifest. Prints the first ten faults; exits with 1 if there are any."""
-    from curator_dask.stages.export.verify import verify_dataset
+    from curator_dask import verify_dataset
 
     found = verify_dataset(
         path,
