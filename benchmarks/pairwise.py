@@ -32,7 +32,8 @@ from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.pairwise import stage as stage_module
+from curator_dask.stages.pairwise import cut_clusters
+from curator_dask.stages.pairwise.stage import PairwiseStage
 
 BATCH = 1024
 LIMIT_SHAPE = 2048, 4096
@@ -144,7 +145,7 @@ def skew(options: argparse.Namespace) -> None:
         print(f"{sum(sizes)} rows of {options.dim}, {sizes[0]} of them in one of {len(sizes)} clusters; {machine()}")
         print(f"the products alone: {products_s:.1f} CPU s\n")
         print(f"{'':8}{'wall s':>9}{'CPU s':>9}{'peak RSS MB':>13}{'largest worker':>16}")
-        sides = {"cut": stage_module.CUT_ROWS} if options.cut_only else {"cut": stage_module.CUT_ROWS, "uncut": 10**9}
+        sides = {"cut": cut_clusters.CUT_ROWS} if options.cut_only else {"cut": cut_clusters.CUT_ROWS, "uncut": 10**9}
         tables = []
         for _ in range(options.rounds):
             for name, cut_rows in sides.items():
@@ -156,12 +157,12 @@ def skew_run(scratch: Path, name: str, cut_rows: int, settings: ClusterSettings)
     """One run on fresh workers; the tables."""
     shutil.rmtree(scratch / "out", ignore_errors=True)
     os.sync()  # or the first side would wait for the disk to take what was written before
-    stage_module.CUT_ROWS = cut_rows  # read where the units are planned, which is here
+    cut_clusters.CUT_ROWS = cut_rows  # read where the units are planned, which is here
     with LazyCluster(settings) as cluster:
         workers = list(cluster.client.run(os.getpid).values())
         before, start = cpu_s(workers), time.monotonic()
         with memory_of(workers) as peak:
-            stage = stage_module.PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/out")
+            stage = PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/out")
             result = stage.run(context=RunContext(cluster))
         wall, cpu = time.monotonic() - start, cpu_s(workers) - before
         assert result.counts["clusters_failed"] == 0, result.failures

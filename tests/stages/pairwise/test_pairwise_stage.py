@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -20,12 +19,15 @@ from curator_dask.data.clip_index import schema
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.similarity.pairwise import runs_of_equal_work
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import run_unit
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.pairwise import stage as pairwise_module
-from curator_dask.stages.pairwise.stage import score
+from curator_dask.stages.pairwise import cut_clusters
+from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, plan_units, scored_clusters
+from curator_dask.stages.pairwise.stage import cluster_unit
+from curator_dask.stages.pairwise.worker import join_parts, score
 from tests.dedup.reference import earlier, random_unit
 
 
@@ -64,14 +66,14 @@ def skewed(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 100)
-    monkeypatch.setattr(pairwise_module, "PART_ROWS", 64)
+    monkeypatch.setattr(cut_clusters, "CUT_ROWS", 100)
+    monkeypatch.setattr(cut_clusters, "PART_ROWS", 64)
 
 
 @pytest.mark.parametrize("which", ["hard", "easy", "random"])
 def test_cut_clusters_leave_the_bytes_of_whole_ones(skewed, context, small_parts, monkeypatch, which):
     cut = stage_of(skewed, "cut", which_to_keep=which).run(context=context)
-    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 10**6)
+    monkeypatch.setattr(cut_clusters, "CUT_ROWS", 10**6)
     whole = stage_of(skewed, "whole", which_to_keep=which).run(context=context)
     assert files_of(skewed / "cut") == files_of(skewed / "whole")
     assert cut.counts == whole.counts == {"clusters": 4, "rows": 1241, "clusters_failed": 0}
@@ -106,23 +108,26 @@ def test_any_cut_of_any_files(tmp_path_factory, seed, num_rows, part_rows, batch
     written = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clusters_module, "BATCH_ROWS", batch_rows)
-        patch.setattr(pairwise_module, "PART_ROWS", part_rows)
+        patch.setattr(cut_clusters, "PART_ROWS", part_rows)
         for cut_rows in (0, num_rows):
-            patch.setattr(pairwise_module, "CUT_ROWS", cut_rows)
+            patch.setattr(cut_clusters, "CUT_ROWS", cut_rows)
             stage = stage_of(folder, f"out{cut_rows}", pairwise_batch_size=1 + seed % 50)
             written.append(run_here(stage))
     assert written[0] == written[1]
 
 
+def plan_of(stage: PairwiseStage) -> PairwisePlan:
+    spec, state = stage.spec("cpu"), StageState(stage.output, stage.name)
+    clusters = clusters_module.cluster_folders(stage.input)
+    return plan_units(state, [cluster_unit(spec, number, entries) for number, entries in clusters.items()])
+
+
 def run_here(stage: PairwiseStage) -> bytes:
-    state = StageState(stage.output, stage.name)
-    entries = clusters_module.cluster_folders(stage.input)
-    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
-    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
+    state, plan = StageState(stage.output, stage.name), plan_of(stage)
     for unit in plan.first:
-        state.write(replace(score(unit.task), key=unit.key, inputs=unit.inputs))
-    for unit in pairwise_module.joinable(state, plan):
-        pairwise_module.join_parts(unit.task)
+        assert run_unit(state, unit, score).final
+    for large in scored_clusters(state, plan):
+        join_parts(large.join.task)
     return stage.output.read_bytes("cluster_0.parquet")
 
 
@@ -133,10 +138,7 @@ def test_a_run_goes_on_with_the_parts_that_are_missing(skewed, context, small_pa
     stage = stage_of(skewed, "second")
     state = StageState(stage.output, stage.name)
     state.claim(stage.identity())
-    entries = clusters_module.cluster_folders(stage.input)
-    task = pairwise_module.PairwiseTask(stage, state, None, "cpu")
-    units = [stage._unit(task, number, entries[number]) for number in entries]
-    plan = pairwise_module.plan_units(units, {})
+    plan = plan_of(stage)
     for unit in plan.first[3:9]:
         assert run_unit(state, unit, score).final
     result = stage.run(context=context)
@@ -149,14 +151,25 @@ def test_a_part_leaves_no_file_of_its_own(skewed, context, small_parts):
     stage.run(context=context)
     state = StageState(stage.output, stage.name)
     assert stage.output.entries(state.path("tmp"), hidden=True) == []
+    left = [entry.path for entry in stage.output.entries(state.path("units"))]
+    assert left == [state.path("units", f"cluster-{number:06d}.json") for number in range(4)]
+
+
+def test_a_part_that_vanished_is_an_error(skewed, small_parts):
+    stage = stage_of(skewed, "p")
+    state, plan = StageState(stage.output, stage.name), plan_of(stage)
+    for unit in plan.first:
+        assert run_unit(state, unit, score).final
+    [first, *_] = scored_clusters(state, plan)
+    stage.output.remove(first.join.task.parts[1])
+    with pytest.raises(InputError, match="vanished during the run"):
+        join_parts(first.join.task)
 
 
 def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkeypatch):
-    monkeypatch.setattr(pairwise_module, "TASK_ROWS", 600)
+    monkeypatch.setattr(cut_clusters, "TASK_ROWS", 600)
     stage = stage_of(skewed, "p")
-    task = pairwise_module.PairwiseTask(stage, StageState(stage.output, stage.name), None, "cpu")
-    entries = clusters_module.cluster_folders(stage.input)
-    plan = pairwise_module.plan_units([stage._unit(task, number, entries[number]) for number in entries], {})
+    plan = plan_of(stage)
     assert [(unit.task.num_rows, unit.share) for unit in plan.first] == [
         (900, 1.0), (300, 0.25), (40, pytest.approx(1 / 225)), (1, pytest.approx(1 / 360_000))
     ]  # fmt: skip
@@ -195,7 +208,7 @@ def test_a_large_row_group_is_read_bit_by_bit(tmp_path, monkeypatch):
 def test_a_second_run_reads_no_cluster_again(skewed, context, small_parts, monkeypatch):
     stage_of(skewed, "p").run(context=context)
     before = files_of(skewed / "p")
-    monkeypatch.setattr(pairwise_module, "count_rows", lambda *_: pytest.fail("a done cluster was opened"))
+    monkeypatch.setattr(cut_clusters, "count_rows", lambda *_: pytest.fail("a done cluster was opened"))
     result = stage_of(skewed, "p").run(context=context)
     assert (result.num_run, result.num_skipped) == (0, 4)
     assert files_of(skewed / "p") == before
@@ -218,7 +231,7 @@ def test_a_bad_part_fails_its_cluster_and_no_other(skewed, context, small_parts)
 def test_ranking_columns_travel_with_the_parts(skewed, context, small_parts, monkeypatch):
     strategy = RankingStrategy.metadata_based(["cosine_dist_to_cent"], ascending=True)
     stage_of(skewed, "cut", ranking_strategy=strategy).run(context=context)
-    monkeypatch.setattr(pairwise_module, "CUT_ROWS", 10**6)
+    monkeypatch.setattr(cut_clusters, "CUT_ROWS", 10**6)
     stage_of(skewed, "whole", ranking_strategy=strategy).run(context=context)
     assert files_of(skewed / "cut") == files_of(skewed / "whole")
 

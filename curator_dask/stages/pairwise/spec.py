@@ -1,0 +1,73 @@
+"""What a worker of the pairwise stage is told, per kind of task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from curator_dask.data.clip_columns import ClipIndex
+from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.files.folder import Folder
+
+
+@dataclass(frozen=True)
+class PairwiseSpec:
+    """What all tasks of a run have in common."""
+
+    input: Folder
+    """The output of the k-means stage."""
+    output: Folder
+    id_field: str
+    embedding_field: str
+    embedding_dim: int | None
+    """The expected number of dimensions; None: any."""
+    strategy: RankingStrategy
+    index: ClipIndex | None
+    """The clip index whose columns can rank; None where the ranking needs none."""
+    tile_rows: int
+    device: str
+    scratch: tuple[str, ...]
+    """Folder below `output` for temporary files on the worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterTask:
+    """Score one whole cluster and write its table."""
+
+    spec: PairwiseSpec
+    cluster: int
+    paths: tuple[str, ...]
+    """The cluster's files in the k-means output."""
+    num_rows: int = 0
+    """Rows of the cluster; 0 where they were not counted."""
+
+    def __str__(self) -> str:
+        return f"cluster {self.cluster}"
+
+    def part(self, run: slice, scores: str) -> PartTask:
+        return PartTask(
+            spec=self.spec, cluster=self.cluster, paths=self.paths, num_rows=self.num_rows, run=run, scores=scores
+        )
+
+    def join(self, parts: tuple[str, ...]) -> JoinTask:
+        return JoinTask(spec=self.spec, cluster=self.cluster, paths=self.paths, num_rows=self.num_rows, parts=parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartTask(ClusterTask):
+    """Score a part of a large cluster: some rows of its ranking against all rows before them."""
+
+    run: slice
+    """The part, places ``[start, stop)`` of the ranking."""
+    scores: str
+    """Path in the output of the Arrow file to write."""
+
+    def __str__(self) -> str:
+        return f"cluster {self.cluster}, rows {self.run.start} to {self.run.stop} of its ranking"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinTask(ClusterTask):
+    """Write the table of a large cluster from the scores of its parts."""
+
+    parts: tuple[str, ...]
+    """Paths in the output of the parts' Arrow files, in ranked order."""
