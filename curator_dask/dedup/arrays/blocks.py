@@ -1,8 +1,8 @@
-"""Blocks of rows on all the threads that BLAS was given, each thread with a BLAS of its own.
+"""Work on blocks of rows in as many threads as BLAS may use, with one BLAS thread in each.
 
-A BLAS that spreads one product over its threads leaves all but one of them idle in what comes between two products.
-So here every thread takes blocks off one list until none is left, and does all of a block's work itself. How many
-threads there are is BLAS's own limit: the cores of a process that is alone, one where Dask runs a process a core.
+A BLAS that spreads one product over its threads leaves all but one of them idle between two products. So here every
+thread takes blocks off one list until none is left, and does all the work on a block itself. The number of threads is
+BLAS's own limit: all cores where a process is alone, one where Dask runs one process per core.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ def over_blocks(work: Callable[[Iterator[T]], None], blocks: Iterable[T]) -> Non
     """Call ``work`` in as many threads as BLAS has, all with the same iterator, so that each block goes to one of them.
 
     ``work`` loops over the blocks that it is given and may keep a buffer of its own meanwhile; within it BLAS has one
-    thread. An exception in one thread is raised here once the others have come to their end.
+    thread. An exception in one thread is raised here once the other threads have ended.
+
+    >>> sums = np.zeros(3)
+    >>> def add_up(blocks):
+    ...     for rows in blocks:
+    ...         sums[rows.start // 2] = np.arange(6)[rows].sum()
+    >>> over_blocks(add_up, [slice(0, 2), slice(2, 4), slice(4, 6)])
+    >>> sums.tolist()
+    [1.0, 5.0, 9.0]
     """
     listed = list(blocks)
     with _one_blas_thread_each() as num_threads:
-        shared = iter(listed)  # of a list: two threads never get the same element
+        shared = iter(listed)  # two threads never get the same element from the iterator of a list
         num_threads = min(num_threads, len(listed))
         if num_threads <= 1:
             work(shared)
@@ -38,9 +46,9 @@ def over_blocks(work: Callable[[Iterator[T]], None], blocks: Iterable[T]) -> Non
 
 @contextlib.contextmanager
 def _one_blas_thread_each() -> Iterator[int]:
-    """How many threads to start: BLAS's limit, which is 1 within the block. A nested or a second caller finds 1."""
+    """Limit BLAS to 1 thread within the block; yields its limit before. A nested or a second caller gets 1."""
     controller, limited = _blas(), None
-    with _limiting:  # or two callers would both take the other's limit for the one to go back to
+    with _limiting:  # else two callers at once might each restore the limit that the other one set
         num_threads: int = max((library.num_threads for library in controller.lib_controllers), default=1)
         if num_threads > 1:
             limited = controller.limit(limits=1)
@@ -53,7 +61,7 @@ def _one_blas_thread_each() -> Iterator[int]:
 
 @functools.cache
 def _blas() -> Any:
-    """The loaded BLAS libraries. Looked for once, as that takes milliseconds; NumPy has brought its own by then."""
+    """The loaded BLAS libraries. They are looked up once, as that takes milliseconds; NumPy has loaded its own by then."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")

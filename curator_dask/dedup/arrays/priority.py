@@ -16,6 +16,12 @@ MASK = (1 << 64) - 1
 def sample_priority(ids: Any, seed: int) -> NDArray[np.uint64]:
     """Hash every id together with ``seed``.
 
+    >>> few, many = sample_priority(["b", "a"], 42), sample_priority(["a", "x", "b"], 42)
+    >>> few.tolist() == many[[2, 0]].tolist()
+    True
+    >>> sample_priority(np.int32([7]), 42) == sample_priority(np.int64([7]), 42)
+    array([ True])
+
     The value depends on the id and the seed only: not on its row, its neighbours, the file or the partition, nor on
     the width of the type (int32 or int64, ``<U5`` or ``object``). The ``m`` smallest are a uniform sample of ``m``
     ids; the order by value is a random order.

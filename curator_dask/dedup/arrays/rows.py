@@ -1,4 +1,4 @@
-"""Embedding rows made unit length, with a reason for every row that cannot be."""
+"""Scale embedding rows to unit length, and give a reason for every row where that is impossible."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 
 def normalise(X: Array) -> tuple[Array, Array]:
     """Scale every row to Euclidean length one.
+
+    >>> unit, reason = normalise(np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 1e300]]))
+    >>> unit.round(2).tolist() == np.float32([[0.6, 0.8], [0, 0], [0, 0], [0, 1]]).tolist(), reason.tolist()
+    (True, [0, 1, 2, 0])
 
     Args:
         X: (N, D) half, float or double, NumPy or CuPy.

@@ -20,9 +20,9 @@ DEVICE_BLOCK_BYTES: Final = 1 << 28
 DEVICE_TILE_ROWS: Final = 8192
 """Rows of a tile that keep a GPU busy: products of smaller ones end before the next is under way."""
 DEVICE_TILE_BYTES: Final = 24
-"""For a number of a tile: the product, what it is compared with, and twice float64 where cosines are all but equal."""
+"""Bytes per number of a tile: the product, its comparison, and twice float64 for cosines that are nearly equal."""
 DEVICE_TILE_SHARE: Final = 0.5
-"""Of a device's free memory for a tile; the vectors are there already."""
+"""Share of a device's free memory that a tile may take; the vectors are there already."""
 
 
 def array_module(array: Array) -> ModuleType:
@@ -45,7 +45,11 @@ def to_host(array: Array) -> NDArray[Any]:
 
 
 def row_blocks(num_rows: int, block_rows: int) -> Iterator[slice]:
-    """Slices ``[start, stop)`` that cover ``num_rows`` rows in order, ``block_rows`` at a time."""
+    """Slices ``[start, stop)`` that cover ``num_rows`` rows in order, ``block_rows`` at a time.
+
+    >>> list(row_blocks(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
     for start in range(0, num_rows, block_rows):
         yield slice(start, min(start + block_rows, num_rows))
 
@@ -54,6 +58,9 @@ def block_rows(array: Array, row_bytes: int) -> int:
     """How many rows to take at once when each needs ``row_bytes``: a power of two, at least 64.
 
     A block fits into the processor's cache, or fills a GPU.
+
+    >>> block_rows(np.zeros((9, 4)), row_bytes=4096), block_rows(np.zeros((9, 4)), row_bytes=1 << 20)
+    (1024, 64)
     """
     num_bytes, most = (HOST_BLOCK_BYTES, 1 << 13) if array_module(array) is np else (DEVICE_BLOCK_BYTES, 1 << 17)
     fitting = max(1, num_bytes // max(1, row_bytes))
@@ -61,10 +68,10 @@ def block_rows(array: Array, row_bytes: int) -> int:
 
 
 def suited_tile_rows(rows: Array, tile_rows: int) -> int:
-    """How many rows a tile has where ``tile_rows`` are asked for: as many under NumPy; on a device at least 8192.
+    """How many rows a tile has if ``tile_rows`` are asked for: as many under NumPy, at least 8192 on a device.
 
-    A tile has up to twice as many rows and columns. Where a device has too little free memory for that, it is the power
-    of two that fits, but never less than asked for.
+    (A tile has up to twice as many rows and columns.) A device with too little free memory for that gets the power of two
+    that fits, but never less than was asked for.
     """
     xp = array_module(rows)
     if xp is np:

@@ -1,8 +1,23 @@
-"""Which rows go, which stay, and who stands for whom.
+"""Decide which rows of a ranked cluster are removed, and find the nearest kept row of each.
 
-The compatible rule removes a row for its similarity to *any* earlier row, removed or not: a chain of near neighbours
-can lose rows that have no kept neighbour (orphans; ``nearest_kept`` finds them). The greedy rule compares with kept
-rows only: every removed row has a kept one within eps.
+The pairwise rule removes a row that is similar to *any* row ranked before it, even a removed one. So a chain of near
+neighbours may lose rows that have no kept row within eps (orphans; `nearest_kept` finds them). The greedy rule compares
+with kept rows only: every removed row has a kept row within eps.
+
+Rows as directions in a plane, at eps 0.01 (cos 5° = 0.996 is within eps, cos 10° = 0.985 is not)::
+
+    row      0     1     2           3
+    angle    0°    5°    10°         90°
+    pairwise kept  gone  gone        kept     row 2 is similar to row 1, which is removed: row 2 is an orphan
+    greedy   kept  gone  kept        kept     row 2 is compared with row 0 only
+
+>>> angle = np.radians([0, 5, 10, 90])
+>>> X = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+>>> greedy_keep(X, 0.01).removed.tolist()
+[False, True, False, False]
+>>> pairwise = nearest_kept(X, np.array([False, True, True, False]))
+>>> pairwise.kept_row.tolist(), pairwise.kept_score.round(3).tolist() == np.float32([0, 0.996, 0.985, 0]).tolist()
+([0, 0, 0, 3], True)
 """
 
 from __future__ import annotations
@@ -41,37 +56,37 @@ def greedy_keep(
     sources: NDArray[np.int64] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> Removals:
-    """Go through the rows in order and remove each that has a cosine of at least ``1 - eps`` with a *kept* earlier row.
+    """Go through the rows in order; remove each row with a cosine of at least ``1 - eps`` to a *kept* earlier row.
 
     Args:
         X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
-        candidates: (N,) rows that may go, on the host; the others stay, and are compared with later candidates only.
-            The rows that the compatible rule removes are enough; None: all rows.
+        candidates: (N,) rows that may be removed, on the host; the others are kept, and are compared with later
+            candidates only. The rows that the pairwise rule removes are enough; None: all rows.
         sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
         tile_rows: changes speed and memory, never the result.
 
     Returns:
-        The decisions; the kept row of a removed one comes earlier, and its score is at least ``1 - eps``.
+        The kept row of a removed one comes earlier, and its score is at least ``1 - eps``.
     """
     check_eps(eps)
     num_rows = X.shape[0]
-    maybe = np.arange(num_rows) if candidates is None else np.flatnonzero(_checked(candidates, num_rows, "candidates"))
+    may_go = np.arange(num_rows) if candidates is None else np.flatnonzero(_checked(candidates, num_rows, "candidates"))
     result = Removals(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
     whole = side(X)
-    stay = whole[np.delete(np.arange(num_rows), maybe)]
-    kept = _KeptRows(whole, len(maybe))
-    for rows in row_blocks(len(maybe), max(1, tile_rows // 2)):
-        block = whole[maybe[rows]]
-        removed, best = _greedy_block(block, (stay, kept.side()), eps, sources, tile_rows)
-        result.removed[maybe[rows]] = removed
-        result.kept_row[maybe[rows][removed]] = best.index[removed]
-        result.kept_score[maybe[rows][removed]] = best.cosine[removed]
+    kept_anyway = whole[np.delete(np.arange(num_rows), may_go)]
+    kept = _KeptRows(whole, len(may_go))
+    for rows in row_blocks(len(may_go), max(1, tile_rows // 2)):
+        block = whole[may_go[rows]]
+        removed, best = _greedy_block(block, (kept_anyway, kept.side()), eps, sources, tile_rows)
+        result.removed[may_go[rows]] = removed
+        result.kept_row[may_go[rows][removed]] = best.index[removed]
+        result.kept_score[may_go[rows][removed]] = best.cosine[removed]
         kept.add(block[np.flatnonzero(~removed)])
     return result
 
 
 class _KeptRows:
-    """The kept rows so far, side by side in memory."""
+    """The rows kept so far, in one array that is allocated once."""
 
     def __init__(self, like: Side, capacity: int) -> None:
         xp = array_module(like.rows)
@@ -92,7 +107,11 @@ class _KeptRows:
 def _greedy_block(
     block: Side, kept: tuple[Side, ...], eps: float, sources: NDArray[np.int64] | None, tile_rows: int
 ) -> tuple[NDArray[np.bool_], PartialScores]:
-    """Decide the rows of ``block``, and find the best kept row of each, given the kept rows before the block."""
+    """Decide on the rows of ``block``, and find the nearest kept row of each.
+
+    Args:
+        kept: the kept rows before the block, in parts.
+    """
     before = merge_partials(*(_best_kept(block, rows, sources, tile_rows) for rows in kept))
     removed = before.cosine.astype(np.float64) >= 1.0 - eps
     later, earlier, _ = near_in_tile(block, Tile(block, 0, True), eps)
@@ -128,7 +147,7 @@ def nearest_kept(
     sources: NDArray[np.int64] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> Removals:
-    """For removed rows, the kept row with the highest cosine, earlier or later.
+    """Find the kept row with the highest cosine for each removed row, among earlier and later ones.
 
     Args:
         X: (N, D) float32, unit rows of one cluster, NumPy or CuPy.
@@ -136,15 +155,15 @@ def nearest_kept(
         sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
 
     Returns:
-        ``removed`` with its kept rows. A score below ``1 - eps`` marks an orphan. Where no row was kept that counts,
-        the index of a removed row is -1 and its score 0.0.
+        ``removed`` with its kept rows. A score below ``1 - eps`` marks an orphan. A removed row without any kept row
+        that counts has the kept row -1 and the score 0.0.
     """
     _checked(removed, X.shape[0], "removed")
     whole = side(X)
-    gone, stay = np.flatnonzero(removed), np.flatnonzero(~removed)
+    gone, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
     result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
-    cosine, index = _match(whole[gone], whole[stay], sources, earlier_only=False, tile_rows=tile_rows)
-    result.kept_row[gone] = np.append(stay, -1)[index]
+    cosine, index = _match(whole[gone], whole[kept], sources, earlier_only=False, tile_rows=tile_rows)
+    result.kept_row[gone] = np.append(kept, -1)[index]
     result.kept_score[gone] = np.where(index >= 0, cosine, np.float32(0.0))
     return result
 

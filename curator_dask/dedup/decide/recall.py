@@ -1,4 +1,4 @@
-"""How many near rows each row of a sample has, by brute force."""
+"""Count the near rows of each row of a sample, by brute force."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ def count_near(
     sources: NDArray[np.int64] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> NDArray[np.int64]:
-    """For every row of ``sample``, the rows of ``X`` with a cosine of at least ``1 - eps`` (itself, if it is there).
+    """For every row of ``sample``, count the rows of ``X`` with a cosine of at least ``1 - eps`` (itself, if it is there).
+
+    >>> X = np.eye(3, dtype=np.float32)[[0, 1, 0, 2]]
+    >>> count_near(X[:2], X, 0.01).tolist()
+    [2, 1]
 
     Args:
         sample: (M, D) float32, unit rows, NumPy or CuPy. X: (N, D), the same.

@@ -12,7 +12,7 @@ from curator_dask.dedup.similarity.tiles import STEPS
 from curator_dask.errors import ParameterError
 
 DEFAULT_EPS: Final = 0.01
-"""The original workflow's."""
+"""The eps of the original workflow."""
 
 
 def chosen_eps(given: float | None, model_default: float | None = None) -> float:
@@ -30,6 +30,9 @@ def check_eps(eps: float) -> None:
 
 def is_duplicate(score: Any, eps: float) -> NDArray[np.bool_]:
     """``score >= 1 - eps``, both in float64, element by element.
+
+    >>> is_duplicate(np.float32([0.95, 0.9, 0.85]), 0.1).tolist()
+    [True, False, False]
 
     Scores are stored as float32 and widened without loss; ``1 - eps`` is what Python computes. So a score of
     ``float32(0.9)``, which is 0.89999998, is no duplicate at eps 0.1, on any machine and in any tool that compares
@@ -54,8 +57,14 @@ def suggest_eps(scores: Any, target_keep: float) -> float:
         target_keep: from 0 to 1.
 
     Returns:
-        An eps from 0 to below 1; the least similar duplicate at it lies exactly on the line. 0.0 where even the most
-        similar rows may not go; exact duplicates (score 1) go at every eps.
+        An eps from 0 to below 1, at which the least similar duplicate lies exactly on the line. 0.0 where not even the
+        most similar rows may be removed; exact duplicates (score 1) are removed at every eps.
+
+    Of five rows, at least 60 % are kept, so two may be removed. The two rows with a score of 0.75 can only be removed
+    together, which would be three:
+
+    >>> suggest_eps(np.float32([0, 0.75, 0.875, 0.75, 0]), 0.6)
+    0.125
     """
     if not 0 <= target_keep <= 1:
         raise ParameterError(f"target_keep must be from 0 to 1, got {target_keep}")

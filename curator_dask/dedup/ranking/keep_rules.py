@@ -1,4 +1,4 @@
-"""Words for what is kept of a group of duplicates: ``largest,longest`` or ``score:desc`` → a ranking."""
+"""Words that say which row of a group of duplicates is kept: ``largest,longest`` or ``score:desc`` → a ranking."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ DIRECTIONS: Final = {"asc": True, "desc": False}
 
 
 def parse_keep(words: str) -> RankingStrategy:
-    """The ranking of criteria that are separated by commas, the most important first; equal rows are ranked by id.
+    """The ranking by criteria that are separated by commas, the most important first. Equal rows are ranked by id.
 
-    Each is one of `WORDS`, or ``column:asc`` or ``column:desc`` (the lowest or the highest value is kept).
+    >>> ranking = parse_keep("largest, score:asc")
+    >>> ranking.metadata_cols, ranking.ascending
+    (('pixels', 'score'), (False, True))
+
+    Each criterion is one of `WORDS`, or ``column:asc`` or ``column:desc`` (the lowest or the highest value is kept).
     Raises ParameterError for anything else.
     """
     criteria = [_criterion(word.strip()) for word in words.split(",")]

@@ -1,4 +1,4 @@
-"""The order in which the rows of a cluster are kept: the first of a group of duplicates stays."""
+"""The order of preference of the rows of a cluster: the first row of a group of duplicates is kept."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RankingStrategy:
 
     Attributes:
         metadata_cols: column names, the most important first; none for a random order.
-        ascending: a direction for each of them, or one for all.
+        ascending: whether low values rank first, per column or once for all.
         strategy: ``"sort"`` or ``"random"``.
-        random_seed: of the random order, which depends on ids and seed only.
+        random_seed: seed of the random order, which depends on ids and seed only.
         id_ascending: the direction of the id, which breaks all ties.
     """
 
@@ -49,17 +49,17 @@ class RankingStrategy:
 
     @classmethod
     def metadata_based(cls, metadata_cols: Sequence[str], ascending: bool | Sequence[bool] = True) -> RankingStrategy:
-        """By any columns, each with its direction; ties by ascending id."""
+        """Rank by any columns, each with its direction; ties by ascending id."""
         return cls(metadata_cols, ascending)
 
     @classmethod
     def random(cls, random_seed: int = 42) -> RankingStrategy:
-        """At random: the same ids come in the same relative order in whatever files they lie."""
+        """Rank at random. The same ids come in the same relative order in whatever files they lie."""
         return cls(strategy="random", random_seed=random_seed)
 
     @classmethod
     def of(cls, which_to_keep: str, sim_metric: str = "cosine", random_seed: int = 42) -> RankingStrategy:
-        """The strategy of ``which_to_keep``: the rows far from the centroid first (``"hard"``) or last (``"easy"``)."""
+        """Rank the rows far from the centroid first (``"hard"``) or last (``"easy"``), or all rows at ``"random"``."""
         if sim_metric not in DISTANCE_COLUMNS:
             raise ParameterError(f"sim_metric must be 'cosine' or 'l2', got {sim_metric!r}")
         if which_to_keep == "random":
@@ -71,6 +71,10 @@ class RankingStrategy:
 
     def rank(self, columns: Mapping[str, Any], ids: Any) -> NDArray[np.int64]:
         """The order: ``order[0]`` is the row that ranks first.
+
+        >>> strategy = RankingStrategy.metadata_based(["pixels"], ascending=False)
+        >>> strategy.rank({"pixels": np.array([720.0, np.nan, 1080.0, 720.0])}, ids=["d", "c", "b", "a"]).tolist()
+        [2, 3, 0, 1]
 
         Args:
             columns: (N,) arrays by name; numbers, strings, booleans or times. None, NaN and NaT are nulls and come
@@ -95,7 +99,7 @@ class RankingStrategy:
 
 
 def _codes(values: Any, name: str, ascending: bool) -> NDArray[Any]:
-    """Whole numbers in the order of ``values``, (N,) int64; nulls have the highest in either direction."""
+    """(N,) int64 codes that sort as ``values`` do; nulls have the highest code in either direction."""
     array = np.asarray(values)
     null = _is_null(array)
     codes = np.full(len(array), len(array), dtype=np.int64)

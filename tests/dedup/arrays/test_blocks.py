@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from curator_dask.dedup.arrays import blocks
 from curator_dask.dedup.arrays.blocks import over_blocks
 
 
@@ -18,6 +19,7 @@ def blas_threads() -> set[int]:
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
     np.ones((2, 2)) @ np.ones((2, 2))
+    blocks._blas.cache_clear()  # tests before this one may have loaded the BLAS of SciPy, after NumPy's was looked up
     with threadpool_limits(2, "blas"):
         yield
 
@@ -33,8 +35,8 @@ def test_as_many_threads_as_blas_has_each_with_a_blas_of_one():
     met = threading.Barrier(2, timeout=60)
     seen = []
 
-    def work(blocks: Iterator[int]) -> None:
-        for _ in blocks:
+    def work(given: Iterator[int]) -> None:
+        for _ in given:
             met.wait()  # ends only if two threads have a block each
             seen.append((threading.get_ident(), blas_threads()))
 
@@ -47,13 +49,13 @@ def test_as_many_threads_as_blas_has_each_with_a_blas_of_one():
 def test_one_thread_stays_where_it_is():
     with threadpool_limits(1, "blas"):
         threads: list[int] = []
-        over_blocks(lambda blocks: threads.extend(threading.get_ident() for _ in blocks), range(5))
+        over_blocks(lambda given: threads.extend(threading.get_ident() for _ in given), range(5))
     assert set(threads) == {threading.get_ident()}
 
 
 def test_an_error_is_raised_and_the_limit_goes_back():
-    def work(blocks: Iterator[int]) -> None:
-        for block in blocks:
+    def work(given: Iterator[int]) -> None:
+        for block in given:
             if block == 3:
                 raise ValueError("block 3")
 
@@ -65,8 +67,8 @@ def test_an_error_is_raised_and_the_limit_goes_back():
 def test_callers_within_and_beside_one_another_leave_the_limit_as_it_was():
     done: list[int] = []
 
-    def work(blocks: Iterator[int]) -> None:
-        for _ in blocks:
+    def work(given: Iterator[int]) -> None:
+        for _ in given:
             over_blocks(done.extend, range(3))
 
     with ThreadPoolExecutor(6) as pool:
