@@ -12,7 +12,8 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
-from curator_dask.stages.embed.stage import FOLLOW_WORKERS, EmbedStage
+from curator_dask.stages.embed.parameters import FOLLOW_WORKERS
+from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.stage import ExportStage
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.stage import KMeansStage

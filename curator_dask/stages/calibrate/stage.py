@@ -22,7 +22,8 @@ from curator_dask.runtime.records import Failure, UnitResult, digest, dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.embed.stage import FOLLOW_WORKERS, EmbedStage, has_work
+from curator_dask.stages.embed.parameters import FOLLOW_WORKERS
+from curator_dask.stages.embed.stage import EmbedStage, has_work
 from curator_dask.stages.embed.worker import ClipToEmbed
 from curator_dask.video.edits import EDITS
 

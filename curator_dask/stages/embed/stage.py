@@ -9,18 +9,19 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
-from curator_dask.errors import InputError, ParameterError
+from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
 from curator_dask.files.video_listing import list_videos
 from curator_dask.models.base import DTYPES, ModelOptions
-from curator_dask.models.registry import DEFAULT_MODEL, ModelFactory, adopt_model, registered_factory
+from curator_dask.models.registry import ModelFactory, adopt_model, registered_factory
 from curator_dask.runtime.device import torch_device
 from curator_dask.runtime.records import digest, dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, gathered, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
 from curator_dask.stages.embed.worker import (
     ClipToEmbed,
     EmbedTask,
@@ -38,41 +39,30 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "_fingerprint.json"
 CLIPS_PER_UNIT = 32
-FRAMES_FROM = ("auto", "clips", "source")
-FOLLOW_WORKERS = "auto"
 
 
 @dataclass(frozen=True)
-class EmbedStage(Stage):
+class EmbedPaths:
+    """The parameters of the embed stage that come first by position."""
+
+    input_path: str
+    """The output of the split stage, or any folder of ready clips."""
+    output_path: str | None = None
+    """Vectors go to a folder below; None: below `input_path`."""
+
+
+@dataclass(frozen=True)
+class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     """Compute one vector a clip.
 
     `input_path` is the output of the split stage, or any folder of ready clips (ids are then the file names).
     Vectors go to ``{model}_embd_parquet`` below `output_path` (default: the input folder).
     """
 
-    input_path: str
-    output_path: str | None = None
-    embedding_algorithm: str = DEFAULT_MODEL
-    model_dir: str = "./models"
     video_dir: str | None = None
     """The source videos; needed where frames come from them."""
-    frames_from: str = "auto"
-    """``clips``: the clip files are decoded. ``source``: the same spans of the source videos; done while the videos are
-    cut, that saves decoding the clips. ``auto`` is what made the vectors that are there, else ``source`` where
-    `video_dir` is given and the model is a light one, else ``clips``. Where no clip files were written, it is always the
-    source."""
-    frame_sampling: str = "uniform"
-    """``prefix``: as older vectors were made, for models that look at a fixed number of frames."""
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    """Allow Python code out of the model's folder to run."""
-    decode_threads: int | None = None
-    """Clips read at a time, ahead of the model. None: one, and for a model on a GPU its share of the machine's cores."""
     id_field: str = "id"
     embedding_field: str = "embedding"
-    torch_device: str = FOLLOW_WORKERS
-    """Where the model runs: a device of torch's; ``auto``: on GPU workers ``cuda``, but for light models, else ``cpu``.
-    The `dtype` ``auto`` goes by the device, so both together are, for a folder that holds vectors, what made those."""
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     factory: ModelFactory | None = field(default=None, repr=False, compare=False)
@@ -82,12 +72,6 @@ class EmbedStage(Stage):
 
     name: ClassVar[str] = "embed"
     workers: ClassVar[str] = "torch"
-
-    def __post_init__(self) -> None:
-        if self.frames_from not in FRAMES_FROM:
-            raise ParameterError(f"frames_from ({self.frames_from!r}) must be one of {', '.join(FRAMES_FROM)}")
-        if self.decode_threads is not None and self.decode_threads < 1:
-            raise ParameterError(f"decode_threads ({self.decode_threads}) must be at least 1")
 
     @property
     def input(self) -> Folder:
