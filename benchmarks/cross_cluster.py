@@ -37,7 +37,7 @@ from benchmarks.near_duplicates import REAL
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, find_borders, prepare_centroids
-from curator_dask.dedup.cross_cluster.scores import Party, score_across
+from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
@@ -265,9 +265,9 @@ def across_clusters(
     arrivals = np.split(arrived, stops[:-1])
     for rows, table, queries, width in zip(members, tables, arrivals, widths.tolist(), strict=True):
         if len(queries) and len(rows):
-            one = Party.of(X[queries], sketches[queries], within[queries])
-            other = Party.of(table, sketches[rows], within[rows])
-            scores = score_across(one, other, lambda q, m, a=queries, b=rows: (a[q], b[m]), eps, width=width)
+            one = ComparedRows.of(X[queries], sketches[queries], within[queries])
+            other = ComparedRows.of(table, sketches[rows], within[rows])
+            scores = score_cross_cluster(one, other, lambda q, m, a=queries, b=rows: (a[q], b[m]), eps, width=width)
             np.maximum.at(result.score, queries, scores.queries.cosine)
             result.score[rows] = np.maximum(result.score[rows], scores.members.cosine)
             result.pairs += len(queries) * len(rows)

@@ -74,7 +74,7 @@ small, k-means is nearly all the work, and comparing rows within clusters no mea
 
 def check_budget(budget: float) -> None:
     if not (budget >= 0 and math.isfinite(budget)):
-        raise ParameterError(f"cross_cluster_budget must be at least 0 and finite, got {budget}")
+        raise ParameterError(f"budget ({budget}) must be >= 0 and finite")
 
 
 @dataclass(frozen=True, slots=True)

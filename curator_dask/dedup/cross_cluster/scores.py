@@ -38,7 +38,7 @@ _Near = tuple[Indices, Indices, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class ComparedRows:
     """One side of a comparison: some rows, which are only fetched where pairs have to be measured.
 
     Attributes:
@@ -57,9 +57,9 @@ class Party:
     scores: NDArray[np.float32] | None = None
 
     @staticmethod
-    def of(X: Array, sketches: Array | None = None, scores: NDArray[np.float32] | None = None) -> Party:
+    def of(X: Array, sketches: Array | None = None, scores: NDArray[np.float32] | None = None) -> ComparedRows:
         """All rows of an array, (N, D) float32."""
-        return Party(X.shape[0], X.shape[1], lambda some: X[array_module(X).asarray(some)], sketches, scores)
+        return ComparedRows(X.shape[0], X.shape[1], lambda some: X[array_module(X).asarray(some)], sketches, scores)
 
     def __len__(self) -> int:
         return self.size
@@ -74,7 +74,7 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class AcrossScores:
+class CrossClusterScores:
     """What comparing some rows (queries) with the members of another cluster came to; on the host."""
 
     queries: PartialScores
@@ -85,9 +85,15 @@ class AcrossScores:
     """Pairs that the sketches let pass."""
 
 
-def score_across(
-    queries: Party, members: Party, order: Order, eps: float, *, width: int = 0, tile_rows: int = TILE_ROWS
-) -> AcrossScores:
+def score_cross_cluster(
+    queries: ComparedRows,
+    members: ComparedRows,
+    order: Order,
+    eps: float,
+    *,
+    width: int = 0,
+    tile_rows: int = TILE_ROWS,
+) -> CrossClusterScores:
     """Compare rows with the members of another cluster; only cosines of at least ``1 - eps`` count.
 
     Args:
@@ -110,7 +116,7 @@ def score_across(
 
 
 def _near_blocks(
-    queries: Party, members: Party, eps: float, width: int, tile_rows: int
+    queries: ComparedRows, members: ComparedRows, eps: float, width: int, tile_rows: int
 ) -> Iterator[tuple[Array, Array, Array]]:
     """``(query, member, product)`` of the pairs that may be near."""
     if width and queries.sketches is not None and members.sketches is not None:
@@ -159,7 +165,9 @@ class _Pairs:
         return _Pairs(self.query[some], self.member[some], self.later[some])
 
 
-def _score_pairs(queries: Party, members: Party, near: _Near, order: Order, eps: float, width: int) -> AcrossScores:
+def _score_pairs(
+    queries: ComparedRows, members: ComparedRows, near: _Near, order: Order, eps: float, width: int
+) -> CrossClusterScores:
     """Measure pair by pair; in float64 only those that may be the best of their row."""
     floors = np.concatenate([queries.floors(eps), members.floors(eps)])
     least = least_products(width, floors) if width else floors - rounding_bound(queries.dim)
@@ -199,7 +207,7 @@ def _those_of(index: Indices, num_rows: int) -> Indices:
 
 
 def _measured(
-    queries: Party, members: Party, pairs: _Pairs, floors: NDArray[np.float64]
+    queries: ComparedRows, members: ComparedRows, pairs: _Pairs, floors: NDArray[np.float64]
 ) -> tuple[_Pairs, NDArray[np.float64]]:
     """Those pairs that may be the best of their later row, and their cosines in steps."""
     some_queries, some_members = _those_of(pairs.query, len(queries)), _those_of(pairs.member, len(members))
@@ -245,7 +253,9 @@ def _keep_best(
     into.cosine[row[first]], into.index[row[first]] = cosine[first], other[first]
 
 
-def _score_all(queries: Party, members: Party, order: Order, eps: float, tile_rows: int) -> AcrossScores:
+def _score_all(
+    queries: ComparedRows, members: ComparedRows, order: Order, eps: float, tile_rows: int
+) -> CrossClusterScores:
     """Compare whole rows, all of them."""
     query_place, member_place = order(np.arange(len(queries)), np.arange(len(members)))
     query_order, member_order = np.argsort(query_place), np.argsort(member_place)
@@ -263,8 +273,8 @@ def _score_all(queries: Party, members: Party, order: Order, eps: float, tile_ro
     return scores
 
 
-def _nothing_found(num_queries: int, num_members: int, num_measured: int) -> AcrossScores:
+def _nothing_found(num_queries: int, num_members: int, num_measured: int) -> CrossClusterScores:
     none = [
         PartialScores(np.full(n, -np.inf, np.float32), np.full(n, -1, np.int64)) for n in (num_queries, num_members)
     ]
-    return AcrossScores(none[0], none[1], num_measured)
+    return CrossClusterScores(none[0], none[1], num_measured)

@@ -1,8 +1,8 @@
-"""Similarity tables within clusters → tables over all clusters: twins that k-means parted find each other.
+"""Similarity tables within clusters → tables over all clusters: duplicates in different clusters find each other.
 
-Three passes over groups of neighbouring clusters: rows near a border with other clusters are written down, one record
-batch a group of clusters that they have to meet; each group compares those that come to it with its members; and each group's
-similarity tables are written anew with what was found. What lies between the passes is removed when all is done.
+Three passes over groups of neighbouring clusters. First, each group writes down its border rows, one record batch per
+group that they are compared with. Then each group compares the incoming rows with its clusters. Last, each group writes
+its similarity tables anew with the matches. The files between the passes are removed at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_files, cluster_folders
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
-from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
@@ -26,18 +25,18 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.cross_cluster.groups import Between, Cluster, GroupTask, read_centroids
-from curator_dask.stages.cross_cluster.merge import merge_group
-from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders
+from curator_dask.stages.cross_cluster.read_clusters import read_centroids
+from curator_dask.stages.cross_cluster.spec import Cluster, ClusterGroups, CrossClusterSpec, GroupTask
+from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
 from curator_dask.stages.pairwise.parameters import PairwiseParameters, require_paths
 
 if TYPE_CHECKING:
     from curator_dask.stages.pairwise.stage import PairwiseStage
 
 GROUP_BYTES = 8 << 20
-"""Of vectors in a group of clusters, at least, if there is more than one."""
+"""Least size of a group's files, if there is more than one group."""
 MOST_GROUPS = 128
-"""Every group meets every other, so there are at most so many squared batches to read."""
+"""Every group reads a batch of every other, so there are up to this number squared to read."""
 COMPARED = "compared"
 
 
@@ -145,54 +144,49 @@ class CrossClusterStage(PairwiseParameters, Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(folders)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        between = plan_groups(folders, neighbour_order(read_centroids(self.input, np.array(list(folders)))))
-        index = None if self.clips is None else ClipIndex.of(self.clips)
-        made_from = self._made_from(folders, tables, between)
-        if index is not None:
-            made_from = digest(made_from, index.version)
-        # Groups may be cut differently now, and the files of one then belong to another.
+        spec = self.spec(group_clusters(self.input, folders), context.cluster.device)
+        made_from = self._made_from(folders, tables, spec)
+        # The groups may have changed, and their files would then belong to other groups.
         state.forget([record.key for record in state.records() if record.inputs != made_from])
-        merged = self._run(context, state, between, made_from, index)
-        return self._result(state, merged, folders)
+        return self._result(state, self._run(context, state, spec, made_from), folders)
 
-    def _made_from(self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], between: Between) -> str:
+    def spec(self, groups: ClusterGroups, device: str) -> CrossClusterSpec:
+        """What workers on `device` are told. Raises InputError if `clips_path` holds no clip index."""
+        return CrossClusterSpec(
+            input=self.input,
+            pairwise=self.pairwise,
+            output=self.output,
+            id_field=self.id_field,
+            embedding_field=self.embedding_field,
+            embedding_dim=self.embedding_dim,
+            strategy=self.strategy,
+            index=None if self.clips is None else ClipIndex.of(self.clips),
+            eps=self.eps,
+            budget=self.budget,
+            tile_rows=self.pairwise_batch_size,
+            groups=groups,
+            device=device,
+        )
+
+    def _made_from(
+        self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], spec: CrossClusterSpec
+    ) -> str:
+        """Digest of everything that the result depends on, but for the parameters."""
         centroids = self.input.entry(layout.CENTROIDS)
         version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version if centroids else "")
         entries = [*(entry for entries in folders.values() for entry in entries), *tables.values()]
-        return digest(
-            version,
-            [(entry.path, entry.num_bytes, entry.version) for entry in entries],
-            between.groups,
-        )
+        files = [(entry.path, entry.num_bytes, entry.version) for entry in entries]
+        made_from = digest(version, files, spec.groups.groups)
+        return made_from if spec.index is None else digest(made_from, spec.index.version)
 
-    def _run(
-        self,
-        context: RunContext,
-        state: StageState,
-        between: Between,
-        made_from: str,
-        index: ClipIndex | None,
-    ) -> UnitsOutcome:
-        device = context.cluster.device
-
-        def units(name: str) -> list[Unit[GroupTask]]:
-            return [
-                Unit(
-                    f"{name}-{number:05d}",
-                    made_from,
-                    GroupTask(self, between, number, device, index),
-                    _title(between.group(number)),
-                )
-                for number in range(between.num_groups)
-            ]
-
-        merge = units("merge")
+    def _run(self, context: RunContext, state: StageState, spec: CrossClusterSpec, made_from: str) -> UnitsOutcome:
+        merge = group_units("merge", spec, made_from)
         done = state.done_units()
         if any(done.get(unit.key) != made_from for unit in merge):
             counts: dict[str, int] = {}
             for name, work in (("borders", find_group_borders), ("compare", compare_group)):
-                what = f"groups ({name})"
-                outcome = run_units(context.cluster, state, units(name), work, reporter=context.reporter, what=what)
+                units, what = group_units(name, spec, made_from), f"groups ({name})"
+                outcome = run_units(context.cluster, state, units, work, reporter=context.reporter, what=what)
                 _require_all(outcome)
                 counts.update(outcome.counts)
             state.write(UnitRecord(COMPARED, made_from, counts=counts))
@@ -214,24 +208,24 @@ class CrossClusterStage(PairwiseParameters, Stage):
         )
 
 
-def plan_groups(folders: Mapping[int, Sequence[Entry]], order: Sequence[int] | Indices) -> Between:
-    """Clusters cut into groups of about the same size, in the order of these places; it depends on the files alone."""
-    clusters = tuple(
+def group_clusters(input: Folder, folders: Mapping[int, Sequence[Entry]]) -> ClusterGroups:
+    """Groups of neighbouring clusters of about the same size. They depend on the k-means output alone."""
+    clusters = [
         Cluster(number, tuple(entry.path for entry in entries), sum(entry.num_bytes for entry in entries))
         for number, entries in folders.items()
-    )
-    full = max(GROUP_BYTES, sum(cluster.num_bytes for cluster in clusters) / MOST_GROUPS)
-    groups: list[list[int]] = [[]]
-    for place in map(int, order):
-        if sum(clusters[other].num_bytes for other in groups[-1]) >= full:
-            groups.append([])
-        groups[-1].append(place)
-    return Between(clusters, tuple(map(tuple, groups)))
+    ]
+    order = neighbour_order(read_centroids(input, np.array(list(folders))))
+    size = max(GROUP_BYTES, sum(cluster.num_bytes for cluster in clusters) / MOST_GROUPS)
+    return ClusterGroups.cut(clusters, order, size)
 
 
-def _title(group: Sequence[Cluster]) -> str:
-    more = f" and {len(group) - 3} more" if len(group) > 3 else ""
-    return f"clusters {', '.join(str(cluster.number) for cluster in group[:3])}{more}"
+def group_units(name: str, spec: CrossClusterSpec, made_from: str) -> list[Unit[GroupTask]]:
+    """One unit per group, of one of the three passes."""
+    groups = spec.groups
+    return [
+        Unit(f"{name}-{number:05d}", made_from, GroupTask(spec, number), groups.title(number))
+        for number in range(len(groups))
+    ]
 
 
 def _require_all(outcome: UnitsOutcome) -> None:

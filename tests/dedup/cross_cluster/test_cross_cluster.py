@@ -19,7 +19,7 @@ from curator_dask.dedup.cross_cluster.borders import (
     neighbour_order,
     prepare_centroids,
 )
-from curator_dask.dedup.cross_cluster.scores import Party, score_across
+from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products, sketch, sketch_widths
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.errors import ParameterError
@@ -65,8 +65,8 @@ def scores_over_all(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float
         members = np.flatnonzero(labels == cluster)
         if len(queries) and len(members):
             width = int(widths[cluster]) if widths[cluster] < X.shape[1] else 0
-            one, other = Party.of(X[queries], sketches[queries]), Party.of(X[members], sketches[members])
-            found = score_across(one, other, lambda q, m, a=queries, b=members: (a[q], b[m]), eps, width=width)
+            one, other = ComparedRows.of(X[queries], sketches[queries]), ComparedRows.of(X[members], sketches[members])
+            found = score_cross_cluster(one, other, lambda q, m, a=queries, b=members: (a[q], b[m]), eps, width=width)
             score[queries] = np.maximum(score[queries], found.queries.cosine)
             score[members] = np.maximum(score[members], found.members.cosine)
     return score
@@ -294,8 +294,8 @@ def test_tiles_and_threads_leave_no_trace(tile_rows, threads, width):
     places = np.random.default_rng(15).permutation(400)
     with threadpool_limits(threads):
         sketches = sketch(X, 30)
-        found = score_across(
-            Party.of(X[:150], sketches[:150]), Party.of(X[150:], sketches[150:]),
+        found = score_cross_cluster(
+            ComparedRows.of(X[:150], sketches[:150]), ComparedRows.of(X[150:], sketches[150:]),
             lambda q, m: (places[:150][q], places[150:][m]), 0.1, width=width, tile_rows=tile_rows,
         )  # fmt: skip
     for partial, own, other in (
@@ -320,10 +320,10 @@ def test_many_near_pairs_are_compared_as_whole_rows_with_the_same_result(monkeyp
     def order(queries, members):
         return places[:100][queries], places[100:][members]
 
-    dense = score_across(Party.of(X[:100]), Party.of(X[100:]), order, 0.2)
+    dense = score_cross_cluster(ComparedRows.of(X[:100]), ComparedRows.of(X[100:]), order, 0.2)
     assert dense.num_measured == 100 * 200
     monkeypatch.setattr(cross_cluster, "DENSE_SHARE", 2.0)
-    sparse = score_across(Party.of(X[:100]), Party.of(X[100:]), order, 0.2)
+    sparse = score_cross_cluster(ComparedRows.of(X[:100]), ComparedRows.of(X[100:]), order, 0.2)
     for one, other in ((dense.queries, sparse.queries), (dense.members, sparse.members)):
         np.testing.assert_array_equal(one.cosine, other.cosine)
         np.testing.assert_array_equal(one.index, other.index)
@@ -336,7 +336,7 @@ def test_nothing_near_asks_for_no_order():
     def order(queries, members):
         raise AssertionError("nothing to order")
 
-    found = score_across(Party.of(X[:3]), Party.of(X[3:]), order, 0.01)
+    found = score_cross_cluster(ComparedRows.of(X[:3]), ComparedRows.of(X[3:]), order, 0.01)
     assert found.queries.index.tolist() == found.members.index.tolist() == [-1, -1, -1]
     assert found.num_measured == 0
 
@@ -351,13 +351,13 @@ def test_rows_with_a_score_look_for_a_higher_one_only():
 
     def parties(scores):
         one, other = (None, None) if scores is None else (scores[:150], scores[150:])
-        return Party.of(X[:150], sketches[:150], one), Party.of(X[150:], sketches[150:], other)
+        return ComparedRows.of(X[:150], sketches[:150], one), ComparedRows.of(X[150:], sketches[150:], other)
 
-    plain = score_across(*parties(None), order, 0.1, width=30)
+    plain = score_cross_cluster(*parties(None), order, 0.1, width=30)
     best = np.concatenate([plain.queries.cosine, plain.members.cosine])
     scores = np.random.default_rng(21).choice([0.0, 0.5, 0.95, 0.999, 1.0], 400).astype(np.float32)
     scores[::7] = np.maximum(best, 0)[::7]
-    some = score_across(*parties(scores), order, 0.1, width=30)
+    some = score_cross_cluster(*parties(scores), order, 0.1, width=30)
     raised = np.concatenate([some.queries.cosine, some.members.cosine])
     np.testing.assert_array_equal(np.maximum(raised, scores), np.maximum(best, scores))
     assert some.num_measured < plain.num_measured

@@ -19,12 +19,11 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.cross_cluster import border_files as between
+from curator_dask.stages.cross_cluster import border_files
 from curator_dask.stages.cross_cluster import stage as cross_cluster
-from curator_dask.stages.cross_cluster.groups import GroupTask
-from curator_dask.stages.cross_cluster.merge import merge_group
-from curator_dask.stages.cross_cluster.stage import CrossClusterStage, score_across_clusters
-from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders
+from curator_dask.stages.cross_cluster.spec import GroupTask
+from curator_dask.stages.cross_cluster.stage import CrossClusterStage, group_clusters, score_across_clusters
+from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
 
 EPS = 0.1
 
@@ -194,12 +193,12 @@ def test_one_cluster_has_no_other(tmp_path, context, write_vectors):
 def test_rows_that_come_by_and_by_leave_no_trace(parted, context, monkeypatch):
     monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
     stage(parted).run(context=context)
-    monkeypatch.setattr(between, "MOST_ARRIVALS", 20)  # in this process, so the work is done in it
+    monkeypatch.setattr(border_files, "MOST_INCOMING", 20)  # in this process, so the work is done in it
     one = stage(parted, "y")
-    planned = cross_cluster.plan_groups(cluster_folders(one.input), range(7))
+    spec = one.spec(group_clusters(one.input, cluster_folders(one.input)), "cpu")
     for work in (find_group_borders, compare_group, merge_group):
-        for group in range(planned.num_groups):
-            work(GroupTask(one, planned, group, "cpu"))
+        for group in range(len(spec.groups)):
+            work(GroupTask(spec, group))
     assert tables(parted / "y") == tables(parted / "x")
 
 
