@@ -1,6 +1,6 @@
 """A Dask cluster to work on: local processes, local GPUs, or a scheduler that runs already.
 
-Started at the first use, so a run that finds everything done starts none.
+It is started at the first use, so a run that finds everything done starts none.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ CONNECT_TIMEOUT_S = 30.0
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
 WORKERS = ("cpu", "torch", "rapids")
-"""What local workers of a GPU machine are made for; see `LazyCluster.serve`."""
+"""The kinds of local workers on a GPU machine; see `LazyCluster.serve`."""
 
 
 @dataclass
 class LazyCluster:
-    """Holds the settings until the first task is there, then the client, then closes what it opened itself."""
+    """The settings of a cluster until the first task needs it, then its client. It closes only what it opened itself."""
 
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     on_start: Callable[[str], None] | None = None
-    """Told the dashboard's address when a cluster starts."""
+    """Called with a message that names the dashboard's address when a cluster starts."""
     workers: str = "rapids"
-    """What the local workers of a GPU machine are for; changed by `serve`."""
+    """The kind of the local workers on a GPU machine; `serve` changes it."""
     _client: Any = None
     _started: bool = False
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @staticmethod
     def of(client: Any) -> LazyCluster:
-        """Around a client of the caller's, which is left open. Raises ClusterError if it is closed already."""
+        """The cluster of a caller's client, which stays open. Raises ClusterError if it is closed already."""
         if client.asynchronous:
             raise ParameterError("the Dask client is asynchronous: give one made with Client(..., asynchronous=False)")
         if client.status != "running":
@@ -54,6 +54,7 @@ class LazyCluster:
 
     @property
     def client(self) -> Any:
+        """The `distributed.Client`; the first use starts the cluster or connects to it."""
         if self._client is None:
             self._client = self._stack.enter_context(dask_client(self.settings, self.workers))
             self._started = True
@@ -63,12 +64,13 @@ class LazyCluster:
         return self._client
 
     def serve(self, workers: str) -> None:
-        """Have local workers of another kind from here on, on a machine with GPUs.
+        """Use local workers of this kind from now on, on a machine with GPUs.
 
-        ``cpu``: a process a core, for ffmpeg and for tables. ``torch``: a process a GPU whose memory is all torch's.
-        ``rapids``: a process a GPU with RMM's pool, for cuDF, CuPy and cuML. Pools of two owners would not give memory
-        back to each other, so the workers of one kind are closed before those of another start. Workers of a scheduler
-        that runs already, of a caller's own client, and of a machine without a GPU do all kinds of work: nothing changes.
+        ``cpu``: one process per core, for ffmpeg and for tables. ``torch``: one process per GPU, whose memory torch manages
+        alone. ``rapids``: one process per GPU with RMM's pool, for cuDF, CuPy and cuML. Pools of two owners would not give
+        memory back to each other, so the workers of one kind are closed before those of another start. Nothing changes for
+        workers of a scheduler that runs already, of a caller's own client, and of a machine without a GPU, as they do all
+        kinds of work.
         """
         if workers not in WORKERS:
             raise ParameterError(f"workers ({workers!r}) must be one of {', '.join(WORKERS)}")
@@ -86,7 +88,7 @@ class LazyCluster:
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``gpu``: of the workers where they run already, else as the settings resolve on this machine."""
+        """``cpu`` or ``gpu``: what the workers have if they run already, else what the settings mean on this machine."""
         if self._is_own and self.workers == "cpu":
             return "cpu"
         if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
@@ -100,9 +102,11 @@ class LazyCluster:
 
     @property
     def num_threads(self) -> int:
+        """Threads of all workers together, at least 1."""
         return max(1, int(sum(self.client.nthreads().values())))
 
     def close(self) -> None:
+        """Close what this object opened itself."""
         stack, self._stack, self._client, self._started = self._stack, contextlib.ExitStack(), None, False
         stack.close()
 
@@ -114,7 +118,7 @@ class LazyCluster:
 
 
 def current_cluster() -> LazyCluster:
-    """Around the caller's own active Dask client where there is one, else a local cluster of our own."""
+    """The cluster of the caller's active Dask client if there is one, else a local cluster of our own."""
     from distributed import default_client
 
     try:
@@ -126,19 +130,21 @@ def current_cluster() -> LazyCluster:
 
 @contextlib.contextmanager
 def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids") -> Iterator[Any]:
-    """A `distributed.Client` for these settings; what was started for it is closed at the end of the block.
+    """A `distributed.Client` for these settings. What was started for it is closed at the end of the block.
 
-    ``workers`` is what local workers are for where there is a GPU, see `LazyCluster.serve`.
+    Args:
+        workers: the kind of local workers where there is a GPU, see `LazyCluster.serve`.
 
-    Raises ClusterError if a running scheduler cannot be reached or has no workers, DeviceError if a GPU was asked for
-    and there is none.
+    Raises:
+        ClusterError: a running scheduler cannot be reached or has no workers.
+        DeviceError: a GPU was asked for and there is none.
     """
     settings = settings or ClusterSettings()
     import dask
-    import distributed  # noqa: F401  sets its loggers' levels when it is imported, so before we set ours
+    import distributed  # noqa: F401  sets the levels of its loggers when it is imported, which must come before we set ours
 
     with contextlib.ExitStack() as stack:
-        # Strings of pandas frames stay as they are: dask would insert conversions even over cuDF partitions.
+        # Dask would convert the strings of pandas frames, even over cuDF partitions.
         stack.enter_context(dask.config.set({"dataframe.convert-string": False}))
         if not settings.verbose:
             stack.enter_context(_quiet_logs())
@@ -154,6 +160,7 @@ def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids"
 
 @contextlib.contextmanager
 def _attached(settings: ClusterSettings) -> Iterator[Any]:
+    """A client of a scheduler that runs already, once it has workers of our version."""
     from distributed import Client
 
     where = settings.scheduler_address or f"--scheduler-file {settings.scheduler_file}"
@@ -177,7 +184,7 @@ def _attached(settings: ClusterSettings) -> Iterator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Connect and hang up: a `Client` waits for ever where a program listens that is no scheduler and says nothing."""
+    """Connect and hang up. A `Client` would wait for ever for a program that listens there, is no scheduler and never answers."""
     from distributed import Security
     from distributed.comm.core import connect
 
@@ -186,7 +193,7 @@ def _knock(address: str) -> None:
         comm = await asyncio.wait_for(connecting, 2 * CONNECT_TIMEOUT_S)
         comm.abort()
 
-    # In a thread, as a notebook's own has an event loop that runs.
+    # In a thread of its own, because a notebook's main thread runs an event loop already.
     with ThreadPoolExecutor(1) as threads:
         threads.submit(lambda: asyncio.run(reach())).result()
 
@@ -206,7 +213,7 @@ def _address_in(scheduler_file: Path) -> str:
 
 
 def _check_versions(client: Any) -> None:
-    """Workers that lack this package, or have another version of it, would fail every unit in words of their own."""
+    """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason."""
     try:
         found = set(client.run(package_version).values())
     except (ImportError, AttributeError) as error:
@@ -221,11 +228,13 @@ def _check_versions(client: Any) -> None:
 
 
 def package_version() -> str:
+    """The version of this package, on the machine that is asked."""
     return __version__
 
 
 @contextlib.contextmanager
 def _quiet_logs() -> Iterator[None]:
+    """Show only critical messages of Dask within the block."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -10,16 +10,20 @@ from curator_dask.runtime.device import DEVICES
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Where the work runs. None of it changes a result."""
+    """Where the work runs. No setting changes a result."""
 
     device: str = "auto"
     """``auto``, ``cpu`` or ``gpu``."""
     n_workers: int | None = None
-    """Local worker processes; by default one a core, or one a GPU. On a GPU machine it counts GPUs."""
+    """Number of local worker processes. None: one per core, or one per GPU. On a GPU machine it is the number of GPUs."""
     scheduler_address: str | None = None
+    """Address of a scheduler that runs already, such as ``tcp://host:8786``."""
     scheduler_file: str | None = None
+    """Instead of its address: the file that ``dask scheduler --scheduler-file`` wrote."""
     dashboard: bool = True
+    """Serve Dask's dashboard, on this machine only."""
     verbose: bool = False
+    """Show the logs of Dask and its workers."""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

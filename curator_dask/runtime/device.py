@@ -1,4 +1,4 @@
-"""CPU or GPU: which one is there, chosen once."""
+"""CPU or GPU: find out which one is there."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RAPIDS = ("cudf", "cupy", "dask_cuda")
 def resolve_device(device: str = "auto") -> str:
     """``"cpu"`` or ``"gpu"``.
 
-    ``auto`` takes a GPU where a driver, a visible device and RAPIDS are all there; the environment variable
-    CURATOR_DASK_BACKEND speaks where the argument is ``auto``. Raises DeviceError if a GPU is asked for and is not there,
-    or if CuPy is told to round its products more than our bounds allow for.
+    ``auto`` takes a GPU if a driver, a visible device and RAPIDS are all there. Where the argument is ``auto``, the
+    environment variable CURATOR_DASK_BACKEND decides if it is set. Raises DeviceError if a GPU is asked for and is not
+    there, or if CuPy is told to round its products more than our error bounds allow.
     """
     asked_by = "device"
     if device == "auto":
@@ -43,7 +43,7 @@ def resolve_device(device: str = "auto") -> str:
 def why_no_gpu() -> str | None:
     """What is missing for GPU work, as half a sentence; None if nothing is.
 
-    That a library can be imported says nothing about a device, so the driver itself is asked.
+    The driver itself is asked, as libraries can be imported without any device.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every device"
@@ -63,7 +63,7 @@ def why_no_gpu() -> str | None:
 
 
 def to_device(array: Any, device: str) -> Any:
-    """A NumPy array where the arithmetic runs: itself on the CPU, a CuPy copy on a GPU."""
+    """Bring a NumPy array to where the arithmetic runs: the array itself on the CPU, a CuPy copy on a GPU."""
     if device == "cpu":
         return array
     import cupy
@@ -72,10 +72,10 @@ def to_device(array: Any, device: str) -> Any:
 
 
 def torch_device(device: str, *, light: bool = False) -> str:
-    """What a model's ``torch_device`` is on workers of that device: ``"cuda"`` on GPU workers, else ``"cpu"``.
+    """The ``torch_device`` of a model on workers with this device: ``"cuda"`` on GPU workers, else ``"cpu"``.
 
     Args:
-        light: the model needs no GPU (`EmbeddingModel.light`) and stays on the CPU.
+        light: whether the model needs no GPU (`EmbeddingModel.light`) and stays on the CPU.
 
     Raises:
         DeviceError: the workers have GPUs, and torch is a build without CUDA.
@@ -95,7 +95,7 @@ def torch_device(device: str, *, light: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WorkerMemory:
-    """What a GPU worker has left, in bytes."""
+    """The free memory of a GPU worker, in bytes."""
 
     device_free: int
     device_total: int
@@ -103,9 +103,9 @@ class WorkerMemory:
 
 
 def worker_memory() -> WorkerMemory:
-    """On a GPU worker: free memory of its device and of its machine.
+    """On a GPU worker: the free memory of its device and of its machine.
 
-    Raises DeviceError where the process has no device of its own, which is how a plain ``dask worker`` runs.
+    Raises DeviceError if the process has no device of its own, as is the case for a plain ``dask worker``.
     """
     if not os.environ.get("CUDA_VISIBLE_DEVICES"):
         raise DeviceError(

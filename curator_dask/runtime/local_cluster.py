@@ -1,4 +1,4 @@
-"""Workers on this machine: a process a core, or a process a GPU."""
+"""Workers on this machine: one process per core, or one process per GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 CLOSE_TIMEOUT_S = 15.0
 """How long workers may take to end; they need about a second."""
 RMM_KEEPS = 0.8
-"""Share of a device that RMM's pool keeps once it has grown to it; what is beyond goes back to the driver when free."""
+"""Share of a device that RMM's pool keeps once it has grown to it; memory beyond it goes back to the driver when free."""
 
 # Dask's watching of itself takes 7 % of two cores while nothing runs (measured); our tasks last seconds, not milliseconds.
 QUIET = {
@@ -35,6 +35,7 @@ QUIET = {
 
 @contextlib.contextmanager
 def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterator[Any]:
+    """A client of local CPU workers, by default one per core."""
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
@@ -50,7 +51,7 @@ def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterato
 
 @contextlib.contextmanager
 def local_gpus(settings: ClusterSettings, workers: str) -> Iterator[Any]:
-    """One worker a GPU."""
+    """A client of local GPU workers, by default one per GPU."""
     from dask_cuda import LocalCUDACluster
     from distributed import Client
 
@@ -66,9 +67,9 @@ def local_gpus(settings: ClusterSettings, workers: str) -> Iterator[Any]:
 def gpu_options(workers: str) -> dict[str, Any]:
     """The parameters of `dask_cuda.LocalCUDACluster` for ``rapids`` or ``torch`` workers.
 
-    RAPIDS: RMM's stream-ordered allocator for cuDF, cuML and CuPy alike, and cuDF spills its own frames to the host.
-    Neither a pool of a fixed size, which dask-cuda refuses beside it, nor managed memory: more of that than the card has
-    can hang it. Torch's workers get no pool, as torch manages the device by itself.
+    RAPIDS workers share RMM's stream-ordered allocator among cuDF, cuML and CuPy, and cuDF spills its own frames to the
+    host. They get no pool of a fixed size, which dask-cuda refuses beside it, and no managed memory: using more of that
+    than the card has can hang it. Torch workers get no pool, as torch manages the device by itself.
     """
     if workers == "torch":
         return {}
@@ -82,7 +83,7 @@ def gpu_options(workers: str) -> dict[str, Any]:
 
 
 def _num_gpus() -> int:
-    """The devices that this process may use."""
+    """How many devices this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len(visible.split(","))
@@ -94,7 +95,7 @@ def _num_gpus() -> int:
 
 @contextlib.contextmanager
 def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
-    """Dask's settings for local workers."""
+    """Apply Dask's settings for local workers within the block."""
     import dask
     from dask.system import CPU_COUNT
 
@@ -102,7 +103,7 @@ def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
     threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
     config = {
         "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ"), **threads},
-        # Memory of decoded frames and of matrices is bounded by this package; Dask's own limit is the last guard.
+        # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
         "distributed.deploy.lost-worker-timeout": "300s",
@@ -116,7 +117,7 @@ def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
-    """A cluster that is closed at the end of the block. Raises ClusterError where it does not start."""
+    """A cluster that is closed at the end of the block. Raises ClusterError if it does not start."""
     common = {
         "threads_per_worker": 1,
         "host": LOOPBACK,
@@ -133,7 +134,7 @@ def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterato
                 "--verbose shows the log of the workers"
             ) from error
         except Exception as error:
-            if type(error).__module__ != "pynvml":  # its errors are kinds of NVMLError, which is no OSError
+            if type(error).__module__ != "pynvml":  # its errors derive from NVMLError, which is no OSError
                 raise
             raise DeviceError(f"the NVIDIA driver does not answer ({error}). nvidia-smi says more") from error
         with _closed_in_time(cluster):
@@ -143,9 +144,9 @@ def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterato
 
 @contextlib.contextmanager
 def _closed_in_time(cluster: Any) -> Iterator[None]:
-    """Close the cluster at the end; what does not go by itself is killed.
+    """Close the cluster at the end of the block, and kill the workers that do not end by themselves.
 
-    A nanny waits without limit for a worker that never comes up, and one may be on its way to replace a dead one.
+    A nanny waits without limit for a worker that never starts, for instance for one that should replace a dead worker.
     """
     from distributed.core import Status
 
@@ -160,12 +161,12 @@ def _closed_in_time(cluster: Any) -> Iterator[None]:
                 if nanny.pid is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(nanny.pid, signal.SIGKILL)
-            cluster.status = Status.closed  # or it would be closed once more when the process ends
+            cluster.status = Status.closed  # else it would be closed once more when the process ends
 
 
 @contextlib.contextmanager
 def _environment_restored() -> Iterator[Callable[[], None]]:
-    """Nannies set the variables of their workers in this process too, where the next cluster would take them for ours."""
+    """Undo what nannies do to this process: they set their workers' variables here too, and the next cluster would use them."""
     names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
     before = {name: os.environ[name] for name in names if name in os.environ}
 
@@ -181,7 +182,10 @@ def _environment_restored() -> Iterator[Callable[[], None]]:
 
 
 def _dashboard_address(settings: ClusterSettings) -> str:
-    """Loopback only; the usual port where it is free, else any. Without a dashboard the port still serves health checks."""
+    """Where the dashboard listens: this machine only, on the usual port if it is free, else on any.
+
+    Without a dashboard, health checks are still served there.
+    """
     if not settings.dashboard:
         return f"{LOOPBACK}:0"
     with socket.socket() as probe:

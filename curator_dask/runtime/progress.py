@@ -1,4 +1,4 @@
-"""How a stage tells of its progress, without knowing whether a terminal, a notebook or nobody listens."""
+"""How a stage reports its progress, without knowing whether a terminal, a notebook or nobody listens."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Protocol
 class Reporter(Protocol):
     """Receives a stage's progress. All calls come from one thread."""
 
-    def start(self, stage: str, total: int, unit: str) -> None: ...
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """A stage begins work on `total` things; `unit` names them in the plural."""
 
-    def advance(self, count: int = 1) -> None: ...
+    def advance(self, count: int = 1) -> None:
+        """So many more of them are done."""
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """The stage has ended, also when it failed."""
 
     def note(self, message: str) -> None:
-        """Something a person should read: a warning, an address."""
+        """Show a message that a person should read: a warning, an address."""
 
 
 class SilentReporter:

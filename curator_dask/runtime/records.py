@@ -1,4 +1,4 @@
-"""What is written down about a run: one record a unit, failures with their reasons, and counts that add up."""
+"""The records of a run: one per unit, failures with their reasons, and counts that add up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ JSON = Any
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that could not be done, and why."""
+    """One thing that failed, and why."""
 
     stage: str
     source: str
-    """The video, clip or file it happened to."""
+    """The video, clip or file that it happened to."""
     reason: str
-    """A short stable code, for grouping."""
+    """A short code that never changes, to group failures by."""
     message: str
     clip_id: str = ""
 
@@ -34,14 +34,14 @@ class UnitResult:
     counts: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     data: dict[str, JSON] = field(default_factory=dict)
-    """What the stage's summary needs of this unit (for instance rows of the clip index)."""
+    """What the stage needs to know of this unit later (for instance rows of the clip index)."""
     final: bool = True
     """False: the next run tries this unit again (after a lost worker, a time-out), so no marker is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRecord:
-    """The marker of one unit (a video, a file of vectors, a cluster, a shard): its result, and what it was made from."""
+    """The marker of one finished unit (a video, a file of vectors, a cluster, a shard): its result and its inputs."""
 
     key: str
     inputs: str
@@ -51,7 +51,7 @@ class UnitRecord:
     counts: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     data: dict[str, JSON] = field(default_factory=dict)
-    """What the stage's summary needs of this unit (for instance rows of the clip index)."""
+    """What the stage needs to know of this unit later (for instance rows of the clip index)."""
     final: bool = True
 
     @staticmethod
@@ -74,17 +74,18 @@ class UnitRecord:
 
 
 def dump_json(value: JSON) -> bytes:
-    """Stable bytes: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 survive as escapes)."""
+    """The same bytes for the same value: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 become escapes)."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def digest(*parts: JSON) -> str:
-    """A short stable digest of JSON-able values."""
+    """A digest of 32 hex digits; the values must be JSON values."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
 def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums by name."""
     total: Counter[str] = Counter()
     for one in counts:
         total.update(one)
@@ -92,6 +93,6 @@ def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def failures_jsonl(failures: Iterable[Failure]) -> bytes:
-    """One JSON object a line, sorted, so that the order of completion leaves no trace."""
+    """One JSON object per line, sorted, so that the bytes do not depend on the order of completion."""
     lines = [json.dumps(asdict(failure), sort_keys=True, ensure_ascii=True) for failure in failures]
     return "".join(f"{line}\n" for line in sorted(lines)).encode("ascii")

@@ -1,8 +1,8 @@
-"""Workers that do not run the script they were started from.
+"""Keep workers from running the script that started them.
 
 A spawned process imports the main module of its parent before anything else. A script without
 ``if __name__ == "__main__":`` would therefore start a cluster in every worker of its cluster. Dask's workers do not need
-that module, since what is sent to them from it travels by value; so they are not told of it.
+that module, since functions of it travel to them by value. So its name is left out of what a new worker is told.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _original = spawn.get_preparation_data
 
 @contextlib.contextmanager
 def workers_leave_main_alone() -> Iterator[None]:
-    """While the block lasts, Dask workers of this process (restarted ones too) start without its main module."""
+    """Within the block, Dask workers of this process (restarted ones too) start without its main module."""
     global _clusters
     with _lock:
         _clusters += 1
@@ -38,6 +38,7 @@ def workers_leave_main_alone() -> Iterator[None]:
 
 
 def _for_process(name: str) -> dict[str, Any]:
+    """Replaces `multiprocessing.spawn.get_preparation_data`."""
     data: dict[str, Any] = _original(name)
     if name.startswith(_WORKER_NAME):
         for key in _MAIN_MODULE:

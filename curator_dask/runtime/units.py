@@ -1,7 +1,8 @@
-"""Units over a Dask cluster: skip the finished ones, run the rest, record each one, lose none.
+"""Run units on a Dask cluster: skip the finished ones, run the others, and record each one.
 
-A unit is idempotent and writes its own marker on the worker, so the death of the client or of a worker costs only the
-units under way. Short units share a Dask task, which costs as much as they do; each is still recorded on its own.
+A unit may be run again without harm, and its marker is written on the worker. So the death of the client or of a worker
+costs only the units under way. Short units share a Dask task, as a task costs about as much as such a unit; each still
+has a record of its own.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ T = TypeVar("T")
 WorkTogether = Callable[[Sequence[T]], Iterator[UnitResult]]
 logger = logging.getLogger(__name__)
 
-# Tasks submitted ahead of each worker thread: enough to never starve one, few enough to keep the scheduler small.
+# Tasks submitted per worker thread: enough that no thread waits, few enough to keep the scheduler small.
 SUBMIT_AHEAD = 4
-# Units that share a task at most: enough to make a task's own cost small, few enough to do again when a worker dies.
+# At most so many units share a task: enough to make a task's own cost small, few enough to repeat when a worker dies.
 MOST_IN_TASK = 64
-# How many of them are under way at a time: most of a short unit's time is waiting, for the disk's flush or for a store.
+# How many of them run at a time: a short unit mostly waits, for the disk to flush or for an object store.
 THREADS_IN_TASK = 8
-# How often the cluster is looked at: workers may come and go during a run.
+# How often the cluster's workers are counted, as they may come and go during a run.
 LOOK_EVERY_S = 5.0
-# How long units wait on a cluster that has lost all its workers; batch systems take a while to give new ones.
+# How long units wait on a cluster that has lost all its workers; batch systems take a while to start new ones.
 NO_WORKERS_S = 300.0
 
-# In words of our own: Dask's name the worker, which is another one in every run.
+# Dask's own message names the worker, so it would differ in every run.
 LAST_WORDS_OF_WORKERS = "every worker that tried it died: out of memory, or a crash in native code"
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
@@ -56,19 +57,20 @@ class Unit(Generic[T]):
     inputs: str
     """Digest of what the unit reads."""
     task: T
-    """What the worker needs, picklable."""
+    """What the worker is told; it must pickle."""
     source: str = ""
-    """What a person calls it, for failures."""
+    """Its name for people, in failures."""
     share: float = 1.0
-    """About which part of a task it fills. Units of less than 1 (a second, and little memory) may run beside others."""
+    """The share of a task that it fills: 1 is about a second of work. Units of less than 1 may share a task and run beside
+    each other, so they should need little memory."""
 
 
 @dataclass(frozen=True)
 class UnitsOutcome:
-    """What running a stage's units came to."""
+    """The outcome of a stage's units."""
 
     counts: dict[str, int]
-    """Added up over all planned units, those of earlier runs included."""
+    """Sums over all planned units, including those of earlier runs."""
     failures: tuple[Failure, ...]
     num_run: int
     num_skipped: int
@@ -86,11 +88,11 @@ def run_units(
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
 
-    `together` does the same for units that share a Dask task, and gives their records in order. Without it these are
-    done a few at a time. Where it raises, the units that it has not come to are done one by one.
+    `together` does the same for several units that share a Dask task, and yields their results in order. Without it, a
+    few of them run at a time. If it raises, the units whose results are missing are done one by one.
 
-    A unit that raises is recorded as a failure and the others go on; it is tried again in the next run. What an earlier
-    version of a failed unit left is removed, so that nothing downstream takes it for the current one.
+    A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
+    earlier version of a failed unit are removed, so that no later stage takes them for the current ones.
 
     Raises:
         ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
@@ -115,7 +117,7 @@ def run_units(
 
 
 def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
-    """The results of tasks that all have to succeed, in order; an error of this package passes through as it is.
+    """The results, in order, of tasks that all have to succeed. An error of this package passes through as it is.
 
     Raises ClusterError where a task's workers died or the scheduler is gone.
     """
@@ -135,7 +137,7 @@ def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
 
 
 def _check_keys(units: Sequence[Unit[T]]) -> None:
-    """Keys become file names, and a doubled one would make two units share a marker."""
+    """Refuse keys that are no safe file names, and equal keys, which would make two units share a marker."""
     seen: set[str] = set()
     for unit in units:
         if unit.key in seen:
@@ -150,6 +152,7 @@ def _check_keys(units: Sequence[Unit[T]]) -> None:
 def _outcome(
     state: StageState, units: Sequence[Unit[T]], unfinished: dict[str, UnitRecord], num_run: int
 ) -> UnitsOutcome:
+    """Counts and failures of all units, from their markers and from those that this run could not finish."""
     left = {unit.key: unit for unit in units}
     counts: list[dict[str, int]] = []
     failures: list[Failure] = []
@@ -167,8 +170,9 @@ def _outcome(
 def _completed(
     cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
 ) -> Generator[UnitRecord, None, None]:
+    """The records of all units, as they finish."""
     if not units:
-        return  # and no cluster is started
+        return  # before a cluster is started
     watch = _Watch(cluster)
     suspects: list[Unit[T]] = []
     state.sweep()
@@ -177,7 +181,7 @@ def _completed(
             suspects.append(unit)
         else:
             yield record
-    # Dask blames every task that a dying worker held, waiting ones too: a second chance, with fewer in one place.
+    # Dask blames every task that a dying worker held, also those that waited there. So all get a second chance, one per task.
     for unit, record in _run_all(watch, state, suspects, do, per_thread=0.5, most=1):
         yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
     state.sweep()
@@ -192,9 +196,11 @@ def _run_all(
     per_thread: float,
     most: int,
 ) -> Generator[tuple[Unit[T], UnitRecord | None], None, None]:
-    """Every unit with its record, as they finish; None for those whose task was lost, as each worker that tried it died.
+    """Every unit with its record, as they finish; None instead of a record if each worker that tried its task died.
 
-    At most `most` units share a task.
+    Args:
+        per_thread: tasks submitted at a time, per worker thread.
+        most: units that share a task at most.
     """
     waiting = deque(units)
     running: dict[Any, list[Unit[T]]] = {}
@@ -221,13 +227,13 @@ def _run_all(
             fill()
             yield from zip(shared, _results(future, state, shared), strict=True)
     finally:
-        if running:  # the caller gave up, or the scheduler is gone: nothing of this run should go on
+        if running:  # the caller gave up, or the scheduler is gone: stop all work of this run
             with contextlib.suppress(Exception):
                 watch.client.cancel(list(running))
 
 
 def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TASK) -> list[Unit[T]]:
-    """Take the units of one task off the front: as many as fill it, and fewer towards the end, to leave some for all."""
+    """Take the units of one task off the front: as many as fill it; fewer towards the end, so that no thread runs out of work."""
     most = min(most, -(-len(waiting) // (2 * num_threads)))
     together = [waiting.popleft()]
     filled = together[0].share
@@ -238,7 +244,7 @@ def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TAS
 
 
 class _Watch:
-    """Looks at the cluster now and then: how many threads it has, and since when none."""
+    """Counts the threads of the cluster now and then, and notes since when it has had none."""
 
     def __init__(self, cluster: LazyCluster) -> None:
         self.client = cluster.client
@@ -246,6 +252,7 @@ class _Watch:
         self.num_threads = cluster.num_threads
 
     def look(self, num_left: int) -> None:
+        """Count the threads, if the last time is long enough ago. Raises ClusterError if there is nothing to wait for."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY_S:
             return
@@ -265,7 +272,7 @@ class _Watch:
 
 
 def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[UnitRecord | None]:
-    """The units' records, a failure for one that could not run; None for all if it is not known whose fault it was."""
+    """The records of the units of a task, or None for each where it is unknown which unit made the task fail."""
     from distributed import CancelledError, KilledWorker
 
     try:
@@ -277,7 +284,7 @@ def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[U
     except Exception as error:
         if future.client.status != "running":
             raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
-        if len(units) > 1:  # one of them could not travel
+        if len(units) > 1:  # one of them could not be sent
             return [None] * len(units)
         message = f"the task could not run: {type(error).__name__}: {error}"
         return [_failed(state, units[0], "internal-error", message)]
@@ -295,7 +302,7 @@ def run_task(
     work: Callable[[T], UnitResult],
     together: WorkTogether[T] | None = None,
 ) -> list[UnitRecord]:
-    """On the worker: units that share a task, a few at a time or `together`; a unit alone stays in the task's own thread."""
+    """On the worker: do the units of a task, a few at a time or `together`. A single unit runs in the task's own thread."""
     if len(units) == 1:
         return [run_unit(state, units[0], work)]
     if together is not None:
@@ -306,12 +313,12 @@ def run_task(
 
 
 def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTogether[T]) -> list[UnitRecord]:
-    """The records of the first units, as far as it went."""
+    """The records of the first units, up to the first one that failed."""
     records: list[UnitRecord] = []
     try:
         for unit, result in zip(units, together([unit.task for unit in units]), strict=True):
             records.append(_marked(state, unit, result))
-    except Exception:  # whose fault it was shows when each is done alone
+    except Exception:  # which unit failed shows when each is done alone
         logger.debug("units that share a task of stage %s are done one by one", state.stage, exc_info=True)
     return records
 
@@ -324,13 +331,13 @@ def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) 
         return _failed(state, unit, error.reason, str(error))
     except CuratorError as error:
         return _failed(state, unit, "failed", str(error))
-    except Exception as error:  # a unit's fault must not end the run; it is recorded with its reason
+    except Exception as error:  # recorded with its reason: the failure of a unit must not end the run
         logger.exception("unit %s of stage %s", unit.key, state.stage)
         return _failed(state, unit, "internal-error", _last_words(error))
 
 
 def _marked(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
-    """Write the unit's marker. The record that travels back leaves its bulk there."""
+    """Write the unit's marker; returns its record without the large parts, which are in the marker."""
     record = UnitRecord.of(unit.key, unit.inputs, result)
     if record.final:
         state.write(record)
@@ -338,7 +345,7 @@ def _marked(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
 
 
 def _last_words(error: Exception) -> str:
-    """The exception and the line that raised it: enough to find the fault without the worker's log."""
+    """The exception and the line that raised it, to find the fault without the worker's log."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"
