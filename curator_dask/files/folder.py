@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -328,6 +328,11 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
+
+
+def file_versions(entries: Iterable[Entry]) -> list[tuple[str, int, str]]:
+    """(path, bytes, version) per file, for a digest that changes when a file is added, removed or replaced."""
+    return [(entry.path, entry.num_bytes, entry.version) for entry in entries]
 
 
 def absolute(path: str) -> str:

@@ -8,7 +8,7 @@ its similarity tables anew with the matches. The files between the passes are re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,8 +19,8 @@ from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budge
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.storage_options import storage_options
+from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -41,7 +41,7 @@ COMPARED = "compared"
 
 
 @dataclass(frozen=True)
-class CrossClusterStage(PairwiseParameters, Stage):
+class CrossClusterStage(PairwiseParameters, StorageKwargs, Stage):
     """Find duplicates that k-means put into different clusters: raise the scores of the pairwise stage by them.
 
     Writes ``cluster_{k}.parquet`` per cluster as the pairwise stage does: the same rows in the same order. A row's score
@@ -82,8 +82,6 @@ class CrossClusterStage(PairwiseParameters, Stage):
     clips_path: str | None = None
     embedding_dim: int | None = None
     verbose: bool = False
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "cross_cluster"
     workers: ClassVar[str] = "rapids"
@@ -105,19 +103,19 @@ class CrossClusterStage(PairwiseParameters, Stage):
 
     @property
     def input(self) -> Folder:
-        return Folder(self.input_path, storage_options(self.read_kwargs))
+        return self.folder_to_read(self.input_path)
 
     @property
     def pairwise(self) -> Folder:
-        return Folder(self.pairwise_path, storage_options(self.read_kwargs))
+        return self.folder_to_read(self.pairwise_path)
 
     @property
     def output(self) -> Folder:
-        return Folder(self.output_path, storage_options(self.write_kwargs))
+        return self.folder_to_write(self.output_path)
 
     @property
     def clips(self) -> Folder | None:
-        return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
+        return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -175,7 +173,7 @@ class CrossClusterStage(PairwiseParameters, Stage):
         centroids = self.input.entry(layout.CENTROIDS)
         version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version if centroids else "")
         entries = [*(entry for entries in folders.values() for entry in entries), *tables.values()]
-        files = [(entry.path, entry.num_bytes, entry.version) for entry in entries]
+        files = file_versions(entries)
         made_from = digest(version, files, spec.groups.groups)
         return made_from if spec.index is None else digest(made_from, spec.index.version)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from curator_dask.data.clusters import cluster_files, cluster_folders
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.errors import InputError
-from curator_dask.files.folder import Folder
+from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import digest
 
 
@@ -27,7 +27,7 @@ def list_clusters(tables: Folder, kmeans: Folder, id_field: str, embedding_field
             tuple(entry.path for entry in vectors_of[number]),
             id_field,
             embedding_field,
-            version=digest([(entry.path, entry.num_bytes, entry.version) for entry in (table, *vectors_of[number])]),
+            version=digest(file_versions([table, *vectors_of[number]])),
             num_bytes=sum(entry.num_bytes for entry in vectors_of[number]),
         )
         for number, table in table_of.items()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex
@@ -13,7 +13,7 @@ from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.storage_options import storage_options
+from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -44,7 +44,7 @@ EPS_UNIT, RECALL_UNIT = "eps", "recall"
 
 
 @dataclass(frozen=True)
-class IdentifyDuplicatesStage(IdentifyParameters, Stage):
+class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them.
 
     Writes ``duplicates.parquet`` and ``.csv`` (one row per removed clip), ``groups.parquet`` (one row per member of a
@@ -78,8 +78,6 @@ class IdentifyDuplicatesStage(IdentifyParameters, Stage):
     id_field: str = "id"
     embedding_field: str = "embedding"
     clips_path: str | None = None
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "identify"
     workers: ClassVar[str] = "rapids"
@@ -91,19 +89,16 @@ class IdentifyDuplicatesStage(IdentifyParameters, Stage):
 
     @property
     def output(self) -> Folder:
-        return Folder(self.output_path, storage_options(self.write_kwargs))
+        return self.folder_to_write(self.output_path)
 
     @property
     def clips(self) -> Folder | None:
-        return self._input(self.clips_path) if self.clips_path else None
-
-    def _input(self, path: str) -> Folder:
-        return Folder(path, storage_options(self.read_kwargs))
+        return self.folder_to_read(self.clips_path) if self.clips_path else None
 
     def identity(self) -> dict[str, Any]:
         return {
-            "input_path": self._input(self.input_path).root,
-            "kmeans_path": self._input(self.kmeans_path).root,
+            "input_path": self.folder_to_read(self.input_path).root,
+            "kmeans_path": self.folder_to_read(self.kmeans_path).root,
             "clips_path": self.clips.root if self.clips else None,
             "eps": chosen_eps(self.eps) if self.target_keep is None else None,
             "id_field": self.id_field,
@@ -117,7 +112,10 @@ class IdentifyDuplicatesStage(IdentifyParameters, Stage):
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         clusters = list_clusters(
-            self._input(self.input_path), self._input(self.kmeans_path), self.id_field, self.embedding_field
+            self.folder_to_read(self.input_path),
+            self.folder_to_read(self.kmeans_path),
+            self.id_field,
+            self.embedding_field,
         )
         if context.dry_run:
             state.check(self.identity())

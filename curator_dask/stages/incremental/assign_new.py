@@ -16,7 +16,7 @@ from curator_dask.data.tables import opened_parquet, read_table, write_parquet
 from curator_dask.data.vector_source import Chunk, Piece, VectorSource, one_type, plan_chunks, read_rows
 from curator_dask.errors import InputError
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder
+from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, gathered, run_units
@@ -73,7 +73,7 @@ def assign_new(context: RunContext, stage: KMeansStage, centroids: bytes, known:
     """
     state = StageState(stage.output, "assign")
     entries = stage.entries()
-    inputs = digest([(one.path, one.num_bytes, one.version) for one in entries], _ids_digest(known), _digest(centroids))
+    inputs = digest(file_versions(entries), _ids_digest(known), _digest(centroids))
     state.claim({"input_path": stage.input.root, "metadata_fields": list(stage.metadata_fields or ())}, overwrite=True)
     record = _done(state, inputs)
     if record is None:

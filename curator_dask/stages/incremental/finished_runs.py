@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +120,3 @@ def _has_clusters(folder: Folder) -> bool:
 def _ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
     folder, path = file
     return read_parquet(folder, path, [id_field])[id_field].combine_chunks()
-
-
-def folders(paths: str | Sequence[str], options: dict[str, Any]) -> Iterator[Folder]:
-    yield from (Folder(path, options) for path in ([paths] if isinstance(paths, str) else paths))

@@ -7,8 +7,8 @@ only, also where the finished run compared across clusters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
@@ -19,8 +19,8 @@ from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
 from curator_dask.errors import FolderInUseError, InputError, ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.storage_options import storage_options
+from curator_dask.files.folder import Folder, file_versions
+from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
@@ -29,13 +29,13 @@ from curator_dask.stages.identify.decision_table import VERSION, read_decision_t
 from curator_dask.stages.identify.join_decisions import join_decisions
 from curator_dask.stages.identify.output_files import TABLE, write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
-from curator_dask.stages.incremental.finished_runs import FinishedRuns, folders, read_centroids
+from curator_dask.stages.incremental.finished_runs import FinishedRuns, read_centroids
 from curator_dask.stages.incremental.score_new import ScoreNewTask, score_new
 from curator_dask.stages.kmeans.stage import KMeansStage
 
 
 @dataclass(frozen=True)
-class IncrementalStage(Stage):
+class IncrementalStage(StorageKwargs, Stage):
     """Decide on new vectors beside a finished run, without redoing it.
 
     Writes, laid out as a run of its own: ``kmeans/`` (the new rows in the old clusters), ``pairwise/cluster_{k}.parquet``
@@ -65,8 +65,6 @@ class IncrementalStage(Stage):
     pairwise_batch_size: int = 1024
     clips_path: str | None = None
     """The output of the split stage: adds source and times to the table, and columns to rank by."""
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "incremental"
     workers: ClassVar[str] = "rapids"
@@ -87,7 +85,7 @@ class IncrementalStage(Stage):
 
     @property
     def output(self) -> Folder:
-        return Folder(self.output_path, storage_options(self.write_kwargs))
+        return self.folder_to_write(self.output_path)
 
     @property
     def strategy(self) -> RankingStrategy:
@@ -95,17 +93,17 @@ class IncrementalStage(Stage):
 
     @property
     def finished(self) -> FinishedRuns:
-        options = storage_options(self.read_kwargs)
-        kmeans, duplicates = folders(self.kmeans_path, options), folders(self.duplicates_path, options)
-        return FinishedRuns(tuple(kmeans), tuple(duplicates), self.id_field)
+        return FinishedRuns(self._folders(self.kmeans_path), self._folders(self.duplicates_path), self.id_field)
+
+    def _folders(self, paths: str | Sequence[str]) -> tuple[Folder, ...]:
+        return tuple(self.folder_to_read(path) for path in ([paths] if isinstance(paths, str) else paths))
 
     def identity(self) -> dict[str, Any]:
-        options = storage_options(self.read_kwargs)
         return {
-            "input_path": Folder(self.input_path, options).root,
+            "input_path": self.folder_to_read(self.input_path).root,
             "kmeans_path": [folder.root for folder in self.finished.kmeans],
             "duplicates_path": [folder.root for folder in self.finished.duplicates],
-            "clips_path": Folder(self.clips_path, options).root if self.clips_path else None,
+            "clips_path": self.folder_to_read(self.clips_path).root if self.clips_path else None,
             "eps": self.eps,
             "rule": self.rule,
             "id_field": self.id_field,
@@ -130,7 +128,7 @@ class IncrementalStage(Stage):
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         if outcome.failures:
             raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
-        clips = Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path else None
+        clips = self.folder_to_read(self.clips_path) if self.clips_path else None
         tables = read_decision_tables(self.output, [state.beside_marker(unit.key) for unit in units])
         write_decisions(state, join_decisions(tables, rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
         counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected")}
@@ -174,7 +172,7 @@ class IncrementalStage(Stage):
         """The clip index, if there is one and the ranking needs more than distances."""
         if self.clips_path is None or set(self.strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()):
             return None
-        return ClipIndex.of(Folder(self.clips_path, storage_options(self.read_kwargs)))
+        return ClipIndex.of(self.folder_to_read(self.clips_path))
 
     def _units(
         self, state: StageState, new: Folder, finished: FinishedRuns, rule: Rule, context: RunContext
@@ -203,7 +201,7 @@ class IncrementalStage(Stage):
             )
             inputs = digest(
                 VERSION,
-                [_described(entries) for _, entries in files],
+                [file_versions(entries) for _, entries in files],
                 versions,
                 rule.eps,
                 rule.name,
@@ -223,10 +221,6 @@ def _refuse_foreign_results(state: StageState) -> None:
             raise FolderInUseError(
                 f"{state.folder.join(name)} holds results of another run: choose an empty output folder for the new rows"
             )
-
-
-def _described(entries: Sequence[Entry]) -> list[tuple[str, int, str]]:
-    return [(entry.path, entry.num_bytes, entry.version) for entry in entries]
 
 
 def dedup_new_vectors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any
 
 from curator_dask.dedup.kmeans.start import Init, check_method
 from curator_dask.errors import ParameterError
@@ -41,7 +42,7 @@ class KMeansParameters:
         for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch"):
             if name != "n_clusters" or self.n_clusters is not None:
                 object.__setattr__(self, name, checked_count(name, getattr(self, name)))
-        if not (isinstance(self.random_state, Integral) and 0 <= self.random_state < 2**63):
+        if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):
             raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
         object.__setattr__(self, "random_state", int(self.random_state))
         if not self.tol >= 0:
@@ -52,8 +53,12 @@ class KMeansParameters:
             raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
 
 
-def checked_count(name: str, value: object) -> int:
+def checked_count(name: str, value: Any) -> int:
     """The value as a plain int, which NumPy's integers are not to JSON. Raises ParameterError unless it is >= 1."""
-    if not (isinstance(value, Integral) and value >= 1):
+    if not (_is_integer(value) and value >= 1):
         raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
     return int(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -19,8 +19,8 @@ from curator_dask.data.tables import check_filetype, data_files
 from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
 from curator_dask.errors import FolderInUseError, InputError, ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.storage_options import storage_options
+from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, gathered, run_units
@@ -42,7 +42,7 @@ FIT_UNIT = "fit"
 
 
 @dataclass(frozen=True)
-class KMeansStage(KMeansParameters, Stage):
+class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.
 
     Writes ``centroid={k}/part-0.parquet`` with the id, the normalised float32 vector, the metadata fields,
@@ -82,8 +82,6 @@ class KMeansStage(KMeansParameters, Stage):
     metadata_fields: Sequence[str] | None = None
     verbose: bool = False
     cache_path: str | None = field(default=None, kw_only=True)
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False, kw_only=True)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False, kw_only=True)
 
     name: ClassVar[str] = "kmeans"
     workers: ClassVar[str] = "rapids"
@@ -101,16 +99,15 @@ class KMeansStage(KMeansParameters, Stage):
 
     @property
     def output(self) -> Folder:
-        return Folder(self.output_path, storage_options(self.write_kwargs))
+        return self.folder_to_write(self.output_path)
 
     @property
     def input(self) -> Folder:
         """The folder that the input lies in: itself, or that of a file or of the files of a list."""
-        options = storage_options(self.read_kwargs)
         if not isinstance(self.input_path, str):
-            return Folder(_common_folder(self.input_path), options)
-        folder = Folder(self.input_path, options)
-        return Folder(_common_folder([self.input_path]), options) if folder.is_file() else folder
+            return self.folder_to_read(_common_folder(self.input_path))
+        folder = self.folder_to_read(self.input_path)
+        return self.folder_to_read(_common_folder([self.input_path])) if folder.is_file() else folder
 
     def identity(self) -> dict[str, Any]:
         init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
@@ -156,7 +153,7 @@ class KMeansStage(KMeansParameters, Stage):
             return StageResult(self.name, self.output, {"files_in": len(entries)})
         _refuse_foreign_clusters(state)
         state.claim(self.identity(), overwrite=context.overwrite)
-        inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries])
+        inputs = digest(file_versions(entries))
         record = self._fitted(context, state, entries, inputs)
         units = self._bucket_units(state, record)
         num_run = self._write_clusters(context, state, record, units)
@@ -274,7 +271,7 @@ class KMeansStage(KMeansParameters, Stage):
     def _copy_centroids(self) -> None:
         if self.cache_path is None:
             return
-        folder = Folder(self.cache_path, storage_options(self.write_kwargs))
+        folder = self.folder_to_write(self.cache_path)
         data = self.output.read_bytes(layout.CENTROIDS)
         if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
             folder.write_bytes(layout.CENTROIDS, data)

@@ -8,15 +8,14 @@ with the parts that are not done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.storage_options import storage_options
+from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import add_counts, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -28,7 +27,7 @@ from curator_dask.stages.pairwise.worker import join_parts, score
 
 
 @dataclass(frozen=True)
-class PairwiseStage(PairwiseParameters, Stage):
+class PairwiseStage(PairwiseParameters, StorageKwargs, Stage):
     """Score every row of a cluster against the rows ranked before it in that cluster.
 
     Writes ``cluster_{k}.parquet`` per cluster: the id, ``max_id`` (the most similar row ranked before it) and
@@ -62,8 +61,6 @@ class PairwiseStage(PairwiseParameters, Stage):
     clips_path: str | None = None
     embedding_dim: int | None = None
     verbose: bool = False
-    read_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
-    write_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "pairwise"
     workers: ClassVar[str] = "rapids"
@@ -74,15 +71,15 @@ class PairwiseStage(PairwiseParameters, Stage):
 
     @property
     def input(self) -> Folder:
-        return Folder(self.input_path, storage_options(self.read_kwargs))
+        return self.folder_to_read(self.input_path)
 
     @property
     def output(self) -> Folder:
-        return Folder(self.output_path, storage_options(self.write_kwargs))
+        return self.folder_to_write(self.output_path)
 
     @property
     def clips(self) -> Folder | None:
-        return Folder(self.clips_path, storage_options(self.read_kwargs)) if self.clips_path is not None else None
+        return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -137,7 +134,7 @@ class PairwiseStage(PairwiseParameters, Stage):
 def cluster_unit(spec: PairwiseSpec, cluster: int, entries: list[Entry]) -> Unit[ClusterTask]:
     """The unit that writes the table of a cluster, which lies in these files."""
     version = [spec.index.version] if spec.index is not None else []
-    inputs = digest([(entry.path, entry.num_bytes, entry.version) for entry in entries], *version)
+    inputs = digest(file_versions(entries), *version)
     task = ClusterTask(spec=spec, cluster=cluster, paths=tuple(entry.path for entry in entries))
     return Unit(f"cluster-{cluster:06d}", inputs, task, str(task))
 
