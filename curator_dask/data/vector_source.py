@@ -14,7 +14,7 @@ from curator_dask.data.tmk_file import tmk_table
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.rows import REASONS, normalise
 from curator_dask.dedup.arrays.xp import Array, array_module, to_host
-from curator_dask.errors import InputError
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.names import printable
 
@@ -50,6 +50,7 @@ class VectorSource:
     embedding_field: str
     metadata_fields: tuple[str, ...] = ()
     dimension: int | None = None
+    """D, the length of a vector; `find_dimension` finds it out, and rows are read only once it is known."""
 
     @property
     def columns(self) -> list[str]:
@@ -117,11 +118,14 @@ def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
 def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     """Read and check a chunk; on a GPU worker, vectors go from Parquet to the device.
 
-    Raises InputError for files that are no such files or lack a column.
+    Raises InputError for files that are no such files or lack a column, ParameterError for a source without a dimension.
     """
     import pyarrow as pa
 
-    assert source.dimension is not None  # noqa: S101  set by the stage before any chunk is read
+    if source.dimension is None:
+        raise ParameterError(
+            f"the length of the vectors in {source.folder.url} is not known: call find_dimension first"
+        )
     parts = [_read_piece(source, piece, source.dimension, device) for piece in chunk]
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),

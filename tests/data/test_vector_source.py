@@ -14,7 +14,7 @@ import pytest
 from curator_dask.data import vector_source
 from curator_dask.data.tables import data_files
 from curator_dask.data.vector_source import Piece, VectorSource, find_dimension, one_type, plan_chunks, read_rows
-from curator_dask.errors import InputError
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 
 UNIT = np.float32(2**-0.5)
@@ -245,3 +245,9 @@ class TestDimension:
         here = source(tmp_path, dimension=None)
         with pytest.raises(InputError, match=r"no vectors: column 'embedding' is empty"):
             find_dimension(here, plan_chunks(here, data_files(here.folder)))
+
+
+def test_rows_are_read_only_once_the_dimension_is_known(tmp_path):
+    write(tmp_path / "a.parquet", ["x"], [[UNIT, UNIT]])
+    with pytest.raises(ParameterError, match="call find_dimension first"):
+        read_rows(source(tmp_path, dimension=None), (Piece("a.parquet"),))
