@@ -161,7 +161,7 @@ def _outcome(
             counts.append(record.counts)
             failures.extend(record.failures)
     for unit in left.values():
-        lost = _failed(state, unit, "record-lost", "its record vanished while the run went on; run again")
+        lost = _failed(state, unit, "record-lost", "its record vanished during the run; run again")
         counts.append(lost.counts)
         failures.extend(lost.failures)
     return UnitsOutcome(add_counts(counts), tuple(failures), num_run, len(units) - num_run)

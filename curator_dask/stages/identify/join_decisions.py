@@ -2,7 +2,7 @@
 
 The tables of the pairwise stage name rows of the own cluster only; those of the cross-cluster stage name rows of other
 clusters too. Two things are unknown while one cluster is decided by itself: the kept row nearest to a removed row may
-lie in another cluster; and by the greedy rule, a row goes only if its match in another cluster is kept.
+lie in another cluster; and by the greedy rule, a row is removed only if its match in another cluster is kept.
 
 All rows of all clusters are in memory at once, so they are held in Arrow and NumPy, not as Python objects.
 """

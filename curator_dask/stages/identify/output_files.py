@@ -1,4 +1,4 @@
-"""The files that decisions end in: the table of duplicates, the groups, and the lists of ids."""
+"""Write the decisions to files: the table of duplicates, the groups, and the lists of ids."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ REMOVE = "remove.txt"
 
 
 def write_decisions(
-    state: StageState, found: Decisions, clips: Folder | None, *, below: str = "", with_groups: bool = True
+    state: StageState, decisions: Decisions, clips: Folder | None, *, below: str = "", with_groups: bool = True
 ) -> None:
-    """Publish the files of the decisions; unchanged ones are left alone. `below` is a prefix, such as ``duplicates/``."""
-    table = _duplicates_table(found, clips)
+    """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``."""
+    table = _duplicates_table(decisions, clips)
     state.publish(below + TABLE, parquet_bytes(table))
     state.publish(below + CSV, _csv(table))
     if with_groups:
-        state.publish(below + GROUPS, parquet_bytes(_groups_table(found)))
-    state.publish(below + KEEP, _lines(found.ids, ~found.removed))
-    state.publish(below + REMOVE, _lines(found.ids, found.removed))
+        state.publish(below + GROUPS, parquet_bytes(_groups_table(decisions)))
+    state.publish(below + KEEP, _id_list(decisions.ids, ~decisions.removed))
+    state.publish(below + REMOVE, _id_list(decisions.ids, decisions.removed))
 
 
-def _duplicates_table(found: Decisions, clips: Folder | None) -> pa.Table:
-    """One row a removed row, by cluster and id."""
+def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
+    """One line per removed row, by cluster and id."""
     import pyarrow as pa
 
-    rows = np.flatnonzero(found.removed)
-    rows = rows[_order(found.ids.take(pa.array(rows)), found.cluster[rows])]
+    rows = np.flatnonzero(decisions.removed)
+    rows = rows[_order(decisions.ids.take(pa.array(rows)), decisions.cluster[rows])]
     some = pa.array(rows)
-    kind = _kind(found.ids)
-    ids = found.ids.take(some)
+    kind = _kind(decisions.ids)
+    ids = decisions.ids.take(some)
     return pa.table(
         {
             "id": ids.cast(kind),
-            "kept_id": found.kept_ids.take(some).cast(kind),
-            "max_id": found.max_ids.take(some).cast(kind),
-            "cosine_sim_score": found.cosine[rows],
-            "kept_score": found.kept_score[rows],
-            "cluster": found.cluster[rows],
-            "eps": np.full(len(rows), float(found.rule.eps)),
+            "kept_id": decisions.kept_ids.take(some).cast(kind),
+            "max_id": decisions.max_ids.take(some).cast(kind),
+            "cosine_sim_score": decisions.cosine[rows],
+            "kept_score": decisions.kept_score[rows],
+            "cluster": decisions.cluster[rows],
+            "eps": np.full(len(rows), float(decisions.rule.eps)),
             "reason": pa.repeat("near-duplicate", len(rows)),
             **_sources(ids, clips),
         }
@@ -62,7 +62,7 @@ def _duplicates_table(found: Decisions, clips: Folder | None) -> pa.Table:
 
 
 def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.ChunkedArray]:
-    """Where the rows come from, by the clip index; nothing of rows that it does not hold."""
+    """Source, start and end of rows from the clip index; empty values for rows that it does not hold."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -76,39 +76,39 @@ def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.Chunked
     return {"source": values["source_video"], "start_s": values["start_s"], "end_s": values["end_s"]}
 
 
-def _groups_table(found: Decisions) -> pa.Table:
-    """One row a member of a group; numbered by the cluster and the rank of their first members."""
+def _groups_table(decisions: Decisions) -> pa.Table:
+    """One line per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows, first = found.grouped()
-    kind, some = _kind(found.ids), pa.array(rows)
-    kept_ids = found.kept_ids.take(some)
+    rows, first = decisions.grouped()
+    kind, some = _kind(decisions.ids), pa.array(rows)
+    kept_ids = decisions.kept_ids.take(some)
     has_kept = pc.is_valid(kept_ids)
     return pa.table(
         {
             "group_id": np.cumsum(np.diff(first, prepend=-1) != 0) - 1,
-            "id": found.ids.take(some).cast(kind),
-            "cluster": found.cluster[rows],
-            "kept": ~found.removed[rows],
-            "representative_id": found.ids.take(pa.array(first)).cast(kind),
+            "id": decisions.ids.take(some).cast(kind),
+            "cluster": decisions.cluster[rows],
+            "kept": ~decisions.removed[rows],
+            "representative_id": decisions.ids.take(pa.array(first)).cast(kind),
             "nearest_kept_id": kept_ids.cast(kind),
             "nearest_kept_cosine": pc.if_else(
-                has_kept, pa.array(found.kept_score[rows]), pa.scalar(None, pa.float32())
+                has_kept, pa.array(decisions.kept_score[rows]), pa.scalar(None, pa.float32())
             ),
         }
     )
 
 
 def _kind(ids: pa.ChunkedArray) -> pa.DataType:
-    """As ids are written."""
+    """The type that ids are written in."""
     import pyarrow as pa
 
     return pa.string() if pa.types.is_large_string(ids.type) else ids.type
 
 
 def _order(ids: pa.ChunkedArray, cluster: NDArray[np.int64] | None = None) -> pa.Array:
-    """The order of ids as text, of those of a cluster where there are several."""
+    """The positions that sort ids as text, or by cluster and then as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -125,8 +125,8 @@ def _csv(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _lines(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
-    """The chosen ids, sorted, one a line."""
+def _id_list(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
+    """The chosen ids, sorted, one per line."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -137,7 +137,7 @@ def _lines(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
 
 
 def _text(strings: pa.LargeStringArray) -> bytes:
-    """All strings of an array, one after the other: what its buffer holds."""
+    """All strings of an array, one after the other, copied from its buffer."""
     _, offsets, data = strings.buffers()
     starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
     return data[int(starts[0]) : int(starts[-1])].to_pybytes() if len(strings) and data is not None else b""

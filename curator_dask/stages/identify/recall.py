@@ -1,4 +1,4 @@
-"""What the clusters hide: the duplicates of a sample of rows among all rows, and the share that lies in the same cluster."""
+"""Measure recall: find the duplicates of a sample of rows among all rows, and count those in the same cluster."""
 
 from __future__ import annotations
 
@@ -29,33 +29,35 @@ class Sample:
     """Sampled rows, of one cluster or of all."""
 
     cluster: NDArray[np.int64]
-    """(M,)"""
+    """(M,) the cluster of each row."""
     X: NDArray[np.float32]
-    """(M, D)"""
+    """(M, D) unit rows."""
     sources: NDArray[Any] | None
+    """(M,); None where all pairs count."""
 
 
 def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: RecallSearch) -> dict[str, int]:
-    """Compare a sample of rows with all rows: the rows of the lowest seeded hash of their ids.
+    """Compare a sample of rows with all rows. The sample are the rows whose ids have the lowest seeded hashes.
 
     Returns:
-        ``recall_rows`` (the sample), ``recall_pairs`` (pairs within eps of a sampled row and any other) and
-        ``recall_pairs_found`` (those of one cluster, which are all that the run compared). Memory holds the sample, and
-        a worker one cluster.
+        ``recall_rows`` (rows of the sample), ``recall_pairs`` (pairs within eps of a sampled row and any other row) and
+        ``recall_pairs_found`` (those of them in one cluster, which are all that the run compared). Memory holds the
+        sample, and on a worker one cluster.
     """
     lowest = np.zeros(0, np.uint64)
-    for priorities in _mapped(client, _lowest_priorities, clusters, num_rows=search.num_rows):
+    for priorities in _map_clusters(client, _lowest_priorities, clusters, num_rows=search.num_rows):
         lowest = np.sort(np.concatenate([lowest, priorities]))[: search.num_rows]
     at_most = int(lowest[-1])
-    sample = _joined(list(_mapped(client, _sampled, clusters, at_most=at_most, search=search)))
+    sample = _concatenate(list(_map_clusters(client, _sample_cluster, clusters, at_most=at_most, search=search)))
     held = client.scatter(sample, broadcast=True, hash=False)
     pairs = found = 0
-    for num_pairs, num_found in _mapped(client, _counted, clusters, sample=held, search=search):
+    for num_pairs, num_found in _map_clusters(client, _count_pairs, clusters, sample=held, search=search):
         pairs, found = pairs + num_pairs, found + num_found
     return {"recall_rows": len(sample.cluster), "recall_pairs": pairs, "recall_pairs_found": found}
 
 
-def _mapped(client: Any, work: Any, clusters: Sequence[ClusterInput], **parameters: Any) -> Iterator[Any]:
+def _map_clusters(client: Any, work: Any, clusters: Sequence[ClusterInput], **parameters: Any) -> Iterator[Any]:
+    """The results of `work` on each cluster, in order, with a bounded number of tasks at a time."""
     waiting = iter(clusters)
     while batch := list(islice(waiting, TASKS_AT_ONCE)):
         yield from gathered(client, client.map(work, batch, pure=False, **parameters))
@@ -71,7 +73,7 @@ def _lowest_priorities(cluster: ClusterInput, num_rows: int) -> NDArray[np.uint6
     return np.sort(sample_priority(_ids(cluster), SEED))[:num_rows]
 
 
-def _sampled(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
+def _sample_cluster(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
     ids = _ids(cluster)
     chosen = np.flatnonzero(sample_priority(ids, SEED) <= np.uint64(at_most))
     if not len(chosen):
@@ -81,7 +83,7 @@ def _sampled(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sampl
     return Sample(np.full(len(chosen), cluster.number, np.int64), X[chosen], own)
 
 
-def _joined(parts: Sequence[Sample | None]) -> Sample:
+def _concatenate(parts: Sequence[Sample | None]) -> Sample:
     there = [part for part in parts if part is not None]
     sources = [part.sources for part in there if part.sources is not None]
     return Sample(
@@ -91,8 +93,8 @@ def _joined(parts: Sequence[Sample | None]) -> Sample:
     )
 
 
-def _counted(cluster: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
-    """Pairs of the sampled rows with the rows of one cluster, and how many of them lie within it."""
+def _count_pairs(cluster: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
+    """Count the pairs of sampled rows with the rows of one cluster, and how many of them lie within it."""
     X, sources = read_in_order(cluster, _ids(cluster).tolist(), search.sources)
     codes = own_codes = None
     if sources is not None and sample.sources is not None:
@@ -108,7 +110,7 @@ def _counted(cluster: ClusterInput, sample: Sample, search: RecallSearch) -> tup
 
 
 def _counts_itself(scope: str, sample: Sample) -> NDArray[np.bool_]:
-    """Of which sampled rows the row itself was among the near ones: it is of its own source, unless that is unknown."""
+    """(M,) for which sampled rows the count includes the row itself. An unknown source differs from all, even from itself."""
     if scope == "all" or sample.sources is None:
         return np.ones(len(sample.cluster), np.bool_)
     known = is_known(sample.sources)
