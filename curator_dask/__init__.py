@@ -1,6 +1,6 @@
 """curator_dask: from raw video to a de-duplicated training set, with Dask, on a laptop or on RAPIDS GPUs.
 
-The public names are imported when they are first used, so ``import curator_dask`` is light.
+A public name is imported at its first use, so ``import curator_dask`` is fast.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ParameterError,
         ToolError,
     )
+    from curator_dask.export.plan import PlanParameters
     from curator_dask.files.folder import Folder
     from curator_dask.files.layout import ClipWriterStage
     from curator_dask.models.registry import register_model
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
     from curator_dask.stages.base import RunContext, Stage, StageResult
     from curator_dask.stages.calibrate.stage import CalibrateStage, calibrate_eps
     from curator_dask.stages.cross_cluster.stage import CrossClusterStage, score_across_clusters
+    from curator_dask.stages.embed.parameters import EmbedParameters
     from curator_dask.stages.embed.stage import EmbedStage, embed_clips
+    from curator_dask.stages.export.parameters import ExportParameters
     from curator_dask.stages.export.stage import ExportStage, export_dataset
     from curator_dask.stages.export.verify import verify_dataset
+    from curator_dask.stages.identify.parameters import IdentifyParameters
     from curator_dask.stages.identify.stage import IdentifyDuplicatesStage, identify_duplicates
     from curator_dask.stages.incremental.stage import IncrementalStage, dedup_new_vectors
+    from curator_dask.stages.kmeans.parameters import KMeansParameters
     from curator_dask.stages.kmeans.stage import KMeansStage, cluster_embeddings
+    from curator_dask.stages.pairwise.parameters import PairwiseParameters
     from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
     from curator_dask.stages.split.stage import SplitStage, split_videos
     from curator_dask.workflow import Workflow, WorkflowResult, curate
@@ -63,14 +69,20 @@ _HOME = {
     "stages.base": ("RunContext", "Stage", "StageResult"),
     "stages.calibrate.stage": ("CalibrateStage", "calibrate_eps"),
     "stages.cross_cluster.stage": ("CrossClusterStage", "score_across_clusters"),
+    "stages.embed.parameters": ("EmbedParameters",),
     "stages.embed.stage": ("EmbedStage", "embed_clips"),
+    "stages.export.parameters": ("ExportParameters",),
     "stages.export.stage": ("ExportStage", "export_dataset"),
+    "stages.identify.parameters": ("IdentifyParameters",),
     "stages.identify.stage": ("IdentifyDuplicatesStage", "identify_duplicates"),
     "stages.incremental.stage": ("IncrementalStage", "dedup_new_vectors"),
+    "stages.kmeans.parameters": ("KMeansParameters",),
     "stages.kmeans.stage": ("KMeansStage", "cluster_embeddings"),
+    "stages.pairwise.parameters": ("PairwiseParameters",),
     "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
     "stages.split.stage": ("SplitStage", "split_videos"),
     "stages.export.verify": ("verify_dataset",),
+    "export.plan": ("PlanParameters",),
     "files.folder": ("Folder",),
     "workflow": ("Workflow", "WorkflowResult", "curate"),
 }
@@ -84,20 +96,26 @@ __all__ = [
     "CrossClusterStage",
     "CuratorError",
     "DeviceError",
+    "EmbedParameters",
     "EmbedStage",
+    "ExportParameters",
     "ExportStage",
     "Folder",
     "FolderInUseError",
     "IdentifyDuplicatesStage",
+    "IdentifyParameters",
     "IncrementalStage",
     "InputError",
+    "KMeansParameters",
     "KMeansStage",
     "LazyCluster",
     "MediaError",
     "ModelError",
+    "PairwiseParameters",
     "PairwiseStage",
     "ParameterError",
     "Pipeline",
+    "PlanParameters",
     "RankingStrategy",
     "RunContext",
     "SplitStage",

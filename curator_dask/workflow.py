@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from curator_dask.dedup.decide.threshold import chosen_eps
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
-from curator_dask.stages.embed.parameters import FOLLOW_WORKERS
+from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
+from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
+from curator_dask.stages.identify.parameters import IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
+from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.pairwise.parameters import PairwiseParameters
 from curator_dask.stages.pairwise.stage import PairwiseStage
 from curator_dask.stages.run_record import Totals, add_totals, write_run_record
 from curator_dask.stages.split.stage import SplitStage
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from curator_dask.dedup.kmeans.start import Init
+    from curator_dask.export.plan import PlanParameters
+
 
 @dataclass(frozen=True)
 class WorkflowResult:
-    """The results of the stages in order, and their sum."""
+    """The results of the stages in order, and the number of clips kept, removed and failed."""
 
     stages: tuple[StageResult, ...]
     totals: Totals | None
-    """None where the run ended before decisions were made (a dry run, no clips written)."""
+    """None if no decisions were made: in a dry run, or after split and embed alone."""
     output: Folder
 
     def stage(self, name: str) -> StageResult:
@@ -42,108 +53,87 @@ class WorkflowResult:
 
 @dataclass(frozen=True)
 class Workflow:
-    """All parameters of a run: those of the split stage, and what the later stages need beside it."""
+    """A whole run: what is cut and where it goes, and the parameters of the later stages.
+
+    Args:
+        split: the split stage, with the folder of the videos and the output folder of the run.
+        embed: parameters of the embed stage.
+        kmeans: parameters of the k-means stage.
+        pairwise: parameters of the pairwise stage.
+        identify: parameters of the identify stage. Without `eps` and `target_keep`, the embedding model's own eps is used.
+        export: parameters of the export stage.
+        cross_cluster: also find duplicates that k-means put in different clusters.
+        keep: which of similar clips to keep, by columns of the clip index: ``largest``, ``longest``, ``column:desc`` and
+            the like, several with commas. It replaces `pairwise.which_to_keep`.
+    """
 
     split: SplitStage
-    embedding_algorithm: str = "pdqf_tmk_nobars"
-    model_dir: str = "./models"
-    frame_sampling: str = "uniform"
-    frames_from: str = "auto"
-    dtype: str = "auto"
-    torch_device: str = FOLLOW_WORKERS
-    trust_remote_code: bool = False
-    decode_threads: int | None = None
-    n_clusters: int | None = None
-    which_to_keep: str = "hard"
-    keep: str | None = None
-    """Instead of `which_to_keep`: ``largest,longest``, ``column:desc`` and the like, of the columns of the clip index."""
-    sim_metric: str = "cosine"
-    pairwise_batch_size: int = 1024
-    random_state: int = 42
-    eps: float | None = None
-    """None: the model's own default, or what `target_keep` comes to."""
-    target_keep: float | None = None
-    """Instead of eps: the largest eps that leaves at least this share of the clips."""
-    rule: str = "pairwise"
-    """``pairwise``, or ``greedy``: see `IdentifyDuplicatesStage`."""
-    scope: str = "all"
-    """Pairs that count: all, ``cross`` (of different source videos) or ``same`` (of one)."""
+    embed: EmbedParameters = field(default_factory=EmbedParameters)
+    kmeans: KMeansParameters = field(default_factory=KMeansParameters)
+    pairwise: PairwiseParameters = field(default_factory=PairwiseParameters)
+    identify: IdentifyParameters = field(default_factory=IdentifyParameters)
+    export: ExportParameters = field(default_factory=ExportParameters)
     cross_cluster: bool = False
-    """Find duplicates that k-means put in different clusters too."""
-    export: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the export stage beside its paths."""
+    keep: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.pairwise.ranking_strategy is not None:
+            raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
 
     def below(self, *parts: str) -> str:
+        """The path or URL of a folder or file below the output folder."""
         return self.split.output.below(*parts).url
-
-    @property
-    def output_options(self) -> dict[str, Any]:
-        return dict(self.split.output_storage_options)
 
     def embed_stage(self) -> EmbedStage:
         return EmbedStage(
             input_path=self.split.output_path,
-            embedding_algorithm=self.embedding_algorithm,
-            model_dir=self.model_dir,
-            frame_sampling=self.frame_sampling,
-            frames_from=self.frames_from,
-            dtype=self.dtype,
-            torch_device=self.torch_device,
-            trust_remote_code=self.trust_remote_code,
-            decode_threads=self.decode_threads,
             video_dir=self.split.video_dir,
-            input_storage_options=self.output_options,
-            output_storage_options=self.output_options,
+            **vars(self.embed),
+            **self._clip_options(),
         )
 
     def dedup_stages(self) -> list[Stage]:
-        kwargs = {"storage_options": self.output_options}
-        embed = self.embed_stage()
-        eps = self.eps
-        if eps is None and self.target_keep is None:
-            eps = embed.model().default_eps
-        kmeans = KMeansStage(
-            self.n_clusters,
-            input_path=embed.output.url,
+        """The stages from vectors to decisions, in order."""
+        kmeans = self._kmeans_stage()
+        pairwise = self._pairwise_stage(kmeans)
+        scores: list[PairwiseStage | CrossClusterStage] = [pairwise]
+        if self.cross_cluster:
+            scores.append(
+                CrossClusterStage.after(pairwise, self.below(layout.CROSS_CLUSTER), self._cross_cluster_eps())
+            )
+        return [kmeans, *scores, self._identify_stage(kmeans, scores[-1])]
+
+    def _kmeans_stage(self) -> KMeansStage:
+        return KMeansStage(
+            input_path=self.embed_stage().output.url,
             output_path=self.below(layout.KMEANS),
-            random_state=self.random_state,
-            read_kwargs=kwargs,
-            write_kwargs=kwargs,
+            **vars(self.kmeans),
+            **self._table_options(),
         )
-        pairwise = PairwiseStage(
+
+    def _pairwise_stage(self, kmeans: KMeansStage) -> PairwiseStage:
+        parameters = self.pairwise
+        if self.keep is not None:
+            parameters = replace(parameters, ranking_strategy=parse_keep(self.keep))
+        return PairwiseStage(
             input_path=kmeans.output_path,
             output_path=self.below(layout.PAIRWISE),
-            which_to_keep=self.which_to_keep,
-            sim_metric=self.sim_metric,
-            pairwise_batch_size=self.pairwise_batch_size,
-            random_seed=self.random_state,
-            ranking_strategy=None if self.keep is None else parse_keep(self.keep),
-            clips_path=None if self.keep is None else self.split.output_path,
-            read_kwargs=kwargs,
-            write_kwargs=kwargs,
+            clips_path=None if parameters.ranking_strategy is None else self.split.output_path,
+            **vars(parameters),
+            **self._table_options(),
         )
-        across = self._cross_cluster_stage(pairwise, eps)
-        scores: list[Stage] = [pairwise] if across is None else [pairwise, across]
-        identify = IdentifyDuplicatesStage(
-            input_path=pairwise.output_path if across is None else across.output_path,
+
+    def _identify_stage(
+        self, kmeans: KMeansStage, scores: PairwiseStage | CrossClusterStage
+    ) -> IdentifyDuplicatesStage:
+        return IdentifyDuplicatesStage(
+            input_path=scores.output_path,
             kmeans_path=kmeans.output_path,
             output_path=self.below(layout.DUPLICATES),
-            eps=eps,
-            target_keep=self.target_keep,
-            rule=self.rule,
-            scope=self.scope,
             clips_path=self.split.output_path,
-            read_kwargs=kwargs,
-            write_kwargs=kwargs,
+            **vars(replace(self.identify, eps=self._eps())),
+            **self._table_options(),
         )
-        return [kmeans, *scores, identify]
-
-    def _cross_cluster_stage(self, pairwise: PairwiseStage, eps: float | None) -> CrossClusterStage | None:
-        if not self.cross_cluster:
-            return None
-        if eps is None:
-            raise ParameterError("cross_cluster looks for pairs within eps: give eps, not target_keep")
-        return CrossClusterStage.after(pairwise, self.below(layout.CROSS_CLUSTER), eps)
 
     def export_stage(self) -> ExportStage:
         return ExportStage(
@@ -151,20 +141,41 @@ class Workflow:
             output_path=self.below(layout.DATASET),
             duplicates_path=self.below(layout.DUPLICATES),
             pairwise_path=self.below(layout.CROSS_CLUSTER if self.cross_cluster else layout.PAIRWISE),
-            input_storage_options=self.output_options,
-            output_storage_options=self.output_options,
-            **self.export,
+            **vars(self.export),
+            **self._clip_options(),
         )
 
+    def _eps(self) -> float | None:
+        """The eps to decide by; None if `target_keep` leads to one."""
+        if self.identify.target_keep is not None:
+            return None
+        return chosen_eps(self.identify.eps, self.embed_stage().model().default_eps)
+
+    def _cross_cluster_eps(self) -> float:
+        eps = self._eps()
+        if eps is None:
+            raise ParameterError("cross_cluster looks for pairs within eps: give eps, not target_keep")
+        return eps
+
+    def _clip_options(self) -> dict[str, Any]:
+        """Storage options for stages that read and write clips."""
+        options = dict(self.split.output_storage_options)
+        return {"input_storage_options": options, "output_storage_options": options}
+
+    def _table_options(self) -> dict[str, Any]:
+        """Storage options for stages that read and write tables."""
+        options = {"storage_options": dict(self.split.output_storage_options)}
+        return {"read_kwargs": options, "write_kwargs": options}
+
     def run(self, context: RunContext | None = None) -> WorkflowResult:
-        """Run every stage; each goes on where an earlier run stopped, and a finished job is left untouched."""
+        """Run every stage. Each continues where an earlier run stopped; a finished run changes no file."""
         with run_context(context=context) as context:
             return self._run(context)
 
     def _run(self, context: RunContext) -> WorkflowResult:
         if context.dry_run:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
-        # Built before any work, so that a parameter of the last stage is not refused after hours of the first.
+        # Built before any work, so that a wrong parameter of the last stage does not show up after hours.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
         results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
@@ -179,14 +190,14 @@ class Workflow:
 
 
 def run_split(stage: SplitStage, context: RunContext) -> StageResult:
-    """Run the split stage; raises InputError where it left nothing to go on with."""
+    """Run the split stage. Raises InputError if no clip came out."""
     result = stage.run(context=context)
     _require(result.counts["clips"], "no clip came out of the videos", result)
     return result
 
 
 def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunContext) -> WorkflowResult:
-    """The split command of the original workflow: clips, and their vectors unless there is no embed stage."""
+    """The split command of the original workflow: cut clips, and embed them if there is an embed stage."""
     if context.dry_run:
         return WorkflowResult((split.run(context=context),), None, split.output)
     results = [run_split(replace(split, vectors=embed), context)]
@@ -198,17 +209,132 @@ def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunCon
     return WorkflowResult(tuple(results), None, split.output)
 
 
-def curate(video_dir: str, output_path: str, *, client: Any = None, **parameters: Any) -> WorkflowResult:
-    """Videos → training shards without near-duplicates, in one call.
+def curate(
+    video_dir: str,
+    output_path: str,
+    *,
+    client: Client | None = None,
+    video_limit: int | None = None,
+    splitting_algorithm: str = "fixed_stride",
+    fixed_stride_split_duration: float = 10.0,
+    fixed_stride_stride: float | None = None,
+    fixed_stride_min_clip_length_s: float = 2.0,
+    limit_clips: int = 0,
+    transcode_encoder: str = "libopenh264",
+    transcode_encoder_threads: int = 1,
+    transcode_use_input_video_bit_rate: bool = False,
+    transcode_bit_rate: str | None = None,
+    upload_clips: bool = True,
+    relative_ids: bool = False,
+    input_storage_options: Mapping[str, Any] | None = None,
+    output_storage_options: Mapping[str, Any] | None = None,
+    embedding_algorithm: str = "pdqf_tmk_nobars",
+    model_dir: str = "./models",
+    frame_sampling: str = "uniform",
+    frames_from: str = "auto",
+    dtype: str = "auto",
+    torch_device: str = "auto",
+    trust_remote_code: bool = False,
+    decode_threads: int | None = None,
+    n_clusters: int | None = None,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    random_state: int = 42,
+    init: Init = "k-means||",
+    n_init: int = 1,
+    oversampling_factor: float = 2.0,
+    max_samples_per_batch: int = 32768,
+    fit_data_fraction: float | None = None,
+    which_to_keep: str = "hard",
+    keep: str | None = None,
+    sim_metric: str = "cosine",
+    pairwise_batch_size: int = 1024,
+    cross_cluster: bool = False,
+    eps: float | None = None,
+    target_keep: float | None = None,
+    rule: str = "pairwise",
+    scope: str = "all",
+    recall_sample: int = 0,
+    format: str = "webdataset",
+    media: str = "copy",
+    dataset_name: str = "clips",
+    shards: PlanParameters | None = None,
+) -> WorkflowResult:
+    """Videos → training shards without near-duplicates, in one call. It continues where an earlier call stopped.
 
-    Takes the parameters of `SplitStage` and of `Workflow`. Runs on `client`, else on the active Dask client, else on
-    local processes.
+    Args:
+        video_dir: the videos: a folder (searched recursively), file, glob or URL.
+        output_path: the output root, a folder or a URL.
+        client: the Dask client to run on. None: the active client, else local processes.
+        video_limit: only the first N videos in path order.
+        splitting_algorithm: how videos are cut: ``fixed_stride``.
+        fixed_stride_split_duration: clip length in seconds.
+        fixed_stride_stride: seconds from one clip start to the next; None: the clip length.
+        fixed_stride_min_clip_length_s: shortest clip in seconds; shorter ends are dropped and counted.
+        limit_clips: only the first N clips of each video; 0: all.
+        transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (no encoding, cuts at key frames).
+        transcode_encoder_threads: encoder threads per ffmpeg process.
+        transcode_use_input_video_bit_rate: encode at the bit rate of the source video.
+        transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
+        upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
+        relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
+        input_storage_options: fsspec options for `video_dir`.
+        output_storage_options: fsspec options for `output_path`.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.
+        model_dir: folder with model weights.
+        frame_sampling: frames that the model sees: ``uniform`` (over the whole clip) or ``prefix``.
+        frames_from: where frames are decoded from: ``clips``, ``source`` (the videos) or ``auto``.
+        dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        torch_device: where the model runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust_remote_code: allow Python code from the model's folder to run.
+        decode_threads: clips decoded at the same time, ahead of the model; None: chosen by the device.
+        n_clusters: number of clusters; None: one per 1000 rows, at most 1000.
+        max_iter: largest number of iterations of k-means.
+        tol: stop k-means when an iteration lowers the cost by less than this share.
+        random_state: seed of k-means, and of the ranking ``random``.
+        init: first centroids: ``k-means||``, ``random``, or an array (n_clusters, D).
+        n_init: number of fits from different first centroids; the best one is kept.
+        oversampling_factor: candidates per cluster that each round of ``k-means||`` draws.
+        max_samples_per_batch: rows whose distances to all centroids are in memory at a time.
+        fit_data_fraction: share of the rows to fit on; None: all that fit in 2 GiB.
+        which_to_keep: which of similar clips to keep: ``hard`` (far from the centroid), ``easy`` (near it), ``random``.
+        keep: instead of `which_to_keep`: ``largest``, ``longest``, ``column:desc`` and the like, several with commas.
+        sim_metric: distance to the centroid that ranks: ``cosine`` or ``l2``.
+        pairwise_batch_size: rows that are compared at a time.
+        cross_cluster: also find duplicates that k-means put in different clusters.
+        eps: clips with a similarity of at least 1 - eps are duplicates; None: the model's own eps.
+        target_keep: instead of `eps`: use the largest eps that keeps at least this share of the clips.
+        rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only).
+        scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
+        recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
+        format: ``webdataset`` or ``parquet``.
+        media: with format ``parquet``: ``copy`` the media, or ``reference`` them.
+        dataset_name: name in the manifest and the dataset card.
+        shards: order, splits and limits of the shards; None: one split ``train`` in shards of at most 1 GB.
+
+    Returns:
+        The results of all stages, and the number of clips kept, removed and failed.
     """
-    from curator_dask.runtime.cluster import LazyCluster
+    values = locals()
+    workflow = Workflow(
+        SplitStage(**_parameters_of(SplitStage, values)),
+        EmbedParameters(**_parameters_of(EmbedParameters, values)),
+        KMeansParameters(**_parameters_of(KMeansParameters, values)),
+        PairwiseParameters(**_parameters_of(PairwiseParameters, values), random_seed=random_state),
+        IdentifyParameters(**_parameters_of(IdentifyParameters, values)),
+        ExportParameters(**_parameters_of(ExportParameters, values)),
+        cross_cluster,
+        keep,
+    )
+    with run_context(client) as context:
+        return workflow.run(context)
 
-    of_split = {name: parameters.pop(name) for name in list(parameters) if name in SplitStage.__dataclass_fields__}
-    workflow = Workflow(SplitStage(video_dir, output_path, **of_split), **parameters)
-    return workflow.run(RunContext(LazyCluster.of(client)) if client is not None else None)
+
+def _parameters_of(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are parameters of a class; a None leaves a parameter with a default factory to that factory."""
+    given = {one.name: values[one.name] for one in fields(owner) if one.name in values}
+    factories = {one.name for one in fields(owner) if one.default_factory is not MISSING}
+    return {name: value for name, value in given.items() if value is not None or name not in factories}
 
 
 def _require(count: int, what: str, result: StageResult) -> None:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import shutil
 import tarfile
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import CuratorError, FolderInUseError, InputError, SplitStage, Workflow, curate, verify_dataset
+from curator_dask import (
+    CuratorError,
+    EmbedParameters,
+    ExportParameters,
+    FolderInUseError,
+    IdentifyParameters,
+    InputError,
+    KMeansParameters,
+    PairwiseParameters,
+    SplitStage,
+    Workflow,
+    curate,
+    verify_dataset,
+)
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
@@ -238,6 +254,43 @@ def test_nothing_usable_ends_with_a_clear_error(tmp_path, context):
     with pytest.raises(InputError, match="does not exist"):
         run(tmp_path / "missing", tmp_path / "out2", context)
     assert not (tmp_path / "out2").exists()
+
+
+PARAMETER_CLASSES = (
+    SplitStage,
+    EmbedParameters,
+    KMeansParameters,
+    PairwiseParameters,
+    IdentifyParameters,
+    ExportParameters,
+    Workflow,
+)
+STAGES_OF_WORKFLOW = {"split", "embed", "kmeans", "pairwise", "identify", "export"}
+LEFT_OUT = {
+    "random_seed": "random_state",
+    "ranking_strategy": "keep",
+    "source_field": "scope",
+    "vectors": "frames_from",
+}
+"""Parameters that `curate` does not take, and the one that stands for each."""
+
+
+def test_curate_has_every_parameter_with_its_default_and_its_line():
+    expected = {
+        one.name: None if one.default is MISSING and one.default_factory is not MISSING else one.default
+        for owner in PARAMETER_CLASSES
+        for one in fields(owner)
+        if one.init and one.name not in STAGES_OF_WORKFLOW | LEFT_OUT.keys()
+    }
+    signature = inspect.signature(curate).parameters
+    defaults = {name: MISSING if one.default is one.empty else one.default for name, one in signature.items()}
+    assert defaults.pop("client") is None
+    assert defaults == expected
+    assert LEFT_OUT.keys() & signature.keys() == set()
+    assert set(LEFT_OUT.values()) <= signature.keys()
+    assert all(one.annotation is not one.empty for one in signature.values())
+    explained = re.findall(r"^    (\w+): ", inspect.getdoc(curate).split("Returns:")[0], re.MULTILINE)
+    assert explained == list(signature)
 
 
 def test_curate_takes_the_parameters_of_both_and_paths_from_where_it_is_called(

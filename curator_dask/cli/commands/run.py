@@ -40,16 +40,23 @@ def run(
     run_options: RunOptions,
 ) -> None:
     """Split, embed, kmeans, pairwise, identify and export in one command; continues where the last run stopped."""
-    from curator_dask import SplitStage, Workflow
+    import curator_dask as cd
     from curator_dask.cli import terminal
 
-    split = SplitStage(**parameters_of(ctx, SplitStage), **run_options.folder_options)
-    export = vars(export_options.parameters())
-    workflow = Workflow(**{**parameters_of(ctx, Workflow), "split": split, "export": export})
+    workflow = cd.Workflow(
+        cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options),
+        cd.EmbedParameters(**parameters_of(ctx, cd.EmbedParameters)),
+        cd.KMeansParameters(**parameters_of(ctx, cd.KMeansParameters)),
+        cd.PairwiseParameters(**parameters_of(ctx, cd.PairwiseParameters), random_seed=random_state),
+        cd.IdentifyParameters(**parameters_of(ctx, cd.IdentifyParameters)),
+        export_options.parameters(),
+        cross_cluster,
+        keep,
+    )
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)
     terminal.show_results(result.stages)
-    terminal.show_failures(result.stages, terminal.run_failures_path(split.output_path, run_options))
+    terminal.show_failures(result.stages, terminal.run_failures_path(split_options.output_path, run_options))
     if result.totals is not None:
         typer.echo(str(result.totals))
         typer.echo(_next_steps(workflow))

@@ -10,7 +10,7 @@ import typer
 from curator_dask.cli.options.declare import option
 
 if TYPE_CHECKING:
-    from curator_dask.stages.export.parameters import ExportParameters
+    from curator_dask import ExportParameters
 
 DuplicatesPath = Annotated[
     str | None, option("--duplicates-path", help="Output of identify: the clips that it removed are left out.")
@@ -51,9 +51,8 @@ class ExportOptions:
 
     def parameters(self) -> ExportParameters:
         """These options as the parameters of the export stage. Raises ParameterError if they are not valid."""
-        from curator_dask.export.plan import PlanParameters
+        from curator_dask import ExportParameters, PlanParameters
         from curator_dask.export.splits import parse_splits
-        from curator_dask.stages.export.parameters import ExportParameters
 
         shards = PlanParameters(
             order=self.order,

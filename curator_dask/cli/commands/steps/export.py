@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import typer
 
 from curator_dask.cli.options import export as options
@@ -27,14 +25,13 @@ def export(
     from curator_dask import ExportStage
     from curator_dask.cli import terminal
 
-    parameters = export_options.parameters()
     stage = ExportStage(
         input_path,
         output_path,
         duplicates_path=duplicates_path,
         pairwise_path=pairwise_path,
         all_clips=all_clips,
-        **{field.name: getattr(parameters, field.name) for field in fields(parameters)},
+        **vars(export_options.parameters()),
         **run_options.folder_options,
     )
     results = terminal.run_stages([stage], run_options)
