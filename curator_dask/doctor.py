@@ -1,4 +1,4 @@
-"""What this machine has of all that the stages need: a list of findings, each with what to do where it falls short."""
+"""Checks what the stages need on this machine: a list of findings, each with advice if something is missing."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Finding:
     topic: str
     level: Level
     text: str
-    """What was found; what to do about it where `level` is not ``ok``."""
+    """The finding; with advice if `level` is not ``ok``."""
 
 
 def examine() -> list[Finding]:
-    """Look at Python, ffmpeg, memory, GPU and RAPIDS. Starts ffmpeg for a moment; changes nothing."""
+    """Examine Python, ffmpeg, memory, GPU and RAPIDS. Starts ffmpeg shortly; changes nothing."""
     return [*_software(), *_machine(), *_ffmpeg(), *_decord(), *_torch(), *_gpu(), *_rapids()]
 
 
@@ -46,7 +46,7 @@ def _software() -> Iterator[Finding]:
     yield Finding("packages", "ok", ", ".join(f"{name} {_version(name) or 'missing'}" for name in _PACKAGES))
     in_virtual = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
     if not in_virtual:
-        yield Finding("environment", "note", "no virtual environment is active: packages of others may interfere")
+        yield Finding("environment", "note", "no virtual environment is active: other packages may interfere")
 
 
 def _machine() -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _gpu() -> Iterator[Finding]:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception as error:  # no library, no driver, a driver in trouble: each is an answer
+    except Exception as error:  # no library, no driver or a broken driver
         yield Finding("gpu", "note", f"none: {missing or error}. Everything runs on the CPU")
         return
     try:
@@ -131,7 +131,7 @@ def _rapids() -> Iterator[Finding]:
 
 
 def _rapids_version(name: str) -> str | None:
-    """RAPIDS' wheels carry the CUDA version in their names."""
+    """The version of a RAPIDS package, whose wheels have the CUDA version in their names."""
     suffixes = ("", "-cu12", "-cu13", "-cuda12x", "-cuda13x")
     return next((version for suffix in suffixes if (version := _version(name + suffix))), None)
 

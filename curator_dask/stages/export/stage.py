@@ -1,4 +1,4 @@
-"""Kept clips → training data: WebDataset shards (one unit a shard), or a Parquet index with the media."""
+"""Kept clips → training data: WebDataset shards (one unit per shard), or a Parquet index with the media."""
 
 from __future__ import annotations
 
@@ -36,18 +36,28 @@ class ExportStage(ExportParameters, Stage):
     """Write the kept clips as training data.
 
     ``webdataset``: ``{split}/000000.tar`` …, ``manifest.json``, ``index.json`` (wids) and a dataset card.
-    ``parquet``: ``index.parquet``, one row a kept clip, with the media copied beside it or left in place.
+    ``parquet``: ``index.parquet``, one row per kept clip, with the media copied beside it or left in place.
+
+    Args:
+        input_path: the output of the split stage.
+        output_path: folder or URL for the training data.
+        duplicates_path: the output of the identify stage; None only together with `all_clips`.
+        pairwise_path: the output of the pairwise stage; adds score, nearest earlier clip and cluster of each clip.
+        all_clips: export every good clip, duplicates too.
+        id_field: column of the ids in `pairwise_path`.
+        input_storage_options: fsspec options for the input paths.
+        output_storage_options: fsspec options for `output_path`.
+        format: ``webdataset`` or ``parquet``.
+        media: with format ``parquet``: ``copy`` the media into the export, or ``reference`` them where they are.
+        dataset_name: the name in the manifest and in the dataset card.
+        shards: the order of the clips, the splits, and the limits of a shard.
     """
 
     input_path: str
-    """The output of the split stage."""
     output_path: str
     duplicates_path: str | None = None
-    """The output of the identify stage; None only together with `all_clips`."""
     pairwise_path: str | None = None
-    """The output of the pairwise stage: adds each clip's score, nearest earlier clip and cluster."""
     all_clips: bool = False
-    """Export every good clip, duplicates too."""
     id_field: str = "id"
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -93,7 +103,7 @@ class ExportStage(ExportParameters, Stage):
         good, failures = self._with_media(chosen)
         if not good:
             raise InputError(
-                f"nothing to export: of {len(chosen)} chosen clips none has its media file in {self.input.url}"
+                f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
         state.claim(self.identity(), overwrite=context.overwrite)
         if self.format == "parquet":
@@ -101,7 +111,7 @@ class ExportStage(ExportParameters, Stage):
         return self._export_shards(state, context, good, failures)
 
     def _records(self) -> list[ClipRecord]:
-        """The chosen clips, by id. Raises InputError if there are none."""
+        """The clips to export. Raises InputError if there are none."""
         kept = self._kept_ids()
         scores = self._scores()
         index = read_clip_index(self.input)
@@ -110,7 +120,8 @@ class ExportStage(ExportParameters, Stage):
         if not chosen:
             raise InputError(
                 f"nothing to export: no kept clip of {self.duplicates_path or self.input_path} has a file in "
-                f"{self.input_path}. Were the clips written (not --no-upload-clips), and kept ids those of these clips?"
+                f"{self.input_path}. Check that split wrote the clips (no --no-upload-clips) and that "
+                "duplicates_path was made from them"
             )
         return chosen
 
@@ -136,7 +147,7 @@ class ExportStage(ExportParameters, Stage):
         return found
 
     def _with_media(self, chosen: list[ClipRecord]) -> tuple[list[ClipRecord], tuple[Failure, ...]]:
-        """The clips whose media are there in their recorded size; failures for the others."""
+        """The clips whose media file exists in its recorded size, and failures for the others."""
         sizes = {f"clips/{entry.path.removeprefix('clips/')}": entry.num_bytes for entry in self.input.entries("clips")}
         good, failures = [], []
         for record in chosen:
@@ -171,7 +182,7 @@ class ExportStage(ExportParameters, Stage):
         return Unit(f"{plan.split}-{plan.name}", inputs, ShardSpec(self.input, self.output, plan), plan.path)
 
     def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
-        """The files that describe the shards; written last, so that a manifest never names a shard that is not there."""
+        """Write the files that describe the shards; last, so that a manifest never names a missing shard."""
         results = {record.data["shard"]["split"] + "/" + record.data["shard"]["name"]: ShardResult(**record.data["shard"])
                    for record in state.records()}  # fmt: skip
         manifest = Manifest(
@@ -206,7 +217,7 @@ class ExportStage(ExportParameters, Stage):
 
 
 def export_dataset(input_path: str, output_path: str, **parameters: Any) -> StageResult:
-    """Export the kept clips; the parameters are those of `ExportStage`, those of `PlanParameters` included."""
+    """Export the kept clips. Takes the parameters of `ExportStage` and of `PlanParameters`."""
     of_plan = {name: parameters.pop(name) for name in list(parameters) if name in PlanParameters.__dataclass_fields__}
     stage = ExportStage(input_path, output_path, **parameters)
     return (replace(stage, shards=PlanParameters(**of_plan)) if of_plan else stage).run()

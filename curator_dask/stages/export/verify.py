@@ -1,4 +1,4 @@
-"""Reads an export back and tells what is wrong with it."""
+"""Reads an export back and lists its faults."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from curator_dask.stages.identify.output_files import REMOVE
 
 @dataclass(frozen=True)
 class Verification:
+    """The manifest of an export, and the faults that were found."""
+
     manifest: Manifest
     faults: tuple[Fault, ...]
 
@@ -27,8 +29,16 @@ def verify_dataset(
     clips_opened_per_shard: int = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Verification:
-    """Check every shard against the manifest: hashes, keys, members, JSON, counts; no removed clip among them; some MP4s
-    opened. Raises InputError if there is no export at `path`."""
+    """Check every shard against the manifest. Raises InputError if there is no export at `path`.
+
+    The check covers hashes, keys, members, JSON and counts.
+
+    Args:
+        path: folder or URL of an export of WebDataset shards.
+        duplicates_path: the output of the identify stage; a clip that it removed is then a fault.
+        clips_opened_per_shard: number of MP4 files per shard to open as videos.
+        storage_options: fsspec options for both paths.
+    """
     options = dict(storage_options or {})
     folder = Folder(path, options)
     if not folder.exists(MANIFEST_NAME):
@@ -50,7 +60,7 @@ def verify_dataset(
 
 
 def check_mp4(path: Path) -> str | None:
-    """What is wrong with a clip as a video, or None."""
+    """The reason why a file is not a readable video; None if it is one."""
     from curator_dask.video.probe import probe_video
 
     try:
