@@ -24,7 +24,7 @@ from curator_dask.stages.identify.decision_table import count_orphans, empty_dec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Indices = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass

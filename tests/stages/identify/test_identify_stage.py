@@ -195,7 +195,7 @@ def test_a_scope_by_a_carried_column(chained, context, scope):
     expected = {"cross": ([0, 0.995, 0.995], ["A", "A", "B"]), "same": ([0, 0, 0.98005], ["A", "B", "A"])}[scope]
     assert [row["cosine_sim_score"] for row in scores] == pytest.approx(expected[0], abs=1e-6)
     assert [row["max_id"] for row in scores] == expected[1]
-    # C went for B, which is gone: A, of C's own video, does not stand for it across videos.
+    # C was removed for B, which is removed too: A is of C's own video, so it does not count.
     assert result.counts["orphans"] == (1 if scope == "cross" else 0)
     if scope == "cross":
         assert [row["kept_id"] for row in table(chained, "duplicates.parquet")] == ["A", None]
@@ -281,6 +281,25 @@ def test_a_second_run_does_nothing_and_other_parameters_are_refused(chained, con
     stage(chained, eps=0.3).run(context=RunContext(context.cluster, overwrite=True))
     assert not (chained / "d" / "scores").exists() or not list((chained / "d" / "scores").iterdir())
     assert stage(chained, eps=0.3).eps_of_finished_run() == 0.3
+
+
+def test_a_cluster_without_its_decision_table_is_decided_again(chained, context):
+    stage(chained).run(context=context)
+    tables = sorted((chained / "d" / ".curator" / "identify" / "units").glob("*.arrow"))
+    assert [path.name for path in tables] == ["cluster-000000.arrow", "cluster-000004.arrow"]
+    before = [path.read_bytes() for path in tables]
+    tables[0].unlink()
+    again = stage(chained).run(context=context)
+    assert (again.num_run, again.num_skipped) == (1, 1)
+    assert [path.read_bytes() for path in tables] == before
+
+
+def test_a_damaged_decision_table_is_named(chained, context):
+    stage(chained).run(context=context)
+    path = chained / "d" / ".curator" / "identify" / "units" / "cluster-000004.arrow"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(InputError, match=r"cluster-000004\.arrow is damaged"):
+        stage(chained).run(context=context)
 
 
 @pytest.mark.parametrize(
