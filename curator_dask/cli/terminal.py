@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from curator_dask.cli.progress_bars import make_reporter
+from curator_dask.files import layout
 from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -91,12 +92,12 @@ def show_failures(results: Sequence[StageResult], path: str) -> None:
 
 def stage_failures_path(output_path: str, stage: str) -> str:
     """The file that a stage lists its failures in."""
-    return f"{output_path}/.curator/{stage}/failures.jsonl"
+    return f"{output_path}/{layout.STATE}/{stage}/{layout.FAILURES}"
 
 
 def run_failures_path(output_path: str, options: RunOptions) -> str:
     """The file that a whole run lists its failures in."""
-    return "no file (dry run)" if options.dry_run else f"{output_path}/failures.jsonl"
+    return "no file (dry run)" if options.dry_run else f"{output_path}/{layout.FAILURES}"
 
 
 def _duration(seconds: float) -> str:
