@@ -1,4 +1,4 @@
-"""Which rows of a cluster to compare with which other clusters, so that twins that k-means parted find each other.
+"""Which rows of a cluster to compare with which other clusters, to find duplicates that k-means put into different clusters.
 
 Two rows with a cosine of at least ``1 - eps`` are at most ``sqrt(2 eps)`` apart (the chord). On the way from one to the
 other lies the plane half-way between their two centroids, so *the distances of the two rows to that plane (margins) add
@@ -6,18 +6,18 @@ up to at most the chord*, and one of them is at most half of it. Comparing every
 which it has a margin of at most half the chord therefore misses no pair.
 
 Where that is too much work (random directions, clusters that cut a cloud to pieces, a large eps), the smallest margins
-are taken first, as far as a budget goes. That loses little: the bound is met by twins that differ along just the one
-direction that matters, and in D dimensions twins differ along it by a share of about ``1 / sqrt(D)``.
+are taken first, as far as a budget goes. That loses little: only duplicates that differ along just the direction between
+the centroids reach the bound, and in D dimensions only about ``1 / sqrt(D)`` of a difference lies along one direction.
 
-Where clusters are many, most of them lie far from the own one. How many of its rows each can claim is estimated from a
-few of them, and those that can claim next to none are left out of the product with the centroids.
+With many clusters, most lie far from the own one. A sample of the rows tells about how many of them lie near each other
+cluster; clusters with next to none are left out of the product with the centroids.
 
-Other ways were weighed, on random directions at eps 0.1, where k-means parts one twin in ten. The exact rule alone
+Other ways were weighed, on random directions at eps 0.1, where k-means separates one pair in ten. The exact rule alone
 compares a row with every other cluster. The next-nearest clusters of *every* row find as much only with several of them,
 as most rows lie near no border at all. Further, independent clusterings leave about the product of their misses, for as
-many more fits and comparisons. Comparing but the two bands beside a plane, by the sum of the margins, saves products of
-sketches, and these are not where the time goes. What this way finds and costs is in
-``benchmarks/results/cross_cluster_2_cores.md``.
+many more fits and comparisons. Comparing only the two bands beside a plane, by the sum of the margins, saves products of
+sketches, which take little of the time. What this way finds and costs is in
+``benchmarks/results/cross_cluster_2_cores.md``; its cost model is explained in ``docs/cross_cluster_cost.md``.
 
 Products are sums of whole numbers that float32 holds exactly, so the choice is the same on every machine.
 """
@@ -47,29 +47,29 @@ DEFAULT_BUDGET: Final = 1.0
 CENTROID_STEPS: Final = 4000.0
 """Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
 SAMPLE_ROWS: Final = 64
-SAMPLE_EVERY: Final = 2  # at most one row in so many, or the estimate costs as much as what it saves
+SAMPLE_EVERY: Final = 2  # at most one row in two is sampled, or the estimate costs as much as it saves
 HEADROOM: Final = 1.5
-"""The margin up to which rows are looked at is estimated for so many times the budget, which then cuts off the rest."""
+"""The highest margin to look at is estimated for this many times the budget; the budget itself then cuts off the rest."""
 MOST_KEPT: Final = 64
-"""So many clusters are looked at without asking which of them matter."""
+"""Up to this number of clusters, all are looked at."""
 AFFORDABLE: Final = 0.75
-"""The share of the budget that has to be left for comparisons if all clusters, however many, are to be looked at."""
+"""All clusters are looked at if at least this share of the budget is then left for comparisons."""
 MUCH_FEWER: Final = 0.75
-"""Clusters are left out if no more than this share would stay."""
+"""Clusters are left out only if less than this share of them stays."""
 LOST_SHARE: Final = 0.01
-"""Of the borders within the budget, the share that may lie at clusters that are not looked at, by the estimate."""
+"""Estimated share of the border rows within the budget that may be lost with the clusters that are left out."""
 
 _ORDER_WIDTH: Final = 64
 
-# Nanoseconds on one core of the machine of benchmarks/results/cross_cluster_2_cores.md; only their ratios matter.
-WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: so much, and so much a number
-SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows from it
-MULTIPLY: Final = 0.05  # a number of a product with centroids or directions
-MARGIN: Final = 2.0
-ROW: Final = 2.0  # a number of a row that is turned into whole steps
+# Costs in nanoseconds on one core of one machine; only their ratios matter. See docs/cross_cluster_cost.md.
+WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: per pair, and per number of a row
+SKETCH_PAIR: Final = (0.6, 0.05)  # comparing two sketches, and what follows from it: per pair, and per number
+MULTIPLY: Final = 0.05  # per number of a product with centroids or directions
+MARGIN: Final = 2.0  # per margin
+ROW: Final = 2.0  # per number of a row that is turned into whole steps
 ASSIGNMENTS: Final = 2.0
-"""Iterations of k-means that count to the work a budget is a share of: fewer than any fit takes. Where clusters are many and
-small, k-means is nearly all the work, and comparing rows within clusters no measure for what a run can afford."""
+"""Iterations of k-means in the work that a budget is a share of: fewer than any fit takes. With many small clusters k-means
+is nearly all the work, and the comparisons within clusters do not tell what a run can afford."""
 
 
 def check_budget(budget: float) -> None:
@@ -79,7 +79,7 @@ def check_budget(budget: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Centroids:
-    """The clusters' centres in whole steps, and what the margins need of them.
+    """The clusters' centres in whole steps.
 
     Attributes:
         steps: (k, D) float32.
@@ -108,7 +108,7 @@ class Centroids:
 
 
 def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
-    """(k, D) centres → whole steps. A margin is one to a plane; planes a hair from the exact ones serve as well."""
+    """(k, D) centres → whole steps. Rounding moves the planes between centres a little, which does no harm."""
     xp = array_module(C)
     wide = C.astype(np.float64)
     longest = float(xp.sqrt((wide * wide).sum(axis=1)).max()) or 1.0
@@ -118,11 +118,13 @@ def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
 
 
 def neighbour_order(C: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """(k, D) centres → their indices in an order in which neighbours come close together: from the first one always on to
-    the nearest that is left.
+    """(k, D) centres → their indices in an order that keeps neighbours together: each is followed by the nearest one left.
 
-    Whoever deals with a few clusters at a time then meets most rows of their borders once. Distances are those of
-    sketches, in whole numbers that float64 holds exactly, so the order is the same on every machine.
+    A group of consecutive clusters then shares most of its border rows. Distances are those of sketches, in whole numbers
+    that float64 holds exactly, so the order is the same on every machine.
+
+    >>> neighbour_order(np.array([[1.0, 0.0], [-1.0, 0.0], [0.9, 0.1], [-0.9, 0.1]])).tolist()
+    [0, 2, 3, 1]
     """
     steps = to_host(prepare_centroids(np.asarray(C, np.float32), np.ones(len(C))).steps)
     P = (steps @ sketch_directions(steps.shape[1], _ORDER_WIDTH).T).astype(np.float64)
@@ -142,9 +144,10 @@ class Borders:
     row: NDArray[np.int64]
     cluster: NDArray[np.int64]
     left_out: int
-    """At most so many more there were within half the chord. Where it is 0 for all clusters, no pair is missed."""
+    """Upper limit of the pairs of a row and a cluster within half the chord that are not listed. Where it is 0 for all
+    clusters, no pair of near rows is missed."""
     sketches: Array
-    """(N, width) of all rows, beside them, with the width of `Centroids.sketch_width`."""
+    """(N, width) sketches of all rows, on the rows' device, with the width of `Centroids.sketch_width`."""
 
 
 def find_borders(
@@ -155,10 +158,22 @@ def find_borders(
     Args:
         X: (N, D) float32, unit rows of one cluster, at least one; NumPy or CuPy.
         own: the index of their cluster in ``centroids``.
-        eps: of the pairs to find.
-        budget: the arithmetic that this and the comparisons may take, as a share of that of comparing the rows among
-            themselves and of ``ASSIGNMENTS`` iterations of k-means. Half of it goes to the comparisons in any case.
+        eps: limit of the pairs to find.
+        budget: the arithmetic that this search and the comparisons may take, as a share of the arithmetic of comparing the
+            rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons.
         block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
+
+    Two rows of cluster 0 whose plane to cluster 1 is the diagonal; at eps 0.01 half the chord is 0.071::
+
+        row             margin
+        0  (1.00, 0.00)  0.707   too far from the plane: no row of cluster 1 can be near
+        1  (0.72, 0.69)  0.018   compared with cluster 1
+
+    >>> C = prepare_centroids(np.array([[0.9, 0.1], [0.1, 0.9]]), cost=np.array([2.0, 2.0]))
+    >>> X = np.array([[1.0, 0.0], [0.72, 0.694]], np.float32)
+    >>> borders = find_borders(X, 0, C, eps=0.01, budget=1000)
+    >>> borders.row.tolist(), borders.cluster.tolist(), borders.left_out
+    ([1], [1], 0)
     """
     check_eps(eps)
     check_budget(budget)
@@ -177,10 +192,10 @@ def find_borders(
 
 @dataclass(frozen=True, slots=True)
 class _Planes:
-    """Planes half-way between one centroid and others: ``margin = offset - slope * (x.c - x.own)``.
+    """The planes half-way between one centroid and the others: ``margin = offset - slope * (x.c - x.own)``.
 
     Attributes:
-        own: the place of the own cluster in what follows.
+        own: the index of the own cluster in the arrays below.
         cluster: (m,) the clusters. slope, offset: (m,), on the host.
         apart: (m,) the distances of the centroids.
     """
@@ -196,7 +211,7 @@ class _Planes:
         return _Planes(own, self.cluster[some], self.slope[some], self.offset[some], self.apart[some])
 
     def least_products(self, margin: float) -> NDArray[np.float32]:
-        """(m,) what ``x.c - x.own`` must come to for the margin to be at most this."""
+        """(m,) the least ``x.c - x.own`` of a row whose margin is at most this."""
         with np.errstate(divide="ignore"):
             least = (self.offset.astype(np.float64) - margin) / self.slope
         return least.astype(np.float32)
@@ -217,13 +232,13 @@ def _planes_around(own: int, centroids: Centroids) -> _Planes:
 
 @dataclass(frozen=True, slots=True)
 class _Aim:
-    """What to look for among the rows of a cluster.
+    """Which clusters to look at from one cluster, and how far.
 
     Attributes:
-        planes: to the clusters that matter, the own one among them.
-        highest: the margin up to which to look. limit: half the chord, beyond which nothing can be near.
-        cost: (m,) of comparing a row with the members of each cluster. allowance: the same for all that a row meets.
-        passed_over: the number of clusters that are not looked at and may be within half the chord of some row.
+        planes: the planes to the clusters that matter; the own cluster is among them.
+        highest: the highest margin to look at. limit: half the chord; no near row has a higher margin.
+        cost: (m,) cost of comparing a row with the members of each cluster. allowance: average cost granted per row.
+        passed_over: the number of clusters that are left out and may be within half the chord of some row.
     """
 
     planes: _Planes
@@ -266,7 +281,7 @@ def _within_pair(dim: int) -> float:
 
 
 def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
-    """(some, k) margins of rows that lie evenly among X, on the host."""
+    """(S, k) margins of S evenly spaced rows of X, on the host."""
     xp = array_module(X)
     every = max(SAMPLE_EVERY, -(-X.shape[0] // SAMPLE_ROWS))
     products = to_host(xp.matmul(row_steps(X[::every]), centroids.steps.T))
@@ -275,7 +290,7 @@ def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[
 
 
 def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, limit: float) -> float:
-    """The margin, at most ``limit``, up to which the sample's rows cost as much as the allowance for each of them."""
+    """The margin, at most ``limit``, up to which comparing the sampled rows costs the allowance per row."""
     row, cluster = np.nonzero(sample <= np.float32(limit))
     margins = sample[row, cluster]
     order = np.argsort(margins, kind="stable")
@@ -284,9 +299,9 @@ def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: 
 
 
 def _that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
-    """Indices, ascending, of the planes with all but a hundredth of the margins up to ``highest``, and of the own one.
+    """Ascending indices of the planes that hold all but ``LOST_SHARE`` of the margins up to ``highest``, and of the own one.
 
-    Margins to one plane are taken for normal: their mean is half the distance of the centroids, as the rows' mean is
+    Margins to one plane are assumed to be normal. Their mean is half the distance of the centroids, as the rows' mean is
     their centroid; their deviation is the sample's.
     """
     others = np.isfinite(planes.offset)
@@ -301,14 +316,14 @@ def _that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -
 
 
 def _upper_tail(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """About the probability that a normal variable exceeds z (Lin, 1989); one half below 0 will do here."""
+    """About the probability that a normal variable exceeds z (Lin, 1989); below 0 it is taken as one half, which will do."""
     z = np.maximum(z, 0.0)
     tail: NDArray[np.float64] = 0.5 * np.exp(-0.717 * z - 0.416 * z * z)
     return tail
 
 
 def _of_block(steps: Array, columns: Array, aim: _Aim, start: int) -> Borders:
-    """What is found among some rows in whole steps, the first of which is row number ``start``."""
+    """The border rows among some rows in whole steps; ``start`` is the number of the first."""
     xp = array_module(steps)
     planes, num_planes = aim.planes, len(aim.planes.cluster)
     products = xp.matmul(steps, columns.T)

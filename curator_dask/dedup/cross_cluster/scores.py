@@ -1,15 +1,15 @@
-"""Comparing rows of one cluster with the members of another: duplicates that k-means put on two sides of a border.
+"""Compare rows of one cluster with the members of another: cross-cluster scores.
 
-Which rows to compare with which clusters is chosen by `borders`; `sketch` makes a
-comparison several times cheaper than one of whole rows. What is found is measured as it is within clusters, in float64.
+`borders` chooses which rows to compare with which clusters; `sketch` makes a comparison several times cheaper than one of
+whole rows. Near pairs are measured as within clusters, in float64.
 
-**Ranking.** Across clusters the rows are ordered by the very key that orders them within (`RankingStrategy.rank` over
+**Ranking.** All rows are ordered by the same key as within a cluster (`RankingStrategy.rank` over
 rows of several clusters: for ``hard`` the distance to the own centroid, then the id, both descending). Ids are unique,
-so this is one total order over all rows; a cluster's own order is that order with the other clusters left out.
+so this is one total order over all rows, and a cluster's own order is a part of it.
 
-**Scores.** A row's score is the highest cosine with any row before it: all of its own cluster, and of the others those
-that lie within eps. A score that comes from another cluster is therefore at least ``1 - eps``, and lower ones are those
-of the own cluster: decisions at this eps, or a smaller one, see all that was found.
+**Scores.** A row's score is its highest cosine with a row before it: any row of its own cluster, or a row within eps of
+another cluster. So a score from another cluster is at least ``1 - eps``, and a lower score is from the own cluster.
+Decisions at this eps or a smaller one can use every match.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from curator_dask.dedup.decide.threshold import least_steps
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores
 from curator_dask.dedup.similarity.tiles import STEPS, best_match, measure_pairs, rounding_bound, side, where
 
-DENSE_SHARE: Final = 0.04  # of all pairs, from which on comparing whole rows costs less than measuring one by one
-MOST_PAIRS: Final = 1 << 22  # measured one by one: what memory holds at ease
+DENSE_SHARE: Final = (
+    0.04  # with a larger share of near pairs, comparing whole rows costs less than measuring one by one
+)
+MOST_PAIRS: Final = 1 << 22  # the most pairs that are measured one by one: memory holds them with ease
 
 Indices = NDArray[np.int64]
 Order = Callable[[Indices, Indices], tuple[Indices, Indices]]
@@ -39,15 +41,15 @@ _Near = tuple[Indices, Indices, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class ComparedRows:
-    """One side of a comparison: some rows, which are only fetched where pairs have to be measured.
+    """One side of a comparison: rows that are fetched only where pairs have to be measured.
 
     Attributes:
         size: N, how many rows there are.
         dim: D, the numbers of a row.
         rows: indices of M of the rows → (M, D) float32, unit rows; NumPy or CuPy.
-        sketches: (N, W) of the rows, beside them; None where whole rows are to be compared.
-        scores: (N,) float32, on the host: the scores that the rows already have. Pairs that are certain not to raise
-            the score of their later row are passed over.
+        sketches: (N, W) sketches on the rows' device; None where whole rows are compared.
+        scores: (N,) float32, on the host: the scores that the rows already have. Pairs that cannot raise the score of
+            their later row are left out.
     """
 
     size: int
@@ -65,7 +67,7 @@ class ComparedRows:
         return self.size
 
     def floors(self, eps: float) -> NDArray[np.float64]:
-        """(N,) what a cosine must exceed, or at eps reach, to count for a row; infinite where none can."""
+        """(N,) the cosine that a match must exceed (or, where it is ``1 - eps``, reach); infinite where none can."""
         least = least_steps(eps) / STEPS
         if self.scores is None:
             return np.full(len(self), least)
@@ -75,14 +77,14 @@ class ComparedRows:
 
 @dataclass(frozen=True, slots=True)
 class CrossClusterScores:
-    """What comparing some rows (queries) with the members of another cluster came to; on the host."""
+    """The matches of some rows (queries) and the members of another cluster; on the host."""
 
     queries: PartialScores
-    """Of each query the best member that ranks before it; the index is the member's."""
+    """For each query the best member that ranks before it; the index is the member's."""
     members: PartialScores
-    """Of each member the best query that ranks before it; the index is the query's."""
+    """For each member the best query that ranks before it; the index is the query's."""
     num_measured: int
-    """Pairs that the sketches let pass."""
+    """Number of pairs that were measured on whole rows."""
 
 
 def score_cross_cluster(
@@ -103,9 +105,25 @@ def score_cross_cluster(
         tile_rows: changes speed and memory, never the result.
 
     Returns:
-        The cosines of `curator_dask.dedup.similarity.tiles`: decided in float64, in steps of 2**-24; -inf and -1 where there is
-        none. The earliest row wins among equal ones. A cosine that is not above the score that a row already has may
-        be there or not.
+        Cosines as in `curator_dask.dedup.similarity.tiles`: decided in float64, in steps of 2**-24; -inf and -1 where there
+        is no match. The earliest row wins among equal ones. A match that does not raise the score of its row may be
+        missing.
+
+    Two queries and two members, ranked query 0, member 0, member 1, query 1; cosines of 0.95 and more count::
+
+                            member 0     member 1
+                            (0.8, 0.6)   (1.0, 0.0)
+        query 0 (0.6, 0.8)     0.96         0.60       member 0 ranks after query 0: it is the member's match
+        query 1 (0.0, 1.0)     0.60         0.00
+
+    >>> queries = ComparedRows.of(np.array([[0.6, 0.8], [0.0, 1.0]], np.float32))
+    >>> members = ComparedRows.of(np.array([[0.8, 0.6], [1.0, 0.0]], np.float32))
+    >>> places = np.array([0, 3]), np.array([1, 2])
+    >>> scores = score_cross_cluster(queries, members, lambda q, m: (places[0][q], places[1][m]), eps=0.05)
+    >>> scores.queries.index.tolist(), scores.members.index.tolist()
+    ([-1, -1], [0, -1])
+    >>> [f"{cosine:.2f}" for cosine in scores.members.cosine]
+    ['0.96', '-inf']
     """
     if queries.sketches is None or members.sketches is None:
         width = 0
@@ -133,7 +151,7 @@ def _near_blocks(
 
 
 def _near_pairs(blocks: Iterable[tuple[Array, Array, Array]], num_pairs: int) -> _Near | None:
-    """The pairs of all blocks; None where they are a good part of all."""
+    """The near pairs of all blocks; None where they are more than `DENSE_SHARE` of all pairs, or too many for memory."""
     most = min(MOST_PAIRS, 64 + DENSE_SHARE * num_pairs)
     found: list[_Near] = []
     num_found = 0
@@ -150,11 +168,11 @@ def _near_pairs(blocks: Iterable[tuple[Array, Array, Array]], num_pairs: int) ->
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Pairs of some queries and some members.
+    """Pairs of a query and a member.
 
     Attributes:
-        query, member: (P,) int64, which of those.
-        later: (P,) int64, the later row of each in the ranking: a query, or a member counted from the last query on.
+        query, member: (P,) int64, their indices.
+        later: (P,) int64, the row of each pair that ranks later: a query, or a member's index plus the number of queries.
     """
 
     query: Indices
@@ -168,7 +186,7 @@ class _Pairs:
 def _score_pairs(
     queries: ComparedRows, members: ComparedRows, near: _Near, order: Order, eps: float, width: int
 ) -> CrossClusterScores:
-    """Measure pair by pair; in float64 only those that may be the best of their row."""
+    """Measure pair by pair; in float64 only the pairs that may be the best of their row."""
     floors = np.concatenate([queries.floors(eps), members.floors(eps)])
     least = least_products(width, floors) if width else floors - rounding_bound(queries.dim)
     least[np.isinf(floors)] = np.inf
@@ -192,7 +210,7 @@ def _score_pairs(
 
 
 def _places(query: Indices, member: Indices, num_queries: int, num_members: int, order: Order) -> Indices:
-    """(num_queries + num_members,) the places in the ranking of those queries and members that come in a pair."""
+    """(num_queries + num_members,) the places in the ranking of the queries and members that are in a pair; -1 elsewhere."""
     some_queries, some_members = _those_of(query, num_queries), _those_of(member, num_members)
     places = np.full(num_queries + num_members, -1, np.int64)
     places[some_queries], places[num_queries + some_members] = order(some_queries, some_members)
@@ -209,12 +227,12 @@ def _those_of(index: Indices, num_rows: int) -> Indices:
 def _measured(
     queries: ComparedRows, members: ComparedRows, pairs: _Pairs, floors: NDArray[np.float64]
 ) -> tuple[_Pairs, NDArray[np.float64]]:
-    """Those pairs that may be the best of their later row, and their cosines in steps."""
+    """The pairs that may be the best of their later row, and their cosines in steps."""
     some_queries, some_members = _those_of(pairs.query, len(queries)), _those_of(pairs.member, len(members))
     query_rows, member_rows = queries.rows(some_queries), members.rows(some_members)
     query, member = np.searchsorted(some_queries, pairs.query), np.searchsorted(some_members, pairs.member)
     products = _products(query_rows, member_rows, query, member)
-    # What is less than the floor, or than the best of its row, by more than rounding may account for, is not the best.
+    # A product below the floor, or below the best of its row, by more than rounding explains cannot be the best.
     best = floors.astype(np.float32)
     np.maximum.at(best, pairs.later, products)
     promising = np.flatnonzero(products >= best[pairs.later] - 2 * rounding_bound(queries.dim))
@@ -246,7 +264,7 @@ def _keep_best(
     cosine: NDArray[np.float64],
     of: NDArray[np.bool_],
 ) -> None:
-    """Of the pairs ``of``, the highest cosine of each row; the earliest place among equal ones."""
+    """Keep the highest cosine of each row among the pairs ``of``; the earliest place among equal ones."""
     row, other, place, cosine = row[of], other[of], place[of], cosine[of]
     ordered = np.lexsort((place, -cosine, row))
     first = ordered[np.unique(row[ordered], return_index=True)[1]]
@@ -256,7 +274,7 @@ def _keep_best(
 def _score_all(
     queries: ComparedRows, members: ComparedRows, order: Order, eps: float, tile_rows: int
 ) -> CrossClusterScores:
-    """Compare whole rows, all of them."""
+    """Compare all rows with all members, without sketches."""
     query_place, member_place = order(np.arange(len(queries)), np.arange(len(members)))
     query_order, member_order = np.argsort(query_place), np.argsort(member_place)
     query_side = side(queries.rows(query_order), query_place[query_order])

@@ -1,11 +1,11 @@
-"""Which pairs of rows can be near at all, from a few whole numbers a row: a Johnson-Lindenstrauss filter.
+"""Which pairs of rows can be near at all, from a few whole numbers per row: a Johnson-Lindenstrauss filter.
 
 A sketch is a row's projection on random vectors of ±1 (Achlioptas, 2003). Whatever the data look like, the squared
 distance of two sketches is that of the rows times chi-squared with ``width`` degrees of freedom over ``width``: the
-threshold is set so that a pair at exactly ``1 - eps`` is lost with a probability of 7e-4 (``LOSS_SIGMA``), a nearer one
-with less. What passes has to be measured on the rows themselves.
+threshold is set so that a pair at exactly ``1 - eps`` is lost with a probability of 7e-4 (``LOSS_SIGMA``), a nearer pair
+with a lower one. Pairs that pass have to be measured on the rows themselves.
 
-One sketch a row serves all comparisons: where few numbers tell enough, its first few are taken.
+One sketch per row serves all comparisons: where a few numbers are enough, its first few are taken.
 
 Sketches, and the rows they are made from, are whole numbers small enough for float32 sums to be exact, so the same
 pairs pass on every machine, with any BLAS, any number of threads, and on CPU and GPU.
@@ -32,8 +32,8 @@ NUMBER_STEPS: Final = 128.0
 """A sketch's number in whole steps, the root of its mean square; 128 of them add up within 2**23."""
 LOSS_SIGMA: Final = 3.2
 PASS_SIGMA: Final = 3.4
-"""Rows that are as far apart as rows are on the average pass with a probability of 3e-4: measuring these takes about as
-long as telling them apart with more numbers would."""
+"""Rows at the average distance pass with a probability of 3e-4: measuring these takes about as long as excluding them
+with more numbers would."""
 LEAST_WIDTH: Final = 14
 MOST_WIDTH: Final = 126
 WIDTH_STEP: Final = 8  # with the two columns of squared lengths a round number for a GEMM
@@ -42,16 +42,23 @@ _SEED: Final = 20141205
 
 @lru_cache(maxsize=16)
 def sketch_directions(dim: int, width: int) -> NDArray[np.float32]:
-    """(width, D) float32 of ±1: what rows are multiplied with."""
+    """(width, D) float32 of ±1: the random vectors that rows are projected on."""
     signs = np.random.default_rng(_SEED).integers(0, 2, (width, dim), dtype=np.int8)
     return (2 * signs - 1).astype(np.float32)
 
 
 def sketch_widths(dim: int, eps: float, sq_spread: NDArray[np.float64]) -> NDArray[np.int64]:
-    """So many numbers that few pairs pass that should not; ``dim`` where a sketch is not worth its while.
+    """(k,) how many numbers of a sketch let few distant pairs pass; ``dim`` where comparing whole rows costs less.
 
     Args:
-        sq_spread: (k,) the squared distance of rows that have nothing to do with each other, on the average.
+        sq_spread: (k,) the average squared distance of unrelated rows.
+
+    The nearer unrelated rows are to each other, or the larger eps, the more numbers it takes:
+
+    >>> sketch_widths(512, 0.01, np.array([2.0, 0.5, 0.05])).tolist()
+    [14, 14, 110]
+    >>> sketch_widths(512, 0.1, np.array([2.0, 0.5, 0.05])).tolist()
+    [22, 110, 512]
     """
     check_eps(eps)
     root = np.cbrt(2.0 * eps / np.maximum(sq_spread, 1e-12))
@@ -69,7 +76,7 @@ def row_steps(X: Array, out: Array | None = None) -> Array:
 
 
 def rounding_radius(dim: int) -> float:
-    """How far a row can be from its whole steps."""
+    """The largest distance between a row and its whole steps."""
     return math.sqrt(dim) / 2.0 / ROW_STEPS
 
 
@@ -102,7 +109,16 @@ class SketchPair:
 
     @staticmethod
     def of(left: Array, right: Array) -> SketchPair:
-        """Of (M, width) and (N, width) sketches, which may be the first few numbers of longer ones."""
+        """From (M, width) and (N, width) sketches, which may be the first few numbers of longer ones.
+
+        A product of the widened rows is ``a.b - |a|^2 / 2 - |b|^2 / 2 = -|a - b|^2 / 2``:
+
+        >>> pair = SketchPair.of(np.array([[3.0, 4.0]], np.float32), np.array([[3.0, 2.0]], np.float32))
+        >>> pair.left.tolist(), pair.right.tolist()
+        ([[3.0, 4.0, -12.5, 1.0]], [[3.0, 2.0, 1.0, -6.5]])
+        >>> (pair.left @ pair.right.T).tolist()
+        [[-2.0]]
+        """
         xp = array_module(left)
         a, b = (np.float32(-0.5) * xp.einsum("ij,ij->i", side, side)[:, None] for side in (left, right))
         return SketchPair(
@@ -119,7 +135,7 @@ class SketchPair:
         xp = array_module(self.left)
         least = least_products(self.width, np.array([1.0 - eps]))[0]
         height = max(1, tile_rows // 2)
-        # One for all: fresh pages cost as much as the product.
+        # One buffer for all blocks: fresh memory costs as much as the product.
         buffer = xp.empty(min(height, self.left.shape[0]) * min(tile_rows, self.right.shape[0]), dtype=np.float32)
         for rows in row_blocks(self.left.shape[0], height):
             for columns in row_blocks(self.right.shape[0], tile_rows):
@@ -132,14 +148,14 @@ class SketchPair:
 
 
 def least_products(width: int, cosine: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(N,) the least products of a `SketchPair` that rows with these cosines come to, but for ``LOSS_SIGMA``."""
+    """(N,) the least product of a `SketchPair` for rows with these cosines; lower only with the probability of ``LOSS_SIGMA``."""
     chord = NUMBER_STEPS * math.sqrt(width) * np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine))
     rounding = 2.0 * math.sqrt(width)
     return (-0.5 * (chord * math.sqrt(_upper_factor(width)) + rounding) ** 2).astype(np.float32)
 
 
 def _upper_factor(width: int) -> float:
-    """What chi-squared over its degrees of freedom is below but for ``LOSS_SIGMA``.
+    """Upper limit of chi-squared over its degrees of freedom; exceeded only with the probability of ``LOSS_SIGMA``.
 
     Its cube root is all but normal, with a mean of 1 - sigma**2 and a standard deviation of sigma = sqrt(2 / 9 / width)
     (Wilson and Hilferty, 1931).
