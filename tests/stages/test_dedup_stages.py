@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +19,20 @@ from curator_dask import (
     RankingStrategy,
 )
 from curator_dask.stages.base import RunContext
+from tests.dedup.reference import EXAMPLE_2
+from tests.trees import tree
 
 EXAMPLE_1 = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [1, 2, 3], [1, 2, 3]], dtype=np.float32)
-EXAMPLE_2 = np.array([[1, 0, 0, 0], [0.96, 0.28, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0.96, 0, 0.28]], np.float32)
 
 
 def read(path: Path) -> dict[str, list[object]]:
     return pq.read_table(path).to_pydict()
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """Relative path → digest of every file below."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def dedup(source: Path, out: Path, context: RunContext, *, k: int = 1, eps: float = 0.01, **pairwise: object) -> dict:
-    KMeansStage(k, input_path=str(source), output_path=str(out / "k")).run(context=context)
+def dedup(
+    source: Path, out: Path, context: RunContext, *, n_clusters: int = 1, eps: float = 0.01, **pairwise: object
+) -> dict:
+    KMeansStage(n_clusters, input_path=str(source), output_path=str(out / "k")).run(context=context)
     PairwiseStage(input_path=str(out / "k"), output_path=str(out / "p"), **pairwise).run(context=context)
     IdentifyDuplicatesStage(str(out / "p"), str(out / "k"), str(out / "d"), eps=eps).run(context=context)
     return read(out / "d" / "duplicates.parquet")
@@ -140,7 +133,7 @@ def test_example_5_blobs(tmp_path, context, write_vectors, which, expected):
 
     X, _ = make_blobs(n_samples=[100, 200, 300, 400, 500], centers=None, n_features=3, random_state=42)
     source = write_vectors(list(range(1500)), X, parts=4)
-    removed = dedup(source, tmp_path / "out", context, k=5, which_to_keep=which)
+    removed = dedup(source, tmp_path / "out", context, n_clusters=5, which_to_keep=which)
     assert len(removed["id"]) == expected
 
 
@@ -151,8 +144,8 @@ def test_partitions_order_and_workers_leave_no_trace(tmp_path, context, write_ve
     ids = [f"clip-{number:03d}" for number in range(400)]
     one = write_vectors(ids, X, folder="one")
     many = write_vectors(ids, X, parts=7, folder="many", order=rng.permutation(400))
-    dedup(one, tmp_path / "a", context, k=6)
-    dedup(many, tmp_path / "b", context, k=6)
+    dedup(one, tmp_path / "a", context, n_clusters=6)
+    dedup(many, tmp_path / "b", context, n_clusters=6)
 
     def results(out: Path) -> dict[str, str]:
         # The folder's own records name the input folder, which differs.

@@ -64,7 +64,11 @@ class Decisions:
     def grouped(self) -> tuple[Indices, Indices]:
         """The rows that are in groups, group by group, and for each the row that leads its group.
 
-        A group is led by its first kept row; the others follow in order.
+        A group is led by its first kept row; the others follow in order::
+
+            row      0  1  2  3  4  5
+            group    0  1  0  3  1  0
+            removed  -  x  x  -  -  -     → rows (0, 2, 5, 4, 1), leaders (0, 0, 0, 4, 4)
         """
         sizes = np.bincount(self.group, minlength=len(self.group))
         rows = np.flatnonzero(sizes[self.group] > 1)
@@ -137,7 +141,14 @@ def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
 
 
 def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
-    """Greedy rule: remove a kept row if its match in another cluster is kept too, unless a removed row relies on it."""
+    """Greedy rule: remove a kept row if its match in another cluster is kept too, unless a removed row relies on it.
+
+    ::
+
+        cluster 0   A             kept
+        cluster 1   B → A   C     B is removed, as its match A is kept, unless C was removed with B as its kept row
+        cluster 2   D → B         settled after B: D is removed if B is still kept, else D is kept
+    """
     if not match_of:
         return
     relied_on = _kept_rows_in_use(decisions)
