@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.dedup.decide.threshold import chosen_eps
-from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -28,8 +26,8 @@ from curator_dask.stages.split.stage import SplitStage
 
 if TYPE_CHECKING:
     from distributed import Client
+    from numpy.typing import NDArray
 
-    from curator_dask.dedup.kmeans.start import Init
     from curator_dask.export.plan import PlanParameters
 
 
@@ -114,7 +112,7 @@ class Workflow:
     def _pairwise_stage(self, kmeans: KMeansStage) -> PairwiseStage:
         parameters = self.pairwise
         if self.keep is not None:
-            parameters = replace(parameters, ranking_strategy=parse_keep(self.keep))
+            parameters = parameters.keeping(self.keep)
         return PairwiseStage(
             input_path=kmeans.output_path,
             output_path=self.below(layout.PAIRWISE),
@@ -149,7 +147,7 @@ class Workflow:
         """The eps to decide by; None if `target_keep` leads to one."""
         if self.identify.target_keep is not None:
             return None
-        return chosen_eps(self.identify.eps, self.embed_stage().model().default_eps)
+        return self.identify.eps_for_model(self.embed_stage().model().default_eps)
 
     def _cross_cluster_eps(self) -> float:
         eps = self._eps()
@@ -240,7 +238,7 @@ def curate(
     max_iter: int = 300,
     tol: float = 1e-4,
     random_state: int = 42,
-    init: Init = "k-means||",
+    init: str | NDArray[Any] = "k-means||",
     n_init: int = 1,
     oversampling_factor: float = 2.0,
     max_samples_per_batch: int = 32768,

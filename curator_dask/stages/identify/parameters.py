@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curator_dask.dedup.decide.rules import check_rule
-from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.decide.threshold import check_eps, chosen_eps
 from curator_dask.dedup.similarity.scope import check_scope
 from curator_dask.errors import ParameterError
 
@@ -41,3 +41,7 @@ class IdentifyParameters:
             raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
         check_rule(self.rule)
         check_scope(self.scope)
+
+    def eps_for_model(self, model_default: float) -> float:
+        """The eps to decide by for vectors of a model with this default."""
+        return chosen_eps(self.eps, model_default)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import ParameterError
 
@@ -28,6 +29,10 @@ class PairwiseParameters:
         RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
         if self.pairwise_batch_size < 1:
             raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
+
+    def keeping(self, rules: str) -> PairwiseParameters:
+        """The same parameters with a ranking by rules such as ``largest,longest``."""
+        return replace(self, ranking_strategy=parse_keep(rules))
 
     @property
     def strategy(self) -> RankingStrategy:
