@@ -36,8 +36,9 @@ from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
 from curator_dask.stages.kmeans.stage import KMeansStage
-from curator_dask.stages.kmeans.write_clusters import LABEL, AssignTask, assigned
+from curator_dask.stages.kmeans.worker import LABEL, assigned
 
 LIMIT = 1.5
 ROWS_PER_FILE = 10_000
@@ -96,8 +97,12 @@ def main() -> None:
         context = RunContext(cluster)
         stage.run(context=context)
         state = StageState(stage.output, stage.name)
-        chunks = plan_chunks(stage.source(None), stage.entries())
-        tasks = [AssignTask(stage, state, number, chunk, options.dim, 1, "cpu") for number, chunk in enumerate(chunks)]
+        source = stage.source(options.dim)
+        chunks = plan_chunks(source, stage.files.entries())
+        spec = WriteClustersSpec(
+            source, stage.output, state, n_buckets=1, max_rows=stage.max_samples_per_batch, device="cpu"
+        )
+        tasks = [AssignTask(spec, number, chunk) for number, chunk in enumerate(chunks)]
         rounds = []
         for _ in range(options.rounds):
             forget_clusters(stage)

@@ -56,6 +56,15 @@ class VectorSource:
     def columns(self) -> list[str]:
         return [self.id_field, self.embedding_field, *self.metadata_fields]
 
+    @property
+    def known_dimension(self) -> int:
+        """The length of the vectors, which reading them needs. Raises ParameterError where it is not set."""
+        if self.dimension is None:
+            raise ParameterError(
+                f"the length of the vectors in {self.folder.url} is not known: call find_dimension first"
+            )
+        return self.dimension
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -118,15 +127,11 @@ def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
 def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     """Read and check a chunk; on a GPU worker, vectors go from Parquet to the device.
 
-    Raises InputError for files that are no such files or lack a column, ParameterError for a source without a dimension.
+    Raises InputError for files of another type, or that lack a column; ParameterError for a source without a dimension.
     """
     import pyarrow as pa
 
-    if source.dimension is None:
-        raise ParameterError(
-            f"the length of the vectors in {source.folder.url} is not known: call find_dimension first"
-        )
-    parts = [_read_piece(source, piece, source.dimension, device) for piece in chunk]
+    parts = [_read_piece(source, piece, source.known_dimension, device) for piece in chunk]
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
         X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),

@@ -28,7 +28,6 @@ from curator_dask import (
     KMeansStage,
     PairwiseStage,
     SplitStage,
-    backend,
 )
 from curator_dask.data import vector_source
 from curator_dask.data.tables import opened_parquet
@@ -37,6 +36,7 @@ from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 from curator_dask.models import register_model, registry
 from curator_dask.models.base import ModelOptions
 from curator_dask.runtime import cluster as cluster_module
+from curator_dask.runtime import device as device_module
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.device import WorkerMemory
 from curator_dask.stages.base import RunContext
@@ -138,11 +138,11 @@ def test_cpu_and_gpu_write_the_same_files(tmp_path, context, on_gpu, device_byte
 
 @pytest.mark.parametrize(("value", "refused"), [("1", True), ("2", True), ("0", False), ("", False)])
 def test_a_cupy_that_is_told_to_round_more_is_refused(monkeypatch, value, refused):
-    monkeypatch.setattr(backend, "why_no_gpu", lambda: None)
+    monkeypatch.setattr(device_module, "why_no_gpu", lambda: None)
     monkeypatch.setenv("CUPY_TF32", value)
     with pytest.raises(DeviceError, match="CUPY_TF32 is set") if refused else contextlib.nullcontext():
-        assert backend.resolve_device("gpu") == "gpu"
-    assert backend.resolve_device("cpu") == "cpu"
+        assert device_module.resolve_device("gpu") == "gpu"
+    assert device_module.resolve_device("cpu") == "cpu"
 
 
 class Heavy:

@@ -13,25 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curator_dask.data.tables import opened_parquet, read_table, write_parquet
+from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import Chunk, Piece, VectorSource, one_type, plan_chunks, read_rows
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, gathered, run_units
+from curator_dask.runtime.units import gathered
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.kmeans.stage import KMeansStage
-from curator_dask.stages.kmeans.write_clusters import (
-    REJECTS,
-    AssignTask,
-    BucketTask,
-    assign_chunk,
-    bucket_folder,
-    count_buckets,
-    write_bucket,
-    write_rejects,
-)
+from curator_dask.stages.incremental.finished_runs import read_centroids
+from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
+from curator_dask.stages.kmeans.worker import REJECTS, bucket_folder, write_rejects
+from curator_dask.stages.kmeans.write_clusters import bucket_units, count_buckets, remove_files, write_clusters
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,41 +39,67 @@ class SiftTask:
     source: VectorSource
     chunk: Chunk
     output: Folder
-    """Where files without known rows go."""
+    """Folder for copies of files without the rows that are known."""
     number: int
 
 
 @dataclass(frozen=True)
 class Sifted:
-    """What a worker found in a chunk."""
+    """The new rows that a worker found in a chunk."""
 
     chunk: Chunk
-    """The new rows: of the input, or of files in the task's output."""
+    """Where the new rows are: in the input, or in the files of the task's output."""
     copied: bool
     ids: pa.Array
     num_known: int
     rejects: tuple[dict[str, Any], ...]
 
 
-def assign_new(context: RunContext, stage: KMeansStage, centroids: bytes, known: pa.Array) -> dict[str, int]:
-    """Write the new rows of the stage's input into clusters below its output; returns counts.
+@dataclass(frozen=True)
+class NewVectors:
+    """The input of `assign_new`, and where its clusters go."""
+
+    files: VectorFiles
+    source: VectorSource
+    """With the length of the centroids as its dimension."""
+    state: StageState
+    """State of the assignment, in the folder for the clusters."""
+
+    @property
+    def output(self) -> Folder:
+        return self.state.folder
+
+    @property
+    def scratch(self) -> Folder:
+        """Folder for copies of files without the rows that are known."""
+        return self.output.below(self.state.path("new"))
+
+
+def assign_new(
+    context: RunContext, files: VectorFiles, source: VectorSource, output: Folder, centroids: bytes, known: pa.Array
+) -> dict[str, int]:
+    """Write the new rows of some files into clusters below `output`; returns counts.
 
     Args:
-        stage: names the input, the output and the columns; nothing is fitted.
-        centroids: the file of the centroids, (k, D).
+        context: where to run.
+        files: the input.
+        source: its columns; the length of the centroids becomes its dimension.
+        output: the folder for the clusters.
+        centroids: the file of the centroids, (n_clusters, D).
         known: ids to pass over.
 
     Raises:
         InputError: two new rows share an id, or no row is usable.
     """
-    state = StageState(stage.output, "assign")
-    entries = stage.entries()
-    inputs = digest(file_versions(entries), _ids_digest(known), _digest(centroids))
-    state.claim({"input_path": stage.input.root, "metadata_fields": list(stage.metadata_fields or ())}, overwrite=True)
+    state = StageState(output, "assign")
+    inputs = digest(file_versions(files.entries()), _ids_digest(known), _digest(centroids))
+    state.claim({"input_path": source.folder.root, "metadata_fields": list(source.metadata_fields)}, overwrite=True)
     record = _done(state, inputs)
     if record is None:
         state.forget([one.key for one in state.records()])
-        record = _assign(context, state, stage, centroids, known, inputs)
+        n_clusters, dimension = read_centroids(centroids).shape
+        new = NewVectors(files, replace(source, dimension=dimension), state)
+        record = _assign(context, new, centroids, n_clusters, known, inputs)
     return dict(record.counts)
 
 
@@ -91,29 +112,22 @@ def _done(state: StageState, inputs: str) -> UnitRecord | None:
 
 
 def _assign(
-    context: RunContext, state: StageState, stage: KMeansStage, centroids: bytes, known: pa.Array, inputs: str
+    context: RunContext, new: NewVectors, centroids: bytes, n_clusters: int, known: pa.Array, inputs: str
 ) -> UnitRecord:
-    from curator_dask.stages.incremental.finished_runs import read_centroids
-
-    k, dimension = read_centroids(centroids).shape
-    scratch = stage.output.below(state.path("new"))
+    state = new.state
     try:
-        sifted = _sift(context, stage, dimension, known, scratch)
+        sifted = _sift(context, new, known)
         rejects = [reject for part in sifted for reject in part.rejects]
         num_rows = sum(len(part.ids) for part in sifted)
-        outputs = {layout.CENTROIDS: stage.output.write_bytes(layout.CENTROIDS, centroids)}
+        outputs = {layout.CENTROIDS: new.output.write_bytes(layout.CENTROIDS, centroids)}
         if rejects:
-            outputs[REJECTS] = write_rejects(stage.output, rejects)
-        n_buckets = count_buckets(num_rows, dimension, k) if num_rows else 0
-        units = [
-            Unit(f"bucket-{number:05d}", inputs, BucketTask(stage, state, number), f"clusters of bucket {number}")
-            for number in range(n_buckets)
-        ]
-        _write_clusters(context, state, _assign_tasks(context, state, stage, sifted, dimension, n_buckets), units)
+            outputs[REJECTS] = write_rejects(new.output, rejects)
+        spec = _write_spec(context, new, num_rows, n_clusters)
+        units = bucket_units(spec, inputs)
+        write_clusters(context, state, _assign_tasks(spec, new, sifted), units, "buckets of new rows")
     finally:
-        for folder in (bucket_folder(state), state.path("new")):
-            for entry in stage.output.entries(folder, hidden=True):
-                stage.output.remove(entry.path)
+        remove_files(state, bucket_folder(state))
+        remove_files(state, state.path("new"))
     num_known = sum(part.num_known for part in sifted)
     counts = {
         "rows_in": num_rows + num_known + len(rejects),
@@ -126,42 +140,31 @@ def _assign(
     return record
 
 
-def _assign_tasks(
-    context: RunContext,
-    state: StageState,
-    stage: KMeansStage,
-    sifted: Sequence[Sifted],
-    dimension: int,
-    n_buckets: int,
-) -> list[AssignTask]:
-    # The stage as it reads what was copied.
-    scratch = stage.output.below(state.path("new"))
-    copies = replace(stage, input_path=scratch.url, input_filetype="parquet", read_kwargs=stage.write_kwargs)
-    device = context.cluster.device
+def _write_spec(context: RunContext, new: NewVectors, num_rows: int, n_clusters: int) -> WriteClustersSpec:
+    return WriteClustersSpec(
+        new.source,
+        new.output,
+        new.state,
+        n_buckets=count_buckets(num_rows, new.source.known_dimension, n_clusters) if num_rows else 0,
+        max_rows=KMeansParameters.max_samples_per_batch,
+        device=context.cluster.device,
+    )
+
+
+def _assign_tasks(spec: WriteClustersSpec, new: NewVectors, sifted: Sequence[Sifted]) -> list[AssignTask]:
+    """One task per chunk that has new rows: it reads the input, or the copies that were made of it."""
+    copies = replace(spec, source=replace(new.source, folder=new.scratch, filetype="parquet"))
     return [
-        AssignTask(copies if part.copied else stage, state, number, part.chunk, dimension, n_buckets, device)
+        AssignTask(copies if part.copied else spec, number, part.chunk)
         for number, part in enumerate(sifted)
         if len(part.ids)
     ]
 
 
-def _write_clusters(
-    context: RunContext, state: StageState, tasks: Sequence[AssignTask], units: Sequence[Unit[BucketTask]]
-) -> None:
+def _sift(context: RunContext, new: NewVectors, known: pa.Array) -> list[Sifted]:
     client = context.cluster.client
-    gathered(client, client.map(assign_chunk, tasks, pure=False))
-    outcome = run_units(
-        context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of new rows"
-    )
-    if outcome.failures:
-        raise InputError(f"{len(outcome.failures)} buckets of new rows failed: {outcome.failures[0].message}")
-
-
-def _sift(context: RunContext, stage: KMeansStage, dimension: int, known: pa.Array, scratch: Folder) -> list[Sifted]:
-    client = context.cluster.client
-    source = stage.source(dimension)
-    chunks = plan_chunks(source, stage.entries())
-    tasks = [SiftTask(source, chunk, scratch, number) for number, chunk in enumerate(chunks)]
+    chunks = plan_chunks(new.source, new.files.entries())
+    tasks = [SiftTask(new.source, chunk, new.scratch, number) for number, chunk in enumerate(chunks)]
     held = client.scatter(known, broadcast=True, hash=False)
     sifted: list[Sifted] = gathered(client, client.map(sift_chunk, tasks, known=held, pure=False))
     _refuse_doubled_ids([part.ids for part in sifted])
@@ -170,7 +173,7 @@ def _sift(context: RunContext, stage: KMeansStage, dimension: int, known: pa.Arr
         reasons = sorted({reject["reason"] for part in sifted for reject in part.rejects})
         raise InputError(
             f"no usable vectors: all {rejected} rows were rejected ({', '.join(reasons)}); "
-            f"the finished run has vectors of {dimension} numbers"
+            f"the finished run has vectors of {new.source.dimension} numbers"
         )
     return sifted
 

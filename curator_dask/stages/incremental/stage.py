@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.scored_clusters import task_share
+from curator_dask.data.vector_files import VectorFiles
+from curator_dask.data.vector_source import VectorSource
 from curator_dask.dedup.decide.rules import Rule, check_rule
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
-from curator_dask.errors import FolderInUseError, InputError, ParameterError
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.files.storage_options import StorageKwargs
@@ -29,9 +31,9 @@ from curator_dask.stages.identify.decision_table import VERSION, read_decision_t
 from curator_dask.stages.identify.join_decisions import join_decisions
 from curator_dask.stages.identify.output_files import TABLE, write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
-from curator_dask.stages.incremental.finished_runs import FinishedRuns, read_centroids
+from curator_dask.stages.incremental.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.score_new import ScoreNewTask, score_new
-from curator_dask.stages.kmeans.stage import KMeansStage
+from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,16 @@ class IncrementalStage(StorageKwargs, Stage):
         state = StageState(self.output, self.name)
         finished = self.finished
         centroids, rule = finished.centroids(), self.decided_rule()
-        clusters_stage = self._clusters_stage(len(read_centroids(centroids)))
+        files = VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
         if context.dry_run:
             state.check(self.identity())
-            return StageResult(self.name, self.output, {"files_in": len(clusters_stage.entries())})
-        _refuse_foreign_results(state)
+            return StageResult(self.name, self.output, {"files_in": len(files.entries())})
+        refuse_foreign_results(state, *(f"{name}/" for name in (layout.KMEANS, layout.PAIRWISE, layout.DUPLICATES)))
         state.claim(self.identity(), overwrite=context.overwrite)
-        read = assign_new(context, clusters_stage, centroids, finished.ids(context.cluster.client))
-        units = self._units(state, clusters_stage.output, finished, rule, context) if read["rows"] else []
+        kmeans = self.output.below(layout.KMEANS)
+        known = finished.ids(context.cluster.client)
+        read = assign_new(context, files, self._source(files.folder), kmeans, centroids, known)
+        units = self._units(state, kmeans, finished, rule, context) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         if outcome.failures:
@@ -152,21 +156,12 @@ class IncrementalStage(StorageKwargs, Stage):
             raise InputError(f"{self.finished.duplicates[0].url} does not say which eps it was decided at: give eps")
         return Rule(self.rule or held["rule"] or "pairwise", float(eps))
 
-    def _clusters_stage(self, n_clusters: int) -> KMeansStage:
-        """What the k-means stage's reading and writing needs to know; nothing is fitted."""
+    def _source(self, folder: Folder) -> VectorSource:
+        """The columns of the new vectors, with those that the ranking needs."""
         clips = self._clips_to_rank_by()
         ranking = stored_columns(set(self.strategy.metadata_cols) - set(DISTANCE_COLUMNS.values()), clips)
-        return KMeansStage(
-            n_clusters,
-            self.id_field,
-            self.embedding_field,
-            self.input_path,
-            self.output.below(layout.KMEANS).url,
-            self.input_filetype,
-            metadata_fields=list(dict.fromkeys([*(self.metadata_fields or ()), *sorted(ranking)])),
-            read_kwargs=self.read_kwargs,
-            write_kwargs=self.write_kwargs,
-        )
+        metadata = dict.fromkeys([*(self.metadata_fields or ()), *sorted(ranking)])
+        return VectorSource(folder, self.input_filetype, self.id_field, self.embedding_field, tuple(metadata))
 
     def _clips_to_rank_by(self) -> ClipIndex | None:
         """The clip index, if there is one and the ranking needs more than distances."""
@@ -210,17 +205,6 @@ class IncrementalStage(StorageKwargs, Stage):
             share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
             units.append(Unit(key, inputs, task, f"cluster {cluster}", share))
         return units
-
-
-def _refuse_foreign_results(state: StageState) -> None:
-    """The output is laid out as that of a run, which must not be written over."""
-    if state.folder.exists(state.path("params.json")):
-        return
-    for name in (layout.KMEANS, layout.PAIRWISE, layout.DUPLICATES):
-        if state.folder.entries(name):
-            raise FolderInUseError(
-                f"{state.folder.join(name)} holds results of another run: choose an empty output folder for the new rows"
-            )
 
 
 def dedup_new_vectors(

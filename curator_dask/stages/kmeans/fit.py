@@ -18,12 +18,14 @@ from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
-from curator_dask.dedup.kmeans.start import Init, checked_centres, d2_start, random_start
+from curator_dask.dedup.kmeans.start import checked_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.units import gathered
 from curator_dask.stages.kmeans.fit_watch import retried
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
+from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.spec import FitRows, FitSpec
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
@@ -37,43 +39,8 @@ AUTO_MAX_CLUSTERS = 1000
 
 
 @dataclass(frozen=True)
-class FitParameters:
-    n_clusters: int | None
-    """None: one cluster a thousand rows, 1000 at most."""
-    init: Init
-    n_init: int
-    max_iter: int
-    tol: float
-    seed: int
-    oversampling: float
-    """Rows per cluster that each round of ``k-means||`` draws."""
-    max_rows: int
-    """Rows that are compared with all centroids at a time, at most."""
-    fit_data_fraction: float | None
-    device: str
-    verbose: bool = False
-    in_host_memory: bool = False
-    """On GPUs: leave the vectors in host memory during the fit."""
-
-
-@dataclass(frozen=True)
-class FitRows:
-    """What a worker holds of one chunk during the fit."""
-
-    X: Any
-    """(n, D) float32 unit rows of the fit's sample, in host memory."""
-    priority: NDArray[np.uint64]
-    """(n,) of the same rows."""
-    all_priority: NDArray[np.uint64]
-    """Of all good rows, for finding doubled ids."""
-    sq_norms: float
-    """Of the rows of X, see `sum_of_sq_norms`."""
-    rejects: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class Census:
-    """What the client is told of a chunk."""
+    """What the client needs to know of a chunk."""
 
     all_priority: NDArray[np.uint64]
     num_fit_rows: int
@@ -93,33 +60,30 @@ class Fit:
     rejects: tuple[dict[str, Any], ...]
 
 
-def fit(
-    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
-) -> Fit:
+def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
     """Fit k-means over all chunks.
 
     Raises InputError if no row is usable or two rows share an id (the error names some).
     """
-    if parameters.device == "cpu":
-        return _fit(client, source, chunks, parameters, reporter)
+    if spec.device == "cpu":
+        return _fit(client, spec, chunks, reporter)
 
     def attempt(in_host_memory: bool) -> Fit:
-        return _fit(client, source, chunks, replace(parameters, in_host_memory=in_host_memory), reporter)
+        return _fit(client, replace(spec, in_host_memory=in_host_memory), chunks, reporter)
 
     return retried(client, attempt, reporter)
 
 
-def _fit(
-    client: Any, source: VectorSource, chunks: Sequence[Chunk], parameters: FitParameters, reporter: Reporter
-) -> Fit:
+def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
+    source, parameters = spec.source, spec.parameters
     fraction = parameters.fit_data_fraction or _affordable_fraction(client, source, chunks)
     loaded = client.map(
         load_fit_rows,
         chunks,
         source=source,
         fraction=fraction,
-        seed=parameters.seed,
-        device=parameters.device,
+        seed=parameters.random_state,
+        device=spec.device,
         pure=False,
     )
     census = gathered(client, client.map(_census, loaded, pure=False))
@@ -127,34 +91,34 @@ def _fit(
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
         raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_reasons(rejects)})")
-    _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.seed)
+    _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.random_state)
     num_fit_rows = sum(part.num_fit_rows for part in census)
     if not num_fit_rows:
         raise InputError(
             f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
         )
     k = _clusters(parameters, num_fit_rows, reporter)
-    held = Held(client, loaded, num_fit_rows, source.dimension or 0, sum(part.sq_norms for part in census))
-    result = _best_of(held, parameters, k, reporter)
+    held = Held(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
+    result = _best_of(held, spec, k, reporter)
     return Fit(result, num_rows, num_fit_rows, k, rejects)
 
 
-def _clusters(parameters: FitParameters, num_rows: int, reporter: Reporter) -> int:
+def _clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
     if isinstance(parameters.init, str):
         return choose_clusters(parameters.n_clusters, num_rows, reporter)
     return parameters.n_clusters or len(parameters.init)  # as many as there are; one without rows stays where it is
 
 
-def choose_clusters(wanted: int | None, num_rows: int, reporter: Reporter) -> int:
-    """The number of clusters: as asked, no more than there are rows; without a wish, one a thousand rows."""
-    if wanted is None:
+def choose_clusters(n_clusters: int | None, num_rows: int, reporter: Reporter) -> int:
+    """The number of clusters: the given one, at most one per row; without a given one, one per 1000 rows."""
+    if n_clusters is None:
         return min(AUTO_MAX_CLUSTERS, max(1, num_rows // AUTO_ROWS_PER_CLUSTER))
-    if wanted > num_rows:
+    if n_clusters > num_rows:
         reporter.note(
-            f"n_clusters ({wanted}) is more than the {num_rows} rows to fit: using {num_rows}. "
-            "Clusters this small hide nearly all duplicates; about 1,000 rows a cluster are usual"
+            f"n_clusters ({n_clusters}) is more than the {num_rows} rows to fit: using {num_rows}. "
+            "Clusters this small hide nearly all duplicates; about 1,000 rows per cluster are usual"
         )
-    return min(wanted, num_rows)
+    return min(n_clusters, num_rows)
 
 
 def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
@@ -225,69 +189,77 @@ class Held:
 
     client: Any
     loaded: list[Any]
-    """Futures of `FitRows`, one a chunk."""
+    """Futures of `FitRows`, one per chunk."""
     num_rows: int
     dimension: int
     sq_norms: float
 
 
-def _best_of(held: Held, parameters: FitParameters, k: int, reporter: Reporter) -> KMeansResult:
+def _best_of(held: Held, spec: FitSpec, k: int, reporter: Reporter) -> KMeansResult:
+    parameters = spec.parameters
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
     results = []
     for run in range(runs):
-        start = _start(held, parameters, k, seed=parameters.seed + run)
+        start = _start(held, parameters, k, seed=parameters.random_state + run)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
-            results.append(_iterated(held, start, parameters, reporter))
+            results.append(_iterated(held, start, spec, reporter))
         finally:
             reporter.finish()
     return min(results, key=lambda result: result.inertia)
 
 
-def _iterated(held: Held, start: NDArray[np.float32], parameters: FitParameters, reporter: Reporter) -> KMeansResult:
+def _iterated(held: Held, start: NDArray[np.float32], spec: FitSpec, reporter: Reporter) -> KMeansResult:
     def tell(cost: float) -> None:
         reporter.advance()
-        if parameters.verbose:
+        if spec.verbose:
             reporter.note(f"kmeans: inertia {cost:.9g}")
 
-    if parameters.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
-        return _fitted_by_cuml(held, start, parameters)
+    if spec.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
+        return _fitted_by_cuml(held, start, spec)
     return lloyd(
-        lambda C: _sum_up(held, C, parameters),
+        lambda C: _sum_up(held, C, spec),
         start,
         held.sq_norms,
-        max_iter=parameters.max_iter,
-        tol=parameters.tol,
+        max_iter=spec.parameters.max_iter,
+        tol=spec.parameters.tol,
         after_each=tell,
     )
 
 
-def _fitted_by_cuml(held: Held, start: NDArray[np.float32], parameters: FitParameters) -> KMeansResult:
-    told = GpuFit(parameters.max_iter, parameters.tol, parameters.seed, parameters.max_rows, parameters.in_host_memory)
+def _fitted_by_cuml(held: Held, start: NDArray[np.float32], spec: FitSpec) -> KMeansResult:
+    parameters = spec.parameters
+    told = GpuFit(
+        parameters.max_iter,
+        parameters.tol,
+        parameters.random_state,
+        parameters.max_samples_per_batch,
+        spec.in_host_memory,
+    )
     C, n_iter = fit_on_gpus(held.client, held.loaded, start, told)
-    final = _sum_up(held, C, parameters)
+    final = _sum_up(held, C, spec)
     return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
-def _start(held: Held, parameters: FitParameters, k: int, seed: int) -> NDArray[np.float32]:
+def _start(held: Held, parameters: KMeansParameters, k: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
         return checked_centres(parameters.init, k, held.dimension)
     sample = _sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * k), seed)
     if parameters.init == "random":
         return random_start(sample, k)
-    return d2_start(sample, k, seed, parameters.oversampling)
+    return d2_start(sample, k, seed, parameters.oversampling_factor)
 
 
-def _sample(held: Held, wanted: int, seed: int) -> NDArray[np.float32]:
-    """The `wanted` rows of lowest priority, in that order: the same rows however they are partitioned."""
-    share = min(1.0, (1.5 * wanted + 100) / held.num_rows)
+def _sample(held: Held, num_rows: int, seed: int) -> NDArray[np.float32]:
+    """The `num_rows` rows of lowest priority, in that order: the same rows however they are partitioned."""
+    share = min(1.0, (1.5 * num_rows + 100) / held.num_rows)
     while True:
         parts = gathered(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
         priority = np.concatenate([part[0] for part in parts])
-        if len(priority) >= wanted or share >= 1.0:
+        if len(priority) >= num_rows or share >= 1.0:
             break
         share = min(1.0, 2 * share)
-    order = np.argsort(priority, kind="stable")[:wanted]
+    order = np.argsort(priority, kind="stable")[:num_rows]
     return np.ascontiguousarray(np.concatenate([part[1] for part in parts])[order])
 
 
@@ -298,10 +270,10 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
     return drawn[chosen], to_host(rows.X[chosen])
 
 
-def _sum_up(held: Held, C: NDArray[np.float32], parameters: FitParameters) -> Partial:
+def _sum_up(held: Held, C: NDArray[np.float32], spec: FitSpec) -> Partial:
     centres = held.client.scatter(C, broadcast=True, hash=False)
     level = held.client.map(
-        _partial, held.loaded, C=centres, max_rows=parameters.max_rows, device=parameters.device, pure=False
+        _partial, held.loaded, C=centres, max_rows=spec.parameters.max_samples_per_batch, device=spec.device, pure=False
     )
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]

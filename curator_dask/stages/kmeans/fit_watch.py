@@ -1,4 +1,4 @@
-"""The watch over a fit on GPUs: given up as soon as it cannot end well, and made once more on fresh workers.
+"""Watch over a fit on GPUs: give it up as soon as it cannot end well, and make it once more on fresh workers.
 
 NCCL waits without an end, and Dask keeps a task that is pinned to a dead worker for ever; neither tells anybody.
 """
@@ -100,7 +100,7 @@ def in_our_words(error: BaseException | None) -> CuratorError:
     if "NCCL" in told:
         return DeviceError(
             f"the GPU workers cannot reach each other ({told}). NCCL_DEBUG=INFO in their environment says why; "
-            "with one worker (--workers 1) NCCL is not needed"
+            "with one worker (--n-workers 1) NCCL is not needed"
         )
     return DeviceError(f"cuML could not fit: {told}")
 

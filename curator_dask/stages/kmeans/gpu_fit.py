@@ -1,6 +1,6 @@
 """The fit of k-means on GPUs: cuML's Lloyd from our own start, watched over, and done again once where workers are lost.
 
-One worker fits by itself (`cuml.cluster.KMeans`), several together (`cuml.dask.cluster.KMeans`, one NCCL rank a worker).
+One worker fits by itself (`cuml.cluster.KMeans`), several together (`cuml.dask.cluster.KMeans`, one NCCL rank per worker).
 The vectors lie in host memory, where the census and the start need them, and go to the devices for the fit as long as
 they take no more than `DEVICE_SHARE` of what is free there; else they stay, and cuML streams them through a buffer in
 every iteration. Start, stop rule and empty clusters are those of the CPU (`curator_dask.dedup.kmeans.lloyd`); the sums are not:
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,12 @@ from numpy.typing import NDArray
 from curator_dask.errors import ClusterError
 from curator_dask.runtime.device import WorkerMemory, worker_memory
 from curator_dask.stages.kmeans.fit_watch import watched
-
-if TYPE_CHECKING:
-    from curator_dask.stages.kmeans.fit import FitRows
+from curator_dask.stages.kmeans.spec import FitRows
 
 DEVICE_SHARE: Final = 0.6
-"""Of a device's free memory for vectors; the rest is for labels, distances and the buffers of cuML and NCCL."""
+"""Share of a device's free memory for vectors; the rest is for labels, distances and the buffers of cuML and NCCL."""
 BUFFER_SHARE: Final = 0.1
-"""Of a device's free memory for each of the two buffers that vectors in host memory are streamed through."""
+"""Share of a device's free memory for each of the two buffers that vectors in host memory are streamed through."""
 MIN_BUFFER_ROWS: Final = 4096
 
 # What the deadline reckons with: a tenth of what the slowest supported GPUs do (Volta, 14 TFLOP/s; PCIe 3, 12 GB/s).
@@ -41,7 +39,7 @@ START_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class GpuFit:
-    """What cuML is told beside the vectors and the start."""
+    """The settings that cuML gets beside the vectors and the start."""
 
     max_iter: int
     tol: float
@@ -157,7 +155,7 @@ def _fit_together(
 def dask_matrix(
     client: Any, parts: Sequence[tuple[Any, int]], dimension: int, workers: Sequence[str], *, on_device: bool
 ) -> Any:
-    """(future of `FitRows`, rows) → a Dask array, (n, D) float32, one block a part, each held by the worker it is meant for.
+    """(future of `FitRows`, rows) → a Dask array, (n, D) float32, one block per part, each held by the worker it is meant for.
 
     An empty part would be missing among cuML's labels, so there must be none.
     """

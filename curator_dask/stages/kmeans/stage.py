@@ -1,6 +1,6 @@
 """Vectors → clusters: a fit over all workers, then every row to its cluster's file.
 
-Rows are first appended to a few bucket files, each of which becomes the files of its clusters: one file a cluster,
+Rows first go to a few bucket files, each of which becomes the files of its clusters: one file per cluster,
 never partitions × clusters small ones.
 """
 
@@ -10,32 +10,31 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
-from curator_dask.data.tables import check_filetype, data_files
+from curator_dask.data.tables import check_filetype
+from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
-from curator_dask.errors import FolderInUseError, InputError, ParameterError
+from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, gathered, run_units
+from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.kmeans.fit import Fit, FitParameters, fit
+from curator_dask.stages.kmeans.fit import Fit, fit
 from curator_dask.stages.kmeans.parameters import KMeansParameters, checked_count
+from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
+from curator_dask.stages.kmeans.worker import REJECTS, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
-    REJECTS,
-    AssignTask,
-    BucketTask,
-    assign_chunk,
-    bucket_folder,
+    bucket_units,
     count_buckets,
-    write_bucket,
-    write_rejects,
+    refuse_foreign_results,
+    write_clusters,
 )
 
 FIT_UNIT = "fit"
@@ -102,17 +101,14 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         return self.folder_to_write(self.output_path)
 
     @property
-    def input(self) -> Folder:
-        """The folder that the input lies in: itself, or that of a file or of the files of a list."""
-        if not isinstance(self.input_path, str):
-            return self.folder_to_read(_common_folder(self.input_path))
-        folder = self.folder_to_read(self.input_path)
-        return self.folder_to_read(_common_folder([self.input_path])) if folder.is_file() else folder
+    def files(self) -> VectorFiles:
+        """The input files."""
+        return VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
 
     def identity(self) -> dict[str, Any]:
         init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
         return {
-            "input_path": self.input.root,
+            "input_path": self.files.folder.root,
             "n_clusters": self.n_clusters,
             "id_field": self.id_field,
             "embedding_field": self.embedding_field,
@@ -128,35 +124,25 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "fit_data_fraction": self.fit_data_fraction,
         }
 
-    def entries(self) -> list[Entry]:
-        """The files to read, in path order. Raises InputError if there are none, or one of a list is not there."""
-        folder = self.input
-        found = data_files(folder, self.input_filetype)
-        named = [self.input_path] if isinstance(self.input_path, str) else self.input_path
-        if isinstance(self.input_path, str) and Folder(self.input_path, folder.storage_options).root == folder.root:
-            return found
-        wanted = {path.rpartition("/")[2] for path in named}
-        missing = sorted(wanted - {entry.path for entry in found})
-        if missing:
-            raise InputError(f"input_path: {folder.url} holds no {self.input_filetype} file {missing[0]!r}")
-        return [entry for entry in found if entry.path in wanted]
-
     def source(self, dimension: int | None) -> VectorSource:
         fields = tuple(self.metadata_fields or ())
-        return VectorSource(self.input, self.input_filetype, self.id_field, self.embedding_field, fields, dimension)
+        return VectorSource(
+            self.files.folder, self.input_filetype, self.id_field, self.embedding_field, fields, dimension
+        )
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        entries = self.entries()
+        entries = self.files.entries()
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {"files_in": len(entries)})
-        _refuse_foreign_clusters(state)
+        refuse_foreign_results(state, "centroid=")
         state.claim(self.identity(), overwrite=context.overwrite)
         inputs = digest(file_versions(entries))
         record = self._fitted(context, state, entries, inputs)
-        units = self._bucket_units(state, record)
-        num_run = self._write_clusters(context, state, record, units)
+        spec = self._write_spec(context, state, record)
+        units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
+        num_run = self._write_clusters(context, spec, units)
         counts = self._counts(state, record)
         state.summarise(counts, {"fit": {name: record.data[name] for name in ("inertia", "n_iter", "converged")}})
         self._copy_centroids()
@@ -173,20 +159,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
                 return record
         state.forget([record.key for record in state.records()])  # clusters of other inputs must not mix with new ones
         dimension, chunks = self._chunks(entries)
-        parameters = FitParameters(
-            n_clusters=self.n_clusters,
-            init=self.init,
-            n_init=self.n_init,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            seed=self.random_state,
-            oversampling=self.oversampling_factor,
-            max_rows=self.max_samples_per_batch,
-            verbose=self.verbose,
-            fit_data_fraction=self.fit_data_fraction,
-            device=context.cluster.device,
-        )
-        fitted = fit(context.cluster.client, self.source(dimension), chunks, parameters, context.reporter)
+        spec = FitSpec(self.source(dimension), self._own_parameters(), context.cluster.device, self.verbose)
+        fitted = fit(context.cluster.client, spec, chunks, context.reporter)
         record = self._record_fit(fitted, dimension, inputs)
         state.write(record)
         return record
@@ -215,48 +189,28 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         counts = {"rows_in": fitted.num_rows + len(fitted.rejects), "rows_rejected": len(fitted.rejects)}
         return UnitRecord(FIT_UNIT, inputs, outputs, {**counts, "rows_fitted": fitted.num_fit_rows}, data=data)
 
-    def _bucket_units(self, state: StageState, record: UnitRecord) -> list[Unit[BucketTask]]:
-        made_from = digest(record.inputs, record.data["centroids"])
-        n_buckets = min(record.data["n_buckets"], record.data["n_clusters"])
-        return [
-            Unit(
-                f"bucket-{number:05d}",
-                made_from,
-                BucketTask(self._lean(), state, number),
-                f"clusters of bucket {number}",
-            )
-            for number in range(n_buckets)
-        ]
+    def _own_parameters(self) -> KMeansParameters:
+        """The part of the parameters that a fit needs."""
+        return KMeansParameters(**{one.name: getattr(self, one.name) for one in fields(KMeansParameters)})
 
-    def _lean(self) -> KMeansStage:
-        """This stage as it travels to workers once the fit is done: without a start array, which may be large."""
-        return replace(self, init="k-means||")
+    def _write_spec(self, context: RunContext, state: StageState, record: UnitRecord) -> WriteClustersSpec:
+        return WriteClustersSpec(
+            self.source(record.data["dimension"]),
+            self.output,
+            state,
+            n_buckets=min(record.data["n_buckets"], record.data["n_clusters"]),
+            max_rows=self.max_samples_per_batch,
+            device=context.cluster.device,
+        )
 
-    def _write_clusters(
-        self, context: RunContext, state: StageState, record: UnitRecord, units: list[Unit[BucketTask]]
-    ) -> int:
-        done = state.done_units()
+    def _write_clusters(self, context: RunContext, spec: WriteClustersSpec, units: list[Unit[BucketTask]]) -> int:
+        """Write the clusters unless all are there; returns the number of buckets that were written."""
+        done = spec.state.done_units()
         if all(done.get(unit.key) == unit.inputs for unit in units):
             return 0
-        dimension, chunks = self._chunks(self.entries())
-        lean = self._lean()
-        tasks = [AssignTask(lean, state, number, chunk, dimension, len(units), context.cluster.device)
-                 for number, chunk in enumerate(chunks)]  # fmt: skip
-        client = context.cluster.client
-        try:
-            gathered(client, client.map(assign_chunk, tasks, pure=False))
-            outcome = run_units(
-                context.cluster, state, units, write_bucket, reporter=context.reporter, what="buckets of clusters"
-            )
-            if outcome.failures:  # clusters that are missing would look like clusters without duplicates
-                raise InputError(
-                    f"{len(outcome.failures)} of {len(units)} buckets of clusters could not be written "
-                    f"({outcome.failures[0].message}): run again to write the rest"
-                )
-        finally:
-            for entry in self.output.entries(bucket_folder(state), hidden=True):
-                self.output.remove(entry.path)
-        return outcome.num_run
+        chunks = plan_chunks(spec.source, self.files.entries())
+        tasks = [AssignTask(spec, number, chunk) for number, chunk in enumerate(chunks)]
+        return write_clusters(context, spec.state, tasks, units, "buckets of clusters").num_run
 
     def _counts(self, state: StageState, record: UnitRecord) -> dict[str, int]:
         written = [one for one in state.records() if one.key != FIT_UNIT]
@@ -275,25 +229,6 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         data = self.output.read_bytes(layout.CENTROIDS)
         if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
             folder.write_bytes(layout.CENTROIDS, data)
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    parents = {str(path).rpartition("/")[0] for path in paths}
-    if len(parents) != 1:
-        raise ParameterError(f"input_path: the files of a list must lie in one folder, not in {sorted(parents)}")
-    return parents.pop() or "."
-
-
-def _refuse_foreign_clusters(state: StageState) -> None:
-    """Cluster folders that this stage has no record of are another tool's: mixing with them makes every id a duplicate."""
-    if state.folder.exists(state.path("params.json")):
-        return
-    foreign = [entry.path for entry in state.folder.entries() if entry.path.startswith("centroid=")]
-    if foreign:
-        raise FolderInUseError(
-            f"{state.folder.url} holds clusters that were not written by this stage ({foreign[0]} and "
-            f"{len(foreign) - 1} more): choose an empty output folder, or remove them yourself"
-        )
 
 
 def _array_digest(array: np.ndarray[Any, Any]) -> str:

@@ -1,66 +1,20 @@
-"""The second half of k-means, on the workers: every row to its cluster's file, through a few buckets.
-
-A chunk's rows go to one file of their own, one record batch a bucket (cluster modulo the number of buckets); then each
-bucket, gathered from all chunks, becomes the files of its clusters. So there is one file a cluster, and never chunks ×
-clusters small ones.
-"""
+"""The second half of k-means, on the client: hand out chunks to assign, then buckets to write as clusters."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
-from curator_dask.data.vector_source import Chunk, Rows, one_type, read_rows
-from curator_dask.data.vectors import matrix_column
-from curator_dask.dedup.arrays.xp import array_module, row_blocks, to_host
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
-from curator_dask.files import layout
-from curator_dask.files.folder import Folder
-from curator_dask.runtime.device import to_device
-from curator_dask.runtime.records import UnitResult
+from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, UnitsOutcome, gathered, run_units
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, WriteClustersSpec
+from curator_dask.stages.kmeans.worker import assign_chunk, bucket_folder, write_bucket
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from curator_dask.stages.kmeans.stage import KMeansStage
-
-LABEL = "__cluster"
-REJECTS = "_rejects.parquet"
-BUCKET_FILE = ".arrow"
 BUCKET_BYTES = 128 << 20
-"""Of vectors in a bucket, about; a worker holds twice that while it writes one."""
+"""A bucket has about this many bytes of vectors; a worker holds twice that while it writes one."""
 BUCKETS = 16
-"""At least, where there are as many clusters: enough to share among workers."""
-MOST_VALUES = np.iinfo(np.int32).max
-"""Of one Arrow array of lists."""
-WRITERS = 8
-"""Files of a bucket under way at a time: most of a small file's time is waiting, for the disk's flush or for a store."""
-
-
-@dataclass(frozen=True)
-class AssignTask:
-    stage: KMeansStage
-    state: StageState
-    number: int
-    chunk: Chunk
-    dimension: int
-    n_buckets: int
-    device: str
-
-
-@dataclass(frozen=True)
-class BucketTask:
-    stage: KMeansStage
-    state: StageState
-    number: int
+"""There are at least this many buckets, where there are as many clusters: enough to share among workers."""
 
 
 def count_buckets(num_rows: int, dimension: int, n_clusters: int) -> int:
@@ -68,142 +22,56 @@ def count_buckets(num_rows: int, dimension: int, n_clusters: int) -> int:
     return max(1, min(n_clusters, max(BUCKETS, -(-num_rows * (4 * dimension + 64) // BUCKET_BYTES))))
 
 
-def assign_chunk(task: AssignTask) -> None:
-    """On a worker: label a chunk's rows and write them down, bucket by bucket."""
-    import pyarrow as pa
-
-    table = assigned(task)
-    bucket = table[LABEL].to_numpy() % task.n_buckets
-    ends = np.searchsorted(bucket, np.arange(task.n_buckets), side="right")
-    path = f"{bucket_folder(task.state)}/{task.number:06d}{BUCKET_FILE}"
-    with (
-        task.stage.output.writing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema) as writer,
-    ):
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            writer.write_batch(_one_batch(table.slice(start, end - start)))
+def bucket_units(spec: WriteClustersSpec, inputs: str) -> list[Unit[BucketTask]]:
+    """One unit per bucket; `inputs` is the digest of what they are made from."""
+    return [
+        Unit(f"bucket-{number:05d}", inputs, BucketTask(spec, number), f"clusters of bucket {number}")
+        for number in range(spec.n_buckets)
+    ]
 
 
-def assigned(task: AssignTask) -> pa.Table:
-    """A chunk's good rows as they will be written, and `LABEL`; in the order of their buckets."""
-    import pyarrow as pa
+def write_clusters(
+    context: RunContext, state: StageState, tasks: Sequence[AssignTask], units: Sequence[Unit[BucketTask]], what: str
+) -> UnitsOutcome:
+    """Assign the rows of all chunks, write the clusters of all buckets, and remove the bucket files.
 
-    stage = task.stage
-    rows = read_rows(stage.source(task.dimension), task.chunk, task.device)
-    C = np.load(io.BytesIO(stage.output.read_bytes(layout.CENTROIDS)))
-    X = to_device(rows.X, task.device)
-    centres = array_module(X).asarray(C)
-    labels, _ = assign(X, centres, max_rows=stage.max_samples_per_batch)
-    l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
-    host_labels = to_host(labels)
-    order = np.argsort(host_labels % task.n_buckets, kind="stable")
-    columns = _ordered(stage, rows, order)
-    columns.update({"l2_dist_to_cent": l2[order], "cosine_dist_to_cent": cosine[order], LABEL: host_labels[order]})
-    return pa.table(columns)
-
-
-def _ordered(stage: KMeansStage, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:
-    import pyarrow as pa
-
-    index = pa.array(order)
-    metadata = rows.metadata.take(index)
-    return {
-        stage.id_field: rows.ids.take(index),
-        stage.embedding_field: matrix_column(to_host(rows.X)[order]),
-        **{name: metadata[name] for name in metadata.column_names},
-    }
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-
-
-def write_bucket(task: BucketTask) -> UnitResult:
-    """On a worker: one bucket's rows into one file a cluster, rows by id."""
-    stage, folder = task.stage, task.stage.output
-    parts = _bucket_parts(task)
-    if not parts:
-        return UnitResult(counts={"rows": 0, "clusters": 0})
-    table, at, X = _sorted(parts, stage)
-    labels = table[LABEL].to_numpy()
-    table = table.drop_columns([LABEL])
-    clusters, starts = np.unique(labels, return_index=True)
-    ends = [*starts[1:], len(labels)]
-
-    def write(cluster: int, start: int, end: int) -> tuple[str, int]:
-        path = layout.centroid_file(int(cluster))
-        part = table.slice(int(start), int(end - start))
-        part = part.add_column(at, stage.embedding_field, _vector_column(X[start:end]))
-        return path, write_parquet(folder, path, part, vectors=[stage.embedding_field])
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        outputs = dict(pool.map(write, clusters, starts, ends))
-    return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)})
-
-
-def _bucket_parts(task: BucketTask) -> list[pa.Table]:
-    """The bucket's rows, of every chunk that has some."""
-    import pyarrow as pa
-
-    folder, parts = task.stage.output, []
-    for entry in folder.entries(bucket_folder(task.state), hidden=True):
-        if not entry.path.endswith(BUCKET_FILE):  # the temporary file of a worker that died
-            continue
-        with folder.open(entry.path) as stream:
-            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number)]))
-    return [part for part in parts if part.num_rows]
-
-
-def _sorted(parts: list[pa.Table], stage: KMeansStage) -> tuple[pa.Table, int, NDArray[np.float32]]:
-    """By cluster, then by id, so that the order of files and rows in the input leaves no trace.
-
-    The vectors come apart, (n, D), with the number of their column: NumPy puts them in their places, as Arrow's own sort
-    would copy them twice, and slowly, and as one array of lists could not hold all of a large cluster.
+    Raises InputError if a bucket could not be written: missing clusters would look like clusters without duplicates.
     """
-    import pyarrow.compute as pc
-
-    vectors = [part[stage.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
-    at = parts[0].schema.get_field_index(stage.embedding_field)
-    table = _concatenated([part.remove_column(at) for part in parts], stage.id_field)
-    order = pc.sort_indices(table, sort_keys=[(LABEL, "ascending"), (stage.id_field, "ascending")])
-    places = np.empty(len(order), dtype=np.int64)
-    places[order.to_numpy()] = np.arange(len(order))
-    X = np.empty((len(order), sum(map(len, vectors)) // len(order)), dtype=np.float32)
-    start = 0
-    for part, values in zip(parts, vectors, strict=True):
-        X[places[start : start + len(part)]] = values.reshape(len(part), X.shape[1])
-        start += len(part)
-    return table.take(order), at, X
+    client = context.cluster.client
+    try:
+        gathered(client, client.map(assign_chunk, tasks, pure=False))
+        outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
+    finally:
+        remove_files(state, bucket_folder(state))
+    if outcome.failures:
+        raise InputError(
+            f"{len(outcome.failures)} of {len(units)} {what} could not be written "
+            f"({outcome.failures[0].message}): run again to write the rest"
+        )
+    return outcome
 
 
-def _vector_column(X: NDArray[np.float32]) -> pa.ChunkedArray:
-    """(n, D) as ``list<float32>``, in as many arrays as their 32-bit offsets need; they end where row groups do."""
-    import pyarrow as pa
-
-    fitting = max(1, MOST_VALUES // X.shape[1])
-    fitting = fitting // ROW_GROUP_ROWS * ROW_GROUP_ROWS or fitting
-    return pa.chunked_array([matrix_column(X[rows]) for rows in row_blocks(len(X), fitting)])
+def remove_files(state: StageState, folder: str) -> None:
+    """Remove all files of a folder below the stage's, hidden ones too."""
+    for entry in state.folder.entries(folder, hidden=True):
+        state.folder.remove(entry.path)
 
 
-def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
-    import pyarrow as pa
+def refuse_foreign_results(state: StageState, *beginnings: str) -> None:
+    """Refuse an output folder with results that this stage has no record of: they must not be mixed with new ones.
 
-    ids = one_type([part[id_field].combine_chunks() for part in parts])
-    same = [part.set_column(part.schema.get_field_index(id_field), id_field, column)
-            for part, column in zip(parts, ids, strict=True)]  # fmt: skip
-    return pa.concat_tables(same, promote_options="permissive")
+    Args:
+        state: the stage's own state, in the output folder.
+        beginnings: how the paths of such results begin, for instance ``centroid=``.
 
-
-def bucket_folder(state: StageState) -> str:
-    return state.path("buckets")
-
-
-def write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:
-    import pyarrow as pa
-
-    schema = pa.schema([("file", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
-    return write_parquet(folder, REJECTS, pa.Table.from_pylist(list(rejects), schema=schema))
+    Raises:
+        FolderInUseError: there are such files, and the stage has never written to the folder.
+    """
+    if state.held_for() is not None:
+        return
+    foreign = [entry.path for entry in state.folder.entries() if entry.path.startswith(beginnings)]
+    if foreign:
+        raise FolderInUseError(
+            f"{state.folder.url} holds results that were not written by this stage ({foreign[0]} and "
+            f"{len(foreign) - 1} more): choose an empty output folder, or remove them yourself"
+        )

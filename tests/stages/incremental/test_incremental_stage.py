@@ -244,7 +244,7 @@ def test_a_run_is_never_written_over(small, context, name):
     before = tree(small)
     paths = {"kmeans_path": small / ("k" if (small / "k").exists() else "kmeans"),
              "duplicates_path": small / ("d" if (small / "d").exists() else "duplicates")}  # fmt: skip
-    with pytest.raises(FolderInUseError, match="holds results of another run"):
+    with pytest.raises(FolderInUseError, match="holds results that were not written by this stage"):
         stage(small, small, **{key: str(path) for key, path in paths.items()}).run(context=context)
     assert tree(small) == before
 

@@ -9,19 +9,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import KMeansStage
+from curator_dask.data.vector_source import VectorSource
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import centroid_file
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.kmeans import write_clusters as kmeans_write
-from curator_dask.stages.kmeans.write_clusters import LABEL, BucketTask, bucket_folder, write_bucket
+from curator_dask.stages.kmeans import worker as kmeans_write
+from curator_dask.stages.kmeans.spec import BucketTask, WriteClustersSpec
+from curator_dask.stages.kmeans.worker import LABEL, bucket_folder, write_bucket
 
 ROWS, DIM = 700, 6
 
 
 def bucket_of(folder: Path) -> BucketTask:
     """A bucket of two chunks: cluster 0 with 600 of the rows and cluster 3 with the rest."""
-    stage = KMeansStage(4, input_path=str(folder / "v"), output_path=str(folder / "k"))
-    state = StageState(stage.output, stage.name)
+    output = Folder(str(folder / "k"))
+    state = StageState(output, "kmeans")
+    source = VectorSource(Folder(str(folder / "v")), "parquet", "id", "embedding", (), DIM)
     random = np.random.default_rng(0)
     X = random.standard_normal((ROWS, DIM), dtype=np.float32)
     labels = np.where(np.arange(ROWS) % 7 == 3, 3, 0).astype(np.int32)
@@ -34,18 +37,18 @@ def bucket_of(folder: Path) -> BucketTask:
         }
         batch = pa.record_batch(columns)
         with (
-            stage.output.writing(f"{bucket_folder(state)}/{number:06d}.arrow") as path,
+            output.writing(f"{bucket_folder(state)}/{number:06d}.arrow") as path,
             pa.ipc.new_file(str(path), batch.schema) as writer,
         ):
             writer.write_batch(batch)
-    return BucketTask(stage, state, 0)
+    return BucketTask(WriteClustersSpec(source, output, state, n_buckets=1, max_rows=ROWS, device="cpu"), 0)
 
 
 def files_of(task: BucketTask) -> list[bytes]:
     record = write_bucket(task)
     assert record.counts == {"rows": ROWS, "clusters": 2}
     assert list(record.outputs) == [centroid_file(0), centroid_file(3)]
-    return [task.stage.output.read_bytes(path) for path in record.outputs]
+    return [task.spec.output.read_bytes(path) for path in record.outputs]
 
 
 @pytest.mark.parametrize(("most_values", "group_rows"), [(ROWS * DIM, 100), (1300, 100), (600, 100), (100 * DIM, 700)])

@@ -1,0 +1,81 @@
+"""The parts of a k-means run that travel: what its workers are told, and the rows that they hold during the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.vector_source import Chunk, VectorSource
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.kmeans.parameters import KMeansParameters
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """A fit: which vectors, how, and on which device."""
+
+    source: VectorSource
+    """With its dimension."""
+    parameters: KMeansParameters
+    device: str
+    verbose: bool = False
+    """Report the inertia of every iteration."""
+    in_host_memory: bool = False
+    """On GPUs: leave the vectors in host memory during the fit."""
+
+    @property
+    def dimension(self) -> int:
+        return self.source.known_dimension
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The rows of one chunk that a worker holds during the fit."""
+
+    X: Any
+    """(n, D) float32 unit rows of the fit's sample, in host memory."""
+    priority: NDArray[np.uint64]
+    """(n,) hashes of the ids of the same rows."""
+    all_priority: NDArray[np.uint64]
+    """Hashes of the ids of all good rows, for finding doubled ids."""
+    sq_norms: float
+    """The `sum_of_sq_norms` of the rows of X."""
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class WriteClustersSpec:
+    """The second half of k-means: assign rows to centroids and write the files of their clusters."""
+
+    source: VectorSource
+    """With its dimension."""
+    output: Folder
+    """Holds the centroids, and receives the clusters."""
+    state: StageState
+    """Its folder holds the bucket files meanwhile."""
+    n_buckets: int
+    max_rows: int
+    """At most this many rows have their distances to all centroids in memory at a time."""
+    device: str
+
+
+@dataclass(frozen=True)
+class AssignTask:
+    """Label the rows of one chunk, and sort them into buckets."""
+
+    spec: WriteClustersSpec
+    number: int
+    """The chunk's number, which names its bucket file."""
+    chunk: Chunk
+
+
+@dataclass(frozen=True)
+class BucketTask:
+    """Write the clusters of one bucket."""
+
+    spec: WriteClustersSpec
+    number: int
