@@ -1,4 +1,4 @@
-"""The README is true: its commands run, in their order, and its Python too."""
+"""The commands and the Python code of the README run, in their order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder, but for short versions of the sample videos, which `samples` then finds rendered."""
+    """A folder with short versions of the sample videos, so that `samples` renders nothing."""
     from curator_dask.video.samples import render_samples
 
     folder = tmp_path_factory.mktemp("readme")
@@ -40,9 +40,9 @@ def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedP
 
 @pytest.fixture(scope="module")
 def transcript(workplace: Path, cluster: LazyCluster) -> dict[str, subprocess.CompletedProcess[str]]:
-    """What every block of commands, and of Python, came to, in their order.
+    """The result of each block of commands and of Python, in their order.
 
-    The commands find workers that run already, as starting some for each would take most of the time; Python starts its own.
+    Commands use workers that run already, because starting workers takes most of the time; Python starts its own.
     """
     address = cluster.client.scheduler.address
     commands = [block for block in blocks("sh") if not block.startswith("make ")]
@@ -64,7 +64,7 @@ def test_commands_and_python_in_their_order(transcript, workplace: Path) -> None
 
 @pytest.mark.timeout(900)
 def test_the_run_ends_as_promised(transcript) -> None:
-    """The line itself, for the full samples, is in test_workflow; here the videos are short: one clip each."""
+    """The videos are short here, one clip each; test_workflow checks the totals that the README shows."""
     (shown,) = [done.stdout for block, done in transcript.items() if "curator-dask run --video-dir videos" in block
                 and "verify" in block]  # fmt: skip
     assert "13 clips = 8 kept + 5 removed + 0 failed" in shown
@@ -72,7 +72,7 @@ def test_the_run_ends_as_promised(transcript) -> None:
 
 
 def test_make_demo_runs_here(tmp_path: Path, few_videos: Path) -> None:
-    """With the environment of this run in place of a new one: setting that up is what starts the tests themselves."""
+    """In the environment of this test run instead of a new one."""
     venv = Path(sys.prefix)
     if not (venv / ".installed").exists():
         pytest.skip("the tests were not started by `make test`, so `make demo` would set up an environment first")

@@ -1,4 +1,4 @@
-"""Commands of these tests find workers that run already: starting some for each would be most of the time."""
+"""The commands of these tests use workers that run already, because starting workers takes most of the time."""
 
 from __future__ import annotations
 

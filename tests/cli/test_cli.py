@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, exit codes, one line for an error, results on stdout."""
+"""The command line in real processes: exit codes, one line per error, results on stdout."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ COMMANDS = (
     "kmeans",
     "pairwise",
     "identify",
+    "dedup-new",
     "export",
     "verify",
     "samples",
     "doctor",
+    "calibrate",
     "models",
 )
 
@@ -45,7 +47,7 @@ def test_help_names_every_command_and_is_quick():
         took.append(time.monotonic() - start)
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
-    # No timed assertion: what makes it slow is what it imports.
+    # Imports decide how quick it is, so they are asserted, not the time.
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "curator_dask", "--help"], capture_output=True, text=True, check=True
     ).stderr
@@ -148,7 +150,7 @@ def test_bad_input_is_one_line_and_a_code(tmp_path, arguments, code, message):
 
 @pytest.fixture(scope="module")
 def stage_by_stage(tmp_path_factory, few_videos) -> Path:
-    """Every stage as a command of its own, in a folder of its own."""
+    """The output of every stage, each run as a command of its own."""
     root = tmp_path_factory.mktemp("cli")
     steps = [
         ("split", "--video-dir", few_videos, "--output-clip-path", root / "out", "--no-generate-embeddings"),
@@ -226,21 +228,21 @@ def test_progress_keeps_quiet_off_a_terminal(few_videos, tmp_path):
 
 
 def test_progress_on_a_terminal_is_on_stderr_alone(few_videos, tmp_path):
-    """One bar a stage, with its rate; stdout holds nothing but the results."""
+    """One bar per stage, with its rate; stdout holds the results alone."""
     import pty
 
-    terminal, its_end = pty.openpty()
+    terminal, other_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "curator_dask", "split", "--video-dir", few_videos, "--output-path", tmp_path / "out",
          "--limit-clips", "1", "--video-limit", "1"],
-        stdout=subprocess.PIPE, stderr=its_end, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.PIPE, stderr=other_end, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     )  # fmt: skip
-    os.close(its_end)
+    os.close(other_end)
     shown = b""
     try:
         while chunk := os.read(terminal, 65536):
             shown += chunk
-    except OSError:  # how a terminal says that its other end is closed
+    except OSError:  # the other end of the terminal is closed
         pass
     finally:
         os.close(terminal)

@@ -1,4 +1,4 @@
-"""`identify` and `dedup-new` on a terminal: flags beyond the compatible rule, and what they say."""
+"""The commands `identify`, `pairwise --keep` and `dedup-new`: their flags and their reports."""
 
 from __future__ import annotations
 
@@ -79,12 +79,6 @@ def test_what_to_keep_in_words(scored, tmp_path):
     assert ids == sorted(ids, key=lambda one: (-(one % 3), one))
     wrong = cli("pairwise", "--input-path", scored / "k", "--output-path", tmp_path, "--keep", "sharpest")
     assert (wrong.returncode, "'sharpest' is none of largest" in wrong.stderr) == (2, True)
-
-
-def test_help_of_dedup_new():
-    done = cli("dedup-new", "--help")
-    assert done.returncode == 0
-    assert "Usage: curator-dask dedup-new" in done.stdout
 
 
 def test_new_vectors(scored, tmp_path):
