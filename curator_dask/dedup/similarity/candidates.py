@@ -1,19 +1,19 @@
-"""The products that find candidates: in which precision they are made, and how far they can be from the cosines.
+"""The precision of the products that find candidates, and how far these products can be from the cosines.
 
-A product here decides nothing. It is off by at most `Precision.bound`; whatever lies within it of the best, or of a
-threshold, is measured again in more digits. So a device may multiply in TF32, which its tensor cores do several times
+A product here decides nothing. It is off by at most `Precision.bound`; every pair within this bound of the best, or of a
+threshold, is measured again in more bits. So a device may multiply in TF32, which its tensor cores do several times
 as fast as float32, and the results are the same, byte for byte.
 
 The bound of a dot product of unit rows has two parts (Blanchard, Higham, Lopez, Mary, Pranesh: Mixed Precision Block
 Fused Multiply-Add, 2020; |x|.|y| <= 1 by Cauchy-Schwarz):
 
 * inputs that enter with a relative error u each: 2 u + u^2. NVIDIA documents the formats (TF32 has 11 significant bits,
-  bfloat16 8) and not whether inputs are rounded or cut off on their way into them; a number that is cut off to p bits is
-  off by 2**(1-p), twice as much as a rounded one, so that is what counts here.
-* D terms added in float32, in any order: D * 2**-24 where every addition is rounded. Tensor cores cut off instead, and
-  so do they the terms that they add at a time (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor
-  cores, 2021): at most 9/8 * 2**-23 a term for eight terms at a time, 5/4 * 2**-23 for four. Four times 2**-24 a term is
-  more than either.
+  bfloat16 8), but not whether inputs are rounded or truncated to them. A number that is truncated to p bits is off by
+  2**(1-p), twice as much as a rounded one, so truncation is assumed.
+* D terms added in float32, in any order: D * 2**-24 where every addition is rounded. Tensor cores truncate instead, also
+  the terms that they add together (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor cores, 2021): at
+  most 9/8 * 2**-23 per term for eight terms together, 5/4 * 2**-23 for four. Four times 2**-24 per term is more than
+  either.
 """
 
 from __future__ import annotations
@@ -45,16 +45,22 @@ class Precision:
 
     name: str
     input_error: float
-    """Relative error of a number on its way into the product."""
+    """Relative error of a number when it is converted for the product."""
     term_error: float
-    """What a term adds to the error of the sum."""
+    """Error of the sum per term."""
     compute_type: str
-    """cuBLAS's name for it (``cublasComputeType_t``)."""
+    """The name in cuBLAS (``cublasComputeType_t``)."""
 
     def bound(self, dim: int) -> np.float32:
         """How far a product of two unit rows of ``dim`` numbers can be from their cosine.
 
-        Some terms more stand for the rows' own lengths, which are 1 to about 1e-7, and for the comparisons.
+        Eight extra terms allow for the rows' own lengths, which are 1 to about 1e-7, and for the comparisons.
+
+        With 512 numbers, a pair whose TF32 product is 0.978 may have the best cosine while another has 0.982: they are
+        nearer than twice the bound, so both are measured again.
+
+        >>> f"{FLOAT32.bound(512):.6f}", f"{TF32.bound(512):.6f}"
+        ('0.000031', '0.002078')
         """
         u = self.input_error
         return np.float32(2 * u + u * u + (dim + 8) * self.term_error)
@@ -74,20 +80,20 @@ PRECISIONS: Final = {precision.name: precision for precision in (FLOAT32, TF32, 
 
 
 def rounding_bound(dim: int) -> np.float32:
-    """How far a float32 dot product of unit rows can be from their cosine: D terms, two lengths, and some."""
+    """How far a float32 dot product of unit rows of ``dim`` numbers can be from their cosine."""
     return FLOAT32.bound(dim)
 
 
 def multiply_float64(left: Array, right: Array, out: Array) -> Array:
-    """What `Precision.multiply` does, of float64 rows: by this candidates are told apart."""
+    """`Precision.multiply` for float64 rows: these products decide between candidates."""
     return array_module(out).matmul(left, right.T, out=out)
 
 
 def candidate_precision(rows: Array) -> Precision:
-    """The precision to look for candidates in: float32 under NumPy; on a device TF32, if it turns out to keep its bound.
+    """The precision for finding candidates: float32 with NumPy; TF32 on a device that is found to keep its bound.
 
-    The environment variable CURATOR_DASK_CANDIDATES (``auto``, ``float32``, ``tf32``, ``bfloat16``) asks for another, to
-    compare their speed; no result depends on it.
+    The environment variable CURATOR_DASK_CANDIDATES (``auto``, ``float32``, ``tf32``, ``bfloat16``) chooses another one, to
+    compare their speed. No result depends on it.
     """
     xp = array_module(rows)
     if xp is np:
@@ -104,14 +110,14 @@ def candidate_precision(rows: Array) -> Precision:
 
 @functools.cache
 def _keeps_its_bound(xp: ModuleType, precision: Precision, device_id: int) -> bool:
-    """Try the precision out on this device, once a process: a bound that did not hold would change decisions."""
+    """Test the precision on this device, once per process: a bound that did not hold would change decisions."""
     rows = probe_rows()
     exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
     on_device = xp.asarray(rows)
     try:
         out = precision.multiply(on_device, on_device, xp.empty(exact.shape, dtype=np.float32))
         error = float(np.abs(out.get() - exact).max())
-    except RuntimeError as trouble:  # CUBLASError and CUDARuntimeError are kinds of it
+    except RuntimeError as trouble:  # CUBLASError and CUDARuntimeError are subclasses
         logger.warning("device %d does not multiply in %s (%s): float32 is used", device_id, precision.name, trouble)
         return False
     if error <= precision.bound(PROBE_DIM):
@@ -123,8 +129,8 @@ def _keeps_its_bound(xp: ModuleType, precision: Precision, device_id: int) -> bo
 def probe_rows() -> Any:
     """(48, 1024) float32 unit rows whose products show how a device rounds.
 
-    A third are random; a third lose as much as can be where numbers are cut off (all their bits are ones) or rounded
-    (just below the middle of two), all with one sign, so that the errors add up; a third are both, mixed.
+    A third are random. A third lose as much as possible where numbers are truncated (all their bits are ones) or rounded
+    (just below the middle of two numbers), all with one sign, so that the errors add up. A third mix both kinds.
     """
     random = np.random.default_rng(0)
     third = PROBE_ROWS // 3
@@ -138,9 +144,9 @@ def probe_rows() -> Any:
 
 
 def _gemm(xp: ModuleType, left: Array, right: Array, out: Array, compute_type: str) -> Array:
-    """The product by cuBLAS, told its precision: `cupy.matmul` takes it from a setting of the whole process (CUPY_TF32).
+    """The product by cuBLAS in a given precision: `cupy.matmul` takes it from a setting of the whole process (CUPY_TF32).
 
-    cuBLAS counts by columns, so it sees the transposes: ``out.T = right @ left.T``.
+    cuBLAS stores matrices by columns, so it sees the transposes: ``out.T = right @ left.T``.
     """
     cublas, real = xp.cuda.cublas, xp.cuda.runtime.CUDA_R_32F
     (num_rows, dim), num_columns = left.shape, right.shape[0]
@@ -156,7 +162,7 @@ def _gemm(xp: ModuleType, left: Array, right: Array, out: Array, compute_type: s
 
 
 def _stride(matrix: Array) -> int:
-    """Numbers from one row to the next; those of a row lie side by side."""
+    """How many numbers lie from one row to the next. Raises ValueError if the numbers of a row are not adjacent."""
     if matrix.strides[1] != matrix.itemsize and matrix.shape[1] > 1:
         raise ValueError(f"a matrix of strides {matrix.strides} does not lie row by row")
     return max(int(matrix.strides[0]) // int(matrix.itemsize), int(matrix.shape[1]))

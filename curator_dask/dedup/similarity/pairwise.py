@@ -1,6 +1,6 @@
 """How similar every row of a ranked cluster is to the rows before it: SemDeDup's pairwise step (Abbas et al., 2023).
 
-``score_j = max(0, max over i < j of cos(x_i, x_j))``; only the half i < j is multiplied, tile by tile.
+``score_j = max(0, max over i < j of cos(x_i, x_j))``; only pairs with i < j are multiplied, tile by tile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TILE_ROWS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class PartialScores:
-    """The best earlier row of each of some rows, among the rows compared so far; on the host."""
+    """For each of some rows the best earlier row among those compared so far; on the host."""
 
     cosine: NDArray[np.float32]
     """(M,), -inf where no earlier row has a cosine of 0 or more."""
@@ -54,8 +54,13 @@ def max_earlier_similarity(X: Array, *, tile_rows: int = TILE_ROWS) -> tuple[NDA
 
     Returns:
         ``(score, argmax)`` on the host: (N,) float32 from 0 to 1, a whole number of steps of 2**-24, and (N,) int64.
-        The earliest row wins among cosines of the same step. A row whose earlier cosines are all negative, and the
-        first, get 0.0 and their own index.
+        The earliest row wins among cosines of the same step. The first row, and a row whose cosines with earlier rows are
+        all negative, get 0.0 and their own index.
+
+    >>> X = np.array([[1.0, 0.0], [0.6, 0.8], [-0.8, -0.6], [0.8, 0.6]], np.float32)
+    >>> score, argmax = max_earlier_similarity(X)
+    >>> [f"{one:.2f}" for one in score], argmax.tolist()
+    (['0.00', '0.60', '0.00', '0.96'], [0, 0, 2, 1])
     """
     _check_tile_rows(tile_rows)
     whole = side(X)
@@ -66,9 +71,9 @@ def max_earlier_similarity(X: Array, *, tile_rows: int = TILE_ROWS) -> tuple[NDA
 def tile_block_scores(
     X_later: Array, X_earlier: Array, later_offset: int, earlier_offset: int, *, tile_rows: int = TILE_ROWS
 ) -> PartialScores:
-    """One task of a cluster cut into tiles: rows ``later_offset + 0, 1, …`` against ``earlier_offset + 0, 1, …``.
+    """Compare two ranges of a ranking: rows ``later_offset + 0, 1, …`` with ``earlier_offset + 0, 1, …``.
 
-    The two ranges may be the same, overlap or lie in any order; a row meets those with a lower place only. For every
+    The two ranges may be the same, overlap or lie in any order; a row is compared with rows at lower places only. For every
     later block, ``merge_partials`` over all earlier blocks and ``finish_scores`` give what ``max_earlier_similarity``
     gives for the whole, bit for bit.
     """
@@ -84,13 +89,13 @@ def scores_among(
     *,
     tile_rows: int = TILE_ROWS,
 ) -> PartialScores:
-    """Some rows of a cluster against all others, which come in chunks: memory holds the rows and one chunk.
+    """Compare some rows of a cluster with all others, which come in chunks: memory holds the rows and one chunk.
 
     Args:
         X: (M, D) float32, unit rows, NumPy or CuPy.
         places: (M,) int64 ascending, on the host: the places of the rows in the ranking.
-        chunks: ``(rows, places)`` in any order, with the places of a chunk in any order; a row of X meets those with a
-            lower place only, so chunks that hold the rows themselves do no harm.
+        chunks: ``(rows, places)`` in any order, with the places of a chunk in any order; a row of X is compared with rows
+            at lower places only, so chunks may hold the rows of X too.
 
     Returns:
         The best of all chunks, with places for indices; after ``finish_scores`` bit for bit what
@@ -103,7 +108,7 @@ def scores_among(
         earlier = _in_order(rows, row_places, before=int(places[-1]) if len(places) else -1)
         if not len(earlier.positions):
             continue
-        # What an earlier chunk had is the least that counts; its equal does, as it may come earlier in the ranking.
+        # A cosine counts from the best of earlier chunks on; an equal one counts, as its row may rank earlier.
         floor = np.maximum(best.cosine, np.float32(0.0))
         cosine, index = best_match(later, earlier, earlier_only=True, tile_rows=tile_rows, floor=floor)
         found = index >= 0
@@ -112,7 +117,7 @@ def scores_among(
 
 
 def _in_order(rows: Array, places: NDArray[np.int64], before: int) -> Side:
-    """The rows at a place below `before`, by place; copied only where they are not in that order."""
+    """The rows at places below `before`, ordered by place; copied only where they are not in this order."""
     if len(places) < 2 or np.all(places[1:] > places[:-1]):
         stop = int(np.searchsorted(places, before))
         return side(rows[:stop], places[:stop])
@@ -122,12 +127,20 @@ def _in_order(rows: Array, places: NDArray[np.int64], before: int) -> Side:
 
 
 def runs_of_equal_work(num_rows: int, run_rows: int) -> list[slice]:
-    """Cut a ranking into runs ``[start, stop)`` that meet about as many earlier rows, pair by pair.
+    """Cut a ranking into runs ``[start, stop)`` with about the same number of pairs of a row and an earlier row.
 
-    There are about ``num_rows / run_rows`` of them; the first is the longest, but never above ``2 * run_rows``.
+    There are about ``num_rows / run_rows`` runs; the first is the longest, with at most ``2 * run_rows`` rows.
+
+    Eight rows in runs of about two, with 10, 11 and 15 such pairs (a row is paired with itself here)::
+
+        row    0 1 2 3 | 4 5 | 6 7
+        pairs  1 2 3 4 | 5 6 | 7 8
+
+    >>> runs_of_equal_work(8, 2)
+    [slice(0, 4, None), slice(4, 6, None), slice(6, 8, None)]
     """
     num_runs = max(1, -(-num_rows // run_rows))
-    work = -(-num_rows * num_rows // num_runs)  # of a run: stop**2 - start**2
+    work = -(-num_rows * num_rows // num_runs)  # of one run: stop**2 - start**2
     runs, stop = [], 0
     while stop < num_rows:
         start = stop
@@ -137,7 +150,7 @@ def runs_of_equal_work(num_rows: int, run_rows: int) -> list[slice]:
 
 
 def merge_partials(*partials: PartialScores) -> PartialScores:
-    """The better of each row: the higher cosine, then the earlier row. In any order, one or more partials."""
+    """The best match of each row over one or more partials, in any order: the higher cosine, then the earlier row."""
     return reduce(_merge_two, partials)
 
 
@@ -164,7 +177,11 @@ def near_pairs(
 
     Yields:
         ``(i, j, cosine)`` on the host, one tile at a time: int64, int64, float32; every pair once, with i < j. Which
-        pairs there are does not depend on ``tile_rows``, their order does.
+        pairs there are does not depend on ``tile_rows``, but their order does.
+
+    >>> X = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.8, 0.6]], np.float32)
+    >>> [(i.tolist(), j.tolist()) for i, j, cosine in near_pairs(X, eps=0.05)]
+    [([1], [3])]
     """
     _check_tile_rows(tile_rows)
     whole = side(X)
@@ -194,4 +211,4 @@ def near_in_tile(
 
 def _check_tile_rows(tile_rows: int) -> None:
     if tile_rows < 1:
-        raise ParameterError(f"pairwise_batch_size must be at least 1, got {tile_rows}")
+        raise ParameterError(f"pairwise_batch_size ({tile_rows}) must be >= 1")

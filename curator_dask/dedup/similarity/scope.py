@@ -1,8 +1,8 @@
-"""Which pairs count: all, only those of different sources, or only those of one source.
+"""Which pairs of rows count: all, only pairs of different sources, or only pairs of the same source.
 
-Neighbours in one take look alike, and people treat them apart from copies between videos. Pairs of one source fall into
-small sets of their own (`parts_in_scope`); pairs of different sources need a search that passes over a row's own source
-(`best_match_of_others`).
+Neighbouring clips of one video look alike, and people treat them differently from copies in other videos. Pairs of the
+same source lie in small sets of rows (`parts_in_scope`); pairs of different sources need a search that leaves out a
+row's own source (`best_match_of_others`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def check_scope(scope: str) -> None:
 
 
 def source_codes(values: Any) -> NDArray[np.int64]:
-    """A number for every source, (N,) int64; a null is a source of its own, equal to no other row's."""
+    """(N,) int64, a number per source. A null is a source of its own, different from that of any other row.
+
+    >>> source_codes(["b.mp4", "a.mp4", None, "b.mp4", None]).tolist()
+    [1, 0, 7, 1, 9]
+    """
     array = np.asarray(values, dtype=object)
     known = is_known(array)
     codes = np.arange(len(array), 2 * len(array))
@@ -38,12 +42,18 @@ def source_codes(values: Any) -> NDArray[np.int64]:
 
 
 def is_known(sources: Any) -> NDArray[np.bool_]:
-    """(N,) whether a source is no null."""
+    """(N,) whether a source is known, that is, not null."""
     return np.array([value is not None and value == value for value in np.asarray(sources, dtype=object)], np.bool_)
 
 
 def parts_in_scope(scope: str, sources: NDArray[np.int64] | None, num_rows: int) -> Iterator[slice | NDArray[np.int64]]:
-    """Sets of rows, each in ascending order, between which no pair counts; sets of one row are left out."""
+    """Sets of rows such that only pairs within a set count. Rows ascend within a set; sets of one row are left out.
+
+    >>> [rows.tolist() for rows in parts_in_scope("same", np.array([5, 8, 5, 9, 8, 5]), 6)]
+    [[0, 2, 5], [1, 4]]
+    >>> list(parts_in_scope("cross", np.array([5, 8, 5, 9, 8, 5]), 6))
+    [slice(0, 6, None)]
+    """
     if scope != "same" or sources is None:
         yield slice(0, num_rows)
         return
@@ -55,7 +65,7 @@ def parts_in_scope(scope: str, sources: NDArray[np.int64] | None, num_rows: int)
 
 
 def other_sources(scope: str, sources: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-    """The sources that a search has to tell apart within a part of `parts_in_scope`; None: none."""
+    """The sources, if a search within a set of `parts_in_scope` has to leave out a row's own source; else None."""
     return sources if scope == "cross" else None
 
 
@@ -70,6 +80,21 @@ def max_earlier_in_scope(
 
     Returns:
         ``(score, argmax)``: a row without an earlier row that counts has 0.0 and its own index.
+
+    Rows 0, 1 and 3 come from source 0, row 2 from source 1::
+
+                              0     1     2       cross     same
+        0 (1.0, 0.0)                              0.00      0.00
+        1 (0.6, 0.8)        0.60                  0.00      0.60
+        2 (0.0, 1.0)        0.00  0.80            0.80      0.00
+        3 (0.8, 0.6)        0.80  0.96  0.60      0.60      0.96
+
+    >>> X = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.8, 0.6]], np.float32)
+    >>> for scope in ("cross", "same"):
+    ...     score, argmax = max_earlier_in_scope(X, scope, np.array([0, 0, 1, 0]))
+    ...     print([f"{one:.2f}" for one in score], argmax.tolist())
+    ['0.00', '0.00', '0.80', '0.60'] [0, 1, 1, 2]
+    ['0.00', '0.60', '0.00', '0.96'] [0, 0, 2, 1]
     """
     if scope == "cross" and sources is not None:
         whole = side(X)
@@ -96,10 +121,10 @@ def best_match_of_others(
     tile_rows: int = TILE_ROWS,
     floor: float = NOTHING,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """`tiles.best_match` among the references of other sources than the query's.
+    """`tiles.best_match` among the references whose source is not the query's.
 
-    ``sources[p]`` is the source of the row at position p. All products are float64: who has many near neighbours of one
-    source would have them measured again in any case.
+    ``sources[p]`` is the source of the row at position p. All products are float64: a row with many near neighbours of its
+    own source would have them measured again in any case.
     """
     cosine = np.full(len(queries.positions), NOTHING, dtype=np.float32)
     index = np.full(len(queries.positions), -1, dtype=np.int64)
@@ -111,7 +136,7 @@ def best_match_of_others(
             same = sources[block.positions][:, None] == sources[tile.side.positions]
             steps[array_module(steps).asarray(same)] = NOTHING
             column, highest = to_host(steps.argmax(axis=1)), to_host(steps.max(axis=1))
-            # Strictly: of equal cosines the earlier tile keeps its place.
+            # Strictly higher: among equal cosines that of the earlier tile stays.
             better = (highest > best) & (highest >= floor * STEPS)
             best[better], index[rows][better] = highest[better], column[better] + tile.start
         cosine[rows] = best / STEPS

@@ -1,11 +1,11 @@
-"""The most similar row, tile by tile: the machine under the pairwise stage.
+"""The most similar row, tile by tile: the arithmetic of the pairwise stage.
 
-The product of two tiles is a float32 GEMM, on a device one in fewer bits (`dedup.candidates`). Its last bits depend on the
+The product of two tiles is a float32 GEMM, or one in fewer bits on a device (`candidates`). Its last bits depend on the
 BLAS, the threads and the shape of the tile, so it only finds the candidates: every pair whose product lies within the
-rounding bound of the best. Candidates are measured again in float64; those of a coarser product in float32 before, as
-there are more. A cosine is a whole number of steps of 2**-24 (what float32 holds from 0.5 up); cosines that round to the
-same step are tied, and the lowest index wins. Scores and indices are therefore the same for any tile size, any number of
-threads, and on CPU and GPU.
+rounding bound of the best. Candidates are measured again in float64. A coarser product has more of them, and they are
+measured in float32 first. A cosine is a whole number of steps of 2**-24 (what float32 holds from 0.5 up); cosines that
+round to the same step are tied, and the lowest index wins. Scores and indices are therefore the same for any tile size,
+any number of threads, and on CPU and GPU.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from curator_dask.dedup.similarity.candidates import rounding_bound as rounding_
 STEPS: Final = 2.0**24
 """Steps of a cosine from 0 to 1."""
 NOTHING: Final = -np.inf
-DENSE: Final = 4  # candidates per piece from which one float64 GEMM costs less than measuring pair after pair
-PAIR_BYTES: Final = 64  # per dimension of a pair being measured: what keeps NumPy's temporaries out of fresh memory
-DEVICE_PAIR_BYTES: Final = 32  # the same on a device: what its temporaries take
-PIECE: Final = 512  # columns of a tile that are looked through together, if one of them may be the best
+DENSE: Final = 4  # with more candidates per piece, one float64 GEMM costs less than measuring pair by pair
+PAIR_BYTES: Final = 64  # per dimension of a measured pair: small enough to keep NumPy's temporaries out of fresh memory
+DEVICE_PAIR_BYTES: Final = 32  # the same on a device: the size of its temporaries
+PIECE: Final = 512  # columns of a tile that are searched together, if one of them may be the best
 STEP: Final = 128  # rows of a tile on the diagonal that are multiplied together
-DEVICE_STEP: Final = 2048  # the same on a device: enough to fill it, and few enough to leave out most of the upper half
-MOST_PENDING: Final = 1 << 16  # candidates of a block that wait for their measure: bounds the memory
+DEVICE_STEP: Final = 2048  # the same on a device: enough rows to fill it, few enough to skip most of the upper half
+MOST_PENDING: Final = 1 << 16  # candidates of a block that wait to be measured: limits the memory
 DEVICE_MOST_PENDING: Final = 1 << 20  # the same on a device, whose blocks have many times as many rows
 
 
@@ -55,7 +55,7 @@ class Side:
 
 
 class Tile(NamedTuple):
-    """Some references, the index of the first, and whether some of them come too late for some of the queries."""
+    """Some references, the index of the first, and whether some queries must not meet some of them (`masked`)."""
 
     side: Side
     start: int
@@ -75,7 +75,7 @@ def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
 
 
 class _Pending(NamedTuple):
-    """Candidates that wait for their measure, on the host: rows, references, and the most that their cosines can be."""
+    """Candidates that wait to be measured, on the host: rows, references, and upper limits of their cosines."""
 
     row: NDArray[np.int64]
     reference: NDArray[np.int64]
@@ -84,15 +84,15 @@ class _Pending(NamedTuple):
 
 @dataclass(slots=True)
 class _Best:
-    """The best reference of each row of a block so far, and what another one must reach to matter.
+    """The best reference so far of each row of a block, and the least that another one must reach.
 
     Attributes:
-        steps, index: on the host, of what was measured: the cosine in steps, and the index on the other side.
-        reached: (N,) float32 beside the rows; the best cosine is at least this, as the products have it.
-        bar: (N,) float32 beside the rows; a later cosine below it is not higher than the measured one. Infinite from
-            the first twin on: nothing is higher, and of equal ones the first wins.
-        precision: of the products.
-        coarse: whether some of what is pending comes of products coarser than float32.
+        steps, index: on the host: the best measured cosine in steps, and the index of its reference.
+        reached: (N,) float32 on the rows' device: a lower limit of the best cosine, from the products.
+        bar: (N,) float32 on the rows' device: a cosine of a later tile below it cannot be the best. Infinite once an exact
+            match was found; ties keep the earlier reference.
+        precision: the precision of the products.
+        coarse: whether some pending candidates come from products coarser than float32.
     """
 
     steps: NDArray[np.float64]
@@ -104,7 +104,7 @@ class _Best:
     pending: list[_Pending] = field(default_factory=list)
 
     def offer(self, row: NDArray[np.int64], index: NDArray[np.int64], steps: NDArray[np.float64]) -> None:
-        """Take what is better: more steps, or as many and a lower index. A row may come several times."""
+        """Take the better references: more steps, or equal steps and a lower index. A row may occur several times."""
         order = np.lexsort((index, -steps, row))
         first = order[np.unique(row[order], return_index=True)[1]]
         row, index, steps = row[first], index[first], steps[first]
@@ -138,6 +138,19 @@ def best_match(
     Returns:
         ``(cosine, index)`` on the host: (M,) float32 and (M,) int64 into ``references``; -inf and -1 where a query
         has no reference that counts.
+
+    Four rows against themselves. Their cosines, without those that `earlier_only` leaves out::
+
+                    0     1     2
+        0 (1.0, 0.0)
+        1 (0.6, 0.8)  0.60
+        2 (0.0, 1.0)  0.00  0.80
+        3 (0.8, 0.6)  0.80  0.96  0.60
+
+    >>> rows = side(np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.8, 0.6]], np.float32))
+    >>> cosine, index = best_match(rows, rows, earlier_only=True)
+    >>> [f"{one:.2f}" for one in cosine], index.tolist()
+    (['-inf', '0.60', '0.80', '0.96'], [-1, 0, 1, 1])
     """
     num_rows = len(queries.positions)
     floors = np.broadcast_to(np.asarray(floor, dtype=np.float64), num_rows)
@@ -169,7 +182,19 @@ def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
 
 
 def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
-    """The tiles of references that ``block`` meets, in order; only those on the diagonal need a mask."""
+    """The tiles of references that ``block`` is compared with, in order; only those on the diagonal need a mask.
+
+    Rows 3 and 4 of five, with `earlier_only` and 1 as `tile_rows`, so tiles of up to two references::
+
+                references   0 1 | 2   | 3
+        row 3                x x | x   |         x: compared
+        row 4                x x | x   | x
+                             no mask   | mask
+
+    >>> rows = side(np.eye(5, dtype=np.float32))
+    >>> [(tile.side.positions.tolist(), tile.masked) for tile in tiles_of(rows[3:5], rows, True, 1)]
+    [([0, 1], False), ([2], False), ([3], True)]
+    """
     free = stop = len(references.positions)
     if earlier_only:
         free = int(np.searchsorted(references.positions, block.positions[0]))
@@ -185,8 +210,8 @@ def products(
 ) -> Array:
     """Dot products (rows of ``block`` x rows of ``tile``); -inf where the tile's row does not come earlier.
 
-    They lie in ``buffer``, a vector of that type, if one is given: fresh memory for every tile would cost time.
-    ``precision`` is that of float32 products; those of float64 have their own.
+    They are written to ``buffer``, a vector of that type, if one is given: fresh memory for every tile would cost time.
+    ``precision`` applies to float32 products only.
     """
     xp = array_module(block.rows)
     shape = block.rows.shape[0], tile.side.rows.shape[0]
@@ -195,7 +220,7 @@ def products(
     multiply = precision.multiply if dtype is np.float32 else multiply_float64
     if not tile.masked:
         return multiply(left, right, scores)
-    # On the diagonal half of the tile comes too late: it is multiplied in steps, each as far as some row needs it.
+    # On the diagonal half of the tile is masked: it is multiplied in steps, each only as far as one of its rows needs.
     for part in row_blocks(shape[0], STEP if xp is np else DEVICE_STEP):
         stop = int(np.searchsorted(tile.side.positions, block.positions[part.stop - 1]))
         multiply(left[part], right[:stop], scores[part, :stop])
@@ -210,7 +235,7 @@ def exact_steps(block: Side, tile: Tile) -> Array:
 
 
 def where(mask: Array) -> tuple[Array, Array]:
-    """Rows and columns of what is true; ``nonzero`` of a matrix takes NumPy several times as long."""
+    """Rows and columns of the true elements; NumPy's ``nonzero`` of a matrix takes several times as long."""
     flat = array_module(mask).flatnonzero(mask)
     return flat // mask.shape[1], flat % mask.shape[1]
 
@@ -229,18 +254,18 @@ def _best_of_block(
         if sum(len(part.row) for part in best.pending) > most_pending:
             _measure_pending(best, block, references)
         if best.steps.min() >= STEPS:
-            break  # each row has found its twin, and later ones would lose the tie
+            break  # each row has an exact match, and later ones would lose the tie
     _measure_pending(best, block, references)
     return best
 
 
 def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array) -> None:
-    """Multiply a tile and note the candidates; where they are many, take more digits: float32, then float64."""
+    """Multiply a tile and note the candidates; where there are many, multiply in more bits: float32, then float64."""
     scores = products(block, tile, np.float32, buffer, best.precision)
     xp = array_module(scores)
     num_rows, width = scores.shape
     bound = best.precision.bound(block.rows.shape[1])
-    # The maxima of short pieces come with those of the rows; few pieces then have to be looked through once more.
+    # The maxima of the rows are taken from those of short pieces; few pieces then have to be searched once more.
     pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
     highest = pieces.max(axis=2)
     # The best pair may look worse by `bound`, and another better by as much.
@@ -278,7 +303,7 @@ def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _measure_pending(best: _Best, block: Side, references: Side) -> None:
-    """Measure the candidates that are still near the best of their row."""
+    """Measure the candidates that may still be the best of their row."""
     if not best.pending:
         return
     row, index, most = (np.concatenate(parts) for parts in zip(*best.pending, strict=True))
@@ -294,7 +319,7 @@ def _measure_pending(best: _Best, block: Side, references: Side) -> None:
 def _still_near(
     best: _Best, block: Side, references: Side, row: NDArray[np.int64], index: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Those candidates that float32 does not tell from the best of their row: all but a few of a coarse product go."""
+    """The candidates that float32 cannot exclude as the best of their row: few of those that a coarse product left."""
     bound = FLOAT32.bound(block.rows.shape[1])
     cosine = _pair_products(block, references, row, index)
     reached = np.array(to_host(best.reached))
@@ -328,7 +353,7 @@ def _pair_products(
 def _pair_blocks(
     rows: Array, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
 ) -> Iterator[tuple[slice, Array, Array]]:
-    """Pairs by blocks of as many as the memory should hold: their places, and both indices beside the rows."""
+    """Blocks of pairs that fit the memory: the places of the pairs, and both indices on the rows' device."""
     xp = array_module(rows)
     i, j = xp.asarray(left_index), xp.asarray(right_index)
     pair_bytes = PAIR_BYTES if xp is np else DEVICE_PAIR_BYTES
