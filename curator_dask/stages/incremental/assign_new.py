@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curator_dask.data.tables import opened_parquet, read_table, write_parquet
 from curator_dask.data.vector_files import VectorFiles
-from curator_dask.data.vector_source import Chunk, Piece, VectorSource, one_type, plan_chunks, read_rows
+from curator_dask.data.vector_source import VectorSource, one_type, plan_chunks
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
@@ -23,6 +22,8 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import gathered
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.incremental.finished_runs import read_centroids
+from curator_dask.stages.incremental.sift_chunk import sift_chunk
+from curator_dask.stages.incremental.spec import Sifted, SiftTask
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import REJECTS, bucket_folder, write_rejects
@@ -32,27 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SIFT_UNIT = "sift"
-
-
-@dataclass(frozen=True)
-class SiftTask:
-    source: VectorSource
-    chunk: Chunk
-    output: Folder
-    """Folder for copies of files without the rows that are known."""
-    number: int
-
-
-@dataclass(frozen=True)
-class Sifted:
-    """The new rows that a worker found in a chunk."""
-
-    chunk: Chunk
-    """Where the new rows are: in the input, or in the files of the task's output."""
-    copied: bool
-    ids: pa.Array
-    num_known: int
-    rejects: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -176,56 +156,6 @@ def _sift(context: RunContext, new: NewVectors, known: pa.Array) -> list[Sifted]
             f"the finished run has vectors of {new.source.dimension} numbers"
         )
     return sifted
-
-
-def sift_chunk(task: SiftTask, known: pa.Array) -> Sifted:
-    """On a worker: the rows of a chunk that are not known; where there are known ones, copies of its files without them."""
-    rows = read_rows(task.source, task.chunk)
-    is_known = _is_known(rows.ids, known)
-    ids = rows.ids.filter(_not(is_known))
-    num_known = len(rows.ids) - len(ids)
-    if not num_known:
-        return Sifted(task.chunk, False, ids, 0, rows.rejects)
-    pieces = tuple(_copied(task, number, piece, known) for number, piece in enumerate(task.chunk))
-    return Sifted(pieces, True, ids, num_known, rows.rejects)
-
-
-def _copied(task: SiftTask, number: int, piece: Piece, known: pa.Array) -> Piece:
-    source = task.source
-    table = _raw(source, piece)
-    path = f"{task.number:06d}-{number:06d}.parquet"
-    new = table.filter(_not(_is_known(table[source.id_field].combine_chunks(), known)))
-    write_parquet(task.output, path, new, vectors=[source.embedding_field])
-    return Piece(path)
-
-
-def _raw(source: VectorSource, piece: Piece) -> pa.Table:
-    """The rows as they are: normalised twice, a vector could differ in its last bit."""
-    if piece.row_groups is None:
-        return read_table(source.folder, piece.path, source.filetype, source.columns)
-    with opened_parquet(source.folder, piece.path) as file:
-        return file.read_row_groups(list(piece.row_groups), columns=source.columns)
-
-
-def _is_known(ids: pa.Array, known: pa.Array) -> Any:
-    import pyarrow.compute as pc
-
-    if not len(ids) or not len(known):
-        return pc.is_in(ids, value_set=ids.slice(0, 0))
-    own, others = one_type([_plain(ids), _plain(known)])
-    return pc.is_in(own, value_set=others.cast(own.type))
-
-
-def _plain(ids: Any) -> pa.Array:
-    import pyarrow as pa
-
-    return ids.dictionary_decode() if isinstance(ids, pa.DictionaryArray) else ids
-
-
-def _not(mask: Any) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.invert(mask)
 
 
 def _refuse_doubled_ids(parts: Sequence[pa.Array]) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clip_columns import ClipIndex, ranking_columns, stored_columns
+from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, read_cluster, unit_rows
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vector_source import one_type
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
-from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
+from curator_dask.dedup.decide.rules import ClusterDecisions
 from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
 from curator_dask.dedup.similarity.pairwise import finish_scores, tile_block_scores
@@ -27,30 +27,10 @@ from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.identify.scoped_scores import score_table
 from curator_dask.stages.incremental.finished_runs import removed_ids
+from curator_dask.stages.incremental.spec import ScoreNewTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class ScoreNewTask:
-    cluster: int
-    files: tuple[tuple[Folder, tuple[str, ...]], ...]
-    """The cluster's files in each k-means output, the new rows' last."""
-    duplicates: tuple[Folder, ...]
-    versions: tuple[str, ...]
-    """Of their tables."""
-    output: Folder
-    table: str
-    """Path in `output` of the decision table to write."""
-    id_field: str
-    embedding_field: str
-    strategy: RankingStrategy
-    clips: ClipIndex | None
-    """For columns to rank by that the clusters do not have."""
-    rule: Rule
-    tile_rows: int
-    device: str
 
 
 def score_new(task: ScoreNewTask) -> UnitResult:

@@ -32,7 +32,8 @@ from curator_dask.stages.identify.join_decisions import join_decisions
 from curator_dask.stages.identify.output_files import TABLE, write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
 from curator_dask.stages.incremental.finished_runs import FinishedRuns
-from curator_dask.stages.incremental.score_new import ScoreNewTask, score_new
+from curator_dask.stages.incremental.score_new import score_new
+from curator_dask.stages.incremental.spec import ScoreNewTask
 from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results
 
 
@@ -42,19 +43,37 @@ class IncrementalStage(StorageKwargs, Stage):
 
     Writes, laid out as a run of its own: ``kmeans/`` (the new rows in the old clusters), ``pairwise/cluster_{k}.parquet``
     (scores of the new rows) and ``duplicates/`` (table and lists of the new ids). Give both runs to the next one.
+
+    Args:
+        input_path: a folder or a file with the new vectors; rows whose ids the finished run has are passed over.
+        kmeans_path: the finished run's output of the k-means stage, followed by those of earlier additions (their
+            ``kmeans`` folders).
+        duplicates_path: the finished run's output of the identify stage, followed by those of earlier additions
+            (their ``duplicates`` folders).
+        output_path: folder for the results.
+        eps: two rows are duplicates if their cosine similarity is at least 1 - `eps`; None: the finished run's eps.
+        rule: ``pairwise`` or ``greedy``; None: the finished run's rule.
+        id_field: column of the ids, in the input and in the finished run.
+        embedding_field: column of the vectors, in the input and in the finished run.
+        input_filetype: ``parquet``, ``jsonl`` or ``tmk``.
+        metadata_fields: further columns to copy into the clusters.
+        which_to_keep: the new rows that rank first: ``hard``: those far from the centroid; ``easy``: those near it;
+            ``random``: a seeded shuffle decides.
+        sim_metric: ``cosine`` or ``l2``: the distance to the centroid that `which_to_keep` ranks by.
+        random_seed: seed of that shuffle.
+        ranking_strategy: rank the new rows by any of their columns, or of the clip index, instead of `which_to_keep`.
+        pairwise_batch_size: rows that are compared at a time; it changes no result.
+        clips_path: the output of the split stage: adds source and times to the table, and columns to rank by.
+        read_kwargs: ``{"storage_options": {...}}`` of fsspec for all inputs.
+        write_kwargs: the same for the output.
     """
 
     input_path: str
-    """New vectors; rows whose ids the finished run has are passed over."""
     kmeans_path: str | Sequence[str]
-    """The finished run's output of the k-means stage; after it, those of earlier additions (``…/kmeans``)."""
     duplicates_path: str | Sequence[str]
-    """The finished run's output of the identify stage, and those of earlier additions (``…/duplicates``)."""
     output_path: str
     eps: float | None = None
-    """None: that of the finished run."""
     rule: str | None = None
-    """``pairwise`` or ``greedy``; None: that of the finished run."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_filetype: str = "parquet"
@@ -63,10 +82,8 @@ class IncrementalStage(StorageKwargs, Stage):
     sim_metric: str = "cosine"
     random_seed: int = 42
     ranking_strategy: RankingStrategy | None = None
-    """Rank the new rows by any of their columns, or of the clip index, instead of `which_to_keep`."""
     pairwise_batch_size: int = 1024
     clips_path: str | None = None
-    """The output of the split stage: adds source and times to the table, and columns to rank by."""
 
     name: ClassVar[str] = "incremental"
     workers: ClassVar[str] = "rapids"

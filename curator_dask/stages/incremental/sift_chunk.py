@@ -1,0 +1,62 @@
+"""Find the new rows of a chunk, on a worker: those whose ids the finished run does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.data.tables import opened_parquet, read_table, write_parquet
+from curator_dask.data.vector_source import Piece, VectorSource, one_type, read_rows
+from curator_dask.stages.incremental.spec import Sifted, SiftTask
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def sift_chunk(task: SiftTask, known: pa.Array) -> Sifted:
+    """On a worker: find the rows of a chunk that are not known. If some are known, copy its files without them."""
+    rows = read_rows(task.source, task.chunk)
+    is_known = _is_known(rows.ids, known)
+    ids = rows.ids.filter(_not(is_known))
+    num_known = len(rows.ids) - len(ids)
+    if not num_known:
+        return Sifted(task.chunk, False, ids, 0, rows.rejects)
+    pieces = tuple(_copy_new_rows(task, number, piece, known) for number, piece in enumerate(task.chunk))
+    return Sifted(pieces, True, ids, num_known, rows.rejects)
+
+
+def _copy_new_rows(task: SiftTask, number: int, piece: Piece, known: pa.Array) -> Piece:
+    source = task.source
+    table = _read_unchanged(source, piece)
+    path = f"{task.number:06d}-{number:06d}.parquet"
+    new = table.filter(_not(_is_known(table[source.id_field].combine_chunks(), known)))
+    write_parquet(task.output, path, new, vectors=[source.embedding_field])
+    return Piece(path)
+
+
+def _read_unchanged(source: VectorSource, piece: Piece) -> pa.Table:
+    """The rows of a file without normalising: a vector that is normalised twice could differ in its last bit."""
+    if piece.row_groups is None:
+        return read_table(source.folder, piece.path, source.filetype, source.columns)
+    with opened_parquet(source.folder, piece.path) as file:
+        return file.read_row_groups(list(piece.row_groups), columns=source.columns)
+
+
+def _is_known(ids: pa.Array, known: pa.Array) -> Any:
+    import pyarrow.compute as pc
+
+    if not len(ids) or not len(known):
+        return pc.is_in(ids, value_set=ids.slice(0, 0))
+    new, old = one_type([_without_dictionary(ids), _without_dictionary(known)])
+    return pc.is_in(new, value_set=old.cast(new.type))
+
+
+def _without_dictionary(ids: Any) -> pa.Array:
+    import pyarrow as pa
+
+    return ids.dictionary_decode() if isinstance(ids, pa.DictionaryArray) else ids
+
+
+def _not(mask: Any) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.invert(mask)
