@@ -1,4 +1,4 @@
-"""Edits that a copy of a clip has met in the wild, to measure what an embedding still recognises."""
+"""Edits that are common in copies of videos. They measure which copies an embedding still recognises."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Edit:
 
     name: str
     kind: Literal["light", "hard"]
-    """light: the picture as a whole stays. hard: a part of it is covered, cut off or moved."""
+    """``light`` keeps the whole picture; ``hard`` covers, cuts off or moves a part of it."""
     filters: str = ""
-    """ffmpeg's video filters, sizes in terms of the clip's own."""
+    """ffmpeg video filters, with sizes relative to the clip's own."""
     crf: int = 23
     trim_s: tuple[float, float] = (0.0, 0.0)
-    """Cut off the start and the end."""
+    """Seconds that are cut off at the start and at the end."""
 
 
 EDITS = (
@@ -46,13 +46,13 @@ EDITS = (
     Edit("cropped by 5 % a side", "hard", "crop=iw*0.9:ih*0.9"),
     Edit("letterboxed to 4:3 of its height", "hard", "pad=iw:ih*4/3:0:(oh-ih)/2"),
 )
-"""Every edit is encoded again, at CRF 23 where nothing else is said."""
+"""Every edit is encoded again, at CRF 23 unless its name says otherwise."""
 
 
 def write_edit(info: VideoInfo, edit: Edit, path: Path) -> None:
-    """Write the clip of ``info`` to ``path`` (MP4), edited. Needs an ffmpeg with libx264.
+    """Write an edited copy of the clip of ``info`` to ``path`` (MP4). It needs an ffmpeg with libx264.
 
-    Deterministic for one version of ffmpeg. Raises MediaError (``edit-failed``, ``timeout``).
+    One version of ffmpeg always writes the same bytes. Raises MediaError (``edit-failed``, ``timeout``).
     """
     start_s, end_s = edit.trim_s
     length = (

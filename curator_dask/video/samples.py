@@ -1,7 +1,7 @@
-"""Sample videos with known twins, rendered by ffmpeg's own sources: something to try the whole job on, and to test it.
+"""Render sample videos with known twins by ffmpeg's own sources, to try and to test the whole job.
 
-Every scene is Perlin noise of its own seed, so no two scenes look alike and no moment of a scene looks like another. The
-twins are copies as they occur in the wild, each made from the finished file of its scene.
+Every scene is Perlin noise with its own seed, so scenes look different and so do the moments of one scene. The twins
+are typical edited copies, each made from the finished file of its scene.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Twin:
     scene: int
     suffix: str
     arguments: tuple[str, ...]
-    """ffmpeg's output options."""
+    """The output options of ffmpeg that make the copy."""
 
 
 TWINS = (
@@ -42,10 +42,10 @@ TWINS = (
 
 
 def render_samples(folder: Path, *, num_scenes: int = 8, length_s: float = 21.0) -> list[tuple[str, str]]:
-    """Render scenes and twins into `folder`; files that are there already are kept.
+    """Render scenes and twins into `folder`; existing files are kept.
 
-    Returns the planted pairs ``(original, twin)`` by file name, which ``truth.json`` holds too: every clip of the twin
-    is a near-duplicate of the original's clip at the same place. Raises ToolError if ffmpeg fails.
+    Returns the planted pairs ``(original, twin)`` as file names, and writes them to ``truth.json``. Every clip of the
+    twin is a near-duplicate of the original's clip at the same position. Raises ToolError if ffmpeg fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [folder / f"scene_{number}.mp4" for number in range(num_scenes)]

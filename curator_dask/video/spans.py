@@ -1,9 +1,14 @@
-"""Where a video is cut: spans in seconds, and the ids of the clips they become. Arithmetic only.
+"""Plan where a video is cut, as spans in seconds, and name the clips. Arithmetic only.
 
 A span is ``[start_s, end_s)`` in seconds from the video's first frame. Length and stride 10, minimum 2::
 
     0        10        20        30    35
-    |--- 0 ---|--- 1 ---|--- 2 ---|- 3 -|      the tail of 5 s is kept; one of 1.5 s would be dropped and counted
+    |--- 0 ---|--- 1 ---|--- 2 ---|- 3 -|      the tail of 5 s is kept; a tail of 1.5 s would be dropped and counted
+
+>>> [(span.start_s, span.end_s) for span in fixed_stride_spans(35.0, framerate=25.0).spans]
+[(0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 35.0)]
+>>> fixed_stride_spans(31.5, framerate=25.0).num_dropped_short
+1
 """
 
 from __future__ import annotations
@@ -19,17 +24,16 @@ from typing import Protocol
 from curator_dask.errors import InputError, MediaError, ParameterError
 
 TOLERANCE_S = 0.001
-"""A frame up to this much before a boundary belongs behind it, as containers round times to milliseconds."""
+"""A frame that starts less than this before a boundary counts as after it: containers round times to milliseconds."""
 LATE_FRAMES_S = 1.0
-"""A last span that ends where the header says the video ends also takes frames that come this much later: headers
-round."""
+"""The last span of a video also takes frames that come up to this much after its end: headers round durations."""
 MAX_SPANS = 1_000_000
-"""A header may claim centuries; no real video has a million clips."""
+"""A damaged header may claim centuries; no real video has a million clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of a video. ``index`` counts the kept spans of the video from 0."""
+    """One part of a video. ``index`` numbers the kept spans of the video from 0."""
 
     index: int
     start_s: float  # [start, end)
@@ -46,27 +50,28 @@ class SpanPlan:
 
     spans: tuple[Span, ...]
     num_dropped_short: int
-    """Tails below the minimum length."""
+    """How many spans were shorter than the minimum length (tails)."""
     num_dropped_limit: int
-    """Spans beyond the limit of clips a video."""
+    """How many spans were over the limit of clips per video."""
 
 
 class Splitter(Protocol):
-    """A splitting algorithm with its parameters: duration and frame rate in, a plan out."""
+    """A splitting algorithm with its parameters. It plans the spans of a video from its duration and frame rate."""
 
     def plan(self, duration_s: float | None, framerate: float) -> SpanPlan: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FixedStride:
-    """Spans of equal length at equal distances. Raises ParameterError for values that cannot be meant."""
+    """Plans spans of equal length at equal distances. Raises ParameterError for impossible values."""
 
     length_s: float = 10.0
     stride_s: float | None = None
-    """None: the length, so that spans touch. Less makes them overlap, more leaves gaps."""
+    """Distance between starts. None means ``length_s``: spans touch. A smaller value makes them overlap, a larger one
+    leaves gaps."""
     min_length_s: float = 2.0
     limit: int = 0
-    """At most this many spans a video; 0 for all."""
+    """The most spans per video; 0 means no limit."""
 
     def __post_init__(self) -> None:
         _require_positive("fixed_stride_split_duration", self.length_s)
@@ -81,10 +86,10 @@ class FixedStride:
             raise ParameterError(f"limit_clips ({self.limit}) must be >= 0 (0 for no limit)")
 
     def plan(self, duration_s: float | None, framerate: float) -> SpanPlan:
-        """The spans of one video of ``duration_s`` seconds (None: not known); see :func:`fixed_stride_spans`."""
+        """Plan the spans of a video that lasts ``duration_s`` (None: unknown); see :func:`fixed_stride_spans`."""
         stride_s = self.length_s if self.stride_s is None else self.stride_s
         duration_s = _plannable_duration_s(duration_s, framerate, stride_s)
-        # A remainder below half a frame holds no frame: it is rounding, not a span to keep or to count as dropped.
+        # A remainder below half a frame comes from rounding. It holds no frame, so it is neither kept nor counted.
         half_frame_s = 0.5 / framerate
         kept: list[tuple[float, float]] = []
         num_starts = _count_starts(duration_s - half_frame_s, stride_s)
@@ -98,13 +103,13 @@ class FixedStride:
 
 
 SPLITTERS: Mapping[str, Callable[..., Splitter]] = MappingProxyType({"fixed_stride": FixedStride})
-"""Splitting algorithms by the name that ``--splitting-algorithm`` takes; each value makes a :class:`Splitter`."""
+"""Splitting algorithms by their name in ``--splitting-algorithm``; each value makes a :class:`Splitter`."""
 
 
 def make_splitter(
     name: str, *, length_s: float = 10.0, stride_s: float | None = None, min_length_s: float = 2.0, limit: int = 0
 ) -> Splitter:
-    """The splitting algorithm ``name`` with its parameters. Raises ParameterError for a bad name or value."""
+    """Make the splitter called ``name`` with these parameters. Raises ParameterError for a bad name or value."""
     if name not in SPLITTERS:
         raise ParameterError(f"splitting_algorithm {name!r} is not known; there are: {', '.join(SPLITTERS)}")
     return SPLITTERS[name](length_s=length_s, stride_s=stride_s, min_length_s=min_length_s, limit=limit)
@@ -119,24 +124,28 @@ def fixed_stride_spans(
     framerate: float,
     limit: int = 0,
 ) -> SpanPlan:
-    """Plan spans ``[i * stride, min(i * stride + length, duration))``, i = 0, 1, … while they start inside the video.
+    """Plan spans ``[i * stride, min(i * stride + length, duration))`` for i = 0, 1, … that start inside the video.
 
-    A span is kept iff it is at least ``min_length_s`` long, give or take half a frame; ``limit`` 0 is no limit.
-    Starts come from the integer i: adding floats up would lose full clips (9.9 + 9.9 + … falls short of the next 9.9).
+    A span is kept if it is at least ``min_length_s`` long, within half a frame; ``limit`` 0 means no limit. Each start
+    is computed as i * stride, because a sum of floats drifts and would lose full clips.
 
-    Raises ParameterError for parameters that cannot be meant, MediaError where the video has no usable duration or
-    frame rate or the stride is below one frame, InputError for a plan of over a million spans.
+    Raises ParameterError for impossible parameters, MediaError if the video has no usable duration or frame rate or the
+    stride is below one frame, InputError for a plan of over a million spans.
     """
     return FixedStride(length_s, stride_s, min_length_s, limit).plan(duration_s, framerate)
 
 
 def clip_id(video_name: str, span: Span, framerate: float) -> str:
-    """The id of a clip: UUID 5 (namespace URL) of ``{video_name}_{first}_{last}``, frames as int(seconds * framerate).
+    """Return the id of a clip: UUID 5 (namespace URL) of ``{video_name}_{first}_{last}``.
 
-    Names that are not valid UTF-8 (surrogate escapes) are hashed by their bytes.
+    ``first`` and ``last`` are frame numbers, int(seconds * framerate). A name that is not valid UTF-8 (surrogate escapes)
+    is hashed by its bytes.
+
+    >>> clip_id("a.mp4", Span(0, 0.0, 10.0), 25.0) == str(uuid.uuid5(uuid.NAMESPACE_URL, "a.mp4_0_250"))
+    True
     """
     name = f"{video_name}_{int(span.start_s * framerate)}_{int(span.end_s * framerate)}"
-    # Not uuid.uuid5: before Python 3.12 it cannot take bytes, and fails on escaped names.
+    # uuid.uuid5 takes no bytes before Python 3.12, and it fails on escaped names.
     digest = hashlib.sha1(uuid.NAMESPACE_URL.bytes + name.encode("utf-8", "surrogateescape"), usedforsecurity=False)
     return str(uuid.UUID(bytes=digest.digest()[:16], version=5))
 
@@ -166,7 +175,7 @@ def _plannable_duration_s(duration_s: float | None, framerate: float, stride_s: 
 
 
 def _count_starts(limit_s: float, stride_s: float) -> int:
-    """How many i >= 0 have ``i * stride_s < limit_s``; at least 1, since a video with any frame has a first span."""
+    """Count the i >= 0 with ``i * stride_s < limit_s``; at least 1, because every video with a frame has a first span."""
     count = max(1, math.ceil(limit_s / stride_s))
     while count > 1 and (count - 1) * stride_s >= limit_s:
         count -= 1

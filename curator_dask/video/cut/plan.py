@@ -1,8 +1,8 @@
-"""How spans become outputs of one ffmpeg process. Arithmetic and text only.
+"""Assign spans to the outputs of one ffmpeg process. Arithmetic and text only.
 
-ffmpeg's segment muxer cuts one stream into files that follow each other, so spans that overlap go to several streams,
-called lanes here. Spans of length L at a stride of S need ceil(L / S) lanes; each holds every so-many-th span, at its
-own period::
+ffmpeg's segment muxer cuts one stream into files that follow each other. Spans that overlap therefore need several
+streams, called lanes. Spans of length L at a stride of S need n = ceil(L / S) lanes, and each lane holds every n-th
+span::
 
     S = 2.5, L = 5          0    2.5    5    7.5   10   12.5
     lane 0, period 5        |-- 0 --------|-- 2 --------|
@@ -10,8 +10,12 @@ own period::
 
     S = 10, L = 4           |- 0 -|......|- 1 -|......|      one lane of period 10; frames in the gaps are not encoded
 
-All times are in seconds from the first video frame. A frame up to ``TOLERANCE_S`` before a boundary belongs behind it,
-as containers round times to milliseconds.
+>>> spans = [Span(0, 0.0, 5.0), Span(1, 2.5, 7.5), Span(2, 5.0, 10.0), Span(3, 7.5, 12.5)]
+>>> [([span.index for span in lane.spans], lane.offset_s, lane.period_s) for lane in plan_lanes(spans)]
+[([0, 2], 0.0, 5.0), ([1, 3], 2.5, 5.0)]
+
+All times are in seconds from the first video frame. A frame that starts less than ``TOLERANCE_S`` before a boundary
+counts as after it, because containers round times to milliseconds.
 """
 
 from __future__ import annotations
@@ -25,49 +29,49 @@ from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
 PRIMING_S = 0.1
 MAX_LANES = 16
-"""One encoder per lane runs in the process."""
+"""Each lane needs an encoder of its own in the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Spans that follow each other without overlap, at equal distances: one encoded stream."""
+    """One encoded stream: spans that follow each other without overlap, at equal distances."""
 
     spans: tuple[Span, ...]
     offset_s: float
     """Start of the first span."""
     period_s: float
-    """Distance of the starts, >= length_s."""
+    """Distance between the starts of its spans, >= length_s."""
     length_s: float
     end_s: float
-    """Frames from here on are not wanted."""
+    """Frames from this time on are not encoded."""
 
     @property
     def has_lead(self) -> bool:
-        """Whether the lane begins later than the video, and so needs its first frame as a mark (see
-        ``lead_shift_s``)."""
+        """Whether the lane begins later than the video. Then it also encodes the video's first frame, as a mark of time
+        zero (see ``lead_shift_s``)."""
         return self.offset_s > TOLERANCE_S
 
     @property
     def lead_shift_s(self) -> float:
-        """How far the video's first frame is moved back, so that period boundaries counted from it meet the spans."""
+        """How far the video's first frame is moved back, so that periods counted from it begin where the spans do."""
         return self.period_s - self.offset_s if self.has_lead else 0.0
 
     def cell(self, time_s: float) -> int:
-        """Which span of the lane a time falls to; below 0 before the first."""
+        """Return the position in the lane of the span at a time; below 0 before the first span."""
         return math.floor((time_s + TOLERANCE_S - self.offset_s) / self.period_s)
 
 
 def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[Lane]:
-    """The lanes for ``spans``, which must be sorted, of one length (shorter at the end) and at equal distances.
+    """Assign ``spans`` to lanes. They must be sorted, at equal distances and of one length (the last may be shorter).
 
-    Raises ParameterError for spans that are not, and for more than 16 lanes.
+    Raises ParameterError for other spans, and for more than 16 lanes.
     """
     if not spans:
         raise ParameterError("no spans to cut: plan at least one")
     if any(not 0 <= span.start_s < span.end_s for span in spans):
         raise ParameterError("every span must have 0 <= start_s < end_s")
     length_s = max(span.end_s - span.start_s for span in spans)
-    stride_s = _stride(spans, length_s)
+    stride_s = _common_stride_s(spans, length_s)
     num_lanes = min(max(1, math.ceil(length_s / stride_s - 1e-9)), len(spans))
     if num_lanes > MAX_LANES:
         raise ParameterError(
@@ -75,13 +79,13 @@ def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[L
             f"the limit is {MAX_LANES}: use a stride of at least {length_s / MAX_LANES:g} s"
         )
     if len(spans) == 1:
-        length_s = stride_s = _end(spans[0], math.inf, duration_s) - spans[0].start_s
+        length_s = stride_s = _last_end_s(spans[0], math.inf, duration_s) - spans[0].start_s
     period_s = max(num_lanes * stride_s, length_s)
-    return [_lane(tuple(spans[first::num_lanes]), period_s, length_s, duration_s) for first in range(num_lanes)]
+    return [_make_lane(tuple(spans[first::num_lanes]), period_s, length_s, duration_s) for first in range(num_lanes)]
 
 
 def select_expression(lane: Lane) -> str:
-    """The condition of the ``select`` filter that passes the frames of the lane, and its lead."""
+    """Return the condition of the ``select`` filter that passes the frames of the lane and its lead."""
     time = f"(t-start_t+{TOLERANCE_S})"
     wanted = f"lt({time},{lane.end_s:.9f})"
     if lane.has_lead:
@@ -92,10 +96,11 @@ def select_expression(lane: Lane) -> str:
 
 
 def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
-    """The condition under which the ``noise`` bitstream filter drops an audio packet: it starts outside the spans.
+    """Return the condition for the ``noise`` bitstream filter to drop an audio packet: it starts outside the spans.
 
-    ``first_frame_s`` is the first video frame on ffmpeg's clock. Sound may outlast the pictures; it ends with the last
-    span. Encoders prime with packets from just before the start; only a lane that begins with the video can have them.
+    ``first_frame_s`` is the time of the first video frame on ffmpeg's clock. Sound may last longer than the pictures; it
+    is cut at the end of the last span. Audio encoders add packets just before the start; only a lane that begins with
+    the video keeps them.
     """
     time = f"(pts*tb-{first_frame_s:.9f})"
     begin_s = lane.offset_s if lane.has_lead else -PRIMING_S
@@ -106,9 +111,10 @@ def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
 
 
 def key_frame_expression(lane: Lane) -> str:
-    """The condition of ``-force_key_frames`` that holds at the first frame of every non-empty period.
+    """Return the condition of ``-force_key_frames`` that is true at the first frame of every non-empty period.
 
-    ``t`` counts from the first frame encoded. Comparing periods, not counting key frames, keeps it right across gaps.
+    ``t`` counts from the first encoded frame. The condition compares periods, because a count of key frames would be
+    wrong after a gap.
     """
     period = f"{lane.period_s:.9f}"
     return (
@@ -117,10 +123,11 @@ def key_frame_expression(lane: Lane) -> str:
 
 
 def has_gaps(lane: Lane) -> bool:
+    """Whether the lane leaves out frames between its spans."""
     return lane.period_s - lane.length_s > TOLERANCE_S and len(lane.spans) > 1
 
 
-def _stride(spans: Sequence[Span], length_s: float) -> float:
+def _common_stride_s(spans: Sequence[Span], length_s: float) -> float:
     if len(spans) == 1:
         return length_s
     stride_s = (spans[-1].start_s - spans[0].start_s) / (len(spans) - 1)
@@ -133,17 +140,17 @@ def _stride(spans: Sequence[Span], length_s: float) -> float:
     return stride_s
 
 
-def _lane(spans: tuple[Span, ...], period_s: float, length_s: float, duration_s: float | None) -> Lane:
+def _make_lane(spans: tuple[Span, ...], period_s: float, length_s: float, duration_s: float | None) -> Lane:
     return Lane(
         spans=spans,
         offset_s=spans[0].start_s,
         period_s=period_s,
         length_s=length_s,
-        end_s=_end(spans[-1], spans[-1].start_s + length_s, duration_s),
+        end_s=_last_end_s(spans[-1], spans[-1].start_s + length_s, duration_s),
     )
 
 
-def _end(last: Span, nominal_end_s: float, duration_s: float | None) -> float:
+def _last_end_s(last: Span, nominal_end_s: float, duration_s: float | None) -> float:
     if duration_s is None or last.end_s < duration_s - TOLERANCE_S:
         return last.end_s
     return min(last.end_s + LATE_FRAMES_S, nominal_end_s)

@@ -1,7 +1,7 @@
-"""Frames out of a running ffmpeg: small RGB pictures through its stdout, their exact times through a file beside it.
+"""Read frames from a running ffmpeg: small RGB pictures from its stdout, their exact times from a file.
 
-The arguments and the reading of them are the same for a process that only decodes and for one that cuts clips as well,
-so both give the same frames.
+A process that only decodes and one that also cuts clips use the same arguments and the same reader, so both give the
+same frames.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from curator_dask.video.process import sandbox
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
 TICKS_PER_SECOND = 90_000
-"""Time base of frame times that are counted or shifted; the clock of MPEG, fine enough for every rate."""
+"""Time base of counted or shifted frame times: the clock of MPEG, fine enough for every frame rate."""
 
 
 def counts_frames(info: VideoInfo) -> bool:
-    """Whether a frame's time is its number over the rate, as the file has no times of its own."""
+    """Whether a frame's time is computed as its number / frame rate, because the file stores no times."""
     return info.needs_generated_timestamps and info.fps > 0
 
 
 def counted_times(info: VideoInfo) -> list[str]:
-    """The filters that give such frames their times; none where the file has them."""
+    """Return the filters that compute the times of frames; none if the file stores times."""
     if not counts_frames(info):
         return []
     seconds = f"N*{info.fps.denominator}/{info.fps.numerator}"
@@ -39,13 +39,13 @@ def counted_times(info: VideoInfo) -> list[str]:
 
 
 def filters(info: VideoInfo, rule: FrameRule) -> str:
-    """The filter chain from decoded frames to the rule's size."""
+    """Return the filter chain that scales decoded frames to the rule's size."""
     scaled = f"scale={rule.width}:{rule.height}:flags=bicubic+accurate_rnd+bitexact"
     return ",".join([scaled, "format=rgb24", *counted_times(info)])
 
 
 def output_args(info: VideoInfo, label: str, times_path: str) -> list[str]:
-    """The output that writes the frames of the filter output ``label`` to stdout, and their times to a file."""
+    """Return the options that write the frames of filter output ``label`` to stdout and their times to a file."""
     time_base = f"1/{TICKS_PER_SECOND}" if counts_frames(info) else "demux"
     return [
         *("-map", f"[{label}]", "-fps_mode:v", "passthrough", "-enc_time_base:v", time_base),
@@ -55,10 +55,10 @@ def output_args(info: VideoInfo, label: str, times_path: str) -> list[str]:
 
 
 def read_frames(child: sandbox.Child, times_path: Path, rule: FrameRule) -> Iterator[tuple[float, Frames]]:
-    """Each frame as it comes: (seconds from the first frame, (H, W, 3) uint8 RGB).
+    """Yield each frame as it comes: (seconds from the first frame, (H, W, 3) uint8 RGB).
 
-    ``times_path`` must be there, empty, before the process starts. Raises MediaError("timeout"), and
-    MediaError("no-frame-time") where ffmpeg gives none.
+    ``times_path`` must be an empty file before the process starts. Raises MediaError("timeout"), and
+    MediaError("no-frame-time") if ffmpeg writes no time for a frame.
     """
     first_s: float | None = None
     with times_path.open("r", encoding="ascii") as times:
@@ -72,7 +72,7 @@ def read_frames(child: sandbox.Child, times_path: Path, rule: FrameRule) -> Iter
 
 
 def _next_time_s(times: IO[Any]) -> float:
-    """The time of the next frame. ffmpeg writes and flushes a frame's line before it hands the frame to the encoder."""
+    """Read the time of the next frame. ffmpeg flushes the line of a frame before it sends the frame to the encoder."""
     line = times.readline()
     pts, _, time_base = line.partition(" ")
     try:

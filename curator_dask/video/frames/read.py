@@ -1,8 +1,8 @@
-"""Frames for embedding models: chosen by a rule, scaled to the model's size, each video decoded once and in order.
+"""Read the frames that a rule chooses, scaled to the size of a model. Each video is decoded once and in order.
 
-Two readers, by trust. A clip that this project encoded is read with Decord, in this process. A video from anywhere is
-decoded by an ffmpeg in a sandbox: Decord opens playlists, hangs for ever on some crafted files and returns wrong frames
-for others, while in-order decoding by ffmpeg was right on every file tried.
+There are two readers. Decord reads clips that this package encoded, in this process. An ffmpeg in a sandbox decodes all
+other videos: Decord opens playlists, hangs for ever on some crafted files and returns wrong frames of others, while
+ffmpeg, decoding in order, was right on every file tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from curator_dask.video.process import ffmpeg, sandbox
 from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
 MAX_CLIP_BYTES = 4 << 30
-"""Of one clip's frames at the model's size: 6 hours of 64x64 at 15 a second."""
+"""The most memory for the frames of one clip at the model's size: 6 hours of 64x64 at 15 frames per second."""
 MAX_ERROR_RATE = 0.05
 _LEAST_TIMEOUT_S = 120.0
 _TIMEOUT_PER_SECOND = 20.0
@@ -34,13 +34,13 @@ _MOST_TIMEOUT_S = 48 * 3600.0
 
 
 def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = None) -> Frames:
-    """The frames that ``rule`` takes of a clip, (T, H, W, 3) uint8 RGB, resized by Decord as it decodes.
+    """Return the frames that ``rule`` takes of a clip, (T, H, W, 3) uint8 RGB; Decord decodes and resizes them.
 
-    ONLY for clips that this project encoded: Decord runs unprotected in this process, and is exact on such files alone.
-    Use :func:`read_ready_clip` for any other. Where Decord is not installed (no build for ARM), that one does the work.
+    Use it ONLY for clips that this package encoded: Decord runs unprotected in this process, and is exact only on such
+    files. Use :func:`read_ready_clip` for all others; it also does the work if Decord is not installed (no ARM build).
 
-    ``duration_s`` is the clip's planned length, for a rule that spreads frames over it; by default it is taken from the
-    times of the frames, as it always is for a rule with a rate. Raises MediaError where the clip cannot be read.
+    ``duration_s`` is the planned length of the clip, which only a ``spread`` rule uses; by default the length follows
+    from the times of the frames. Raises MediaError if the clip cannot be read.
     """
     try:
         import decord
@@ -54,8 +54,8 @@ def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = 
         needed, position = np.unique(indices, return_inverse=True)
         frames = reader.get_batch(needed).asnumpy()
     except decord.DECORDError:
-        # It cannot hand out rows whose length it had to pad (widths of 8, 16, 24, 48 …); or the file is broken, and why
-        # is what the other reader says best.
+        # Decord cannot return frames whose rows it had to pad (widths of 8, 16, 24, 48 …), or the file is broken. The
+        # other reader returns such frames, and explains better why a file is broken.
         return read_ready_clip(path, rule)
     except (RuntimeError, IndexError, UnicodeError) as error:
         raise MediaError("unreadable-clip", f"{str(path)!r} cannot be read as a clip: {error}") from error
@@ -63,9 +63,9 @@ def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = 
 
 
 def read_ready_clip(path: Path, rule: FrameRule, *, timeout_s: float | None = None) -> Frames:
-    """The frames that ``rule`` takes of a whole video file, (T, H, W, 3) uint8 RGB; the file may be from anywhere.
+    """Return the frames that ``rule`` takes of a whole video file, (T, H, W, 3) uint8 RGB. The file may be untrusted.
 
-    Raises MediaError where it cannot be read.
+    Raises MediaError if it cannot be read.
     """
     info = probe_video(path)
     for _, frames in read_source_frames(info, [whole_video_span(info)], rule, timeout_s=timeout_s):
@@ -92,7 +92,7 @@ def read_source_frames(
     MediaError: ``no-frames`` where there are none, else what ended the decoding (``timeout``, ``decode-failed``, …).
     Memory holds the chosen frames of the spans that are open, no more.
 
-    The default time limit grows with the length of video; it counts the consumer's time between spans as well.
+    The default time limit grows with the length of the video. The caller's own work between spans counts too.
     """
     if not spans:
         return
@@ -112,19 +112,19 @@ def read_source_frames(
 
 
 class SpanFrames:
-    """Sorts the frames of one video, offered in order, into its spans; holds what the open spans have chosen so far."""
+    """Sorts the frames of one video, offered in order, into its spans; keeps the chosen frames of unfinished spans."""
 
     def __init__(self, info: VideoInfo, spans: Sequence[Span], rule: FrameRule) -> None:
         _require_ordered(spans)
-        self._pending = deque(_Collector(span, _last_s(span, spans, info), rule) for span in spans)
+        self._pending = deque(_Collector(span, _end_of_span_s(span, spans, info), rule) for span in spans)
 
     @property
     def is_done(self) -> bool:
-        """Whether every span has been given out."""
+        """Whether every span has been yielded."""
         return not self._pending
 
     def offer(self, time_s: float, frame: Frames) -> Iterator[tuple[Span, Frames | MediaError]]:
-        """Take the next frame; yields the spans that end before it."""
+        """Take the next frame, and yield the spans that end before it."""
         for collector in self._pending:
             if time_s < collector.first_s:
                 break
@@ -134,14 +134,14 @@ class SpanFrames:
             yield done.span, done.result()
 
     def rest(self, failure: MediaError | None = None) -> Iterator[tuple[Span, Frames | MediaError]]:
-        """The spans still open when the frames have ended, with `failure` in place of their frames if there is one."""
+        """Yield the spans that are unfinished after the last frame, with their frames or with `failure`."""
         for collector in self._pending:
             yield collector.span, failure or collector.result()
         self._pending.clear()
 
 
 class _Collector:
-    """Gathers the frames of one span; drops each as soon as the next one shows that the rule does not take it."""
+    """Gathers the frames of one span. The next frame decides whether the rule takes a frame; if not, it is dropped."""
 
     def __init__(self, span: Span, last_s: float, rule: FrameRule) -> None:
         self.span = span
@@ -157,7 +157,7 @@ class _Collector:
         if self._failure or time_s >= self.last_s:
             return
         newest = len(self._times_s)
-        # A damaged file may run backwards; its times stand still instead, as the rules want times that do not fall.
+        # Times may decrease in a damaged file. The last time is then repeated: the rules need times that never decrease.
         self._times_s.append(max([time_s, *self._times_s[-1:]]))
         self._frames[newest] = frame
         try:
@@ -189,8 +189,8 @@ class _Collector:
             del self._frames[index]
 
 
-def _last_s(span: Span, spans: Sequence[Span], info: VideoInfo) -> float:
-    """Where a span ends, as cutting has it: one that ends with the video also takes frames that the header forgot."""
+def _end_of_span_s(span: Span, spans: Sequence[Span], info: VideoInfo) -> float:
+    """Return the end of a span, as in cutting: the last span of a video also takes frames after the header's end."""
     if info.duration_s is None or span.end_s < info.duration_s - TOLERANCE_S:
         return span.end_s - TOLERANCE_S
     longest_s = max(other.length_s for other in spans) if len(spans) > 1 else math.inf
@@ -198,14 +198,14 @@ def _last_s(span: Span, spans: Sequence[Span], info: VideoInfo) -> float:
 
 
 def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -> float:
-    """Spreading needs the length before the end is seen, so the planned one; a rate follows the frames there are."""
+    """Return the clip length for a rule: the planned one for ``spread``, which needs it early, else the shown one."""
     if rule.kind == "spread" and planned_s is not None:
         return planned_s
     return shown_duration_s(times_s)
 
 
 def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float) -> Generator[tuple[float, Frames], None, None]:
-    """Every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
+    """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
     with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
         times_path = Path(folder) / "times"
         times_path.touch()
@@ -216,7 +216,7 @@ def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float) -> Generator[tup
 
 def _decode_args(info: VideoInfo, rule: FrameRule, times_path: Path) -> list[str]:
     return [
-        # A new frame size in mid-stream must not restart the filters; scale copes with it.
+        # A change of frame size must not restart the filters; the scale filter handles it.
         *(*ffmpeg.global_args(), "-reinit_filter", "0"),
         *ffmpeg.input_args(info.path, max_error_rate=MAX_ERROR_RATE),
         *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule)}[v]"),
