@@ -1,10 +1,10 @@
-"""Every row to its nearest centre, and how far away that is.
+"""Assign every row to its nearest centre, and compute how far away the centre is.
 
 The product of rows and centres is a float32 GEMM. Its last bits depend on the BLAS, on the number of threads and on
-the place of a row within its block (measured: OpenBLAS differs in 1-15 % of the entries), and so would the choice
-between two centres that are all but equally near. The GEMM therefore only finds the candidates: centres whose score
-lies within twice its rounding bound of the best. Where there is more than one, they are measured again in float64, one
-by one: the labels are the same for any partitioning, any number of threads, and on CPU and GPU.
+the place of a row within its block (measured: OpenBLAS differs in 1-15 % of the entries), and the choice
+between two centres that are almost equally near would depend on them too. So the GEMM only finds the candidates: the
+centres whose score lies within twice its rounding bound of the best. Where a row has more than one candidate, each is
+measured again in float64: the labels are the same for any partitioning, any number of threads, and on CPU and GPU.
 """
 
 from __future__ import annotations
@@ -23,30 +23,38 @@ DENSE: Final = 16  # candidates per row from which a float64 GEMM thins them out
 
 
 class _Centres(NamedTuple):
-    """(k, D) centres in both precisions, what is taken off each score, and the lowest centre equal to each."""
+    """(k, D) centres in both precisions, with the numbers that comparing rows with them needs."""
 
     single: Array
     double: Array
     half_sq_norm: Array
+    """(k,), half the squared length of each centre: it is subtracted from the centre's scores."""
     lowest_equal: Array
+    """(k,) int32, for each centre the first centre with the same numbers."""
     single_width: np.float32
-    """A float32 score this far below the best is not the nearest centre's; the same for float64 GEMMs:"""
+    """A centre whose float32 score is this far below the best is not the nearest one."""
     double_width: float
+    """The same for float64 scores."""
 
 
 def assign(X: Array, C: Array, *, max_rows: int | None = None) -> tuple[Array, Array]:
     """The nearest centre of every row.
 
+    >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
+    >>> labels, sq_dist = assign(X, np.float32([[1, 0], [0, 1]]))
+    >>> labels.tolist(), sq_dist.round(4).astype(str).tolist()
+    ([0, 0, 1, 1], ['0.0', '0.4', '0.4', '0.0'])
+
     Args:
         X: (N, D) float32, unit rows.
         C: (k, D) centres, of any length.
-        max_rows: at most as many rows are compared with all centres at a time (by each thread, on the CPU); by
-            default as many as fit the cache. It changes the memory, not the result.
+        max_rows: at most this many rows are compared with all centres at a time (per thread, on the CPU); None: as
+            many as fit the cache. It changes the memory, not the result.
 
     Returns:
         ``(labels, sq_dist)``: (N,) int32, the lowest centre on ties, and (N,) float32, the squared distance as the
-        GEMM has it, good to about ``D * 2**-24``; ``centroid_distances`` gives the exact one. Both of X's module.
-        Besides the results, memory holds one block of scores a thread.
+        GEMM computes it, accurate to about ``D * 2**-24``; ``centroid_distances`` gives the exact one. Both are arrays
+        of X's module. Besides the results, memory holds one block of scores per thread.
     """
     xp = array_module(X)
     check_width(X, C)
@@ -85,7 +93,11 @@ def _prepare(X: Array, C: Array) -> _Centres:
 
 
 def _lowest_equal(C: Array) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """For every centre the lowest one with the same numbers: (k,) int32."""
+    """(k,) int32, for every centre the first one with the same numbers.
+
+    >>> _lowest_equal(np.float32([[1, 0], [0, 1], [1, 0], [1, -0.0]])).tolist()
+    [0, 1, 0, 0]
+    """
     lowest: dict[bytes, int] = {}
     centres = np.asarray(to_host(C), dtype=np.float32) + np.float32(0.0)  # -0.0 becomes 0.0
     found = [lowest.setdefault(centre.tobytes(), j) for j, centre in enumerate(centres)]
@@ -109,7 +121,7 @@ def _assign_block(block: Array, centres: _Centres, scores: Array) -> tuple[Array
 
 
 def _nearest_of(candidates: Array, rows: Array, centres: _Centres) -> Array:
-    """The nearest of the centres marked in ``candidates`` (n, k): (n,), every pair by the same float64 arithmetic."""
+    """(n,), the nearest of the centres marked in ``candidates`` (n, k); one float64 arithmetic measures every pair."""
     xp = array_module(rows)
     wide = rows.astype(np.float64)
     if int(candidates.sum()) > DENSE * rows.shape[0]:
@@ -126,7 +138,12 @@ def _nearest_of(candidates: Array, rows: Array, centres: _Centres) -> Array:
 
 
 def centroid_distances(X: Array, C: Array, labels: Array) -> tuple[Array, Array]:
-    """Distances of every row to the centre of its label, from the direct difference in float64.
+    """Distances of every row to the centre of its label, computed in float64.
+
+    >>> X, C = np.float32([[1, 0], [0.6, 0.8]]), np.float32([[2, 0], [0, 0.5]])
+    >>> l2, cosine = centroid_distances(X, C, np.array([0, 1]))
+    >>> l2.round(4).astype(str).tolist(), cosine.round(4).astype(str).tolist()
+    (['1.0', '0.6708'], ['0.0', '0.2'])
 
     Returns:
         ``(l2_dist_to_cent, cosine_dist_to_cent)``, both (N,) float32: ``|x - c|`` with the centre as it is, and

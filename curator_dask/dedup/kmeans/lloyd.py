@@ -1,15 +1,15 @@
 """Lloyd's k-means in pieces that a distributed driver puts together: partial sums, their merge, the next centres.
 
-Stop rule and empty clusters are cuVS's (``kmeans_fit`` in ``kmeans.cuh``): stop when the cost falls by less than
-``tol`` of itself or when the centres move by less than ``tol`` (sum of squares); a cluster without rows keeps its
-centre.
+The stop rule and the treatment of empty clusters are those of cuVS (``kmeans_fit`` in ``kmeans.cuh``): stop when the
+cost falls by less than ``tol`` of itself or when the centres move by less than ``tol`` (sum of squares); a cluster
+without rows keeps its centre.
 
-Sums that do not depend on their order
+Sums do not depend on their order
     Each component is rounded to a multiple of 2**-24 (float32 itself has no finer step from 0.5 up), and the sums run
     in float64. All of them are multiples of 2**-24, so float64 holds them exactly as long as they stay below 2**29:
     up to 2**29 (537 million) unit rows per cluster. Exact additions are associative: partitions, the order of rows,
-    threads, workers and the order of merges change no bit of the result, not even atomic additions on a GPU do. The
-    squared lengths, on the same grid, add up in the same way, once a fit, and every cost follows from the sums.
+    threads, workers, the order of merges and atomic additions on a GPU change no bit of the result. The squared
+    lengths, on the same grid, are added up in the same way, once per fit, and every cost follows from the sums.
 """
 
 from __future__ import annotations
@@ -34,17 +34,21 @@ GRID: Final = 2.0**24
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """What some rows contribute to one Lloyd iteration; on the host, exact (see the module), merged by addition."""
+    """The contribution of some rows to one Lloyd iteration: on the host, exact (see the module), merged by addition."""
 
     sums: NDArray[np.float64]
     """(k, D), the sum of the rows of each cluster."""
     counts: NDArray[np.int64]
-    """(k,)"""
+    """(k,), the number of rows of each cluster."""
 
     def cost(self, C: NDArray[np.float32], sq_norms: float) -> float:
         """Sum over the rows of the squared distance to their centre in ``C``, the centres they were assigned by.
 
         ``sq_norms`` is the `sum_of_sq_norms` of the same rows.
+
+        >>> X, C = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]]), np.float32([[1, 0], [0, 1]])
+        >>> round(lloyd_partial(X, C).cost(C, sum_of_sq_norms(X)), 4)  # 0 + 0.4 + 0.4 + 0
+        0.8
         """
         centres = C.astype(np.float64)
         to_centres = np.vdot(self.sums, centres)
@@ -59,7 +63,7 @@ class KMeansResult:
     centroids: NDArray[np.float32]
     """(k, D)"""
     counts: NDArray[np.int64]
-    """(k,), the rows nearest to each centroid."""
+    """(k,), the number of rows nearest to each centroid."""
     inertia: float
     """Sum of the squared distances of all rows to their centroid."""
     n_iter: int
@@ -69,7 +73,12 @@ class KMeansResult:
 def lloyd_partial(X: Array, C: Array, *, max_rows: int | None = None) -> Partial:
     """Assign the rows of ``X`` (N, D) float32, unit, to the centres ``C`` (k, D) and add them up.
 
-    ``max_rows`` is that of `assign`, and changes nothing but the memory.
+    >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
+    >>> partial = lloyd_partial(X, np.float32([[1, 0], [0, 1], [-1, 0]]))
+    >>> partial.sums.round(4).tolist(), partial.counts.tolist()
+    ([[1.8, 0.6], [0.6, 1.8], [0.0, 0.0]], [2, 2, 0])
+
+    ``max_rows`` is that of `assign`, and changes only the memory.
     """
     labels, _ = assign(X, C, max_rows=max_rows)
     add_up = _add_up_on_host if array_module(X) is np else _add_up_on_device
@@ -95,7 +104,11 @@ def _add_up_on_host(X: Array, labels: Array, k: int) -> Array:
 
 
 def _members(labels: NDArray[np.int32], k: int, most: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Every cluster that has rows, with their indices, ``most`` at a time."""
+    """Every cluster that has rows, with their indices, ``most`` at a time.
+
+    >>> [(cluster, rows.tolist()) for cluster, rows in _members(np.int32([2, 0, 2, 2]), k=3, most=2)]
+    [(0, [1]), (2, [0, 2]), (2, [3])]
+    """
     order = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels, minlength=k))
     for cluster, members in enumerate(np.split(order, ends[:-1])):
@@ -129,19 +142,34 @@ def sum_of_sq_norms(X: Array) -> float:
 
 
 def merge(a: Partial, b: Partial) -> Partial:
-    """The partial of the rows of both; exact, so the order and shape of a tree of merges do not matter."""
+    """The partial of the rows of both; exact, so the order and shape of a tree of merges do not matter.
+
+    >>> X, C = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]]), np.float32([[1, 0], [0, 1]])
+    >>> merged, whole = merge(lloyd_partial(X[2:], C), lloyd_partial(X[:2], C)), lloyd_partial(X, C)
+    >>> np.array_equal(merged.sums, whole.sums), merged.counts.tolist()
+    (True, [2, 2])
+    """
     return Partial(a.sums + b.sums, a.counts + b.counts)
 
 
 def new_centres(partial: Partial, old_C: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of every cluster, (k, D) float32; a cluster without rows keeps its old centre."""
+    """The mean of every cluster, (k, D) float32; a cluster without rows keeps its old centre.
+
+    >>> partial = Partial(sums=np.array([[3.0, 1.0], [0.0, 0.0]]), counts=np.array([4, 0]))
+    >>> new_centres(partial, np.float32([[1, 0], [0, 1]])).tolist()
+    [[0.75, 0.25], [0.0, 1.0]]
+    """
     filled = partial.counts > 0
     means = partial.sums / np.where(filled, partial.counts, 1)[:, None]
     return np.where(filled[:, None], means, old_C).astype(np.float32)
 
 
 def sq_shift(old_C: NDArray[np.float32], new_C: NDArray[np.float32]) -> float:
-    """How far the centres moved: the sum of the squared differences."""
+    """How far the centres moved: the sum of the squared differences.
+
+    >>> sq_shift(np.float32([[1, 0], [0, 1]]), np.float32([[0.5, 0.5], [0, 1]]))
+    0.5
+    """
     difference = new_C.astype(np.float64) - old_C
     return float(np.vdot(difference, difference))
 
@@ -149,8 +177,12 @@ def sq_shift(old_C: NDArray[np.float32], new_C: NDArray[np.float32]) -> float:
 def converged(cost: float, last_cost: float | None, shift: float, tol: float) -> bool:
     """cuVS's stop rule: ``cost / last_cost > 1 - tol`` or ``shift < tol``; also when no centre moved at all.
 
+    >>> converged(cost=99.995, last_cost=100.0, shift=0.5, tol=1e-4), converged(99.0, 100.0, 0.5, 1e-4)
+    (True, False)
+
     Args:
-        cost: of this iteration, with the centres it assigned by; ``last_cost`` of the one before, None in the first.
+        cost: the cost of this iteration, with the centres that its rows were assigned to.
+        last_cost: the cost of the iteration before; None in the first.
         shift: ``sq_shift`` of this iteration's update.
     """
     settled = last_cost is not None and cost > (1.0 - tol) * last_cost
@@ -168,10 +200,17 @@ def lloyd(
 ) -> KMeansResult:
     """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it.
 
+    >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
+    >>> fitted = lloyd(lambda C: lloyd_partial(X, C), X[:2], sum_of_sq_norms(X), max_iter=300, tol=1e-4)
+    >>> fitted.centroids.round(2).astype(str).tolist(), fitted.counts.tolist(), fitted.n_iter
+    ([['1.0', '0.0'], ['0.47', '0.8']], [1, 3], 2)
+
     Args:
-        sum_up: the ``Partial`` of all rows, assigned by the centres it is given; wherever the rows may be.
+        sum_up: computes the ``Partial`` of all rows, wherever they are, assigned to the centres that it is given.
         sq_norms: the `sum_of_sq_norms` of all rows.
-        after_each: told the cost of every iteration, by the centres that it began with.
+        max_iter: stop after this many iterations at the latest.
+        tol: see `converged`.
+        after_each: receives the cost of every iteration, with the centres that the iteration began with.
     """
     last_cost: float | None = None
     done = False
@@ -205,15 +244,15 @@ def kmeans_fit(
 
     Args:
         chunks: (n_i, D) float32, unit rows, NumPy or CuPy. How the rows are cut into chunks changes nothing.
-        k: clusters; more than there are rows leaves some of them empty.
+        k: number of clusters; with more clusters than rows, some stay empty.
         init: ``"k-means||"``, ``"random"`` or a (k, D) array (see ``curator_dask.dedup.kmeans.start``).
-        n_init: runs with seeds ``seed, seed + 1, …``; the one with the least inertia is returned.
-        sample_rows: how many rows the start is chosen from, 20 per cluster unless given.
+        n_init: number of runs, with seeds ``seed, seed + 1, …``; the one with the lowest inertia is returned.
+        sample_rows: number of rows that the start is chosen from; None: 20 per cluster.
         oversampling: rows per cluster that each round of ``"k-means||"`` draws.
-        max_rows: that of `assign`: bounds the memory, changes nothing.
+        max_rows: see `assign`: it bounds the memory and changes no result.
 
     Raises:
-        ParameterError: a count is below 1, ``tol`` is negative, or ``init`` is neither of the above.
+        ParameterError: a count is below 1, ``tol`` is negative, or ``init`` is none of the above.
         InputError: there are no rows.
     """
     _check_counts(n_clusters=k, max_iter=max_iter, n_init=n_init, max_rows=1 if max_rows is None else max_rows)

@@ -1,4 +1,4 @@
-"""Where k-means starts: centres chosen on the host, the same for CPU and GPU and for any partitioning."""
+"""Choose the centres that k-means starts from: on the host, the same for CPU and GPU and for any partitioning."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ OVERSAMPLING: Final = 2.0
 ROUNDS: Final = 3
 D2_GRID: Final = 2.0**11
 SMALL_SAMPLE: Final = 8192
-"""Rows up to which each of them is a candidate: k-means++ over the whole sample, for up to 409 clusters."""
+"""In a sample of up to this many rows (409 clusters), every row is a candidate: k-means++ over the whole sample."""
 TABLE_BYTES: Final = 1 << 30
 
 
 def initial_centres(
     chunks: Sequence[Array], k: int, init: Init, seed: int, sample_rows: int, oversampling: float = OVERSAMPLING
 ) -> NDArray[np.float32]:
-    """(k, D) float32 by the name of a method, or the array ``init`` itself once it is checked.
+    """(k, D) float32: the rows that a method chooses, or the checked array ``init`` itself.
 
-    ``"k-means||"`` samples by squared distance (``d2_start``) from ``sample_rows`` rows drawn by their position: its
-    rounds go over a sample instead of over all rows, for starts of the same kind.
+    ``"k-means||"`` draws by squared distance (``d2_start``) from ``sample_rows`` rows. A seeded hash of the rows'
+    positions chooses these, so that the rounds of the method read a sample instead of all rows.
+
+    >>> chunks = [np.float32([[1, 0], [0.8, 0.6]]), np.float32([[0, 1]])]
+    >>> initial_centres(chunks, 2, np.array([[1, 0], [0, 1]]), seed=0, sample_rows=3).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     dim = chunks[0].shape[1]
     if not isinstance(init, str):
@@ -43,13 +47,13 @@ def initial_centres(
 
 
 def check_method(init: str) -> None:
-    """Raise a ParameterError unless ``init`` names a method."""
+    """Raise ParameterError unless ``init`` names a method."""
     if init not in METHODS:
         raise ParameterError(f"init must be 'k-means||', 'random' or an array of centroids, got {init!r}")
 
 
 def checked_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
-    """``init`` as (k, dim) float32; a ParameterError if it has another shape or values that are not finite."""
+    """``init`` as (k, dim) float32. Raises ParameterError if it has another shape or values that are not finite."""
     centres = np.ascontiguousarray(to_host(init), dtype=np.float32)
     if centres.shape != (k, dim):
         raise ParameterError(f"init has shape {centres.shape}, but n_clusters and the embeddings ask for {(k, dim)}")
@@ -59,7 +63,11 @@ def checked_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
 
 
 def take_rows(chunks: Sequence[Array], positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The rows at ``positions`` (counted through all chunks), in that order, on the host."""
+    """The rows at ``positions`` (counted through all chunks), in that order, on the host.
+
+    >>> take_rows([np.float32([[0], [1]]), np.float32([[2], [3]])], np.array([3, 0])).tolist()
+    [[3.0], [0.0]]
+    """
     ends = np.cumsum([chunk.shape[0] for chunk in chunks])
     rows = np.empty((len(positions), chunks[0].shape[1]), dtype=np.float32)
     for chunk, end in zip(chunks, ends, strict=True):
@@ -69,21 +77,31 @@ def take_rows(chunks: Sequence[Array], positions: NDArray[np.int64]) -> NDArray[
 
 
 def random_start(sample: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """The first k rows of ``sample`` (m, D), which comes in a random order; from the front again if m < k."""
+    """The first k rows of ``sample`` (m, D), which is in random order; if m < k, it starts again from the first row.
+
+    >>> random_start(np.float32([[1, 0], [0, 1]]), 3).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    """
     return np.ascontiguousarray(sample[np.arange(k) % sample.shape[0]], dtype=np.float32)
 
 
 def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float = OVERSAMPLING) -> NDArray[np.float32]:
-    """k rows of ``sample``: the rows, or of a large sample candidates drawn by k-means||, thinned out by k-means++.
+    """k rows of ``sample``, chosen by k-means++; in a large sample, among candidates that k-means|| draws.
+
+    Rows at equal places are drawn once, as long as there are other places:
+
+    >>> sample = np.float32([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1], [-1, 0]])
+    >>> sorted(d2_start(sample, 3, seed=0).tolist())
+    [[-1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
 
     The candidates are those of Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++" (VLDB 2012):
     three rounds, each drawing about ``oversampling * k`` rows with a chance proportional to the squared distance to
-    those drawn before; more rounds where these give fewer than k. A candidate weighs as many rows as are nearest to it.
-    The k of them are drawn one by one in the greedy form of Arthur and Vassilvitskii's k-means++ (SODA 2007): of
-    ``2 + ln k`` draws the one that leaves the least sum of squared distances; one draw alone lands in a poor local
-    optimum far more often (3 of 8 seeds on five well-separated blobs, the greedy form on 1).
+    those drawn before; more rounds where these give fewer than k. The weight of a candidate is the number of rows
+    nearest to it. k candidates are then drawn one by one in the greedy form of Arthur and Vassilvitskii's k-means++
+    (SODA 2007): it takes, among ``2 + ln k`` draws, the one that leaves the lowest sum of squared distances. A single
+    draw ends in a poor local optimum far more often (3 of 8 seeds on five well-separated blobs, the greedy form 1).
 
-    Distances are those of rows rounded to multiples of 2**-11: then every product is a multiple of 2**-22 and every
+    Distances are computed from rows rounded to multiples of 2**-11. Then every product is a multiple of 2**-22 and every
     sum stays below 2**24 of them, so float32 is exact, and the draws depend on no BLAS and no number of threads. Rows
     less than about ``sqrt(D) * 2**-12`` apart may count as one place.
 
@@ -91,8 +109,8 @@ def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float
         sample: (m, D) float32, unit rows, m >= 1, on the host.
         k: with fewer than k distinct rows, the rest are rows not drawn yet in the sample's order, then rows again
             from the front.
-        oversampling: above 0; more of it is slower and comes closer to k-means++ over the whole sample. Samples of up
-            to ``SMALL_SAMPLE`` rows need no candidates.
+        oversampling: candidates per cluster and round, above 0; more are slower and come closer to k-means++ over the
+            whole sample. In a sample of up to ``SMALL_SAMPLE`` rows, every row is a candidate.
 
     Returns:
         (k, D) float32.
@@ -125,7 +143,12 @@ class _Places(NamedTuple):
         return _Places(self.rows[which], self.sq_norms[which])
 
     def sq_distances(self, to: _Places) -> NDArray[np.float32]:
-        """(len(self), len(to)), exact multiples of 2**-22."""
+        """(len(self), len(to)), exact multiples of 2**-22.
+
+        >>> places = _Places.of(np.float32([[1, 0], [0, 1], [-1, 0]]))
+        >>> places.sq_distances(places.chosen(slice(1))).tolist()
+        [[0.0], [2.0], [4.0]]
+        """
         distances = self.rows @ to.rows.T
         distances *= -2
         distances += self.sq_norms[:, None]
@@ -136,7 +159,7 @@ class _Places(NamedTuple):
 def _oversampled(
     places: _Places, wanted: int, per_round: float, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Candidates, at least ``wanted`` where there are as many distinct places, and how many rows each stands for."""
+    """At least ``wanted`` candidates (fewer if there are fewer distinct places), and how many rows are nearest to each."""
     m = len(places.rows)
     candidates = np.array([random.integers(m)])
     nearest, owner = places.sq_distances(places.chosen(candidates))[:, 0], np.zeros(m, dtype=np.int64)
@@ -153,7 +176,7 @@ def _oversampled(
 def _move_to_nearer(
     places: _Places, new: _Places, nearest: NDArray[np.float32], owner: NDArray[np.int64], first: int
 ) -> None:
-    """Bring ``nearest`` and ``owner`` up to date, in place, with new candidates that are numbered from ``first``."""
+    """Update ``nearest`` and ``owner``, in place, with new candidates that are numbered from ``first``."""
     if not len(new.rows):
         return
 
@@ -170,7 +193,7 @@ def _move_to_nearer(
 
 
 def _greedy(places: _Places, weights: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Up to k indices of ``places``, by weighted k-means++; fewer where there are no more distinct places."""
+    """Up to k indices of ``places``, by weighted k-means++; fewer if there are fewer distinct places."""
     sq_distances_of = _lookup(places)
     drawn = [int(_draw(weights, random, 1)[0])]
     nearest = sq_distances_of(np.array(drawn))[0]
@@ -185,7 +208,7 @@ def _greedy(places: _Places, weights: NDArray[np.float64], k: int, random: np.ra
 
 
 def _lookup(places: _Places) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-    """Squared distances of some places to all: out of a table of all pairs, unless that would be too large."""
+    """A function that returns the squared distances of some places to all; it reads a table of all pairs if that fits."""
     m = len(places.rows)
     if 4 * m * m > TABLE_BYTES:
         return lambda which: places.chosen(which).sq_distances(places)
