@@ -1,8 +1,8 @@
-"""Plain bars above and below a picture, or left and right of it: found over a whole clip, and cut off.
+"""Cut off the plain bars above and below a picture, or left and right of it. They are looked for over a whole clip.
 
-A bar squeezes what matters into fewer lines, and a descriptor of the whole frame no longer matches the picture without
-bars. Only a pair of bars counts, of one colour and nearly equal height: a caption strip, a dark floor or a sky move
-nothing. A logo may cover part of a bar, and a brighter or paler copy has the same bars.
+A bar squeezes the picture into fewer lines, so a descriptor of the whole frame does not match the picture without bars.
+Bars count only as a pair of the same colour and nearly the same height: a caption strip, a dark floor or a sky is not
+cut. A logo may cover part of a bar. A brighter or paler copy has the same bars.
 """
 
 from __future__ import annotations
@@ -15,22 +15,31 @@ import numpy.typing as npt
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
 PLAIN = 12
-"""Grey levels by which the pixels of a bar differ from its colour: what lossy coding and scaling leave around it."""
+"""A pixel of a bar differs from the bar's colour by at most so many grey levels. Lossy coding and scaling cause it."""
 COVERED = 0.25
-"""Share of a line of a bar that may be something else: a logo lies over it."""
+"""At most this share of a line of a bar may have another colour, because a logo may lie over it."""
 PICTURE = 0.5
-"""Least share of the first line of the picture that is far from the bar's colour: dark scenes have no such edge."""
+"""At least this share of the first picture line is far from the bar's colour. Dark scenes have no such edge."""
 WIDEST = 0.3
-"""Of the height (or width), the most that one bar takes: wide-screen film in an upright frame has more, and little left."""
+"""A bar takes at most this share of the height (or width). Wide-screen film in an upright frame has wider bars, which are
+not cut: little picture would be left."""
 _UNEQUAL = 2
-"""Lines by which two bars may differ: scaling to a small size rounds them."""
+"""The two bars may differ by so many lines, because scaling to a small size rounds their heights."""
 _ONE = 1 << 8
 
 
 def without_bars(frames: Frames) -> Frames:
-    """(T, H, W, 3) uint8 frames with the bars cut off and the rest scaled back to (H, W), bilinear.
+    """Cut the bars off (T, H, W, 3) uint8 frames and scale the rest back to (H, W), bilinear.
 
-    Whole numbers throughout, so the result is the same on every machine. Without bars the input itself is returned.
+    All steps use whole numbers, so the result is the same on every machine. Frames without bars are returned unchanged.
+
+    An example: a frame of 10x4 pixels, all columns alike. Its bars are 2 lines high; the 6 lines between them are
+    scaled to 10.
+
+    >>> column = np.array([0, 0, 60, 60, 120, 120, 180, 180, 0, 0], np.uint8)
+    >>> frames = np.broadcast_to(column[None, :, None, None], (1, 10, 4, 3))
+    >>> without_bars(frames)[0, :, 0, 0].tolist()
+    [60, 60, 60, 96, 120, 120, 144, 180, 180, 180]
     """
     top, bottom = _bars(frames)
     left, right = _bars(frames.swapaxes(1, 2))
@@ -42,7 +51,7 @@ def without_bars(frames: Frames) -> Frames:
 
 
 def _bars(frames: Frames) -> tuple[int, int]:
-    """How many lines (axis 1) at the start and at the end are bars; (0, 0) where they are no pair."""
+    """The numbers of bar lines (axis 1) at the start and at the end; (0, 0) where there is no pair of bars."""
     colour = int(np.median(_grey(frames[:, 0])))
     first = _plain_lines(frames, colour)
     last = _plain_lines(frames[:, ::-1], colour) if first else 0
@@ -50,7 +59,7 @@ def _bars(frames: Frames) -> tuple[int, int]:
 
 
 def _plain_lines(frames: Frames, colour: int) -> int:
-    """How many lines at the start have the colour and end at a clear edge; 0 where they fade into the picture."""
+    """The number of lines at the start that have the colour; 0 where no clear edge follows them."""
     for line in range(int(WIDEST * frames.shape[1]) + 1):
         if _share_of_others(frames[:, line], colour) > COVERED:
             # Scaling blurs the edge over one line.
@@ -64,7 +73,7 @@ def _share_of_others(line: Frames, colour: int, difference: int = PLAIN) -> floa
 
 
 def _grey(line: Frames) -> npt.NDArray[np.int16]:
-    """(T, W, 3) → (T, W); only the lines that are looked at, as most pictures have no bars."""
+    """(T, W, 3) → (T, W). Only tested lines are converted, because most pictures have no bars."""
     red, green, blue = (line[..., channel].astype(np.int16) for channel in range(3))
     grey: npt.NDArray[np.int16] = (red + green + blue) // 3
     return grey

@@ -1,13 +1,13 @@
-"""PDQ: a perceptual hash of one picture, and PDQF, its 256 numbers before the bits are taken. Batched, in torch.
+"""PDQ is a perceptual hash of a picture; PDQF is the 256 numbers from which its bits are taken. Batched, in torch.
 
-Method: Facebook's ThreatExchange, "PDQ" (hashing.pdf there). A picture becomes a 64x64 luminance buffer (two passes of
-a box filter each way, then every n-th sample), of which a 16x16 discrete cosine transform without the constant term is
-taken.
+The method is that of Facebook's ThreatExchange, "PDQ" (hashing.pdf there). A picture becomes a 64x64 luminance buffer
+(two passes of a box filter each way, then every n-th sample). The descriptor is the buffer's 16x16 discrete cosine
+transform without the constant term.
 
-The transform is computed in whole numbers carried by float64: samples and cosines are rounded to fixed binary places,
-few enough that every product and every sum has 53 bits or less. Then no sum is ever rounded, so the order of summation
-cannot matter, and a picture has the same descriptor, bit for bit, in any batch, with any number of threads, on any CPU
-or GPU. The price is an error below 2e-4, a tenth of what the float32 of the reference itself costs.
+The transform is exact arithmetic on whole numbers that float64 carries: samples and cosines are rounded to so few binary
+places that every product and every sum fits into 53 bits. So no sum is ever rounded, and the order of summation does not
+matter: a picture has the same descriptor, bit for bit, in any batch, with any number of threads, on any CPU or GPU. The
+rounding costs an error below 2e-4, a tenth of the error that float32 causes in the reference.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import torch
 from curator_dask.errors import ParameterError
 
 SIDE = 64
-"""Of the luminance buffer."""
+"""Height and width of the luminance buffer."""
 NUM_FREQUENCIES = 16
 DIMENSION = NUM_FREQUENCIES**2
 MIN_SIDE = 5
-"""A picture narrower than this has no descriptor: all zeros, quality 0."""
+"""A picture with a shorter side has no descriptor: it gets zeros, and quality 0."""
 MIN_NORM = 1e-2
-"""Below it a descriptor is rounding noise (a flat picture, or one that changes along one axis only)."""
+"""A descriptor of a lower norm is rounding noise: the picture is flat, or changes along one axis only."""
 PDQF_STEP = 2.0**-16
 """Descriptor numbers are whole multiples of this."""
 
@@ -51,11 +51,11 @@ class Descriptors:
     pdqf: torch.Tensor
     """(N, 256) float64, multiples of 2**-16 below 2**15; 16x16 row-major, rows are vertical frequencies 1 to 16."""
     quality: torch.Tensor
-    """(N,) int64, 0 to 100: how much gradient there is. Below 50 a picture is too plain to be matched."""
+    """(N,) int64, 0 to 100: the amount of gradient. A picture below 50 is too plain to be matched."""
 
 
 def describe_frames(frames: torch.Tensor) -> Descriptors:
-    """PDQF and quality of ``frames``, (N, H, W, 3) uint8 RGB on any device; working memory is for one block."""
+    """Compute PDQF and quality of (N, H, W, 3) uint8 RGB frames on any device, block by block to save memory."""
     _require_frames(frames)
     pdqf = torch.empty(len(frames), DIMENSION, dtype=torch.float64, device=frames.device)
     qualities = torch.empty(len(frames), dtype=torch.int64, device=frames.device)
@@ -88,7 +88,7 @@ def luma(frames: torch.Tensor) -> torch.Tensor:
 
 
 def quality(buffers: torch.Tensor) -> torch.Tensor:
-    """(N,) int64 quality, 0 to 100, of (N, 64, 64) float32 buffers: a sum of truncated neighbour differences."""
+    """The (N,) int64 quality, 0 to 100, of (N, 64, 64) float32 buffers: a sum of truncated neighbour differences."""
     total = torch.zeros(len(buffers), dtype=torch.int64, device=buffers.device)
     for axis in (1, 2):
         steps = (buffers.diff(dim=axis) * 100 / 255).trunc().abs()
@@ -97,8 +97,7 @@ def quality(buffers: torch.Tensor) -> torch.Tensor:
 
 
 def transform(buffers: torch.Tensor) -> torch.Tensor:
-    """(N, 16, 16) float64 cosine transform, exact as the module says, of (N, 64, 64) float32 buffers within 0 to
-    255."""
+    """The (N, 16, 16) float64 cosine transform of (N, 64, 64) float32 buffers within 0 to 255, exact (see the module)."""
     column_cosines, row_cosines = (torch.from_numpy(matrix).to(buffers.device) for matrix in _cosines())
     samples = _round_to(buffers.double(), 2.0**-_BUFFER_BITS)
     middle = _round_to(column_cosines @ samples, 2.0**-_MIDDLE_BITS)
@@ -106,28 +105,27 @@ def transform(buffers: torch.Tensor) -> torch.Tensor:
 
 
 def has_texture(pdqf: torch.Tensor) -> torch.Tensor:
-    """(N,) bool: which rows of (N, 256) descriptors have a norm of at least 0.01, so that their signs mean
-    something."""
-    # Clamped to 1, the squares are multiples of 2**-32 and their sum is exact: the answer is the same everywhere.
+    """(N,) bool: whether each of (N, 256) descriptors has a norm of at least 0.01. Below, its signs mean nothing."""
+    # Squares of numbers clamped to 1 are multiples of 2**-32, so their sum is exact and the same everywhere.
     return pdqf.clamp(-1, 1).square().sum(dim=-1) >= MIN_NORM**2
 
 
 def hash_bits(coefficients: torch.Tensor) -> torch.Tensor:
-    """(..., 256) bool from (..., 16, 16) coefficients: which exceed the lower of the two middle values."""
+    """(..., 256) bool: whether each of (..., 16, 16) coefficients exceeds the lower of the two middle values."""
     flat = coefficients.flatten(-2)
     median = flat.kthvalue(DIMENSION // 2, dim=-1, keepdim=True).values
     return flat > median
 
 
 def hash_hex(bits: torch.Tensor) -> str:
-    """The usual 64 hex digits of (256,) bits; the first digit holds the bits of the highest frequencies."""
+    """The 64 hex digits of (256,) bits as PDQ writes them: the first digit holds the highest frequencies."""
     return np.packbits(bits.cpu().numpy()[::-1]).tobytes().hex()
 
 
 def dihedral(coefficients: torch.Tensor) -> torch.Tensor:
-    """(N, 8, 16, 16) coefficients of the eight turned and mirrored pictures, from those of the pictures, (N, 16, 16).
+    """(N, 8, 16, 16) coefficients of the eight turned and mirrored versions of each picture, from its own (N, 16, 16).
 
-    In the order original, rotated by 90, 180, 270 degrees, upside down, mirrored, transposed, anti-transposed.
+    The order is: original, rotated by 90, 180, 270 degrees, upside down, mirrored, transposed, anti-transposed.
     """
     index = torch.arange(NUM_FREQUENCIES, device=coefficients.device)
     odd_rows = torch.where(index % 2 == 0, -1.0, 1.0).to(coefficients.dtype)[:, None]
@@ -143,7 +141,7 @@ def dihedral(coefficients: torch.Tensor) -> torch.Tensor:
 
 @functools.cache
 def _cosines() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The (16, 64) matrix of frequencies 1 to 16, rounded for the first and for the second product."""
+    """The (16, 64) cosines of frequencies 1 to 16, twice: rounded for the first product, and for the second."""
     frequency, sample = np.arange(1, NUM_FREQUENCIES + 1)[:, None], np.arange(SIDE)[None, :]
     matrix = math.sqrt(2 / SIDE) * np.cos(math.pi / (2 * SIDE) * frequency * (2 * sample + 1))
     first, second = (np.round(matrix * 2.0**bits) / 2.0**bits for bits in (_COLUMN_BITS, _ROW_BITS))
@@ -152,10 +150,10 @@ def _cosines() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 
 @functools.lru_cache(maxsize=16)
 def _shrink_matrix(length: int) -> npt.NDArray[np.float64]:
-    """(64, length): the box filter twice, then 64 samples at the middles of 64 equal parts.
+    """The (64, length) matrix that applies the box filter twice, then samples the middles of 64 equal parts.
 
-    The reference filters rows, columns, rows, columns. Being linear and on different axes, these can be done one axis
-    at a time.
+    The reference filters rows, columns, rows, columns. These steps are linear and act on different axes, so each axis
+    can be filtered by itself.
     """
     sampled = ((np.arange(SIDE) + 0.5) * length / SIDE).astype(np.int64)
     rows = np.zeros((SIDE, length))
@@ -164,9 +162,9 @@ def _shrink_matrix(length: int) -> npt.NDArray[np.float64]:
 
 
 def _times_box(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """``rows`` (n, length) times the box filter's matrix: entry [k, j] is 1 / (size of k's window) for j within it.
+    """Multiply ``rows`` (n, length) by the box filter's matrix. Its entry [k, j] is 1 / (size of k's window) for j in it.
 
-    Windows are cut at the borders. The matrix itself would be (length, length): half a gigabyte for 8K pictures.
+    Windows are cut at the borders. The matrix is not built: (length, length) is half a gigabyte for 8K pictures.
     """
     length = rows.shape[1]
     window = (length + 127) // 128

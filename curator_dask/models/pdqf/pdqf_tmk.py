@@ -1,16 +1,21 @@
-"""PDQF frame descriptors, gathered over time: no weights, no download, the same bits everywhere.
+"""PDQF frame descriptors, averaged over time. They need no weights and no download, and are the same bits everywhere.
 
-The default model is ``pdqf_tmk_nobars``, which cuts plain bars off the picture first.
+The default model is ``pdqf_tmk_nobars``: it cuts plain bars off the picture and goes on as ``pdqf_tmk``.
 
-After ThreatExchange's TMK+PDQF, which averages the PDQF of all frames at 15 a second: that average, of 256 numbers, is
-``pdqf_tmk_level1``, whose cosines compare with published TMK level-1 scores. ``pdqf_tmk`` is finer. Per frame it takes
-the signed square root, scaled to unit length, so that no frame and no frequency dominates; of these the mean over each
-of four equal parts of the clip, scaled to unit length; and the four side by side, 1024 numbers, scaled to unit length.
-It knows the order of time, and unrelated clips are near 0. Mirroring, rotation, picture in picture and crops of over a
-tenth a side are beyond it.
+The models follow ThreatExchange's TMK+PDQF, which averages the PDQF of all frames at 15 frames per second.
+``pdqf_tmk_level1`` is that average, 256 numbers; its cosines compare with published TMK level-1 scores. ``pdqf_tmk`` is
+finer:
 
-Sums run over whole multiples of a power of two and so are exact (see :mod:`curator_dask.models.pdqf.pdq`): a clip's vector
-does not depend on its neighbours in the batch, on threads, or on the device.
+1. It takes the signed square root of each frame's PDQF, scaled to unit length, so that no frame and no frequency
+   dominates.
+2. It averages these over each of four equal parts of the clip, and scales each mean to unit length.
+3. It joins the four means to 1024 numbers, scaled to unit length.
+
+So it knows the order of time, and unrelated clips have a cosine near 0. It does not find copies that are mirrored,
+rotated, shown picture in picture, or cropped by more than a tenth per side.
+
+All sums are exact, because they run over whole multiples of a power of two (see :mod:`curator_dask.models.pdqf.pdq`): a
+clip's vector does not depend on its neighbours in the batch, on threads, or on the device.
 """
 
 from __future__ import annotations
@@ -29,23 +34,24 @@ from curator_dask.models.pdqf.letterbox import without_bars
 from curator_dask.video.frames.sampling import FrameRule
 
 ALGORITHM_VERSION = 1
-"""To be raised with any change to the vectors."""
+"""Raise this number with any change to the vectors."""
 RATE_FPS = 15.0
 NUM_SEGMENTS = 4
 MIN_QUALITY = 50
-"""PDQ's own advice: frames below it are too plain to be told apart."""
+"""PDQ advises this limit: frames of lower quality are too plain to be told apart."""
 SEGMENTS_EPS = 0.65
-"""From 32 clips of 4 s, of 13 real videos, each edited in 14 ways (``benchmarks/near_duplicates.py`` does the like): at
-cosine .35 light edits are found in 99 % of the cases, logo, banner and 5 % crops in 97 %; clips that show other things stay
-at .21 and below. Still cameras are another matter: any two moments of one count as duplicates."""
+"""Measured on 32 clips of 4 s from 13 real videos, each edited in 14 ways (``benchmarks/near_duplicates.py`` measures
+the same way). At cosine .35, 99 % of light edits are found, and 97 % of logos, banners and 5 % crops; clips of different
+content reach at most .21. With a still camera, any two moments of a video count as duplicates."""
 LEVEL1_EPS = 0.2
-"""The same: light edits at least .98, crops .52 to .99, other videos up to .58: no limit tells those apart."""
-_SHARE_STEP = 2.0**-30  # up to 2**22 frames of shares within 1 add up exactly
-_UNIT_STEP = 2.0**-22  # squares of 44 bits; 256 of them add up within 53
+"""Measured on the same clips: cosines of light edits are at least .98, of crops .52 to .99, of different videos up to .58.
+No limit separates crops from different videos."""
+_SHARE_STEP = 2.0**-30  # the sum over up to 2**22 frames of shares within 1 is exact
+_UNIT_STEP = 2.0**-22  # a square has 44 bits, and a sum of 256 squares at most 53
 
 
 class PdqfTmk:
-    """``num_segments`` 4 with per-frame signed square roots, or 1 without (level 1); with or without black bars cut off."""
+    """The three models: 4 segments with signed square roots per frame, the same after cutting bars off, and level 1."""
 
     def __init__(
         self,
@@ -82,10 +88,10 @@ class PdqfTmk:
         }
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """(256 * segments,) float32 unit vectors of clips of (T, 64, 64, 3) uint8 frames, T >= 1.
+        """Make (256 * segments,) float32 unit vectors from clips of (T, 64, 64, 3) uint8 frames, T >= 1.
 
-        Unusable are clips without a frame of quality 50 (``low-quality``: black, blank, faded) and clips whose frames
-        have no descriptor or cancel out (``no-texture``).
+        A clip is unusable if no frame has quality 50 (``low-quality``: black, blank, faded), or if its frames have no
+        descriptor or cancel out (``no-texture``).
         """
         if not clips:
             return []
@@ -101,18 +107,18 @@ class PdqfTmk:
         return [_vector_or_reason(vector, quality) for vector, quality in zip(vectors, best, strict=True)]
 
     def _frame_features(self, descriptors: torch.Tensor) -> torch.Tensor:
-        """(N, 256) rows to be averaged; those without texture are 0, or rounding noise would pass for a picture."""
+        """(N, 256) rows to average. Rows without texture are set to 0, or rounding noise would count as a picture."""
         features = signed_sqrt_unit(descriptors) if self._signed_sqrt else descriptors
         return features * pdq.has_texture(descriptors)[:, None]
 
 
 def load_segments(options: ModelOptions) -> PdqfTmk:
-    """``pdqf_tmk``: 1024 numbers. Of the options only the device matters; there are no weights."""
+    """Load ``pdqf_tmk``: 1024 numbers. Only the device of the options matters; there are no weights."""
     return _load("pdqf_tmk", options, num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS)
 
 
 def load_without_bars(options: ModelOptions) -> PdqfTmk:
-    """``pdqf_tmk_nobars``: the same 1024 numbers, of pictures whose plain bars (letterbox, pillarbox) are cut off first."""
+    """Load ``pdqf_tmk_nobars``: ``pdqf_tmk`` after plain bars (letterbox, pillarbox) are cut off the pictures."""
     return _load(
         "pdqf_tmk_nobars",
         options,
@@ -124,7 +130,7 @@ def load_without_bars(options: ModelOptions) -> PdqfTmk:
 
 
 def load_level1(options: ModelOptions) -> PdqfTmk:
-    """``pdqf_tmk_level1``: 256 numbers. Of the options only the device matters; there are no weights."""
+    """Load ``pdqf_tmk_level1``: 256 numbers. Only the device of the options matters; there are no weights."""
     return _load("pdqf_tmk_level1", options, num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS)
 
 
@@ -137,17 +143,27 @@ def _load(name: str, options: ModelOptions, **parameters: Any) -> PdqfTmk:
 
 
 def signed_sqrt_unit(pdqf: torch.Tensor) -> torch.Tensor:
-    """(N, 256) float64 ``sign(x) sqrt|x|`` of PDQF rows, scaled to unit length; rows of zeros stay so."""
-    # The squared length of the roots is the sum of |x|, which is exact; each share then is rounded to a fixed step.
+    """(N, 256) float64 ``sign(x) sqrt|x|`` of PDQF rows, scaled to unit length; rows of zeros stay zeros."""
+    # The squared length of the roots is the sum of |x|, which is exact. Each share is then rounded to a fixed step.
     sizes = pdqf.abs()
     shares = (sizes / sizes.sum(dim=1, keepdim=True).clamp(min=pdq.PDQF_STEP)).sqrt().copysign(pdqf)
     return (shares / _SHARE_STEP).round() * _SHARE_STEP
 
 
 def segment_of_frames(num_frames: int, num_segments: int) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) frame index and (m,) segment index: nearly equal consecutive parts, the first ones longer.
+    """Divide frames into consecutive segments of nearly equal length, the first ones longer.
 
-    With fewer frames than segments each segment takes the frame nearest to its middle.
+    Returns (m,) frame indices and the (m,) segment of each. With fewer frames than segments, each segment takes the
+    frame at its middle, so a frame can come up in several.
+
+    >>> frames, segments = segment_of_frames(10, 4)
+    >>> frames.tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    >>> segments.tolist()
+    [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    >>> frames, segments = segment_of_frames(2, 4)
+    >>> frames.tolist(), segments.tolist()
+    ([0, 0, 1, 1], [0, 1, 2, 3])
     """
     if num_frames < num_segments:
         segments = np.arange(num_segments)
@@ -157,9 +173,9 @@ def segment_of_frames(num_frames: int, num_segments: int) -> tuple[np.ndarray, n
 
 
 def join_segments(segments: torch.Tensor) -> torch.Tensor:
-    """(N, S * 256) unit rows from (N, S, 256) float64: each segment scaled to unit length, side by side, then the row.
+    """Join (N, S, 256) float64 segments to (N, S * 256) rows: scale each segment to unit length, then each row.
 
-    A segment of zeros stays so, and a row of nothing but such segments is 0.
+    A segment of zeros stays zeros, and so does a row of such segments only.
     """
     units = _unit_rows(segments)
     num_filled = (units != 0).any(dim=2).sum(dim=1)
@@ -167,7 +183,7 @@ def join_segments(segments: torch.Tensor) -> torch.Tensor:
 
 
 def _segment_means(features: torch.Tensor, lengths: Sequence[int], num_segments: int) -> torch.Tensor:
-    """(clips, segments, 256) means of the rows of ``features``, whose clips lie one after the other."""
+    """(clips, segments, 256) means of the rows of ``features``, which holds the frames of clip after clip."""
     parts = [segment_of_frames(length, num_segments) for length in lengths]
     firsts = np.cumsum([0, *lengths[:-1]])
     rows = np.concatenate([frame + first for (frame, _), first in zip(parts, firsts, strict=True)])
@@ -181,7 +197,7 @@ def _segment_means(features: torch.Tensor, lengths: Sequence[int], num_segments:
 
 
 def _unit_rows(rows: torch.Tensor) -> torch.Tensor:
-    """``rows`` (..., 256) float64 scaled to unit length, zeros left alone; the length is summed exactly."""
+    """Scale ``rows`` (..., 256) float64 to unit length. Zeros stay zeros; the sum for the length is exact."""
     largest = rows.abs().amax(dim=-1, keepdim=True)
     scaled = rows / torch.where(largest > 0, largest, 1.0)
     length = ((scaled / _UNIT_STEP).round() * _UNIT_STEP).square().sum(dim=-1, keepdim=True).sqrt()
