@@ -15,7 +15,6 @@ from curator_dask.export.splits import is_split_name
 
 KIND = "curator_dask-export"
 VERSION = 1
-MANIFEST_NAME = "manifest.json"
 _SHARD_NAME = re.compile(r"[0-9]{1,12}\.tar")
 
 

@@ -1,17 +1,17 @@
-"""Where everything lies under an output root.
+"""The names of all folders and files of an output.
 
-The folders of the original workflow keep their names. What this package adds for itself is hidden below ``.curator``::
+The folders of the original workflow keep their names. What this package adds for its own use is hidden below ``.curator``::
 
     OUT/
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
-      clips.parquet                    one row a clip, failed ones included
+      clips.parquet                    one row per clip, failed ones included
       {model}_embd_parquet/*.parquet   vectors
-      kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy
+      kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy      kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
-                                       scores/cluster_{k}.parquet where not all pairs count (scope)
-      dataset/                         shards
+                                       scores/cluster_{k}.parquet if a scope excludes some pairs
+      dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
       run.json  failures.jsonl         .curator/{stage}/
 """
 
@@ -21,17 +21,35 @@ import hashlib
 
 from curator_dask.files.names import name_bytes, printable
 
-CLIP_INDEX = "clips.parquet"
-FAILURES = "failures.jsonl"
-RUN_RECORD = "run.json"
-CENTROIDS = "kmeans_centroids.npy"
-STATE = ".curator"
-
 KMEANS = "kmeans"
 PAIRWISE = "pairwise"
 CROSS_CLUSTER = "cross_cluster"
 DUPLICATES = "duplicates"
 DATASET = "dataset"
+
+CLIP_INDEX = "clips.parquet"
+FAILURES = "failures.jsonl"
+RUN_RECORD = "run.json"
+
+CENTROIDS = "kmeans_centroids.npy"
+REJECTS = "_rejects.parquet"
+
+DUPLICATES_TABLE = "duplicates.parquet"
+DUPLICATES_CSV = "duplicates.csv"
+GROUPS_TABLE = "groups.parquet"
+KEEP_LIST = "keep.txt"
+REMOVE_LIST = "remove.txt"
+
+MANIFEST_NAME = "manifest.json"
+INDEX_TABLE = "index.parquet"
+DATASET_CARD = "README.md"
+
+# The state of a stage, below ``.curator/{stage}``.
+STATE = ".curator"
+PARAMETERS = "params.json"
+UNITS = "units"
+PUBLISHED = "files.json"
+SUMMARY = "summary.json"
 
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 

@@ -22,11 +22,10 @@ from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import STATE
+from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
 from curator_dask.runtime.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
 
 FORMAT = 1
-PARAMETERS, SUMMARY, FAILURES, PUBLISHED = "params.json", "summary.json", "failures.jsonl", "files.json"
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class StageState:
 
         The unit names it among its outputs, so it is written before the marker and removed with it.
         """
-        return self.path("units", f"{key}.arrow")
+        return self.path(UNITS, f"{key}.arrow")
 
     def scratch_parts(self) -> tuple[str, ...]:
         return (STATE, self.stage, "tmp")
@@ -92,7 +91,7 @@ class StageState:
 
     def records(self) -> Iterator[UnitRecord]:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
-        paths = [entry.path for entry in self.folder.entries(self.path("units")) if entry.path.endswith(".json")]
+        paths = [entry.path for entry in self.folder.entries(self.path(UNITS)) if entry.path.endswith(".json")]
         for path, data in self.folder.read_many(paths):
             record = self._parsed(path, data)
             if record is not None:
@@ -116,7 +115,7 @@ class StageState:
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, for the units whose outputs are all there with the recorded sizes."""
-        files = (*self.folder.entries(), *self.folder.entries(self.path("units")))  # the latter are hidden
+        files = (*self.folder.entries(), *self.folder.entries(self.path(UNITS)))  # the latter are hidden
         sizes = {entry.path: entry.num_bytes for entry in files}
         return {
             record.key: record.inputs
@@ -189,7 +188,7 @@ class StageState:
         return [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
 
     def _marker(self, key: str) -> str:
-        return self.path("units", f"{key}.json")
+        return self.path(UNITS, f"{key}.json")
 
     def _parsed(self, path: str, data: bytes) -> UnitRecord | None:
         try:

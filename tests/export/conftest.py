@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from curator_dask.export.card import dataset_card
-from curator_dask.export.manifest import MANIFEST_NAME, Manifest, manifest_text, wids_indexes
+from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
 from curator_dask.export.plan import PlanParameters, plan_shards
 from curator_dask.export.samples import ClipRecord, embedding_npy, embedding_npy_bytes
 from curator_dask.export.shards import write_shard
+from curator_dask.files.layout import MANIFEST_NAME
 
 CLIPS = 12
 SOURCES = 3

@@ -11,10 +11,11 @@ from dataclasses import replace
 import av
 import pytest
 
-from curator_dask.export.manifest import MANIFEST_NAME, Manifest, read_manifest
+from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.plan import PlanParameters
 from curator_dask.export.samples import clip_json_bytes
 from curator_dask.export.verify import MAX_FAULTS, verify_export
+from curator_dask.files.layout import MANIFEST_NAME
 
 SHARD = "train/000000.tar"
 

@@ -12,12 +12,13 @@ from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card
 from curator_dask.export.index import index_table
-from curator_dask.export.manifest import MANIFEST_NAME, Manifest, manifest_text, wids_indexes
+from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
 from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
 from curator_dask.export.samples import ClipRecord, clip_record
 from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME
 from curator_dask.runtime.records import Failure, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
@@ -25,9 +26,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
-from curator_dask.stages.identify.output_files import KEEP
 
-INDEX_TABLE = "index.parquet"
 MEMBERS = ("json", "mp4")
 
 
@@ -129,9 +128,9 @@ class ExportStage(ExportParameters, Stage):
         if self.duplicates_path is None:
             return None
         folder = Folder(self.duplicates_path, self.input_storage_options)
-        if not folder.exists(KEEP):
-            raise InputError(f"{folder.url} holds no {KEEP}: run the identify stage into it first")
-        return set(folder.read_bytes(KEEP).decode("utf-8", "surrogateescape").splitlines())
+        if not folder.exists(KEEP_LIST):
+            raise InputError(f"{folder.url} holds no {KEEP_LIST}: run the identify stage into it first")
+        return set(folder.read_bytes(KEEP_LIST).decode("utf-8", "surrogateescape").splitlines())
 
     def _scores(self) -> dict[str, dict[str, Any]]:
         if self.pairwise_path is None:
@@ -188,7 +187,7 @@ class ExportStage(ExportParameters, Stage):
         manifest = Manifest(
             self.dataset_name, MEMBERS, asdict(self.shards), tuple(results[plan.path] for plan in plans)
         )
-        texts = {**wids_indexes(manifest), "README.md": dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
+        texts = {**wids_indexes(manifest), DATASET_CARD: dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
         for path, text in texts.items():
             state.publish(path, text.encode("utf-8"))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from curator_dask.errors import InputError, MediaError
-from curator_dask.export.manifest import MANIFEST_NAME, Manifest, read_manifest
+from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.output_files import REMOVE
+from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def verify_dataset(
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
     removed: list[str] = []
     if duplicates_path is not None:
-        removed = Folder(duplicates_path, options).read_bytes(REMOVE).decode("utf-8", "surrogateescape").splitlines()
+        removed = (
+            Folder(duplicates_path, options).read_bytes(REMOVE_LIST).decode("utf-8", "surrogateescape").splitlines()
+        )
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,

@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.files.folder import Folder
+from curator_dask.files.layout import DUPLICATES_CSV, DUPLICATES_TABLE, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.join_decisions import Decisions
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TABLE = "duplicates.parquet"
-CSV = "duplicates.csv"
-GROUPS = "groups.parquet"
-KEEP = "keep.txt"
-REMOVE = "remove.txt"
 
 
 def write_decisions(
@@ -29,12 +24,12 @@ def write_decisions(
 ) -> None:
     """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``."""
     table = _duplicates_table(decisions, clips)
-    state.publish(below + TABLE, parquet_bytes(table))
-    state.publish(below + CSV, _csv(table))
+    state.publish(below + DUPLICATES_TABLE, parquet_bytes(table))
+    state.publish(below + DUPLICATES_CSV, _csv(table))
     if with_groups:
-        state.publish(below + GROUPS, parquet_bytes(_groups_table(decisions)))
-    state.publish(below + KEEP, _id_list(decisions.ids, ~decisions.removed))
-    state.publish(below + REMOVE, _id_list(decisions.ids, decisions.removed))
+        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(decisions)))
+    state.publish(below + KEEP_LIST, _id_list(decisions.ids, ~decisions.removed))
+    state.publish(below + REMOVE_LIST, _id_list(decisions.ids, decisions.removed))
 
 
 def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
@@ -77,7 +72,7 @@ def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.Chunked
 
 
 def _groups_table(decisions: Decisions) -> pa.Table:
-    """One line per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
+    """One row per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -22,7 +22,7 @@ from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decision_table import VERSION, read_decision_tables
 from curator_dask.stages.identify.join_decisions import join_decisions
 from curator_dask.stages.identify.list_clusters import list_clusters
-from curator_dask.stages.identify.output_files import CSV, GROUPS, KEEP, REMOVE, TABLE, write_decisions
+from curator_dask.stages.identify.output_files import write_decisions
 from curator_dask.stages.identify.parameters import IdentifyParameters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
@@ -30,12 +30,7 @@ from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedSc
 from curator_dask.stages.identify.worker import decide_cluster
 
 __all__ = [
-    "CSV",
     "DEFAULT_EPS",
-    "GROUPS",
-    "KEEP",
-    "REMOVE",
-    "TABLE",
     "IdentifyDuplicatesStage",
     "identify_duplicates",
 ]
@@ -130,7 +125,13 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             counts |= self._recall(context, state, clusters, rule.eps, sources)
         state.summarise(counts, {"eps": rule.eps}, failures=outcome.failures)
         return StageResult(
-            self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=(TABLE,)
+            self.name,
+            self.output,
+            counts,
+            outcome.failures,
+            outcome.num_run,
+            outcome.num_skipped,
+            tables=(layout.DUPLICATES_TABLE,),
         )
 
     def eps_of_finished_run(self) -> float:

@@ -26,7 +26,7 @@ from curator_dask.stages.incremental.sift_chunk import sift_chunk
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import REJECTS, bucket_folder, write_rejects
+from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import bucket_units, count_buckets, remove_files, write_clusters
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _assign(
         num_rows = sum(len(part.ids) for part in sifted)
         outputs = {layout.CENTROIDS: new.output.write_bytes(layout.CENTROIDS, centroids)}
         if rejects:
-            outputs[REJECTS] = write_rejects(new.output, rejects)
+            outputs[layout.REJECTS] = write_rejects(new.output, rejects)
         spec = _write_spec(context, new, num_rows, n_clusters)
         units = bucket_units(spec, inputs)
         write_clusters(context, state, _assign_tasks(spec, new, sifted), units, "buckets of new rows")

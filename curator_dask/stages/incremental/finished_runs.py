@@ -20,7 +20,6 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import gathered
-from curator_dask.stages.identify.output_files import TABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,14 +102,14 @@ def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int
 @functools.lru_cache(maxsize=8)
 def _removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
     """Ids and clusters of a table of duplicates, by cluster."""
-    table = read_parquet(folder, TABLE, ["id", "cluster"]).sort_by("cluster")
+    table = read_parquet(folder, layout.DUPLICATES_TABLE, ["id", "cluster"]).sort_by("cluster")
     return table["id"], table["cluster"].to_numpy()
 
 
 def _version(folder: Folder) -> str:
-    if not folder.exists(TABLE):
-        raise InputError(f"{folder.url} holds no {TABLE}: give the output of the identify stage")
-    return hashlib.sha256(folder.read_bytes(TABLE)).hexdigest()[:32]
+    if not folder.exists(layout.DUPLICATES_TABLE):
+        raise InputError(f"{folder.url} holds no {layout.DUPLICATES_TABLE}: give the output of the identify stage")
+    return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE)).hexdigest()[:32]
 
 
 def _has_clusters(folder: Folder) -> bool:

@@ -29,7 +29,7 @@ from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.decision_table import VERSION, read_decision_tables
 from curator_dask.stages.identify.join_decisions import join_decisions
-from curator_dask.stages.identify.output_files import TABLE, write_decisions
+from curator_dask.stages.identify.output_files import write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
 from curator_dask.stages.incremental.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.score_new import score_new
@@ -157,7 +157,7 @@ class IncrementalStage(StorageKwargs, Stage):
         state.summarise(counts, {"eps": rule.eps, "rule": rule.name}, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
-            tables=(f"{layout.DUPLICATES}/{TABLE}",),
+            tables=(f"{layout.DUPLICATES}/{layout.DUPLICATES_TABLE}",),
         )  # fmt: skip
 
     def decided_rule(self) -> Rule:

@@ -29,7 +29,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit
 from curator_dask.stages.kmeans.parameters import KMeansParameters, checked_count
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import REJECTS, write_rejects
+from curator_dask.stages.kmeans.worker import write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
     bucket_units,
     count_buckets,
@@ -175,7 +175,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         np.save(buffer, fitted.result.centroids)
         outputs = {layout.CENTROIDS: self.output.write_bytes(layout.CENTROIDS, buffer.getvalue())}
         if fitted.rejects:
-            outputs[REJECTS] = write_rejects(self.output, fitted.rejects)
+            outputs[layout.REJECTS] = write_rejects(self.output, fitted.rejects)
         data = {
             "dimension": dimension,
             "n_clusters": fitted.n_clusters,

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LABEL = "__cluster"
-REJECTS = "_rejects.parquet"
 BUCKET_FILE = ".arrow"
 MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""
@@ -178,4 +177,4 @@ def write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:
     import pyarrow as pa
 
     schema = pa.schema([("file", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("reason", pa.string())])
-    return write_parquet(folder, REJECTS, pa.Table.from_pylist(list(rejects), schema=schema))
+    return write_parquet(folder, layout.REJECTS, pa.Table.from_pylist(list(rejects), schema=schema))
