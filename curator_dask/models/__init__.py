@@ -1,7 +1,7 @@
-"""Embedding models: frames of a clip in, one unit vector out. Light to import; a model's own libraries load with it.
+"""Embedding models turn the frames of a clip into a unit vector. A model's own libraries are imported when it is loaded.
 
-``load_model("pdqf_tmk", ModelOptions())`` gives a model; ``register_callable`` makes one of a function of your own,
-``register_model`` takes a whole model.
+``load_model("pdqf_tmk", ModelOptions())`` loads a model. ``register_callable`` makes a model of your own function;
+``register_model`` registers a function that loads your own model.
 """
 
 from __future__ import annotations

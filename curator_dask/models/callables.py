@@ -1,4 +1,4 @@
-"""A model made of any function from frames to numbers, and how the worker processes of a cluster come to know it.
+"""Make a model of any function from frames to numbers, and make it known to the worker processes of a cluster.
 
 ::
 
@@ -9,12 +9,15 @@
 
     register_callable("mean_colour", mean_colour, frame_rule=FrameRule.spread(2, width=8, height=8), version="1")
 
-A registration holds in its own process. Worker processes know the model if they run the registration themselves
-(``dask worker --preload my_models``; for workers that are started here, the environment variable
-``DASK_DISTRIBUTED__WORKER__PRELOAD='["my_models"]'``), or if the model is named by where it lies,
-``python:my_models:mean_colour``, with `mean_colour` a :class:`CallableModelFactory` (or any function from
-:class:`~curator_dask.models.base.ModelOptions` to a model). Such a name runs code that it names, so it takes
-``trust_remote_code``. A factory can also be sent along with work: it pickles whenever its function does.
+A registration is valid in its own process only. There are two ways to make a model known to worker processes:
+
+- The workers run the registration themselves: ``dask worker --preload my_models``. For workers that this package starts,
+  set the environment variable ``DASK_DISTRIBUTED__WORKER__PRELOAD='["my_models"]'``.
+- The model's name says where its code is: ``python:my_models:mean_colour``. There, `mean_colour` is a
+  :class:`CallableModelFactory`, or any function from :class:`~curator_dask.models.base.ModelOptions` to a model. Such a
+  name runs the code that it names, so it needs ``trust_remote_code``.
+
+A factory can be pickled if its function can.
 """
 
 from __future__ import annotations
@@ -50,9 +53,9 @@ def register_callable(
     default_eps: float = DEFAULT_EPS,
     light: bool = False,
 ) -> None:
-    """Make a model of `function` known under `name`, in this process: see :class:`CallableModelFactory`.
+    """Register `function` as the model `name` in this process. :class:`CallableModelFactory` explains the parameters.
 
-    Raises ParameterError for a name that is taken and for values that cannot be meant.
+    Raises ParameterError for a name that is taken and for invalid values.
     """
     factory = CallableModelFactory(name, function, frame_rule, version, batched, default_eps, light)
     register_model(name, factory)
@@ -60,20 +63,21 @@ def register_callable(
 
 @dataclass(frozen=True)
 class CallableModelFactory:
-    """Makes a model of a function. Raises ParameterError for values that cannot be meant."""
+    """Makes a model of a function. Raises ParameterError for invalid values."""
 
     name: str
     function: Function
-    """``(T, H, W, 3) uint8 RGB → (D,)`` numbers (NumPy, torch, or a list), of the same D for every clip. None, zeros
-    and numbers that are not finite make the clip unusable; an :class:`~curator_dask.models.base.Unusable` says why."""
+    """``(T, H, W, 3) uint8 RGB → (D,)`` numbers (NumPy, torch, or a list), with the same D for every clip. A clip is
+    unusable if the function returns None, zeros, numbers that are not finite, or an
+    :class:`~curator_dask.models.base.Unusable` with its own reason."""
     frame_rule: FrameRule
     version: str = "1"
-    """Yours to raise whenever `function` gives other numbers: vectors of two versions are never mixed."""
+    """Change the version whenever `function` gives other numbers: vectors of two versions are never mixed."""
     batched: bool = False
-    """`function` takes a list of clips and gives as many vectors."""
+    """If true, `function` takes a list of clips and returns as many vectors."""
     default_eps: float = DEFAULT_EPS
     light: bool = False
-    """It costs little beside decoding: it may run in the process that cuts the video."""
+    """If true, the model costs little compared with decoding, and may run in the process that cuts the video."""
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -84,9 +88,9 @@ class CallableModelFactory:
             raise ParameterError(f"default_eps ({self.default_eps}) is a cosine distance, between 0 and 2")
 
     def __call__(self, options: ModelOptions) -> CallableModel:
-        """The model, after one call of the function with noise. Raises ModelError if that gives no vector.
+        """Make the model, and call the function once with noise. Raises ModelError if that gives no vector.
 
-        Device, dtype and folder of the options are the function's own affair.
+        Device, dtype and folder of the options are not used.
         """
         if options.frame_sampling == "prefix" and self.frame_rule.kind == "rate":
             raise ParameterError(f"{self.name} looks at the whole clip, so frame_sampling cannot be 'prefix'")
@@ -96,7 +100,7 @@ class CallableModelFactory:
 
 
 class CallableModel:
-    """A function with the manners of a model: its results checked, and scaled to unit length in float32."""
+    """A model that calls a function, checks its results, and scales them to unit length in float32."""
 
     def __init__(self, factory: CallableModelFactory) -> None:
         self._factory = factory
@@ -107,7 +111,7 @@ class CallableModel:
         self.dimension = self._probe()
 
     def fingerprint(self) -> dict[str, JSON]:
-        """See :class:`~curator_dask.models.base.EmbeddingModel`. A function is known by its name and version alone."""
+        """See :class:`~curator_dask.models.base.EmbeddingModel`. Only name and version identify the function."""
         return {
             "model": self.name,
             "version": self._factory.version,
@@ -118,10 +122,10 @@ class CallableModel:
         }
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """(D,) float32 unit vectors of clips of (T, H, W, 3) uint8 frames.
+        """Make (D,) float32 unit vectors from clips of (T, H, W, 3) uint8 frames.
 
-        Unusable are clips without a vector (``no-vector``), with zeros only (``zero-vector``), or with numbers that are
-        not finite (``not-finite``). Raises ModelError if the function fails or gives something else than vectors.
+        A clip is unusable if the function returns None (``no-vector``), only zeros (``zero-vector``), or numbers that
+        are not finite (``not-finite``). Raises ModelError if the function fails or returns no vectors.
         """
         for clip in clips:
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or len(clip) == 0:
@@ -129,7 +133,7 @@ class CallableModel:
         return [self._checked(result, self.dimension) for result in self._results(clips)] if clips else []
 
     def _probe(self) -> int:
-        """The dimension, from the frames of one clip of noise."""
+        """The dimension of the vector of a clip of noise."""
         rule = self.frame_rule
         num_frames = rule.num_frames or min(math.ceil(rule.rate_fps), _MOST_PROBE_FRAMES)
         noise = np.random.default_rng(0).integers(0, 256, (num_frames, rule.height, rule.width, 3), np.uint8)
@@ -168,7 +172,7 @@ class CallableModel:
         return unit
 
     def _numbers(self, result: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        if hasattr(result, "detach"):  # a torch tensor, of any device and type
+        if hasattr(result, "detach"):  # a torch tensor, on any device and of any type
             result = result.detach().cpu().double()
         try:
             numbers = np.asarray(result, dtype=np.float64)
@@ -180,10 +184,10 @@ class CallableModel:
 
 
 def load_python(place: str, options: ModelOptions) -> EmbeddingModel:
-    """Load ``module:attribute``, where the attribute is a factory, from an installed or otherwise importable module.
+    """Load the model of the factory ``module:attribute`` in an importable module.
 
-    Raises ParameterError without ``trust_remote_code`` and for malformed places, ModelError where there is no such
-    module or no factory in it.
+    Raises ParameterError without ``trust_remote_code`` and for a malformed `place`, ModelError if the module or
+    the factory does not exist, or fails to make a model.
     """
     match = _PLACE.fullmatch(place)
     if match is None:

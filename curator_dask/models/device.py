@@ -1,4 +1,4 @@
-"""What a model needs of a torch device: that it works, and batches that its memory takes."""
+"""Check that torch can use a device, and run batches that fit into its memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def usable_device(device: str) -> torch.device:
-    """The device of that name. Raises DeviceError if torch cannot use it."""
+    """The torch device named `device`. Raises DeviceError if torch cannot use it."""
     try:
         usable = torch.device(device)
         torch.zeros(1, device=usable)
@@ -30,7 +30,7 @@ class Batches:
         self.size = size
 
     def run(self, function: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
-        """The results for all items, in order. Raises DeviceError where memory does not take a single one."""
+        """The results for all items, in order. Raises DeviceError if a single item does not fit into memory."""
         results: list[Result] = []
         while len(results) < len(items):
             batch = items[len(results) : len(results) + self.size]
@@ -42,7 +42,7 @@ class Batches:
                     raise
                 if len(batch) == 1:
                     raise DeviceError(f"memory runs out with a single clip: {error}") from error
-            # Outside of the except clause: its traceback would keep the tensors alive.
+            # This stands outside the except clause, where the traceback would keep the tensors alive.
             self.size = len(batch) // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

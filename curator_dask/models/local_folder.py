@@ -1,4 +1,4 @@
-"""A folder of model files as transformers writes them: found, read and hashed here, and loaded without any network."""
+"""Find, read and hash a folder of model files as transformers writes it, and load from it without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from curator_dask.models.device import is_out_of_memory
 
 INSTALL = "pip install 'curator_dask[models]'"
 _MAX_JSON_BYTES = 64 << 20
-# In the order in which transformers looks for them; the second of each is a list of shards.
+# The order is that in which transformers looks for them; the second name of each pair is a list of shards.
 _WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
@@ -27,12 +27,12 @@ _WEIGHTS = (
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A model's own folder. All methods raise ModelError where a file is missing or is not what it should be."""
+    """The folder of a model. All methods raise ModelError if a file is missing or has the wrong content."""
 
     path: Path
 
     def read_json(self, name: str) -> dict[str, JSON]:
-        """The object in the file `name`."""
+        """The JSON object in the file `name`."""
         path = self.path / name
         try:
             if path.stat().st_size > _MAX_JSON_BYTES:
@@ -47,7 +47,7 @@ class LocalFolder:
         return content
 
     def first_of(self, *names: str) -> str:
-        """The first of the files `names` that is there."""
+        """The first of the files `names` that exists."""
         for name in names:
             if (self.path / name).is_file():
                 return name
@@ -69,11 +69,11 @@ class LocalFolder:
 
     @property
     def has_safetensors(self) -> bool:
-        """Whether the weights are in the format that cannot hold anything but numbers."""
+        """Whether the weights are in the format that can only hold numbers."""
         return self.weight_files()[0].endswith(".safetensors")
 
     def sha256(self, *names: str) -> dict[str, JSON]:
-        """Hex digests of files, by name."""
+        """The hex digests of files, by name."""
         states = {name: (self.path / name).stat() for name in names}
         return {name: _sha256(self.path / name, state.st_size, state.st_mtime_ns) for name, state in states.items()}
 
@@ -100,16 +100,16 @@ def load_transformers() -> Any:
 
 
 def transformers_version() -> tuple[int, int]:
-    """Major and minor."""
+    """The major and minor version of transformers."""
     major, minor, *_ = load_transformers().__version__.split(".")
     return int(major), int(minor)
 
 
 @contextlib.contextmanager
 def quiet_and_offline() -> Iterator[None]:
-    """No network, progress bars or load reports of transformers meanwhile: what matters of them is checked here.
+    """Switch off the network, progress bars and load reports of transformers; the package checks the reports itself.
 
-    Some lookups heed nothing but the library's offline switch, whatever ``local_files_only`` says.
+    Some lookups ignore ``local_files_only`` and obey the library's offline switch only.
     """
     constants: Any = importlib.import_module("huggingface_hub.constants")
     logging = load_transformers().utils.logging
@@ -128,9 +128,9 @@ def quiet_and_offline() -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_model_errors(folder: LocalFolder) -> Iterator[None]:
-    """Whatever a library says about a model's files, as ModelError: files come from anywhere and can break anything.
+    """Turn any error of a library into ModelError, for broken model files can cause any error.
 
-    DeviceError where memory runs out.
+    Raises DeviceError if memory runs out.
     """
     try:
         yield
@@ -144,6 +144,6 @@ def as_model_errors(folder: LocalFolder) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: Path, _num_bytes: int, _changed_ns: int) -> str:
-    """Of gigabytes, so kept for as long as the file looks the same."""
+    """The hex digest of a file. It is cached while size and time stay the same, for files have gigabytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

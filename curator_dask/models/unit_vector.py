@@ -1,4 +1,4 @@
-"""The last step of a network's clip vector: unit length, or why there is none."""
+"""Scale a network's clip vector to unit length, or say why that is impossible."""
 
 from __future__ import annotations
 

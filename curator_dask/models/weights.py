@@ -1,7 +1,7 @@
-"""Weight files of networks that are defined here: opened without running anything in them, checked, then copied.
+"""Load weight files into networks that this package defines. No code in a file is ever run.
 
-A ``.safetensors`` file cannot hold anything but numbers. A ``.pt`` file is a pickle, of which torch lets nothing pass
-but tensors and plain containers; there is no fallback to the other way of loading. Both are mapped, not read whole.
+A ``.safetensors`` file can only hold numbers. A ``.pt`` file is a pickle; torch is told to accept only tensors and plain
+containers from it, and there is no fallback to unsafe loading. Both kinds are memory-mapped, not read whole.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from curator_dask.models.local_folder import INSTALL
 Shape: TypeAlias = tuple[int, ...]
 
 _CONTAINERS = ("model", "module")
-"""Where training frameworks keep the weights within a checkpoint; in this order, else the whole of it."""
+"""Training frameworks keep the weights of a checkpoint under these keys, tried in order; else the checkpoint is the weights."""
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _NUM_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Weights:
-    """An open weight file. Nothing is read of a tensor before it is asked for."""
+    """An open weight file. A tensor is only read when it is asked for."""
 
     path: Path
     shapes: Mapping[str, Shape]
-    """Of all tensors in the file, by name."""
+    """The shapes of all tensors in the file, by name."""
     read: Callable[[str], torch.Tensor]
 
 
 @contextlib.contextmanager
 def open_weights(path: Path) -> Iterator[Weights]:
-    """The tensors in a ``.safetensors`` file, or in any other as ``torch.save`` writes it (the zip format).
+    """Open a ``.safetensors`` file, or a file of any other name as ``torch.save`` writes it (the zip format).
 
-    A checkpoint may hold them under ``model`` or ``module``, or be them. Raises ModelError for files that are missing,
-    damaged, or hold more than tensors in plain containers.
+    A checkpoint may hold its tensors at the top level, or under ``model`` or ``module``. Raises ModelError
+    for files that are missing, damaged, or hold more than tensors in plain containers.
     """
     if not path.is_file():
         raise ModelError(f"there is no weight file {path}")
@@ -57,7 +57,7 @@ def open_weights(path: Path) -> Iterator[Weights]:
 
 
 def require_fit(weights: Weights, required: Mapping[str, Shape], ignorable: re.Pattern[str]) -> None:
-    """Raise ModelError unless the file holds all of `required`, in these shapes, and nothing else but `ignorable`."""
+    """Raise ModelError unless the file holds all of `required` in these shapes, and besides only `ignorable`."""
     present = weights.shapes
     require_keys(weights, required)
     wrong = [f"{key} {present[key]} instead of {shape}" for key, shape in required.items() if present[key] != shape]
@@ -77,10 +77,10 @@ def require_keys(weights: Weights, keys: Iterable[str]) -> None:
 
 
 def read_tensors(weights: Weights, keys: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors as they are stored, on the CPU, one at a time, in the order of their names.
+    """Read the tensors as they are stored, on the CPU, one at a time, in the order of their names.
 
-    Raises ModelError for those that are no plain floating-point numbers, and for files that claim to hold more numbers
-    than they have bytes: a crafted pickle can make gigabytes of one.
+    Raises ModelError for tensors that are not plain floating-point numbers, and for files whose tensors are larger than
+    the file: a crafted pickle can expand one stored number to gigabytes.
     """
     left = weights.path.stat().st_size
     for key in sorted(keys):
@@ -103,10 +103,10 @@ def load_weights(
     device: torch.device,
     dtype: torch.dtype,
 ) -> str:
-    """Fill a network that was made on the meta device; it ends up on `device`, in `dtype`, without gradients.
+    """Fill a network that was made on the meta device. It is then on `device`, in `dtype`, without gradients.
 
-    Tensors that are `dtype` already stay mapped where the device is the CPU. Returns the SHA-256 of the tensors as they
-    are stored (names, types, shapes, numbers): the same for the same weights in any file, whatever else is in it.
+    On a CPU, tensors that are stored as `dtype` stay memory-mapped. Returns the SHA-256 of the tensors as they are
+    stored (names, types, shapes, numbers). It is the same for the same weights in any file, whatever else the file holds.
 
     Raises ModelError where the file does not fit (see :func:`require_fit`) or holds numbers that are not finite, and
     DeviceError where memory runs out.
@@ -136,7 +136,7 @@ def add_to_digest(digest: Any, key: str, tensor: torch.Tensor) -> None:
 
 
 def require_no_meta(path: Path, network: torch.nn.Module) -> None:
-    """Raise ModelError if any parameter or buffer has no numbers: moved to a device, it would be filled with garbage."""
+    """Raise ModelError if a parameter or buffer has no numbers: a move to a device would fill it with garbage."""
     named = [*network.named_parameters(), *network.named_buffers()]
     empty = [key for key, tensor in named if tensor.is_meta]
     if empty:
@@ -144,7 +144,7 @@ def require_no_meta(path: Path, network: torch.nn.Module) -> None:
 
 
 def _require_finite(path: Path, key: str, tensor: torch.Tensor) -> None:
-    # Extremes carry NaN along, and need no memory.
+    # If any number is NaN, so are minimum and maximum; and these two need no memory.
     if tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
         raise ModelError(f"{path}: {key} holds numbers that are not finite in {tensor.dtype}")
 
@@ -164,7 +164,7 @@ def _checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a crafted pickle can raise anything
-        # torch's own message goes on to explain how to load the file unsafely.
+        # Only the first line is kept: torch's message goes on to explain how to load the file unsafely.
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ModelError(
             f"{path} is refused: it is damaged, in torch's format from before 1.6, or holds more than tensors, and then "
