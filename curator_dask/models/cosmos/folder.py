@@ -1,7 +1,7 @@
-"""The folder of a released Cosmos-Embed1, whose network is Python code in the folder: looked over before it is run.
+"""Check the folder of a released Cosmos-Embed1 before the Python code in it, which defines the network, is run.
 
-Each check answers to a way in which loading has failed for people, with a message that names the remedy; the libraries'
-own messages come from deep within and rarely do.
+Each check detects a known cause of failed loading, and its message names the remedy. The libraries' own messages rarely
+do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BERT = re.compile(r"""["']((?:google-bert/)?bert-base-uncased)["']""")
 
 
 def check_folder(folder: LocalFolder) -> None:
-    """Raises ModelError, with the remedy, for whatever is known to keep the folder's code from loading."""
+    """Raise ModelError, with the remedy, if there is a known reason why the folder's code cannot load."""
     config = folder.read_json("config.json")
     if config.get("model_type") != MODEL_TYPE:
         raise ModelError(f"{folder.path} is a model of type {config.get('model_type')!r}, not {MODEL_TYPE!r}")
@@ -45,17 +45,17 @@ def check_folder(folder: LocalFolder) -> None:
 
 
 def code_files(folder: LocalFolder) -> list[str]:
-    """The Python files that lie in the folder itself, sorted; all of them can come to be run."""
+    """The names of the Python files directly in the folder, sorted. Any of them may be run."""
     return sorted(path.name for path in folder.path.glob("*.py") if path.name != "convert_weights.py")
 
 
 @contextlib.contextmanager
 def linked_copy(folder: LocalFolder) -> Iterator[LocalFolder]:
-    """A temporary copy to load from, with links to the large files. Raises ModelError if the code is not in the folder.
+    """Make a temporary copy to load from, with links to the large files. Raises ModelError if the folder lacks the code.
 
-    Its name holds a digest of the code: some versions go by the folder's name alone, and in a process that has loaded
-    other code from a folder of that name would mix the two. And its configuration names the code in the folder even
-    where that was saved as ``repository--module.Class``, for which transformers goes to the hub.
+    The copy's name has a digest of the code, because some versions of transformers identify code by the folder's name
+    alone, and would mix it with other code from a folder of that name. The copy's configuration names the code in the
+    folder: for ``repository--module.Class``, as it may be saved, transformers asks the hub.
     """
     digest = hashlib.sha256(repr(folder.sha256(*code_files(folder))).encode()).hexdigest()[:16]
     with tempfile.TemporaryDirectory(prefix="curator_dask_model_") as parent:
@@ -74,9 +74,9 @@ def linked_copy(folder: LocalFolder) -> Iterator[LocalFolder]:
 
 
 def class_of(folder: LocalFolder, name: str, role: str) -> Any:
-    """The class that the file `name` names for `role` (``AutoModel``, …), from the folder's code.
+    """The class in the folder's code that the file `name` gives for `role` (``AutoModel``, …).
 
-    The Auto classes themselves remember what they loaded first, and would take it again for a folder with other code.
+    The Auto classes are not used, because they remember the first code they loaded and use it for other folders too.
     """
     auto_map = folder.read_json(name).get("auto_map")
     place = auto_map.get(role) if isinstance(auto_map, dict) else None
@@ -88,10 +88,10 @@ def class_of(folder: LocalFolder, name: str, role: str) -> Any:
 
 @contextlib.contextmanager
 def private_code_cache() -> Iterator[None]:
-    """Code that is run is first copied to a folder of this process alone.
+    """Let transformers copy the code that it runs to a folder of this process alone.
 
-    The usual folder, in the user's cache, is filled file by file without a lock: of several workers that start
-    together, one would import what another has half written.
+    Its usual folder, in the user's cache, is filled file by file without a lock: a worker could import a file that
+    another worker has half written.
     """
     dynamic: Any = importlib.import_module("transformers.dynamic_module_utils")
     usual = dynamic.HF_MODULES_CACHE
@@ -104,14 +104,14 @@ def private_code_cache() -> Iterator[None]:
 
 @functools.cache
 def _code_cache() -> str:
-    """Lives as long as the process: code may import its neighbours late."""
+    """The folder for code. It is kept until the process ends, because code may import other files late."""
     path = tempfile.mkdtemp(prefix="curator_dask_code_")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
 def _localised(folder: LocalFolder, auto_map: JSON) -> JSON:
-    """The classes of an auto_map without the repository before ``--``."""
+    """Remove the repository before ``--`` from the classes of an auto_map."""
     if isinstance(auto_map, dict):
         return {key: _localised(folder, place) for key, place in auto_map.items()}
     if isinstance(auto_map, list):
@@ -126,7 +126,7 @@ def _localised(folder: LocalFolder, auto_map: JSON) -> JSON:
 
 
 def _check_imports(folder: LocalFolder, name: str) -> None:
-    """Every package that the file imports unguarded is there, and so is every name that it wants of transformers."""
+    """Raise ModelError if the file imports a package, or a name from transformers, that is not installed."""
     for node in _imports(folder.path / name):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -138,7 +138,7 @@ def _check_imports(folder: LocalFolder, name: str) -> None:
 
 
 def _imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
-    """The imports on the file's top level: those within ``try``, ``if`` and functions may well be optional."""
+    """The imports on the file's top level. Imports within ``try``, ``if`` and functions may be optional."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError) as error:
@@ -168,7 +168,7 @@ def _require_names(folder: LocalFolder, name: str, module: str, wanted: list[str
 
 
 def version_hint() -> str:
-    """What to do when code and library do not go together."""
+    """The remedy if the code does not work with the installed transformers."""
     return (
         f"pip install 'transformers=={LAST_OLD_TRANSFORMERS}', or get a newer revision of the model's folder, "
         "made for newer versions"
@@ -176,7 +176,7 @@ def version_hint() -> str:
 
 
 def absent_lookups(folder: LocalFolder) -> list[str]:
-    """What to do about configurations that the code asks for by name, whatever it was told of local files."""
+    """A remedy per configuration that the code fetches by name, even when it is told to use local files only."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     code = "".join((folder.path / name).read_text("utf-8", "replace") for name in code_files(folder))

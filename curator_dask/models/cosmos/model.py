@@ -1,9 +1,9 @@
-"""NVIDIA's Cosmos-Embed1: 8 frames of a clip to 256 numbers (224p) or 768 (336p, 448p).
+"""NVIDIA's Cosmos-Embed1 turns 8 frames of a clip into 256 numbers (224p) or 768 (336p, 448p).
 
-Loaded from the released folder, ``{model_dir}/nvidia/Cosmos-Embed1-224p``, through the Python code that lies in it: the
-network is nowhere else. That code runs with all the rights of the user, so it must be allowed (``trust_remote_code``).
+It is loaded from the released folder, ``{model_dir}/nvidia/Cosmos-Embed1-224p``. Only the Python code in that folder
+defines the network. The code runs with all rights of the user, so the user must allow it (``trust_remote_code``).
 
-Frames come squeezed to the square that the variant was made for, so that the processor's own resize changes nothing.
+Frames are decoded to the square that the variant was made for, so the processor's own resize changes nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from curator_dask.video.frames.sampling import FrameRule
 
 DEFAULT_EPS = 0.05
-"""Not measured here: released weights were not at hand. Look at pairs before anything is deleted."""
+"""A guess, not measured, because released weights were not available. Look at pairs before you delete anything."""
 DIMENSIONS = {"224p": 256, "336p": 768, "448p": 768}
 NUM_FRAMES = 8
 MAX_FRAMES = 64
@@ -51,24 +51,24 @@ _POSITIONS = "visual_encoder.pos_embed"
 
 
 def load_224p(options: ModelOptions) -> CosmosEmbed1:
-    """``cosmos-embed1-224p``; see :class:`CosmosEmbed1`."""
+    """Load ``cosmos-embed1-224p``; see :class:`CosmosEmbed1`."""
     return CosmosEmbed1("224p", options)
 
 
 def load_336p(options: ModelOptions) -> CosmosEmbed1:
-    """``cosmos-embed1-336p``; see :class:`CosmosEmbed1`."""
+    """Load ``cosmos-embed1-336p``; see :class:`CosmosEmbed1`."""
     return CosmosEmbed1("336p", options)
 
 
 def load_448p(options: ModelOptions) -> CosmosEmbed1:
-    """``cosmos-embed1-448p``; see :class:`CosmosEmbed1`."""
+    """Load ``cosmos-embed1-448p``; see :class:`CosmosEmbed1`."""
     return CosmosEmbed1("448p", options)
 
 
 class CosmosEmbed1:
-    """One variant. Raises ParameterError if its code is not allowed to run, ModelError for folders that do not load.
+    """A variant of the model. Raises ParameterError if its code is not allowed to run, ModelError if it does not load.
 
-    ``dtype="auto"`` is bfloat16 on a GPU, float32 on a CPU and wherever the code does not take bfloat16.
+    ``dtype="auto"`` is bfloat16 on a GPU, and float32 on a CPU or if the code does not work with bfloat16.
     """
 
     light = False
@@ -96,7 +96,7 @@ class CosmosEmbed1:
             self._settle_dtype(options.dtype)
 
     def fingerprint(self) -> dict[str, JSON]:
-        """See :class:`~curator_dask.models.base.EmbeddingModel`. The digests are those of whole files."""
+        """See :class:`~curator_dask.models.base.EmbeddingModel`. The digests are computed from whole files."""
         return {
             "model": self.name,
             "weights": self._folder.sha256(*self._folder.weight_files()),
@@ -108,10 +108,10 @@ class CosmosEmbed1:
         }
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """(D,) float32 unit vectors of clips of (8, H, W, 3) uint8 frames, all of the same size.
+        """Make (D,) float32 unit vectors from clips of (8, H, W, 3) uint8 frames, all of the same size.
 
-        Unusable are clips with numbers that are not finite (``not-finite``) or only zeros (``zero-vector``). Raises
-        DeviceError if memory does not take one clip.
+        A clip is unusable if the network gives numbers that are not finite (``not-finite``) or only zeros
+        (``zero-vector``). Raises DeviceError if a single clip does not fit into memory.
         """
         num_frames = self.frame_rule.num_frames
         for clip in clips:
@@ -121,7 +121,7 @@ class CosmosEmbed1:
 
     def _embed_batch(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
         videos = np.ascontiguousarray(np.stack(clips).transpose(0, 1, 4, 2, 3))
-        # Passed on just as the processor gives it: which axis is time is between the two.
+        # The processor's output is passed on unchanged: processor and network agree on which axis is time.
         ready = self._processor(videos=videos, return_tensors="pt")["videos"].to(self._device, self._dtype)
         with torch.inference_mode():
             rows = self._network.get_video_embeddings(videos=ready).visual_proj
@@ -145,7 +145,7 @@ class CosmosEmbed1:
         return value
 
     def _settle_dtype(self, wanted: str) -> None:
-        """Take the first type of numbers with which a clip of noise goes all the way."""
+        """Choose the first dtype with which the model embeds a clip of noise."""
         auto = ["bfloat16", "float32"] if self._device.type == "cuda" else ["float32"]
         choices = auto if wanted == "auto" else [wanted]
         for at, choice in enumerate(choices):
@@ -167,13 +167,13 @@ class CosmosEmbed1:
 
 
 def _load_processor(folder: LocalFolder) -> Any:
-    """Not a tokenizer and an image processor by themselves, which the folder does not support."""
+    """Load the folder's own processor; it does not support a separate tokenizer and image processor."""
     processor = class_of(folder, "processor_config.json", "AutoProcessor")
     return processor.from_pretrained(folder.path, trust_remote_code=True, local_files_only=True)
 
 
 def _load_network(folder: LocalFolder) -> Any:
-    """In float32, which holds the stored bfloat16 exactly. Mismatched sizes are never ignored: that means random."""
+    """Load in float32, which holds the stored bfloat16 exactly. A mismatched size is an error: its weights would be random."""
     try:
         config = class_of(folder, "config.json", "AutoConfig").from_pretrained(folder.path, local_files_only=True)
         network, info = class_of(folder, "config.json", "AutoModel").from_pretrained(
@@ -202,9 +202,9 @@ def _load_network(folder: LocalFolder) -> Any:
 
 
 def _check_positions(folder: LocalFolder, network: Any) -> None:
-    """The position embedding is what the file holds, enlarged to the variant's grid, and not random numbers.
+    """Raise ModelError if the position embedding is not that of the file, enlarged to the variant's grid.
 
-    All variants store it for 224 pixels (257 rows); a hook that enlarges it is skipped by some versions.
+    All variants store it for 224 pixels (257 rows). Some versions skip the hook that enlarges it: it is random then.
     """
     loaded = next((tensor for key, tensor in network.state_dict().items() if key.endswith(_POSITIONS)), None)
     stored = _stored_positions(folder)
@@ -231,7 +231,7 @@ def _stored_positions(folder: LocalFolder) -> torch.Tensor | None:
 
 
 def _enlarged(positions: torch.Tensor, num_rows: int) -> torch.Tensor:
-    """(1, n, D) for another square grid, the first row (of the class token) kept."""
+    """Resize (1, n, D) to another square grid. The first row belongs to the class token and does not change."""
     first, grid = positions[:, :1], positions[:, 1:]
     old, new = round(grid.shape[1] ** 0.5), round((num_rows - 1) ** 0.5)
     if old * old != grid.shape[1] or new * new != num_rows - 1:

@@ -1,13 +1,13 @@
-"""Image models in the format of Hugging Face (``hf:FOLDER``): CLIP, SigLIP, DINOv2 and whatever else makes one vector of
-one picture. From a local folder, without network, and never with code out of it.
+"""Image models in the format of Hugging Face (``hf:FOLDER``): CLIP, SigLIP, DINOv2 and others that make a vector of a
+picture. They are loaded from a local folder, without a network, and code in the folder is never run.
 
-Each of 8 frames becomes a vector; those are scaled to unit length, so that no frame dominates, and their mean is scaled
-again.
+Each of 8 frames becomes a vector. The vectors are scaled to unit length, so that no frame dominates, and so is their
+mean.
 
-Frames come squeezed to a square of the model's resize edge, or just at its size if it has a fixed one, as SigLIP. The
-model's own resize then changes nothing, and its crop takes what it is meant to from a square. Squeezing shows the model
-the whole picture: its own centre crop would hide 44 % of a 16:9 picture, and clips that differ there would count as
-duplicates. Frames of any other size may be given too; they go through the model's whole preprocessing.
+Frames are decoded to the model's size if it is fixed, as for SigLIP, else squeezed to a square of its resize edge. So
+the model's own resize changes nothing, and its crop gets a square, as intended. Squeezing shows the model the whole
+picture: the centre crop alone would hide 44 % of a 16:9 picture, and clips that differ there would count as duplicates.
+Frames of other sizes are accepted too; they go through the model's whole preprocessing.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
 
 NUM_FRAMES = 8
 DEFAULT_EPS = 0.05
-"""Not measured: cosines mean another thing in every model. Look at pairs before anything is deleted."""
+"""A guess, not measured, because cosines differ from model to model. Look at pairs before you delete anything."""
 MAX_SIDE = 4096
 _CLIPS_PER_BATCH_CPU = 1  # a clip's vector then does not depend on its neighbours, and 8 frames fill a CPU
 _CLIPS_PER_BATCH_GPU = 32
 
 
 def load_folder(name: str, options: ModelOptions) -> HuggingFaceModel:
-    """The model in the folder `name`, which is below ``model_dir`` or a path of its own.
+    """Load the model in the folder `name`, which is below ``model_dir`` or is a path itself.
 
-    Raises ModelError where files are missing or do not fit or transformers is not installed, DeviceError where the
-    device is not there.
+    Raises ModelError if files are missing or do not fit or transformers is not installed, DeviceError if the device is
+    missing.
     """
     return HuggingFaceModel(f"hf:{name}", find_folder(name, options), options)
 
 
 class HuggingFaceModel:
-    """An image model and its own preprocessing."""
+    """An image model with its own preprocessing."""
 
     light = False
     default_eps = DEFAULT_EPS
@@ -63,7 +63,7 @@ class HuggingFaceModel:
         self.name = name
         self._folder = folder
         self._device = usable_device(options.device)
-        # The same on CPU and GPU, so that either may go on with what the other began.
+        # The dtype is the same on CPU and GPU, so that a run may start on one and continue on the other.
         self._dtype: torch.dtype = getattr(torch, "float32" if options.dtype == "auto" else options.dtype)
         self._batches = Batches(_CLIPS_PER_BATCH_CPU if self._device.type == "cpu" else _CLIPS_PER_BATCH_GPU)
         with quiet_and_offline(), as_model_errors(folder):
@@ -79,9 +79,9 @@ class HuggingFaceModel:
             self.dimension = self._probe(noise)
 
     def fingerprint(self) -> dict[str, JSON]:
-        """See :class:`~curator_dask.models.base.EmbeddingModel`. The digests are those of whole files.
+        """See :class:`~curator_dask.models.base.EmbeddingModel`. The digests are computed from whole files.
 
-        Versions of transformers are left out: 4.55 and 5.23 differ by less than 1e-6.
+        The version of transformers is left out: vectors of 4.55 and 5.23 differ by less than 1e-6.
         """
         files = [name for name in PREPROCESSING if (self._folder.path / name).is_file()]
         return {
@@ -99,7 +99,7 @@ class HuggingFaceModel:
         }
 
     def preprocess(self, frames: Frames) -> torch.Tensor:
-        """(N, 3, S, S) float32 pixels of (N, H, W, 3) uint8 RGB frames, by the model's own configuration."""
+        """Turn (N, H, W, 3) uint8 RGB frames into (N, 3, S, S) float32 pixels, as the model's configuration says."""
         output = self._processor(images=list(frames), return_tensors="pt", input_data_format="channels_last")
         pixels: torch.Tensor = output["pixel_values"]
         if pixels.ndim != 4 or len(pixels) != len(frames):
@@ -107,7 +107,7 @@ class HuggingFaceModel:
         return pixels
 
     def frame_embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, D) float32 vectors, of any length, on the CPU, of (N, 3, S, S) pixels."""
+        """Turn (N, 3, S, S) pixels into (N, D) float32 vectors of any length, on the CPU."""
         with torch.inference_mode():
             vectors = read_output(self._network, pixels.to(self._device, self._dtype), self._output)
         if vectors.ndim != 2 or len(vectors) != len(pixels):
@@ -115,10 +115,10 @@ class HuggingFaceModel:
         return vectors.float().cpu()
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """(D,) float32 unit vectors of clips of (T, H, W, 3) uint8 frames, T >= 1.
+        """Make (D,) float32 unit vectors from clips of (T, H, W, 3) uint8 frames, T >= 1.
 
-        Unusable are clips with numbers that are not finite (``not-finite``) and clips whose frames cancel each other
-        out (``zero-vector``). Raises DeviceError if memory does not take one clip.
+        A clip is unusable if the network gives numbers that are not finite (``not-finite``), or if its frames cancel
+        each other out (``zero-vector``). Raises DeviceError if a single clip does not fit into memory.
         """
         for clip in clips:
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or clip.size == 0:
@@ -131,7 +131,7 @@ class HuggingFaceModel:
         return [pool_frames(part.numpy()) for part in parts]
 
     def _probe(self, noise: Frames) -> int:
-        """The dimension, from a frame of noise that goes all the way."""
+        """The dimension of the vector of a frame of noise."""
         result = self.embed([noise])[0]
         if isinstance(result, Unusable):
             raise ModelError(f"{self._folder.path} gives no usable vector for a frame of noise: {result.message}")
@@ -139,7 +139,7 @@ class HuggingFaceModel:
 
 
 def pool_frames(rows: npt.NDArray[np.float32]) -> Vector | Unusable:
-    """The (D,) float32 unit vector along the mean of (T, D) rows, each scaled to unit length first."""
+    """Scale (T, D) rows to unit length, and return the (D,) float32 unit vector along their mean."""
     vectors = rows.astype(np.float64)
     if not np.isfinite(vectors).all():
         return Unusable("not-finite", "the network gave numbers that are not finite")
@@ -153,7 +153,7 @@ def pool_frames(rows: npt.NDArray[np.float32]) -> Vector | Unusable:
 
 
 def decoded_size(processor: Any, config: Any) -> tuple[int, int]:
-    """(width, height) at which frames are wanted: the fixed size, or a square of the edge that is resized to."""
+    """The (width, height) to decode frames to: the model's fixed size, or a square of its resize edge."""
     resized, cropped = getattr(processor, "size", None), getattr(processor, "crop_size", None)
     width, height = _entry(resized, "width"), _entry(resized, "height")
     if not (width and height):

@@ -1,4 +1,4 @@
-"""Networks and preprocessing out of a Hugging Face folder: the right class, all of the weights, the right output."""
+"""Load network and preprocessing from a Hugging Face folder, with the right class, all weights and the right output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curator_dask.models.local_folder import LocalFolder, load_transformers, tra
 
 PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _KNOWN = {
-    # AutoModel would drop the projection of CLIP without a word.
+    # AutoModel would silently drop the projection of CLIP.
     "clip": ("CLIPVisionModelWithProjection", "image_embeds"),
     "clip_vision_model": ("CLIPVisionModelWithProjection", "image_embeds"),
     "siglip": ("SiglipVisionModel", "pooler_output"),
@@ -26,7 +26,7 @@ _TOKENS = ("first_token", "mean_token")
 
 
 def load_config(folder: LocalFolder) -> Any:
-    """The configuration, refused if it would lead the library to other files, formats or code than the folder's."""
+    """Load the configuration. Raises ModelError if it refers to files or code outside the folder, or to other formats."""
     raw = folder.read_json("config.json")
     if not isinstance(raw.get("model_type"), str):
         raise ModelError(f"{folder.path / 'config.json'} names no model_type; is it a model of transformers?")
@@ -41,14 +41,14 @@ def load_config(folder: LocalFolder) -> Any:
 
 
 def _flat(raw: JSON) -> list[tuple[str, JSON]]:
-    """All keys and values at any depth of objects."""
+    """All pairs of key and value, at any depth of objects."""
     if not isinstance(raw, dict):
         return []
     return [pair for key, value in raw.items() for pair in [(key, value), *_flat(value)]]
 
 
 def load_processor(folder: LocalFolder) -> Any:
-    """The image processor that resizes with Pillow: torchvision's differ a little, and are not everywhere."""
+    """Load the image processor that resizes with Pillow: torchvision's differ a little and are not always installed."""
     folder.first_of(*PREPROCESSING)
     pillow = {"backend": "pil"} if transformers_version() >= (5, 0) else {"use_fast": False}
     auto = load_transformers().AutoImageProcessor
@@ -56,14 +56,14 @@ def load_processor(folder: LocalFolder) -> Any:
 
 
 def processor_kind(processor: Any) -> dict[str, str]:
-    """Which processor, by the name that all versions know, and what it resizes with: that changes the pixels."""
+    """The processor's name, the same in all versions, and the library it resizes with, which changes the pixels."""
     name = type(processor).__name__
     with_pillow = name.endswith("Pil") if transformers_version() >= (5, 0) else not name.endswith("Fast")
     return {"name": name.removesuffix("Pil").removesuffix("Fast"), "with": "pillow" if with_pillow else "torchvision"}
 
 
 def load_network(folder: LocalFolder, config: Any, dtype: torch.dtype) -> tuple[Any, set[str]]:
-    """The network, and the weights that the folder does not have: those are random numbers now."""
+    """Load the network. Also returns the names of weights that the folder lacks; these are random numbers now."""
     class_name = _KNOWN.get(config.model_type, ("AutoModel",))[0]
     network, info = getattr(load_transformers(), class_name).from_pretrained(
         folder.path,
@@ -88,10 +88,10 @@ def load_network(folder: LocalFolder, config: Any, dtype: torch.dtype) -> tuple[
 
 
 def find_output(folder: LocalFolder, network: Any, model_type: str, pixels: torch.Tensor, absent: set[str]) -> str:
-    """Which output of the network is the vector of a picture, found with a trial for types not known here.
+    """The name of the network's output that is the vector of a picture. A trial finds it for unknown types.
 
-    Raises ModelError if the vector would depend on `absent` weights. Folders of classifiers lack those of the pooler;
-    then it is the first token, or the mean of all where there is none for the whole.
+    Raises ModelError if the vector would depend on `absent` weights. Folders of classifiers lack the pooler's weights:
+    then the vector is the class token, or the mean of all tokens if there is no class token.
     """
     output = _KNOWN[model_type][1] if model_type in _KNOWN else _try_out(network, pixels, absent)
     if output in _TOKENS:
@@ -119,7 +119,7 @@ def _is_pooler(key: str) -> bool:
 def _vision_part(config: Any) -> Any:
     vision = config.vision_config
     if hasattr(config, "projection_dim"):
-        vision.projection_dim = config.projection_dim  # the outer one counts; the inner one may be a default
+        vision.projection_dim = config.projection_dim  # the outer value is right; the inner one may be a default
     return vision
 
 
@@ -129,10 +129,10 @@ def _some(keys: Any) -> str:
 
 
 def read_output(network: Any, pixels: torch.Tensor, output: str) -> torch.Tensor:
-    """(N, D) vectors of (N, 3, S, S) pixels."""
+    """Run the network on (N, 3, S, S) pixels and return (N, D) vectors."""
     result: Any
     if output == "image_features":
-        result = network.get_image_features(pixel_values=pixels)  # a tensor before transformers 5, an output from there
+        result = network.get_image_features(pixel_values=pixels)  # a tensor before transformers 5, since then an output
         vectors: torch.Tensor = result if isinstance(result, torch.Tensor) else result.pooler_output
         return vectors
     result = network(pixel_values=pixels)
@@ -140,6 +140,6 @@ def read_output(network: Any, pixels: torch.Tensor, output: str) -> torch.Tensor
         vectors = result[output]
         return vectors.flatten(1)  # convolutional networks give (N, D, 1, 1)
     tokens: torch.Tensor = result.last_hidden_state
-    if tokens.ndim == 4:  # (N, D, h, w), of a convolutional network
+    if tokens.ndim == 4:  # (N, D, h, w) from a convolutional network
         return tokens.mean(dim=(2, 3))
     return tokens[:, 0] if output == "first_token" else tokens.mean(dim=1)

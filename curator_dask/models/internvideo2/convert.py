@@ -1,6 +1,6 @@
-"""The released checkpoint of InternVideo2 as a safetensors file of just what embedding needs.
+"""Convert the released checkpoint of InternVideo2 to a safetensors file with only the tensors that embedding needs.
 
-2.04 GB instead of 2.82, and mapped by every worker instead of unpickled.
+The file has 2.04 GB instead of 2.82, and workers map it into memory instead of unpickling it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from curator_dask.models.weights import open_weights, read_tensors, require_fit
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What was written."""
+    """The file that was written."""
 
     num_tensors: int
     num_bytes: int
     sha256: str
-    """Of the file."""
+    """The hex digest of the file."""
 
 
 def convert(source: Path, target: Path) -> Converted:
-    """Write the tensors of `source` that embedding needs to `target`, a safetensors file, which appears whole or not.
+    """Write the tensors of `source` that embedding needs to `target`, a safetensors file. It never appears half-written.
 
-    Numbers keep their type. The same source gives the same bytes; its digest is in the metadata. Raises ModelError where
-    the source does not fit the network, ParameterError for an odd target.
+    Numbers keep their type. The same source gives the same bytes; its digest is in the metadata. Raises ModelError if
+    the source does not fit the network, ParameterError if the target has another suffix or is the source.
     """
     if target.suffix != ".safetensors":
         raise ParameterError(f"the target {target} must be named .safetensors, or it will not be found")
@@ -40,16 +40,16 @@ def convert(source: Path, target: Path) -> Converted:
     except ImportError as error:
         raise ModelError(f"this needs safetensors, which cannot be imported ({error}): {INSTALL}") from error
     with open_weights(source) as weights:
-        # Numbers of heads change no shape; 1 divides any width.
+        # The numbers of heads do not change any shape, and 1 divides any width.
         network = make_empty(sizes_of(weights, num_heads=1, num_pool_heads=1))
         required = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
         require_fit(weights, required, NOT_NEEDED)
-        # Just one entry: several would be written in an order that differs from run to run.
+        # There is only one entry, because the order of several would differ from run to run.
         metadata = {"source_sha256": str(_sha256(source))}
         with Folder(str(target.parent)).writing(target.name) as temporary:
             mode = temporary.stat().st_mode
             save_file(dict(read_tensors(weights, required)), temporary, metadata)
-            temporary.chmod(mode)  # the library makes files that nobody but their owner may read
+            temporary.chmod(mode)  # the library writes files that only their owner may read
     return Converted(len(required), target.stat().st_size, _sha256(target))
 
 

@@ -1,11 +1,11 @@
-"""InternVideo2 (stage 2, 1B): 4 frames of a clip to 512 numbers. A model for GPUs.
+"""InternVideo2 (stage 2, 1B) turns 4 frames of a clip into 512 numbers. It is a model for GPUs.
 
-From a released checkpoint, ``{model_dir}/OpenGVLab/InternVideo2-Stage2_1B-224p-f4/``, through a network of our own: no
-code from anywhere is run. Preprocessing is that of the pipelines which made this model known for video curation: each
-frame squeezed to 224x224 (neither cropped nor filtered), scaled by ImageNet's mean and deviation.
+It loads the released checkpoint in ``{model_dir}/OpenGVLab/InternVideo2-Stage2_1B-224p-f4/`` into this package's own
+network, and runs no other code. The preprocessing is that of other video curation pipelines with this model: each frame
+is squeezed to 224x224 (neither cropped nor filtered) and scaled by ImageNet's mean and deviation.
 
-On a CPU a clip takes about 57 s in float32, as measured at full size on two shared cores. There bfloat16 halves the
-memory, and goes by the CPU's instructions: 35 s were measured on one, several times those of float32 on another.
+On a CPU a clip takes about 57 s in float32, measured at full size on two shared cores. bfloat16 halves the memory there.
+Its speed depends on the CPU's instructions: 35 s on one CPU, several times as slow as float32 on another.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from curator_dask.models.unit_vector import unit_vector
 from curator_dask.models.weights import load_weights, open_weights
 
 ALGORITHM_VERSION = 1
-"""To be raised with any change to the vectors."""
+"""Raise this number with any change to the vectors."""
 REPOSITORY = "OpenGVLab/InternVideo2-Stage2_1B-224p-f4"
 REVISION = "4362e1f88a992e7edbfd7696f7f78b7f79426dfd"
 FILE_STEM = "InternVideo2-stage2_1b-224p-f4"
 DEFAULT_EPS = 0.07
-"""Chosen to be careful, NOT calibrated: released weights were not at hand. ``curator-dask calibrate`` finds the value
-for one's own clips; look at pairs before anything is deleted."""
+"""A careful guess, NOT calibrated, because released weights were not available. ``curator-dask calibrate`` finds the value
+for your clips; look at pairs before you delete anything."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 _CLIPS_PER_BATCH_CPU = 1  # a clip's vector then does not depend on its neighbours, and one clip fills a CPU
@@ -44,9 +44,9 @@ logger = logging.getLogger(__name__)
 
 
 def load(options: ModelOptions) -> InternVideo2:
-    """``internvideo2``. ``dtype="auto"`` is bfloat16, the checkpoint's own type, on a GPU and float32 on a CPU.
+    """Load ``internvideo2``. ``dtype="auto"`` is bfloat16, the checkpoint's own type, on a GPU and float32 on a CPU.
 
-    Raises ModelError where the file is missing or does not fit, DeviceError where the device is not there or too small.
+    Raises ModelError if the file is missing or does not fit, DeviceError if the device is missing or too small.
     """
     device = usable_device(options.device)
     path = find_weights(options.model_dir)
@@ -64,8 +64,8 @@ def load(options: ModelOptions) -> InternVideo2:
 class InternVideo2:
     """A loaded network with its preprocessing.
 
-    `weights_sha256` is what :func:`~curator_dask.models.weights.load_weights` gave; of the options, how frames are
-    sampled counts here. `clips_per_batch` is halved for good whenever memory runs out; by default it goes by the device.
+    `weights_sha256` is the result of :func:`~curator_dask.models.weights.load_weights`. Only the frame sampling of the
+    options is used. `clips_per_batch` depends on the device by default, and is halved for good whenever memory runs out.
     """
 
     name = "internvideo2"
@@ -94,7 +94,7 @@ class InternVideo2:
     def fingerprint(self) -> dict[str, JSON]:
         """See :class:`~curator_dask.models.base.EmbeddingModel`.
 
-        The digest is that of the tensors, so the released file and its conversion to safetensors have the same.
+        The digest is computed from the tensors, so it is the same for the released file and its conversion to safetensors.
         """
         return {
             "model": self.name,
@@ -107,11 +107,10 @@ class InternVideo2:
         }
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """(512,) float32 unit vectors of clips of (4, H, W, 3) uint8 frames; of other sizes than 224x224 they are
-        resized.
+        """Make (512,) float32 unit vectors from clips of (4, H, W, 3) uint8 frames. Other sizes than 224x224 are resized.
 
-        Unusable are clips of fewer frames (``too-few-frames``) and those for which the network gives numbers that are
-        not finite (``not-finite``) or zeros (``zero-vector``). Raises DeviceError if memory does not take one clip.
+        A clip is unusable if it has fewer frames (``too-few-frames``), or if the network gives numbers that are not
+        finite (``not-finite``) or zeros (``zero-vector``). Raises DeviceError if a single clip does not fit into memory.
         """
         num_frames = self._sizes.num_frames
         for clip in clips:
@@ -123,7 +122,7 @@ class InternVideo2:
         return [next(vectors) if len(clip) == num_frames else self._too_few(len(clip)) for clip in clips]
 
     def preprocess(self, clips: Sequence[Frames]) -> torch.Tensor:
-        """(B, T, 3, S, S) float32, on the model's device, of clips of (T, H, W, 3) uint8 RGB frames."""
+        """Turn clips of (T, H, W, 3) uint8 RGB frames into (B, T, 3, S, S) float32 on the model's device."""
         side = self._sizes.side_px
         frames = torch.from_numpy(np.stack([resize_bilinear(clip, side, side) for clip in clips])).to(self._device)
         mean, std = (torch.tensor(values, device=self._device) for values in (MEAN, STD))
@@ -141,7 +140,7 @@ class InternVideo2:
 def find_weights(model_dir: Path | None) -> Path:
     """The weight file below `model_dir`: the safetensors file if there is one, else the released ``.pt``.
 
-    Raises ModelError that says how to get it.
+    Raises ModelError, which says how to get the file, if there is none.
     """
     if model_dir is None:
         raise ModelError(f"internvideo2 needs weights: give the model_dir that holds {REPOSITORY}")
@@ -157,9 +156,9 @@ def find_weights(model_dir: Path | None) -> Path:
 
 
 def resize_bilinear(frames: Frames, height: int, width: int) -> Frames:
-    """(T, height, width, 3) of (T, H, W, 3) uint8 frames, without a filter against aliasing.
+    """Resize (T, H, W, 3) uint8 frames to (T, height, width, 3), without a filter against aliasing.
 
-    In whole numbers, with 11 bits of weight and the intermediate rounding of OpenCV's ``INTER_LINEAR``: equal to it.
+    The result equals that of OpenCV's ``INTER_LINEAR``: whole numbers, 11 bits of weight, the same rounding between.
     """
     if frames.shape[1:3] == (height, width):
         return frames
@@ -171,15 +170,15 @@ def resize_bilinear(frames: Frames, height: int, width: int) -> Frames:
         return (rows[:, :, left] * (one - x) + rows[:, :, right] * x) >> 4
 
     upper, lower = across(frames[:, top]) * (one - y), across(frames[:, bottom]) * y
-    # What is left are 7 + 11 bits of fraction: 16 cut off each part, 2 rounded off the sum.
+    # 7 + 11 bits of fraction are left: 16 are cut off each part, and 2 are rounded off the sum.
     resized: Frames = (((upper >> 16) + (lower >> 16) + 2) >> 2).astype(np.uint8)
     return resized
 
 
 def _neighbours(old: int, new: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.int32]]:
-    """For each of `new` pixels along an axis of `old`: the pixels before and after it, and the weight of the latter.
+    """For each of `new` pixels along an axis of `old`: the old pixels before and after it, and the weight of the latter.
 
-    Pixels are where their centres are; those beyond the border repeat it.
+    A pixel's position is its centre. Positions beyond the border take the border pixel.
     """
     places = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
     before = np.floor(places)
@@ -197,7 +196,7 @@ def _dtype(options: ModelOptions, device: torch.device) -> torch.dtype:
 
 
 def _num_heads(folder: LocalFolder) -> dict[str, int]:
-    """Numbers of heads, which shapes do not tell: 16, or what a ``config.json`` beside the weights says."""
+    """The numbers of heads, which shapes do not show: those in a ``config.json`` beside the weights, else 16."""
     config = folder.read_json("config.json") if (folder.path / "config.json").is_file() else {}
     heads = {"num_heads": config.get("num_heads", 16), "num_pool_heads": config.get("attn_pool_num_heads", 16)}
     for name, count in heads.items():

@@ -1,9 +1,8 @@
 """The video tower of InternVideo2 (stage 2), in plain torch, with the tensor names of the released checkpoint.
 
-After OpenGVLab's InternVideo2 (https://github.com/OpenGVLab/InternVideo, multi_modality): a vision transformer whose
-tokens are the 14x14 patches of all frames, pooled by attention to one vector. Only what the embedding of a video needs
-is here: 541 tensors of the 1B model. The heads that training distilled other models through, and the text tower, are
-not.
+It follows OpenGVLab's InternVideo2 (https://github.com/OpenGVLab/InternVideo, multi_modality): a vision transformer
+whose tokens are the 14x14 patches of all frames, pooled by attention to one vector. It has only the parts that embed a
+video: 541 tensors of the 1B model. It leaves out the text tower and the heads used for distillation in training.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ _MAX_SIZE = 65536
 
 @dataclass(frozen=True, slots=True)
 class NetworkSizes:
-    """Everything about a network of this kind but its weights; the defaults are those of the 1B model."""
+    """The sizes that define a network of this kind apart from its weights. The defaults are those of the 1B model."""
 
     width: int = 1408
     depth: int = 40
     mlp_width: int = 6144
     pooled_width: int = 768
     dimension: int = 512
-    """D, of the embedding."""
+    """The embedding's dimension D."""
     patch_px: int = 14
     grid: int = 16
-    """Patches a side."""
+    """Patches per side of a frame."""
     num_frames: int = 4
     num_heads: int = 16
     num_pool_heads: int = 16
@@ -56,14 +55,14 @@ class NetworkSizes:
 
     @property
     def side_px(self) -> int:
-        """Of the square frames that the network was made for."""
+        """The side of the square frames that the network was made for."""
         return self.grid * self.patch_px
 
 
 def sizes_of(weights: Weights, *, num_heads: int = 16, num_pool_heads: int = 16) -> NetworkSizes:
-    """The sizes that the shapes in a file imply; numbers of heads leave no trace there.
+    """The sizes that the shapes in a file imply. Shapes do not show the numbers of heads, so these are given.
 
-    Raises ModelError where tensors that tell them are missing or are at odds with each other.
+    Raises ModelError if a tensor that shows a size is missing, or if tensors contradict each other.
     """
     axes = {"cls_token": 3, "pos_embed": 3, "img_pos_embed": 3, "patch_embed.proj.weight": 5}
     axes |= {"blocks.0.mlp.fc1.weight": 2, "clip_projector.cross_attn.proj.weight": 2}
@@ -88,13 +87,13 @@ def sizes_of(weights: Weights, *, num_heads: int = 16, num_pool_heads: int = 16)
 
 
 def make_empty(sizes: NetworkSizes) -> InternVideo2Network:
-    """The network on the meta device: shapes without numbers, in no memory."""
+    """Make the network on the meta device: it has shapes but no numbers, and takes no memory."""
     with torch.device("meta"):
         return InternVideo2Network(sizes).eval()
 
 
 class InternVideo2Network(nn.Module):
-    """(B, T, 3, H, W) normalised RGB to (B, D), of any length."""
+    """Turns (B, T, 3, H, W) normalised RGB into (B, D) vectors of any length."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ class InternVideo2Network(nn.Module):
 
 
 class VisionEncoder(nn.Module):
-    """(B, T, 3, H, W) to (B, pooled_width). There is no norm between the last block and the pooling."""
+    """Turns (B, T, 3, H, W) into (B, pooled_width). There is no norm between the last block and the pooling."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -132,7 +131,7 @@ class VisionEncoder(nn.Module):
         return pooled
 
     def positions(self, num_frames: int, num_rows: int, num_columns: int) -> Tensor:
-        """(1, 1 + T * rows * columns, width): as stored for the sizes trained with, else interpolated.
+        """(1, 1 + T * rows * columns, width): as stored for the sizes used in training, else interpolated.
 
         A single frame has an embedding of its own.
         """
@@ -143,9 +142,9 @@ class VisionEncoder(nn.Module):
 
 
 def interpolate_positions(positions: Tensor, old: tuple[int, int, int], new: tuple[int, int, int]) -> Tensor:
-    """(1, 1 + T * rows * columns, C) for another number of frames (linear) and then for another grid (bicubic).
+    """Interpolate (1, 1 + T * rows * columns, C) to another number of frames (linear), then to another grid (bicubic).
 
-    `old` and `new` are (T, rows, columns). The first row, of the class token, stays.
+    `old` and `new` are (T, rows, columns). The first row belongs to the class token and does not change.
     """
     first, grid = positions[:, :1], positions[0, 1:].float()
     if new[0] != old[0]:
@@ -158,7 +157,7 @@ def interpolate_positions(positions: Tensor, old: tuple[int, int, int], new: tup
 
 
 class PatchEmbed(nn.Module):
-    """(B, T, 3, H, W) to (B, T * rows * columns, width): frame after frame, row after row."""
+    """Turns (B, T, 3, H, W) into (B, T * rows * columns, width), frame after frame, row after row."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -169,11 +168,11 @@ class PatchEmbed(nn.Module):
         p = self.patch_px
         num_frames, num_rows, num_columns = self.grid_of(video)
         patches = video.reshape(len(video), num_frames, 3, num_rows, p, num_columns, p).permute(0, 1, 3, 5, 2, 4, 6)
-        # A convolution whose steps are as long as its kernel is a matrix product.
+        # A convolution with a stride equal to its kernel size is a matrix product.
         return functional.linear(patches.flatten(4).flatten(1, 3), self.proj.weight.flatten(1), self.proj.bias)
 
     def grid_of(self, video: Tensor) -> tuple[int, int, int]:
-        """(T, rows, columns). Raises ParameterError for frames that are not made of whole patches."""
+        """The grid (T, rows, columns). Raises ParameterError if frames do not divide into whole patches."""
         _, num_frames, _, height, width = video.shape
         if height % self.patch_px or width % self.patch_px:
             raise ParameterError(f"frames of {width}x{height} are not made of {self.patch_px}x{self.patch_px} patches")
@@ -181,7 +180,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a two-layer perceptron, each normalised before, scaled after and added to what came in."""
+    """Attention, then a two-layer perceptron. The input of each is normalised; its output is scaled and added to the input."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -199,7 +198,7 @@ class Block(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Computed in float32: mean squares of this network's tokens drift in bfloat16."""
+    """Divides by the root mean square, in float32: in bfloat16 the mean squares of this network's tokens drift."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -210,7 +209,7 @@ class RMSNorm(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A factor for each channel, multiplied in float32."""
+    """Multiplies each channel by a factor, in float32."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -238,7 +237,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """With the exact GELU; its tanh approximation shows in the fifth digit of an embedding."""
+    """A two-layer perceptron with the exact GELU: the tanh approximation changes the fifth digit of an embedding."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -251,7 +250,7 @@ class Mlp(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """(B, N, width) to (B, pooled_width): the mean of all tokens, the class token's too, attends to all of them."""
+    """Turns (B, N, width) into (B, pooled_width): the mean of all tokens, class token included, attends to all of them."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -267,7 +266,7 @@ class AttentionPool(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Biases are parameters of their own, beside those of the linear layers: so they are named in the checkpoint."""
+    """Cross-attention. Its biases are separate from the linear layers, because the checkpoint names them so."""
 
     def __init__(self, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -289,6 +288,6 @@ class CrossAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
-    """(B, M, C) from queries (B, M, C), keys and values (B, N, C), in heads; scores scaled by head width ** -0.5."""
+    """Attend in heads: queries (B, M, C), keys and values (B, N, C) to (B, M, C). Scores are scaled by head width ** -0.5."""
     q, k, v = (t.reshape(*t.shape[:2], num_heads, -1).transpose(1, 2) for t in (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
