@@ -26,6 +26,8 @@ PACKETS_TRIED = 2000
 SLOWEST_FPS, FASTEST_FPS = Fraction(1, 10), Fraction(1000)
 LEAST_BITS_PER_SECOND = 2000
 LAST_FRAME_S = 1.0
+LATE_START_S = 0.1
+"""Encoders prime sound with less than this; it is no late start."""
 STILL_IMAGE_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
 
 
@@ -58,6 +60,7 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
         video = choose_video(container)
         facts = {**container_facts(container), **stream_facts(video), **audio_facts(container)}
         facts |= first_frame_facts(container, video, request["max_pixels"])
+        facts |= without_late_start(facts)
         index = video.index
     facts["scanned"] = not is_believable(facts)
     if facts["scanned"]:
@@ -152,6 +155,19 @@ def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels:
         "start_s": seconds(frame.pts, frame.time_base) or 0.0,
         "packets_without_pts": num_without_pts,
     }
+
+
+def without_late_start(facts: dict[str, Any]) -> dict[str, Any]:
+    """The durations, where they count from the start of the file's clock and the first frame comes later.
+
+    Matroska states when its streams end, and so does every container whose duration stands in for the stream's.
+    """
+    is_end_time = facts["container"].startswith("matroska")
+    late_s = facts["start_s"] if is_end_time else facts["start_s"] - facts["container_start_s"]
+    if late_s <= LATE_START_S:
+        return {}
+    names = ("stream_duration_s", "container_duration_s") if is_end_time else ("container_duration_s",)
+    return {name: facts[name] - late_s for name in names if facts[name] and facts[name] > late_s}
 
 
 def decode_one(packet: av.Packet[Any]) -> Any:

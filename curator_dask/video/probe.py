@@ -12,6 +12,7 @@ Each rejection is a :class:`~curator_dask.errors.MediaError` with one of these r
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -23,10 +24,13 @@ from typing import Any
 
 from curator_dask.errors import MediaError
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.time_line import CLOCK_MAY_JUMP, read_time_line
 
 MIN_SIDE = 16
 """Pictures below 16x16 cannot be encoded by openh264 and show nothing."""
 LONGEST_MEAN_GAP_S = 60.0
+CLOCK_JUMP_S = 1.0
+"""Header and packets of a sound file agree within a second."""
 _PROBE_CHILD = Path(__file__).with_name("_probe_child.py")
 _TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 11: "iec61966-2-4"}
 _TRANSFERS |= {
@@ -79,6 +83,8 @@ class VideoInfo:
     """Frame times must be counted from the frame rate: AVI has none, and some files lack them."""
     is_scanned: bool
     """The header could not be believed, so duration and frame count come from reading all packets."""
+    warnings: tuple[str, ...] = ()
+    """Oddities of the time line that were repaired: sentences for people."""
 
     @property
     def framerate(self) -> float:
@@ -94,6 +100,8 @@ def probe_video(path: Path, *, timeout_s: float = 60.0) -> VideoInfo:
     size_bytes = _require_regular_file(path)
     facts = _ask_child(path, timeout_s)
     info = _video_info(path, size_bytes, facts)
+    if info.container in CLOCK_MAY_JUMP:
+        info = _on_repaired_clock(info, timeout_s)
     if min(info.width, info.height) < MIN_SIDE:
         raise MediaError("too-small", f"{_name(path)}: its pictures are {info.width}x{info.height}; 16x16 is the least")
     if info.is_scanned and (info.duration_s or 0) > LONGEST_MEAN_GAP_S * info.num_frames:
@@ -102,6 +110,29 @@ def probe_video(path: Path, *, timeout_s: float = 60.0) -> VideoInfo:
             f"{_name(path)}: {info.num_frames} frames are said to last {info.duration_s:.0f} s",
         )
     return info
+
+
+def _on_repaired_clock(info: VideoInfo, timeout_s: float) -> VideoInfo:
+    """The same video with start, duration and frame count as ffmpeg's repaired clock has them: see `time_line`."""
+    line = read_time_line(info.path, info.video_stream, info.size_bytes, timeout_s=timeout_s)
+    duration_s = line.duration_s
+    if info.needs_generated_timestamps and info.fps > 0:  # frames without times are counted, and so is the duration
+        duration_s = float(line.num_frames / info.fps)
+    warnings = ()
+    if info.duration_s is None or abs(info.duration_s - duration_s) > CLOCK_JUMP_S:
+        stated = "says nothing" if info.duration_s is None else f"says {info.duration_s:.2f} s"
+        warnings = (
+            f"the clock of the file jumps or is wrong: its header {stated}, its {line.num_frames} frames last "
+            f"{duration_s:.2f} s. Times were repaired as ffmpeg does",
+        )
+    return dataclasses.replace(
+        info,
+        start_s=info.container_start_s + line.first_s,
+        duration_s=duration_s,
+        num_frames=line.num_frames,
+        is_scanned=True,
+        warnings=warnings,
+    )
 
 
 def _require_regular_file(path: Path) -> int:

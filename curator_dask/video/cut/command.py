@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from curator_dask.video.cut.encoders import TranscodeSettings, encoded_size, encoder_args
 from curator_dask.video.cut.plan import (
+    PRIMING_S,
     Lane,
     audio_drop_expression,
     key_frame_expression,
@@ -29,6 +30,7 @@ READ_BEYOND_S = 5.0
 """How far the source is read past the last frame wanted: files are interleaved loosely, and frames are stored out of
 order."""
 TAP_TIMES = "tap.times"
+DECODED_TIMES = "decoded.stats"
 _AUDIO_COPIED = "aac"
 _REPRODUCIBLE = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"]
 _REPRODUCIBLE += ["-flags:v", "+bitexact", "-flags:a", "+bitexact"]
@@ -56,9 +58,12 @@ def arguments(job: CutJob) -> list[str]:
     # A new frame size in mid-stream must not restart the filters, which count from the first frame; scale copes with
     # it.
     steady = [] if copied else ["-reinit_filter", "0"]
-    source = ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)
+    shift = ["-itsoffset", f"{-late_start_s(job.info):.6f}"] if late_start_s(job.info) else []
+    source = [*shift, *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
     outputs = [word for number in range(len(job.lanes)) for word in _output(job, number)]
+    if not copied:
+        outputs += _decoded_times(job)
     if job.tap is not None:
         outputs += frame_pipe.output_args(job.info, "tap", TAP_TIMES)
     return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *filters, *outputs]
@@ -77,6 +82,15 @@ def first_frame_s(info: VideoInfo) -> float:
     return info.start_s - info.container_start_s
 
 
+def late_start_s(info: VideoInfo) -> float:
+    """How much later than the file's clock the pictures start; 0 below a tenth of a second.
+
+    All times are moved back by it, as the segment muxer would begin the first clip where the clock begins.
+    """
+    late_s = first_frame_s(info)
+    return late_s if late_s > PRIMING_S else 0.0
+
+
 def filter_graph(job: CutJob) -> str:
     """Size, pixel format and times once for all, then one branch per lane that passes its frames."""
     width, height = encoded_size(job.settings.encoder, job.info.width, job.info.height)
@@ -86,10 +100,8 @@ def filter_graph(job: CutJob) -> str:
         decoded = "[in]"
     scaled = f"{decoded}scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact"
     shared = ",".join([scaled, "format=yuv420p", *frame_pipe.counted_times(job.info)])
-    if len(job.lanes) == 1:
-        return ";".join([*tapped, f"{shared},{_branch(job.lanes[0])}[v0]"])
     names = range(len(job.lanes))
-    split = f"{shared},split={len(job.lanes)}" + "".join(f"[s{number}]" for number in names)
+    split = f"{shared},split={len(job.lanes) + 1}[all]" + "".join(f"[s{number}]" for number in names)
     return ";".join([*tapped, split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])
 
 
@@ -98,6 +110,15 @@ def _branch(lane: Lane) -> str:
     if lane.has_lead:
         branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
     return branch
+
+
+def _decoded_times(job: CutJob) -> list[str]:
+    """The output that keeps nothing of the decoded frames but their times."""
+    time_base = f"1/{TICKS_PER_SECOND}" if counts_frames(job.info) else "demux"
+    return [
+        *("-map", "[all]", "-fps_mode:v", "passthrough", "-enc_time_base:v", time_base, "-c:v", "wrapped_avframe"),
+        *("-stats_enc_pre:v", DECODED_TIMES, "-stats_enc_pre_fmt:v", "{pts} {tb}", "-f", "null", "-"),
+    ]
 
 
 def _output(job: CutJob, number: int) -> list[str]:
@@ -128,7 +149,7 @@ def _audio(job: CutJob, lane: Lane) -> list[str]:
         return ["-an"]
     copied = ["-c:a", "copy"]
     encoded = ["-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", "128k"]
-    trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job.info))}'"
+    trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job.info) - late_start_s(job.info))}'"
     codec = copied if job.info.audio_codec == _AUDIO_COPIED else encoded
     return ["-map", f"0:{job.info.audio_stream}", *codec, "-bsf:a", trim]
 

@@ -20,6 +20,7 @@ from curator_dask.errors import MediaError, ParameterError, ToolError
 from curator_dask.files.local_files import UNWRITABLE
 from curator_dask.video.cut import command as cut_command
 from curator_dask.video.cut import result as cut_result
+from curator_dask.video.cut.accounting import FrameAccount, account_for_frames, read_decoded_times
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
 from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
@@ -74,6 +75,8 @@ class CutReport:
     """Video packets read; None where this ffmpeg does not say."""
     num_frames_decoded: int | None
     num_decode_errors: int
+    account: FrameAccount | None
+    """Where the decoded frames went; None with ``copy``, which decodes none."""
     ffmpeg_argv: tuple[str, ...]
     """The command that made the files, for the record."""
 
@@ -111,6 +114,7 @@ def cut_clips(
     with_audio = settings.keep_audio and info.audio_stream is not None
     job = cut_command.CutJob(info, tuple(lanes), settings, with_audio, tap=tap.rule if tap else None)
     cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
+    account = _account(cut, work_dir)
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
     return CutReport(
         clips=tuple(clips),
@@ -118,6 +122,7 @@ def cut_clips(
         num_packets=cut.summary.num_packets,
         num_frames_decoded=cut.summary.num_frames_decoded,
         num_decode_errors=cut.summary.num_decode_errors,
+        account=account,
         ffmpeg_argv=tuple(cut_command.arguments(cut.job)),
     )
 
@@ -166,6 +171,13 @@ def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None)
     if not cut.is_as_planned:
         raise MediaError("cut-failed", f"{str(job.info.path)!r}: ffmpeg did not cut where it was told to")
     return cut
+
+
+def _account(cut: _Cut, work_dir: Path) -> FrameAccount | None:
+    if cut.job.settings.encoder == "copy":
+        return None
+    times_s = read_decoded_times(work_dir / cut_command.DECODED_TIMES)
+    return account_for_frames(times_s, cut.job.lanes, cut.frames, repr(str(cut.job.info.path)))
 
 
 def _require_encoder(info: VideoInfo, settings: TranscodeSettings, lanes: Sequence[Lane]) -> None:
@@ -284,6 +296,7 @@ def _absent(span: Span, settings: TranscodeSettings) -> CutClip:
 def _warnings(cut: _Cut) -> Iterator[str]:
     """What a careful user would want to know about the source, though clips were made."""
     info, summary = cut.job.info, cut.summary
+    yield from info.warnings
     if summary.num_error_lines:
         yield f"{summary.num_error_lines} errors in the source, the last: {summary.last_error}"
     reads_all = cut_command.read_limit_s(cut.job) is None
