@@ -22,6 +22,7 @@ from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.embed.stage import EmbedStage
+from curator_dask.stages.embed.units import plan_units
 from curator_dask.stages.embed.worker import embed_unit
 from curator_dask.stages.split.stage import SplitStage
 from curator_dask.video.frames.read import read_clip_frames
@@ -52,7 +53,7 @@ def main() -> None:
         works: dict[str, Callable[[], object]] = {
             "decode alone (ffmpeg)": lambda: [_decode(clip) for clip in clips],
             "read at the model's size": lambda: [read_clip_frames(clip, stage.model().frame_rule) for clip in clips],
-            "embed": lambda: [embed_unit(unit.task) for unit in stage.units()],
+            "embed": lambda: [embed_unit(unit.task) for unit in plan_units(stage.spec())],
         }
         rounds = [{name: _cpu_s(work) for name, work in works.items()} for _ in range(options.rounds + 1)][1:]
     report(rounds, options, len(clips))

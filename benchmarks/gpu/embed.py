@@ -30,7 +30,9 @@ from curator_dask.models.internvideo2.network import NetworkSizes
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.embed.worker import EmbedTask, embed_units, threads_ahead
+from curator_dask.stages.embed.clip_frames import threads_ahead
+from curator_dask.stages.embed.spec import EmbedTask
+from curator_dask.stages.embed.worker import embed_units
 from curator_dask.video.samples import render_samples
 
 NAME = "internvideo2_random"

@@ -116,6 +116,12 @@ def run_units(
     return _outcome(state, units, unfinished, num_run=len(todo))
 
 
+def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:
+    """Whether some of the units are not done."""
+    done = state.done_units()
+    return any(done.get(unit.key) != unit.inputs for unit in units)
+
+
 def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
     """The results, in order, of tasks that all have to succeed. An error of this package passes through as it is.
 

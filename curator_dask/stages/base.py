@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.errors import ParameterError
-from curator_dask.files.folder import Folder, absolute
+from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.progress import Reporter, SilentReporter
 from curator_dask.runtime.records import Failure
@@ -70,20 +69,12 @@ class StageResult:
         return f"<b>{html.escape(self.stage)}</b> → <code>{html.escape(self.output.url)}</code><table>{rows}</table>"
 
 
-_PATHS = ("_path", "_dir")
-"""Parameters with such names are paths."""
-
-
 class Stage(ABC):
     """A frozen set of parameters and the work that they describe: one input, one output, many independent units."""
 
     name: ClassVar[str]
     workers: ClassVar[str] = "cpu"
     """Which workers it needs on a GPU machine: ``cpu``, ``torch`` or ``rapids``, see `LazyCluster.serve`."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """As it travels to workers: local paths in full, as the folder that they run in need not be this process's."""
-        return {name: _in_full(value) if name.endswith(_PATHS) else value for name, value in self.__dict__.items()}
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -112,13 +103,6 @@ def run_context(client: Client | None = None, context: RunContext | None = None)
         return
     with LazyCluster.of(client) if client is not None else current_cluster() as cluster:
         yield RunContext(cluster)
-
-
-def _in_full(path: Any) -> Any:
-    """A path, or paths, in full; what is neither stays as it is."""
-    if isinstance(path, (list, tuple)):
-        return type(path)(map(_in_full, path))
-    return absolute(os.fspath(path)) if path and isinstance(path, (str, os.PathLike)) else path
 
 
 def timed(stage: Stage, context: RunContext) -> StageResult:

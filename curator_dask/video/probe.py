@@ -118,7 +118,7 @@ def _on_repaired_clock(info: VideoInfo, timeout_s: float) -> VideoInfo:
     duration_s = line.duration_s
     if info.needs_generated_timestamps and info.fps > 0:  # frames without times are counted, and so is the duration
         duration_s = float(line.num_frames / info.fps)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if info.duration_s is None or abs(info.duration_s - duration_s) > CLOCK_JUMP_S:
         stated = "says nothing" if info.duration_s is None else f"says {info.duration_s:.2f} s"
         warnings = (

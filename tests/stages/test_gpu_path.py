@@ -40,7 +40,7 @@ from curator_dask.runtime import device as device_module
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.device import WorkerMemory
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.embed import worker as embed_unit
+from curator_dask.stages.embed import spec as embed_spec
 from curator_dask.stages.kmeans import gpu_fit as kmeans_gpu
 from curator_dask.video.frames.sampling import FrameRule
 from tests.dedup.reference import random_unit
@@ -173,10 +173,10 @@ def models(monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     for kind in (Heavy, Light):
         register_model(kind.name, kind)
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
     Heavy.loaded.clear()
     yield
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
 
 
 @pytest.fixture
@@ -229,8 +229,8 @@ class TestWhereTheModelRuns:
 
     def test_on_cpu_workers(self, few_videos, tmp_path, context):
         stage = EmbedStage(str(few_videos), str(tmp_path), "heavy")
-        settled, fingerprint = stage.settled(context.cluster)
-        assert (settled.torch_device, fingerprint["dtype"]) == ("cpu", "float32")
+        settled, fingerprint = stage.settled_spec(context.cluster)
+        assert (settled.model.options.device, fingerprint["dtype"]) == ("cpu", "float32")
 
     def test_a_torch_without_cuda_is_told_before_any_work(self, few_videos, tmp_path, on_gpu):
         told = r"the workers have GPUs, but torch .* cannot use them\. .* or use --torch-device cpu"
@@ -245,7 +245,7 @@ class TestWhereTheModelRuns:
     ])  # fmt: skip
     def test_beside_the_cut_go_light_models_on_the_cpu(self, tmp_path, name, device, taps):
         stage = EmbedStage(str(tmp_path), None, name, frames_from="source", torch_device=device)
-        assert (stage.tap() is not None) is taps
+        assert (stage.spec_beside_cut() is not None) is taps
 
     def test_splitting_takes_no_folder_for_a_model_of_other_workers(self, few_videos, tmp_path, gpu, context):
         """The cut's workers do not know in which type the GPU's will embed."""

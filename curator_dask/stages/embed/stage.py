@@ -1,44 +1,32 @@
-"""Clips → vectors: one unit some clips of one video, one Parquet file a unit."""
+"""Clips → vectors: a unit is some clips of one video, and writes one Parquet file."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.names import printable
-from curator_dask.files.video_listing import list_videos
 from curator_dask.models.base import DTYPES, ModelOptions
-from curator_dask.models.registry import ModelFactory, adopt_model, registered_factory
-from curator_dask.runtime.device import torch_device
-from curator_dask.runtime.records import digest, dump_json
+from curator_dask.models.registry import registered_factory
+from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, gathered, run_units
+from curator_dask.runtime.units import Unit, gathered, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
-from curator_dask.stages.embed.worker import (
-    ClipToEmbed,
-    EmbedTask,
-    VectorTap,
-    cached_model,
-    clip_of_row,
-    embed_unit,
-    embed_units,
-)
+from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask, ModelSpec
+from curator_dask.stages.embed.units import num_clips, plan_units
+from curator_dask.stages.embed.worker import embed_unit, embed_units, settle_on_gpu
 
 if TYPE_CHECKING:
     from curator_dask.models.base import EmbeddingModel
     from curator_dask.runtime.cluster import LazyCluster
-    from curator_dask.video.spans import Span
 
 FINGERPRINT = "_fingerprint.json"
-CLIPS_PER_UNIT = 32
 
 
 @dataclass(frozen=True)
@@ -53,24 +41,36 @@ class EmbedPaths:
 
 @dataclass(frozen=True)
 class EmbedStage(EmbedParameters, EmbedPaths, Stage):
-    """Compute one vector a clip.
+    """Compute one vector per clip.
 
-    `input_path` is the output of the split stage, or any folder of ready clips (ids are then the file names).
-    Vectors go to ``{model}_embd_parquet`` below `output_path` (default: the input folder).
+    Vectors go to ``{model}_embd_parquet`` below `output_path`: Parquet files with the columns `id_field` and
+    `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made.
+
+    Args:
+        input_path: the output of the split stage, or any folder of ready clips (their ids are the file names).
+        output_path: where the folder of vectors lies; None: in the input folder.
+        embedding_algorithm: name of the model, or ``hf:FOLDER``, or ``python:MODULE:ATTRIBUTE``.
+        model_dir: folder with the weights of the models.
+        frame_sampling: ``uniform``: frames spread over the whole clip; ``prefix``: as older vectors were made.
+        frames_from: ``clips``, ``source`` (the source videos) or ``auto``; see `EmbedParameters`.
+        dtype: number type of a network's arithmetic: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        torch_device: a device of torch, or ``auto``: ``cuda`` on GPU workers unless the model is light, else ``cpu``.
+        trust_remote_code: allow Python code from the model's folder to run.
+        decode_threads: clips decoded at the same time, ahead of the model; None: chosen by the device.
+        video_dir: the source videos; needed if frames come from them.
+        id_field: name of the column of ids.
+        embedding_field: name of the column of vectors.
+        input_storage_options: options of the file system of `input_path` and `video_dir`.
+        output_storage_options: options of the file system of `output_path`; none: those of the input.
     """
 
     video_dir: str | None = None
-    """The source videos; needed where frames come from them."""
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    factory: ModelFactory | None = field(default=None, repr=False, compare=False)
-    """A model of the user's own, on its way to the workers; filled in from the registry of this process."""
-    start_dir: str = field(default=".", repr=False)
-    """Where a relative path of a model starts: here, for workers too."""
 
-    name: ClassVar[str] = "embed"
+    name: ClassVar[str] = EMBED
     workers: ClassVar[str] = "torch"
 
     @property
@@ -83,28 +83,31 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         root = Folder(self.output_path or self.input_path, options)
         return root.below(layout.embeddings_folder(self.embedding_algorithm))
 
-    def model(self) -> EmbeddingModel:
-        # What a model is, the CPU can tell as well; on workers the device is settled.
+    def model_spec(self) -> ModelSpec:
+        """The model, for this process and for workers: paths are absolute."""
+        # What a model is, the CPU can tell as well; `settled` asks the workers for their device.
         device = "cpu" if self.torch_device == FOLLOW_WORKERS else self.torch_device
         options = ModelOptions(
-            Path(self.model_dir), device, self.frame_sampling, self.dtype, self.trust_remote_code, Path(self.start_dir)
+            Path(self.model_dir).absolute(),
+            device,
+            self.frame_sampling,
+            self.dtype,
+            self.trust_remote_code,
+            Path.cwd(),
         )
-        if self.factory is not None:
-            adopt_model(self.embedding_algorithm, self.factory)
-        return cached_model(self.embedding_algorithm, options)
+        return ModelSpec(self.embedding_algorithm, options, registered_factory(self.embedding_algorithm))
 
-    @property
-    def reads_source(self) -> bool:
-        """Whether frames come from the source videos though there may be clip files. Ask a `resolved` stage."""
-        return self.frames_from == "source"
+    def model(self) -> EmbeddingModel:
+        """The loaded model. Raises ParameterError for an unknown name, ModelError for missing or wrong files."""
+        return self.model_spec().load()
 
     def resolved(self, *, has_exact_clips: bool | None = None) -> EmbedStage:
-        """This stage with `frames_from` settled, what is recorded kept to, and with all that its tasks take to the workers.
+        """This stage with `frames_from` chosen and `dtype` as recorded; what an earlier run recorded is kept.
 
         `has_exact_clips`: whether the clips are (or will be) the planned spans, frame by frame; None: look at the index.
         """
         state = StageState(self.output, self.name)
-        stage = replace(self, factory=registered_factory(self.embedding_algorithm), dtype=self.kept_dtype(state))
+        stage = replace(self, dtype=self.kept_dtype(state))
         if self.frames_from != "auto":
             return stage
         recorded = state.parameter("frames_from")
@@ -115,37 +118,60 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return replace(stage, frames_from=str(recorded))
 
     def kept_dtype(self, state: StageState) -> str:
-        """`dtype`; where the workers decide, what the vectors recorded in ``state`` were made with: they may be others now."""
+        """`dtype`, or the recorded one where workers choose it: they may be other workers now than those of `state`."""
         recorded = state.parameter("model")
         dtype = recorded.get("dtype") if isinstance(recorded, dict) else None
         left_to_workers = self.dtype == "auto" and self.torch_device == FOLLOW_WORKERS
         return str(dtype) if left_to_workers and dtype in DTYPES else self.dtype
 
-    def settled(self, cluster: LazyCluster) -> tuple[EmbedStage, dict[str, Any]]:
-        """A `resolved` stage with the torch device of the cluster's workers, and the model's fingerprint there.
+    def spec(self) -> EmbedSpec:
+        """What workers are told. To be asked of a `resolved` stage."""
+        videos = None if self.video_dir is None else Folder(self.video_dir, self.input_storage_options)
+        return EmbedSpec(
+            self.input,
+            self.output,
+            videos,
+            self.model_spec(),
+            self.id_field,
+            self.embedding_field,
+            self.decode_threads,
+            reads_source=self.frames_from == "source",
+        )
 
-        Raises DeviceError where the workers have GPUs and their torch cannot use them.
+    def spec_beside_cut(self) -> EmbedSpec | None:
+        """The spec if the process that cuts a video computes the vectors; None if this stage computes them later.
+
+        A heavy model would hold up the encoder, and a model on a device belongs to other workers.
         """
-        if self.torch_device != FOLLOW_WORKERS:
-            return self, self.model().fingerprint()
-        if cluster.device == "cpu" or self.model().light:
-            return replace(self, torch_device="cpu"), self.model().fingerprint()
-        # One of them is asked: this machine may have no GPU, and the dtype "auto" goes by the device.
-        asked = cluster.client.submit(_on_gpu_worker, self, pure=False)
-        stage, fingerprint = gathered(cluster.client, [asked])[0]
-        return stage, fingerprint
+        fits = self.frames_from == "source" and self.torch_device in ("cpu", FOLLOW_WORKERS) and self.model().light
+        return self.spec() if fits else None
+
+    def settled_spec(self, cluster: LazyCluster) -> tuple[EmbedSpec, dict[str, Any]]:
+        """The spec with the torch device of the cluster's workers, and the fingerprint of the model there.
+
+        Raises DeviceError if the workers have GPUs and their torch cannot use them.
+        """
+        spec = self.spec()
+        on_cpu = cluster.device == "cpu" or self.torch_device != FOLLOW_WORKERS
+        if on_cpu or self.model().light:
+            return spec, self.model().fingerprint()
+        # A worker is asked: this machine may have no GPU, and the dtype "auto" depends on the device.
+        asked = cluster.client.submit(settle_on_gpu, spec, pure=False)
+        settled, fingerprint = gathered(cluster.client, [asked])[0]
+        return settled, fingerprint
 
     def _has_exact_clips(self) -> bool:
-        """Key-frame cuts begin and end elsewhere than planned, and ready clips have no source."""
+        """False for key-frame cuts, which begin and end elsewhere than planned, and for ready clips without a source."""
         if not self.input.exists(layout.CLIP_INDEX):
             return False
         return "copy" not in read_clip_index(self.input).column("encoder").unique().to_pylist()
 
     def identity(self) -> dict[str, Any]:
         stage = self.resolved()
-        return stage._identity(stage.model().fingerprint())
+        return stage.identity_with(stage.model().fingerprint())
 
-    def _identity(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
+    def identity_with(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
+        """The identity of a `resolved` stage whose model has this fingerprint."""
         return {
             "input_path": self.input.root,
             "id_field": self.id_field,
@@ -154,140 +180,58 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             "model": fingerprint,
         }
 
-    def tap(self) -> VectorTap | None:
-        """What computes the vectors in the process that cuts a video, where that is the way to have them."""
-        # A heavy model would hold up the encoder, and one on a device belongs to other workers.
-        fits = self.reads_source and self.torch_device in ("cpu", FOLLOW_WORKERS) and self.model().light
-        return VectorTap(self) if fits else None
-
     def claim(self, context: RunContext) -> None:
-        """Take the output folder for this stage's parameters. Raises FolderInUseError where it holds others' vectors."""
+        """Take the output folder for this stage's parameters. Raises FolderInUseError if it holds other vectors."""
         if self.torch_device == FOLLOW_WORKERS and not self.model().light:
-            return  # the dtype is settled where the workers are that embed: by this stage itself
-        self._claim(context, self.identity())
+            return  # this stage itself claims it, once its workers have chosen the dtype
+        self.claim_as(context, self.identity())
 
-    def _claim(self, context: RunContext, identity: dict[str, Any]) -> None:
+    def claim_as(self, context: RunContext, identity: dict[str, Any]) -> None:
+        """Take the output folder for this identity, and write the fingerprint."""
         state = StageState(self.output, self.name)
         state.claim(identity, overwrite=context.overwrite)
         state.publish(FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
 
     def execute(self, context: RunContext) -> StageResult:
-        return self.resolved()._execute(context)
-
-    def _execute(self, context: RunContext) -> StageResult:
+        stage = self.resolved()
         state = StageState(self.output, self.name)
-        identity = self.identity()  # loads the model: an unknown one is an error before anything is listed
-        units = self.units()
+        identity = stage.identity()  # loads the model: an unknown one is an error before anything is listed
+        units = plan_units(stage.spec())
         if context.dry_run:
             state.check(identity)
-            return StageResult(self.name, self.output, {"clips_in": _num_clips(units)})
+            return StageResult(self.name, self.output, {"clips_in": num_clips(units)})
         self._require_source(state, units)
         if context.overwrite or has_work(state, units):
-            stage, fingerprint = self.settled(context.cluster)  # not before: a finished job starts no workers
-            units = [replace(unit, task=replace(unit.task, stage=stage)) for unit in units]
-            identity = stage._identity(fingerprint)
-        self._claim(context, identity)
+            spec, fingerprint = stage.settled_spec(context.cluster)  # not before: a finished job starts no workers
+            units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
+            identity = stage.identity_with(fingerprint)
+        stage.claim_as(context, identity)
+        return self._run(context, state, units)
+
+    def _run(self, context: RunContext, state: StageState, units: list[Unit[EmbedTask]]) -> StageResult:
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(
             context.cluster, state, units, embed_unit, reporter=context.reporter, what="units", together=embed_units
         )
         embedded = outcome.counts.get("embeddings", 0)
-        counts = {
-            "clips_in": _num_clips(units),
-            "embeddings": embedded,
-            "clips_failed": _num_clips(units) - embedded,
-        }
+        clips = num_clips(units)
+        counts = {"clips_in": clips, "embeddings": embedded, "clips_failed": clips - embedded}
         state.summarise(counts, failures=outcome.failures)
         tables = tuple(path for record in state.records() for path in record.outputs)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables
         )
 
-    def units(self) -> list[Unit[EmbedTask]]:
-        """What is to embed."""
-        if self.input.exists(layout.CLIP_INDEX):
-            return self._units_of_index()
-        return self._units_of_ready_clips()
-
-    def _units_of_index(self) -> list[Unit[EmbedTask]]:
-        by_video: dict[str, list[dict[str, Any]]] = {}
-        for row in read_clip_index(self.input).to_pylist():
-            by_video.setdefault(row["relative_path"], []).append(row)
-        return [unit for _, rows in sorted(by_video.items()) for unit in self.units_of_video(rows)]
-
-    def units_of_video(self, rows: Sequence[Mapping[str, Any]]) -> list[Unit[EmbedTask]]:
-        """The units of one video, whose rows of the clip index these are, in order of their spans."""
-        valid = [row for row in rows if row["valid"]]
-        if not valid:
-            return []
-        source, clips = valid[0]["relative_path"], [clip_of_row(row) for row in valid]
-        if self.reads_source or not clips[0].path:
-            # Every span comes from one pass over the video: one unit, however long it is.
-            spans = tuple(clip_of_row(row).span for row in rows)
-            return [self._unit(f"{source}#0", tuple(clips), digest(*_inputs(clips, valid)), spans)]
-        return [
-            self._unit(f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), digest(*_inputs(group, valid[at:])))
-            for at in range(0, len(clips), CLIPS_PER_UNIT)
-            for group in [clips[at : at + CLIPS_PER_UNIT]]
-        ]
-
     def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]]) -> None:
-        """A finished job needs no videos any more."""
+        """Raise InputError if unfinished work needs videos that were not named. A finished job needs none."""
         wanting = [unit for unit in units if unit.task.source_spans] if self.video_dir is None else []
-        done = state.done_units() if wanting else {}
-        if any(done.get(unit.key) != unit.inputs for unit in wanting):
+        if wanting and has_work(state, wanting):
             raise InputError(
                 f"the frames for {self.output.url} come from the source videos (no clips were written, or frames_from is "
                 "'source'): name them with video_dir"
             )
 
-    def _units_of_ready_clips(self) -> list[Unit[EmbedTask]]:
-        listing = list_videos(self.input)
-        clips = [
-            ClipToEmbed(
-                str(PurePosixPath(video.relative_path).with_suffix("")), video.relative_path, False, "", 0, 0, 0
-            )
-            for video in listing.videos
-        ]
-        doubled = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
-        if doubled:
-            raise InputError(f"two clips share the id {doubled[0]!r}: file names without their ending must be unique")
-        versions = {video.relative_path: (video.num_bytes, video.version) for video in listing.videos}
-        groups = [clips[at : at + CLIPS_PER_UNIT] for at in range(0, len(clips), CLIPS_PER_UNIT)]
-        return [
-            self._unit(group[0].path, tuple(group), digest([(clip.path, versions[clip.path]) for clip in group]))
-            for group in groups
-        ]
-
-    def _unit(
-        self, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
-    ) -> Unit[EmbedTask]:
-        key = digest(printable(name))
-        # Clips of several videos fill a task, and the model's batches; a pass over a source is one of its own.
-        share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
-        return Unit(key, inputs, EmbedTask(self, key, clips, source_spans), name, share)
-
-
-def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:
-    """Whether some of the units are not done."""
-    done = state.done_units()
-    return any(done.get(unit.key) != unit.inputs for unit in units)
-
-
-def _on_gpu_worker(stage: EmbedStage) -> tuple[EmbedStage, dict[str, Any]]:
-    """On a GPU worker: the stage on its device, and the model's fingerprint there; the model is loaded for what follows."""
-    stage = replace(stage, torch_device=torch_device("gpu"))
-    return stage, stage.model().fingerprint()
-
-
-def _inputs(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[int]]:
-    return [asdict(clip) for clip in clips], [row["num_bytes"] for row in rows[: len(clips)]]
-
-
-def _num_clips(units: Sequence[Unit[EmbedTask]]) -> int:
-    return sum(len(unit.task.clips) for unit in units)
-
 
 def embed_clips(input_path: str, output_path: str | None = None, **parameters: Any) -> StageResult:
-    """Compute one vector a clip; the parameters are those of `EmbedStage`."""
+    """Compute one vector per clip; the parameters are those of `EmbedStage`."""
     return EmbedStage(input_path, output_path, **parameters).run()

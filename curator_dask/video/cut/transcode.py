@@ -28,6 +28,7 @@ from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.read import SpanFrames
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.spans import LATE_FRAMES_S
 
 if TYPE_CHECKING:
     from curator_dask.video.frames.pipe import Frames
@@ -79,6 +80,17 @@ class CutReport:
     """Where the decoded frames went; None with ``copy``, which decodes none."""
     ffmpeg_argv: tuple[str, ...]
     """The command that made the files, for the record."""
+
+    def outlasts(self, info: VideoInfo) -> bool:
+        """Whether there are frames more than a second behind the end that the plan was made for."""
+        end_s = 0.0 if self.account is None else self.account.end_s
+        return info.duration_s is not None and end_s > info.duration_s + LATE_FRAMES_S
+
+    def corrected(self, info: VideoInfo) -> VideoInfo:
+        """The video with the duration that its decoded frames have, and a warning that says so."""
+        end_s = 0.0 if self.account is None else self.account.end_s
+        warning = f"the header says {info.duration_s:.2f} s, the frames last {end_s:.2f} s: all of them were cut"
+        return dataclasses.replace(info, duration_s=end_s, warnings=(*info.warnings, warning))
 
 
 class FrameTap(Protocol):

@@ -10,8 +10,12 @@ import pytest
 
 from curator_dask import EmbedStage, FolderInUseError, InputError, ParameterError, SplitStage
 from curator_dask.models import register_callable, register_model, registry
-from curator_dask.stages.embed import worker as embed_unit
-from curator_dask.stages.split.stage import SplitTask, split_video
+from curator_dask.stages.embed import clip_frames
+from curator_dask.stages.embed import spec as embed_spec
+from curator_dask.stages.embed.units import plan_units
+from curator_dask.stages.embed.worker import embed_units
+from curator_dask.stages.split.spec import SplitTask
+from curator_dask.stages.split.worker import split_video
 from curator_dask.video.frames.sampling import FrameRule
 from tests.trees import tree
 
@@ -89,11 +93,11 @@ def test_values_that_cannot_be_meant(name, value):
 
 def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
     rule = FrameRule.spread(2, width=8, height=8)
     register_callable("mean_colour", lambda frames: frames.mean(axis=(0, 1, 2)), frame_rule=rule)
     result = EmbedStage(str(tapped[0]), str(tmp_path), "mean_colour").run(context=context)
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
     assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
     rows = pq.read_table(tmp_path / "mean_colour_embd_parquet", columns=["embedding"]).to_pylist()
     assert [len(row["embedding"]) for row in rows] == [3] * 4
@@ -118,7 +122,7 @@ def test_a_model_folder_by_a_relative_path_is_found_by_workers_elsewhere(
 def test_threads_that_read_ahead(monkeypatch, device, cores, gpus, threads):
     monkeypatch.setattr("dask.system.CPU_COUNT", cores)
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    assert embed_unit.threads_ahead(device) == threads
+    assert clip_frames.threads_ahead(device) == threads
 
 
 class Noting:
@@ -137,13 +141,13 @@ class Noting:
 def test_batches_are_filled_across_videos(tapped, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     register_model("noting", lambda options: Noting())
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
     stage = EmbedStage(str(tapped[0]), str(tmp_path), "noting", frames_from="clips", decode_threads=2)
-    units = stage.units()
+    units = plan_units(stage.spec())
     assert [len(unit.task.clips) for unit in units] == [1] * 4
     assert all(unit.share < 0.25 for unit in units)
-    records = list(embed_unit.embed_units([unit.task for unit in units]))
-    embed_unit.cached_model.cache_clear()
+    records = list(embed_units([unit.task for unit in units]))
+    embed_spec.cached_model.cache_clear()
     assert [record.counts for record in records] == [{"embeddings": 1, "clips_failed": 0}] * 4
     for unit in units:
         (row,) = pq.read_table(tmp_path / "noting_embd_parquet" / f"{unit.key}.parquet").to_pylist()
@@ -166,11 +170,11 @@ class Failing:
 def test_a_model_that_fails_beside_the_cut_does_not_cost_the_clips(few_videos, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     register_model("failing", lambda options: Failing())
-    embed_unit.cached_model.cache_clear()
+    embed_spec.cached_model.cache_clear()
     embed = EmbedStage(str(tmp_path), embedding_algorithm="failing", video_dir=str(few_videos), frames_from="source")
     stage = SplitStage(str(few_videos), str(tmp_path), vectors=embed)
     listing = stage.list_videos()
-    record = split_video(SplitTask(stage, listing.folder, listing.videos[0]))
-    embed_unit.cached_model.cache_clear()
+    record = split_video(SplitTask(stage.spec(embed.spec_beside_cut()), listing.folder, listing.videos[0]))
+    embed_spec.cached_model.cache_clear()
     assert record.counts["clips"] == record.counts["clips_planned"] > 0
     assert not (tmp_path / "failing_embd_parquet").exists()

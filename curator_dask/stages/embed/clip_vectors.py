@@ -1,0 +1,87 @@
+"""Vectors of clips: frames in batches through the model, and one Parquet file per unit with a record of the failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from curator_dask.data.tables import write_parquet
+from curator_dask.errors import MediaError
+from curator_dask.files.names import printable
+from curator_dask.models.base import Unusable
+from curator_dask.runtime.records import Failure, UnitResult
+from curator_dask.stages.embed.spec import EMBED, ClipToEmbed, EmbedTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from curator_dask.models.base import EmbeddingModel
+
+    Frames: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+    Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+
+CLIPS_PER_BATCH = 16
+"""Clips whose frames are held at once: enough to fill the arithmetic, small beside the memory of a worker."""
+
+
+class VectorBatches:
+    """Collects frames into batches for the model, and what came of each clip, under the caller's keys."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+        self._waiting: list[tuple[Any, Frames]] = []
+        self.results: dict[Any, Vector | Unusable | MediaError] = {}
+
+    def add(self, key: Any, frames: Frames | MediaError) -> None:
+        if isinstance(frames, MediaError):
+            self.results[key] = frames
+            return
+        self._waiting.append((key, frames))
+        if len(self._waiting) == CLIPS_PER_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Have the model work on what waits."""
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            results = self._model.embed([frames for _, frames in batch])
+            self.results.update((key, result) for (key, _), result in zip(batch, results, strict=True))
+
+
+def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | Unusable | MediaError]) -> UnitResult:
+    """Write the unit's Parquet file, and account for every clip of it."""
+    spec = task.spec
+    ids: list[str] = []
+    vectors: list[Vector] = []
+    failures: list[Failure] = []
+    for clip in task.clips:
+        result = result_of(clip)
+        if isinstance(result, MediaError):
+            failures.append(_failure(task, clip, result.reason, str(result)))
+        elif isinstance(result, Unusable):
+            failures.append(_failure(task, clip, result.reason, result.message))
+        else:
+            ids.append(clip.id)
+            vectors.append(result)
+    outputs = {}
+    if ids:
+        path = f"{task.key}.parquet"
+        table = vector_table(ids, vectors, spec.id_field, spec.embedding_field)
+        outputs[path] = write_parquet(spec.output, path, table, vectors=[spec.embedding_field])
+    return UnitResult(outputs, {"embeddings": len(ids), "clips_failed": len(failures)}, tuple(failures))
+
+
+def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embedding_field: str) -> pa.Table:
+    """Columns ``id: string`` and ``embedding: list<float32>``."""
+    import numpy as np
+    import pyarrow as pa
+
+    matrix = np.ascontiguousarray(np.stack(vectors), dtype=np.float32)
+    offsets = np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32)
+    lists = pa.ListArray.from_arrays(offsets, matrix.ravel())
+    return pa.table({id_field: pa.array(ids, pa.string()), embedding_field: lists})
+
+
+def _failure(task: EmbedTask, clip: ClipToEmbed, reason: str, message: str) -> Failure:
+    return Failure(EMBED, printable(clip.source or clip.path), reason, message, clip.id)

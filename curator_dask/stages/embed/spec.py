@@ -1,0 +1,94 @@
+"""What the workers of the embed stage are told."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from curator_dask.files.folder import Folder
+from curator_dask.models.base import ModelOptions
+from curator_dask.models.registry import ModelFactory, adopt_model
+from curator_dask.video.spans import Span
+
+if TYPE_CHECKING:
+    from curator_dask.models.base import EmbeddingModel
+
+EMBED = "embed"
+"""The stage's name in records and folders."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by its name, with all that another process needs to load it."""
+
+    name: str
+    options: ModelOptions
+    """Its paths are absolute: a worker may run in another folder."""
+    factory: ModelFactory | None = field(default=None, repr=False, compare=False)
+    """The user's own model; None for every model that the registry finds by its name."""
+
+    def load(self) -> EmbeddingModel:
+        """The model, loaded once per process."""
+        if self.factory is not None:
+            adopt_model(self.name, self.factory)
+        return cached_model(self.name, self.options)
+
+
+@functools.lru_cache(maxsize=1)
+def cached_model(name: str, options: ModelOptions) -> EmbeddingModel:
+    """The model of this name; the last one stays loaded."""
+    from curator_dask.models.registry import load_model
+
+    return load_model(name, options)
+
+
+@dataclass(frozen=True)
+class EmbedSpec:
+    """Where clips and vectors lie, which model computes, and how frames are read."""
+
+    input: Folder
+    """The output of the split stage, or a folder of ready clips."""
+    output: Folder
+    """The folder of this model's vectors."""
+    videos: Folder | None
+    """The source videos; None where they are not known."""
+    model: ModelSpec
+    id_field: str
+    embedding_field: str
+    decode_threads: int | None
+    reads_source: bool
+    """Frames come from the source videos, even where there are clip files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipToEmbed:
+    """One clip and where its frames come from."""
+
+    id: str
+    path: str
+    """Clip file relative to the input folder; empty: decode the span from the source video."""
+    trusted: bool
+    """True if this project encoded the file: Decord reads such files only."""
+    source: str
+    """Source video, relative to the folder of the videos."""
+    span_index: int
+    start_s: float
+    end_s: float
+
+    @property
+    def span(self) -> Span:
+        return Span(self.span_index, self.start_s, self.end_s)
+
+
+@dataclass(frozen=True)
+class EmbedTask:
+    """Some clips of one video (or of a folder of ready clips)."""
+
+    spec: EmbedSpec
+    key: str
+    """Key of the unit; it names the Parquet file."""
+    clips: tuple[ClipToEmbed, ...]
+    source_spans: tuple[Span, ...] = ()
+    """All spans planned for the video, if frames come from it. Failed clips are included, as the end of a span depends on
+    its neighbours."""

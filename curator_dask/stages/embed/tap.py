@@ -1,0 +1,69 @@
+"""Vectors computed beside the cut, from the frames of the process that cuts a video: one decoding serves both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from curator_dask.data.clip_index import stored_name
+from curator_dask.errors import MediaError
+from curator_dask.runtime.records import UnitRecord
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.embed.clip_vectors import VectorBatches, write_vectors
+from curator_dask.stages.embed.spec import EMBED, EmbedSpec
+from curator_dask.stages.embed.units import units_of_video
+from curator_dask.video.spans import Span
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from curator_dask.video.frames.sampling import FrameRule
+
+    Frames: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+
+logger = logging.getLogger(__name__)
+
+
+class VectorTap:
+    """Computes the vectors while the video is being cut, from the frames of the cutting process (a `FrameTap`).
+
+    What goes wrong here must not cost the clips: then there are no vectors, and the embed stage makes them later, or
+    says why it cannot.
+    """
+
+    def __init__(self, spec: EmbedSpec) -> None:
+        self._spec = spec
+        self._model = spec.model.load()
+        self._batches = VectorBatches(self._model)
+        self._is_broken = False
+
+    @property
+    def rule(self) -> FrameRule:
+        return self._model.frame_rule
+
+    def restart(self) -> None:
+        self._batches = VectorBatches(self._model)
+
+    def take(self, span: Span, frames: Frames | MediaError) -> None:
+        self._guarded(lambda: self._batches.add(span.index, frames))
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Leave the vectors and the marker of the video, whose rows of the clip index these are, as `embed_unit` would."""
+        self._guarded(self._batches.flush)
+        stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
+        results = self._batches.results
+        for unit in units_of_video(self._spec, stored):
+            if not self._is_broken and all(clip.span_index in results for clip in unit.task.clips):
+                result = write_vectors(unit.task, lambda clip: results[clip.span_index])
+                state = StageState(self._spec.output, EMBED)
+                state.write(UnitRecord.of(unit.key, unit.inputs, result))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        if self._is_broken:
+            return
+        try:
+            work()
+        except Exception:
+            logger.exception("embedding beside the cut failed; the embed stage will try again")
+            self._is_broken = True
