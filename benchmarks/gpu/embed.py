@@ -32,6 +32,7 @@ from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.embed.clip_frames import threads_ahead
 from curator_dask.stages.embed.spec import EmbedTask
+from curator_dask.stages.embed.units import plan_units
 from curator_dask.stages.embed.worker import embed_units
 from curator_dask.video.samples import render_samples
 
@@ -100,7 +101,7 @@ def clips_to_embed(scratch: Path, options: argparse.Namespace) -> list[EmbedTask
         str(scratch / "clips"), str(scratch / "vectors"), NAME, frames_from="clips", torch_device=options.device,
         decode_threads=options.threads,
     )  # fmt: skip
-    tasks = [unit.task for unit in stage.units()]
+    tasks = [unit.task for unit in plan_units(stage.spec())]
     again = itertools.cycle(tasks)
     num_clips = 0
     chosen: list[EmbedTask] = []
