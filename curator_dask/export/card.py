@@ -1,4 +1,4 @@
-"""``README.md`` of an export: the front matter that Hugging Face loads by, and what a person wants to know."""
+"""``README.md`` of an export: the front matter that Hugging Face reads, and a description for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 
 
 def dataset_card(manifest: Manifest) -> str:
-    """The card as Markdown. Its ``configs`` block names the tars, so that no other file is ever taken for the data."""
+    """The card as Markdown. Its ``configs`` block names the tars, so that loaders never take another file for data."""
     return f"---\n{_front_matter(manifest)}---\n\n# {_markdown(manifest.name)}\n\n{_body(manifest)}"
 
 
@@ -60,11 +60,11 @@ wids.ShardListDataset("index.json")
 
 
 def _one_line(name: str) -> str:
-    """A name from outside as one line of text: no control characters, no line breaks, not endless."""
+    """An untrusted name as one line of text: at most 200 characters, without control characters."""
     shown = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)
     return " ".join(shown.split())[:200] or "video clips"
 
 
 def _markdown(name: str) -> str:
-    """A name from outside as plain text in Markdown, where HTML and links would otherwise work."""
+    """An untrusted name as plain text in Markdown: HTML and links in it are disabled."""
     return re.sub(r"([\\`*_{}\[\]()<>#!|&~$:@])", lambda match: f"&#{ord(match[1])};", _one_line(name))

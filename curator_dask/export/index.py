@@ -1,4 +1,4 @@
-"""The export without tars: one Parquet row a clip, beside media files that are copied or stay where they are."""
+"""The export without tars: one Parquet row per clip; the media files are copied, or stay where they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curator_dask.export.samples import ClipRecord, clip_json, plain_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Column of the index to field of the clip's record; "path" and "kept" are added.
+# Maps a column of the index to a field of the clip's record; "path" and "kept" are added.
 _COLUMNS = {
     "id": "id",
     "source": "source_video",
@@ -55,10 +55,10 @@ def index_schema() -> pa.Schema:
 def index_table(
     records: Iterable[ClipRecord], path_of: Callable[[ClipRecord], str], removed: Container[str] = frozenset()
 ) -> pa.Table:
-    """One row a clip, sorted by id; ``kept`` is False for the ids in ``removed``.
+    """One row per clip, sorted by id; ``kept`` is False for the ids in ``removed``.
 
-    An index of the kept clips alone is made by giving these alone.
-    Raises InputError for no clips at all or an id that comes twice.
+    For an index of kept clips only, pass only their records.
+    Raises InputError if there are no clips, or if an id occurs twice.
     """
     import pyarrow as pa
 
@@ -67,7 +67,7 @@ def index_table(
         raise InputError("there are no clips for the index: nothing was kept, or nothing was split before")
     for clip, following in pairwise(clips):
         if clip.id == following.id:
-            raise InputError(f"clip {clip.id} comes twice among the clips for the index; ids must be unique")
+            raise InputError(f"clip {clip.id} occurs twice among the clips for the index; ids must be unique")
     rows = [clip_json(clip) for clip in clips]
     columns = {column: [row[field] for row in rows] for column, field in _COLUMNS.items()}
     columns["path"] = [plain_text(path_of(clip)) for clip in clips]

@@ -1,4 +1,4 @@
-"""What lies beside the shards: ``manifest.json`` (the export, shard by shard) and the index files of wids."""
+"""The files beside the shards: ``manifest.json``, which describes every shard, and the index files of wids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Manifest:
     members: tuple[str, ...]
     """The extensions of every sample, in order: ("json", "mp4", ...)."""
     parameters: Mapping[str, Any]
-    """What the plan was made with: order, seed, splits, limits."""
+    """The parameters of the plan: order, seed, splits, limits."""
     shards: tuple[ShardResult, ...]
 
     @property
@@ -55,7 +55,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def read_manifest(text: str | bytes) -> Manifest:
-    """The manifest in ``text``. Raises InputError where it is none, or names files outside the export."""
+    """The manifest in ``text``. Raises InputError if it is not one, or if it names files outside the export."""
     try:
         data = json.loads(text)
         if data["kind"] != KIND or data["version"] != VERSION:
@@ -69,14 +69,14 @@ def read_manifest(text: str | bytes) -> Manifest:
             shards=tuple(_read_shard(line) for line in data["shards"]),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"this is no manifest of an export ({type(error).__name__}: {error})") from error
+        raise InputError(f"this is not the manifest of an export ({type(error).__name__}: {error})") from error
     if data.get("totals") != shard_totals(manifest.shards):
         raise InputError(f"the totals of the manifest, {data.get('totals')}, are not the sums of its shards")
     return manifest
 
 
 def wids_indexes(manifest: Manifest) -> dict[str, str]:
-    """File name to text: ``index.json`` for the first split, ``index-{split}.json`` for each other one.
+    """The text of each index file by its name: ``index.json`` for the first split, ``index-{split}.json`` for each other one.
 
     One index never spans splits: a training loader must not read validation clips, and wids with a ``cache_dir`` keeps
     shards by their last name alone, so that ``train/000000.tar`` and ``val/000000.tar`` would be taken for one file.
@@ -109,7 +109,7 @@ def energon_command(folder: str, splits: Sequence[str] = ("train",)) -> str:
 
 
 def shard_totals(shards: Sequence[ShardResult]) -> dict[str, int]:
-    """How many shards, samples and bytes."""
+    """The numbers of shards, samples and bytes."""
     return {
         "shards": len(shards),
         "samples": sum(shard.samples for shard in shards),

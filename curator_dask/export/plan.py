@@ -1,4 +1,4 @@
-"""Which clip goes to which shard: arithmetic alone, the same for the same set of clips in whatever order they come.
+"""Decide which shard each clip is written to. The result does not depend on the order in which the clips are given.
 
 ::
 
@@ -19,26 +19,26 @@ from curator_dask.export.ustar import archive_bytes, member_bytes
 
 ORDERS = ("shuffled", "sorted")
 EXTRA_EXTENSIONS = ("npy", "webp")
-"""What a sample may hold besides ``.json`` and ``.mp4``: an embedding, a preview."""
+"""The extra members that a sample may have besides ``.json`` and ``.mp4``: an embedding, a preview."""
 
 ExtraSizes = Mapping[str, Callable[[ClipRecord], int]]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanParameters:
-    """How clips are laid out in shards. Raises ParameterError on creation."""
+    """How clips are distributed over shards. Creating one raises ParameterError for bad values."""
 
     order: str = "shuffled"
-    """"shuffled" by ``seed``, so that neighbours of one film do not fill a shard, or "sorted" by source and start."""
+    """"shuffled" by ``seed``, so that clips of one source do not fill a shard, or "sorted" by source and start."""
     seed: int = 0
     splits: Mapping[str, float] = field(default_factory=lambda: {"train": 1.0})
-    """Shares by name; see `splits` for how nearly they are met."""
+    """The share of each split by its name; the module `splits` says how closely the shares are met."""
     shard_bytes: int = 1_000_000_000
-    """No shard is larger, headers and padding included, unless one clip alone is."""
+    """The largest size of a shard, with headers and padding; a single larger clip gets a shard of its own."""
     shard_clips: int = 10_000
-    """No shard holds more clips."""
+    """The largest number of clips in a shard."""
     min_shards: int = 1
-    """Shards a split at least (as many as loader workers), as far as it has clips."""
+    """The smallest number of shards per split (use the number of loader workers); a split with fewer clips has fewer."""
     name_digits: int = 6
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ def plan_shards(
     """The shards of an export: splits in the order they were given, names from 000000 on in each.
 
     ``extra_sizes`` maps the extension of each further member ("npy", "webp") to its size in bytes.
-    Raises InputError for no clips at all, for an id (or key) that comes twice and for too few sources for the splits.
+    Raises InputError if there are no clips, if an id (or key) occurs twice, or if there are too few sources for the splits.
     """
     parameters = parameters or PlanParameters()
     extra_sizes = extra_sizes or {}
@@ -89,14 +89,14 @@ def plan_shards(
 
 
 def check_extras(extras: Iterable[str]) -> None:
-    """Raises ParameterError for an extension that some loader would take for something else."""
+    """Raises ParameterError for an extension that a loader could misread."""
     for extension in extras:
         if extension not in EXTRA_EXTENSIONS:
             raise ParameterError(f"extension {extension!r} must be one of {', '.join(EXTRA_EXTENSIONS)}")
 
 
 def sample_bytes(record: ClipRecord, extra_sizes: ExtraSizes) -> int:
-    """What a clip takes in a tar: every member with its header and padding."""
+    """The bytes that a clip takes in a tar: all members with their headers and padding."""
     sizes = [len(clip_json_bytes(record)), record.num_bytes, *(size(record) for size in extra_sizes.values())]
     return sum(map(member_bytes, sizes))
 
@@ -131,9 +131,9 @@ def _plan_split(
 
 
 def shard_ends(sizes: Sequence[int], shard_bytes: int, shard_clips: int, min_shards: int = 1) -> list[int]:
-    """Where shards end, as indices after their last sample: closed by bytes or by count, whichever comes first.
+    """The index after the last sample of each shard. A shard ends at the limit of bytes or of clips, whichever comes first.
 
-    Where that makes fewer than ``min_shards``, samples are also cut into that many even parts::
+    If that makes fewer than ``min_shards``, samples are also cut into that many even parts::
 
         7 samples, no limit reached   min_shards=1  [7]
                                       min_shards=3  [2, 4, 7]

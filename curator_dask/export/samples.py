@@ -1,4 +1,4 @@
-"""One clip as a training sample: its record, the key its members are named by, and the bytes of the small members."""
+"""One clip as a training sample: its record, the key in its members' names, and the bytes of the small members."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_MEDIA_BYTES = 8 * 1024**3 - 1
 
 @dataclass(frozen=True, slots=True)
 class ClipRecord:
-    """What is known of one clip to export. The defaults mean "not known": loaders want one type a field, no null."""
+    """The metadata of one clip to export. The defaults mean "not known": loaders need one type per field and no nulls."""
 
     id: str
     source_video: str
@@ -46,7 +46,7 @@ class ClipRecord:
 
 
 CLIP_SCHEMA: Mapping[str, type] = get_type_hints(ClipRecord)
-"""Field name to ``str``, ``int`` or ``float``: the schema of every ``.json`` member, in order."""
+"""The type (``str``, ``int`` or ``float``) of each field: the schema of every ``.json`` member, in order."""
 
 _NOT_KNOWN: Mapping[type, Any] = {str: "", int: -1, float: 0.0}
 
@@ -54,7 +54,7 @@ _NOT_KNOWN: Mapping[type, Any] = {str: "", int: -1, float: 0.0}
 def clip_record(fields: Mapping[str, Any]) -> ClipRecord:
     """A record from a row of a table or a clip's metadata; ``None`` and NaN become "not known", other keys are ignored.
 
-    Raises InputError, naming the clip, for no id, no size, or a value of the wrong kind.
+    Raises InputError, which names the clip, if the id or size is missing or a value has the wrong type.
     """
     name = str(fields.get("id") or "")
     if not name:
@@ -68,7 +68,7 @@ def clip_record(fields: Mapping[str, Any]) -> ClipRecord:
 
 
 def clip_json(record: ClipRecord) -> dict[str, str | int | float]:
-    """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always of the same types."""
+    """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always with the same types."""
     return {field: _plain(record.id, field, getattr(record, field)) for field in CLIP_SCHEMA}
 
 
@@ -78,7 +78,7 @@ def clip_json_bytes(record: ClipRecord) -> bytes:
 
 
 def member_key(clip_id: str) -> str:
-    """The sample key of a clip: its id where that is safe in every loader (a UUID is), else a digest of it.
+    """The sample key of a clip: its id if that is safe in every loader (a UUID is), else a digest of the id.
 
     >>> member_key("4baa6139-32a3-555a-a194-1726a40b3af9")
     '4baa6139-32a3-555a-a194-1726a40b3af9'
@@ -91,12 +91,12 @@ def member_key(clip_id: str) -> str:
 
 
 def is_safe_key(key: str) -> bool:
-    """Whether ``key`` may name members: what `member_key` returns always may."""
+    """Whether members may be named by ``key``; the result of `member_key` always qualifies."""
     return _SAFE_KEY.fullmatch(key) is not None
 
 
 def plain_text(text: str) -> str:
-    """``text`` without lone surrogates: they stand for bytes of names that are no text, and break UTF-8 readers."""
+    """``text`` without lone surrogates, which stand for undecodable bytes in file names and break UTF-8 readers."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -110,7 +110,7 @@ def embedding_npy(vector: NDArray[np.floating[Any]]) -> bytes:
 
 
 def embedding_npy_bytes(dimensions: int) -> int:
-    """The size of `embedding_npy` for vectors of ``dimensions``."""
+    """The size of `embedding_npy` in bytes for a vector of ``dimensions`` numbers."""
     import numpy as np
 
     return len(embedding_npy(np.zeros(dimensions, np.float32)))
@@ -126,7 +126,7 @@ def _plain(clip_id: str, field: str, value: Any) -> Any:
             return plain_text(str(value))
         plain = kind(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is no {kind.__name__}") from error
+        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is not of type {kind.__name__}") from error
     if plain != value:
-        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is no whole number")
+        raise InputError(f"clip {clip_id}: {field} is {value!r}, which is not a whole number")
     return plain

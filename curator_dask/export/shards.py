@@ -1,4 +1,4 @@
-"""One shard, written: members in a fixed order, media streamed through, digests taken on the way."""
+"""Write one shard: members in a fixed order, media as a stream, digests computed while writing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ExtraMembers = Mapping[str, Callable[[ClipRecord], bytes]]
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """One shard as it was written; a line of the manifest."""
+    """A shard that was written, as the manifest records it."""
 
     split: str
     name: str
@@ -29,7 +29,7 @@ class ShardResult:
     md5: str
     """Not for security: the wids index format asks for it."""
     keys_sha256: str
-    """SHA-256 of the keys in order, a line each."""
+    """SHA-256 of the keys in order, one per line."""
 
     @property
     def path(self) -> str:
@@ -54,13 +54,13 @@ class HashingWriter:
 
 
 def media_fault(record: ClipRecord, num_bytes: int | None) -> str | None:
-    """What is wrong with a clip's media of ``num_bytes`` (None: there is none), or None. Fit for a check beforehand."""
+    """The fault of a clip's media file, or None. ``num_bytes`` is the size of the file, None if there is no file."""
     if num_bytes is None:
         return f"clip {record.id}: its media file is missing; split its source again or leave the clip out"
     if num_bytes != record.num_bytes:
         return (
             f"clip {record.id}: its media file has {num_bytes} bytes, its record says {record.num_bytes}; "
-            "it was cut short or replaced since; split its source again"
+            "it was truncated or replaced later; split its source again"
         )
     return None
 
@@ -70,9 +70,9 @@ def write_shard(
 ) -> ShardResult:
     """Writes one shard; equal plans and equal media give equal bytes.
 
-    A path is opened and, on failure, removed again; the caller gives a temporary name and renames. ``open_media`` gives
-    the MP4 of a clip; ``extras`` the bytes of further members by extension ("npy", "webp").
-    Raises MediaError, naming the clip, with reason "media-missing", "media-unreadable" or "media-size".
+    A path should be a temporary one that the caller renames; it is removed on failure. ``open_media`` opens the MP4 of
+    a clip; ``extras`` maps the extension of each further member ("npy", "webp") to a function that returns its bytes.
+    Raises MediaError, which names the clip, with the reason "media-missing", "media-unreadable" or "media-size".
     """
     extras = extras or {}
     check_extras(extras)
@@ -87,7 +87,7 @@ def write_shard(
 
 
 def keys_digest(keys: list[str]) -> str:
-    """What ``keys_sha256`` holds."""
+    """The value of ``keys_sha256``."""
     return hashlib.sha256("".join(f"{key}\n" for key in keys).encode("ascii")).hexdigest()
 
 

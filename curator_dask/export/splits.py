@@ -1,6 +1,6 @@
-"""Which split a clip goes to: never one source video in two splits, nor one duplicate group.
+"""Assign clips to splits. A source video is never in two splits, and neither is a duplicate group.
 
-Clips that share a source or a group, directly or through others, form one family, and a family is never parted::
+Clips that share a source or a group, directly or through others, form one family; a family is never divided::
 
     clip  source  group        families
     a     film1   g1           {a, b, c}: a-b by film1, b-c by g2
@@ -8,7 +8,7 @@ Clips that share a source or a group, directly or through others, form one famil
     c     film2   g2
     d     film3   ""
 
-So the shares that were asked for are met as nearly as whole families allow.
+So the shares are met only as closely as whole families allow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.samples import ClipRecord
 
-# What Hugging Face takes as a split's name and every file system as a folder's; "all" has a meaning of its own there.
+# Names that Hugging Face accepts for splits and every file system for folders; "all" has a special meaning there.
 _SPLIT_NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]{0,31}")
 
 Family = Sequence[ClipRecord]
@@ -38,7 +38,7 @@ def parse_splits(text: str) -> dict[str, float]:
         except ValueError:
             raise ParameterError(f"split {part!r} in {text!r} is not NAME=SHARE; write train=.98,val=.02") from None
         if name.strip() in shares:
-            raise ParameterError(f"split {name.strip()!r} comes twice in {text!r}")
+            raise ParameterError(f"split {name.strip()!r} occurs twice in {text!r}")
         shares[name.strip()] = value
     check_splits(shares)
     return shares
@@ -63,9 +63,9 @@ def is_split_name(name: str) -> bool:
 def assign_splits(records: Sequence[ClipRecord], shares: Mapping[str, float], seed: int) -> dict[str, list[ClipRecord]]:
     """The clips of each split, in the order of ``records``; independent of that order otherwise.
 
-    Each family goes to the split that lacks most clips: first the families too large for the smallest share (largest
-    first), then the others in an order drawn from ``seed``. A split left empty takes the smallest family of another.
-    Raises InputError where there are fewer families than splits.
+    Each family is assigned to the split that lacks most clips: first the families that exceed the smallest share
+    (largest first), then the others in an order drawn from ``seed``. An empty split takes the smallest family of
+    another. Raises InputError if there are fewer families than splits.
     """
     if len(shares) == 1:
         return {name: list(records) for name in shares}

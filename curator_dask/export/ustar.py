@@ -1,7 +1,7 @@
-"""Plain USTAR, block by block: sizes, headers, bodies. Written and read as a stream, with one block in memory.
+"""Read and write plain USTAR archives as a stream, block by block.
 
-webdataset's ``TarWriter`` gives reproducible bytes too, but wants each clip whole in memory; ``tarfile.open`` streams,
-but its reader obeys extension headers of any size. So ``tarfile.TarInfo`` handles single headers, and the rest is here.
+webdataset's ``TarWriter`` gives reproducible bytes too, but needs each clip whole in memory. ``tarfile.open`` streams,
+but its reader accepts extension headers of any size. So only single headers are left to ``tarfile.TarInfo``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _KINDS = {
 
 
 class Readable(Protocol):
-    """Whatever gives at most ``size`` bytes more, none at its end."""
+    """An object with `read`, which returns at most ``size`` bytes, and none at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Writable(Protocol):
-    """Whatever takes bytes in order."""
+    """An object with `write`, which takes bytes in order."""
 
     def write(self, data: bytes, /) -> object: ...
 
@@ -44,55 +44,55 @@ def _padding(num_bytes: int, unit: int) -> int:
 
 
 def member_bytes(num_bytes: int) -> int:
-    """What a member of ``num_bytes`` takes in the archive: header, body, padding."""
+    """The bytes that a member of ``num_bytes`` takes in the archive: header, body, padding."""
     return BLOCK_BYTES + num_bytes + _padding(num_bytes, BLOCK_BYTES)
 
 
 def archive_bytes(members_bytes: int) -> int:
-    """The size of an archive whose members take ``members_bytes``: two zero blocks more, and whole records."""
+    """The size of an archive whose members take ``members_bytes``: two zero blocks are added, then filled up to a record."""
     total = members_bytes + len(_END)
     return total + _padding(total, RECORD_BYTES)
 
 
 def write_header(target: Writable, name: str, num_bytes: int) -> None:
-    """One header: the name and the size vary, and nothing else (mtime 0, owner 0, mode 0644)."""
+    """Write a header. Only name and size vary; mtime and owner are 0, the mode is 0644."""
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = num_bytes, 0, 0o644
     target.write(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
 
 
 def write_padding(target: Writable, num_bytes: int) -> None:
-    """The zeros that follow a body of ``num_bytes``."""
+    """Write the zeros that follow a body of ``num_bytes``."""
     target.write(bytes(_padding(num_bytes, BLOCK_BYTES)))
 
 
 def write_member(target: Writable, name: str, data: bytes) -> None:
-    """A small member at once."""
+    """Write a small member: header, body and padding."""
     write_header(target, name, len(data))
     target.write(data)
     write_padding(target, len(data))
 
 
 def write_end(target: Writable, members_bytes: int) -> None:
-    """Ends an archive whose members took ``members_bytes``."""
+    """Write the end of an archive whose members took ``members_bytes``."""
     target.write(bytes(archive_bytes(members_bytes) - members_bytes))
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member while it is read: ``chunks`` gives its body once; what is left of it is skipped by `read_members`."""
+    """A member that is being read. ``chunks`` gives its body once; `read_members` skips the rest of it."""
 
     name: str
     num_bytes: int
     kind: str
-    """ "" for a plain file, else what it is in words ("a symbolic link")."""
+    """ "" for a plain file, else its type in words ("a symbolic link")."""
     chunks: Iterator[bytes]
 
 
 def read_members(stream: Readable) -> Iterator[Member]:
-    """The members of an archive, in order, with nothing extracted and nothing followed.
+    """The members of an archive, in order; no file is extracted and no link is followed.
 
-    Raises InputError where the archive is broken: a bad header, a short body, no end, data after the end.
+    Raises InputError if the archive is broken: a bad header, a short body, no end, or data after the end.
     """
     while (header := _read_exactly(stream, BLOCK_BYTES, "the end of the archive")) != bytes(BLOCK_BYTES):
         info = _parse_header(header)

@@ -1,4 +1,4 @@
-"""Reads an export back and says what is wrong with it. Shards count as hostile: nothing is extracted by its name."""
+"""Read an export and list its faults. Shards are not trusted: no file is extracted under a name from a shard."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from curator_dask.export.shards import ShardResult, keys_digest
 from curator_dask.export.ustar import Member, read_members
 
 CheckMedia = Callable[[Path], str | None]
-"""Opens the MP4 at a path; None, or what is wrong with it."""
+"""A function that opens the MP4 at a path and returns its fault, or None."""
 
 MAX_FAULTS = 100
-"""A shard is given up after so many: a hostile one could state millions."""
+"""Reading a shard stops after so many faults: a hostile one could cause millions."""
 
 _MAX_JSON_BYTES = 1 << 20
 _MEMBER_NAME = re.compile(r"([^./]+)\.([a-z0-9]+)")
@@ -29,12 +29,12 @@ _MEMBER_NAME = re.compile(r"([^./]+)\.([a-z0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong."""
+    """One fault of an export."""
 
     shard: str
     """The shard's path in the export, or a split's name."""
     key: str
-    """The sample's key; "" where the fault is the whole shard's."""
+    """The sample's key; "" if the fault concerns the whole shard."""
     what: str
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Fault:
 
 @dataclass(slots=True)
 class ShardReading:
-    """What was found in one shard."""
+    """The keys and faults found in one shard."""
 
     shard: str
     keys: list[str] = field(default_factory=list)
@@ -70,10 +70,10 @@ def verify_export(
     check_media: CheckMedia | None = None,
     media_per_shard: int = 1,
 ) -> list[Fault]:
-    """Every fault of an export, none if it is sound.
+    """All faults of an export.
 
-    ``found`` are the tars that lie there ("train/000000.tar"), to be compared with the manifest; ``removed`` the ids
-    that must not be there; ``check_media`` is asked about ``media_per_shard`` clips of each shard, evenly spaced.
+    ``found`` are the tars in the folder ("train/000000.tar"), to compare with the manifest; ``removed`` are the ids
+    that must not occur; ``check_media`` is called for ``media_per_shard`` clips of each shard, evenly spaced.
     """
     keys = removed_keys(removed)
     faults = [] if found is None else listing_faults(manifest, found)
@@ -88,12 +88,12 @@ def verify_export(
 
 
 def removed_keys(removed: Iterable[str]) -> frozenset[str]:
-    """The keys that the clips of a removal list would have."""
+    """The keys of the clips on a removal list."""
     return frozenset(map(member_key, removed))
 
 
 def listing_faults(manifest: Manifest, found: Iterable[str]) -> list[Fault]:
-    """Tars that the manifest does not know (a loader would read them), and names that leave a gap."""
+    """Faults of tars that the manifest does not name (a loader would read them), and of gaps in the numbering."""
     known = {shard.path for shard in manifest.shards}
     faults = [Fault(path, "", "is not in the manifest") for path in sorted(set(found) - known)]
     for split, shards in manifest.splits.items():
@@ -103,7 +103,7 @@ def listing_faults(manifest: Manifest, found: Iterable[str]) -> list[Fault]:
 
 
 def doubled_keys(readings: Iterable[ShardReading]) -> list[Fault]:
-    """Keys that come in more than one shard."""
+    """Faults of keys that occur in more than one shard."""
     first: dict[str, str] = {}
     faults: list[Fault] = []
     for reading in readings:
@@ -120,7 +120,7 @@ def verify_shard(
     check_media: CheckMedia | None = None,
     media_per_shard: int = 1,
 ) -> ShardReading:
-    """Reads one shard in one pass, in bounded memory whatever it states; ``removed`` are keys (`removed_keys`)."""
+    """Reads one shard in one pass and in bounded memory; ``removed`` are keys (`removed_keys`)."""
     reading = ShardReading(expected.path)
     source = _HashingReader(stream)
     try:
@@ -154,7 +154,7 @@ def _read_samples(
             _close(sample, reading, members, removed)
             sample = _Sample(match[1])
             if sample.key in seen:
-                reading.fault(sample.key, "the key comes twice in the shard, or its members are apart")
+                reading.fault(sample.key, "the key occurs twice in the shard, or its members are apart")
             seen.add(sample.key)
             reading.keys.append(sample.key)
         _read_member(member, match[2], sample, reading, probe)
@@ -181,7 +181,7 @@ def _read_json(member: Member) -> Any:
 
 
 def _close(sample: _Sample | None, reading: ShardReading, members: tuple[str, ...], removed: Collection[str]) -> None:
-    """Judges a sample once all of its members are read."""
+    """Adds the faults of a sample when all of its members have been read."""
     if sample is None:
         return
     if tuple(sample.extensions) != members:
@@ -195,7 +195,7 @@ def _close(sample: _Sample | None, reading: ShardReading, members: tuple[str, ..
 def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
     clip = sample.clip
     if not isinstance(clip, dict):
-        return "the JSON is no object"
+        return "the JSON is not an object"
     if list(clip) != list(CLIP_SCHEMA):
         return f"the JSON has other fields than the schema: {_shown(', '.join(clip))}"
     for name, kind in CLIP_SCHEMA.items():
@@ -210,7 +210,7 @@ def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
 
 
 def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReader) -> None:
-    """The shard as a whole against the manifest."""
+    """Compares the shard as a whole with the manifest."""
     if source.num_bytes != expected.num_bytes:
         reading.fault("", f"has {source.num_bytes} bytes, the manifest says {expected.num_bytes}")
     if source.sha256.hexdigest() != expected.sha256:
@@ -222,12 +222,12 @@ def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReade
 
 
 def _shown(text: str) -> str:
-    """Text from a shard for a message: printable, on one line, not endless."""
+    """Text from a shard for a message: printable, on one line, at most 120 characters."""
     return ascii(text[:120])
 
 
 class _HashingReader:
-    """Reads on from a stream, and digests and counts what goes by."""
+    """Reads a stream, and counts and digests its bytes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -247,7 +247,7 @@ class _HashingReader:
 
 @dataclass(frozen=True, slots=True)
 class _MediaProbe:
-    """Which samples of a shard have their media opened, and by what."""
+    """The samples of a shard whose media are checked, and the function that checks them."""
 
     check_media: CheckMedia | None
     indices: frozenset[int]

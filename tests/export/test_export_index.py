@@ -53,5 +53,5 @@ def test_names_that_are_no_text_are_kept_readable(record):
 def test_no_clips_and_doubled_clips(record):
     with pytest.raises(InputError, match="no clips for the index"):
         index_table([], path_of)
-    with pytest.raises(InputError, match=f"clip {record(1).id} comes twice"):
+    with pytest.raises(InputError, match=f"clip {record(1).id} occurs twice"):
         index_table([record(1), record(2), record(1)], path_of)

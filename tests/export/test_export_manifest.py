@@ -57,9 +57,9 @@ def test_the_manifest_survives_being_written():
     [
         ({"kind": "other"}, "a manifest of kind 'other'"),
         ({"version": 2}, "version 2"),
-        ({"shards": None}, "no manifest of an export"),
+        ({"shards": None}, "not the manifest of an export"),
         ({"shards": [{}]}, "KeyError: 'split'"),
-        ({"members": 3}, "no manifest of an export"),
+        ({"members": 3}, "not the manifest of an export"),
         ({"totals": {"shards": 3, "samples": 11, "num_bytes": 2100}}, "not the sums of its shards"),
     ],
     ids=["kind", "version", "no shards", "an empty shard", "members", "totals"],
@@ -74,7 +74,7 @@ def test_what_is_no_manifest(changes, message):
     "text", ["", "[]", "{}", "nonsense", "[" * 100_000, "3"], ids=["", "list", "object", "text", "deep", "number"]
 )
 def test_text_that_is_no_manifest(text):
-    with pytest.raises(InputError, match="no manifest of an export"):
+    with pytest.raises(InputError, match="not the manifest of an export"):
         read_manifest(text)
 
 

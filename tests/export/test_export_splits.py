@@ -31,7 +31,7 @@ def test_parse():
     [
         ("train", "is not NAME=SHARE"),
         ("train=x", "'train=x' in 'train=x' is not NAME=SHARE"),
-        ("train=.5,train=.5", "comes twice"),
+        ("train=.5,train=.5", "occurs twice"),
         ("train=.5,val=.4", "add up to 0.9"),
         ("train=1.5,val=-.5", "(1.5) must be above 0"),
         ("train=nan", "(nan) must be above 0"),

@@ -142,7 +142,7 @@ def test_a_key_that_comes_twice_in_a_shard(export):
     key = members[0][0].name.partition(".")[0]
     export.rewrite([*members, *members[:2]])
     said = export.said()
-    assert f"{SHARD}: {key}: the key comes twice in the shard, or its members are apart" in said
+    assert f"{SHARD}: {key}: the key occurs twice in the shard, or its members are apart" in said
     assert f"{SHARD}: holds 6 samples, the manifest says 5" in said
 
 
@@ -161,7 +161,7 @@ def test_members_that_are_apart(export):
     export.rewrite([members[0], *members[2:], members[1]])
     said = export.said()
     key = members[0][0].name.partition(".")[0]
-    assert f"{SHARD}: {key}: the key comes twice in the shard, or its members are apart" in said
+    assert f"{SHARD}: {key}: the key occurs twice in the shard, or its members are apart" in said
     assert f"{SHARD}: {key}: the members are 'json', not json, mp4" in said
 
 
@@ -242,7 +242,7 @@ def change(field, value):
         (change("caption", "x"), "the JSON has other fields than the schema"),
         (change("id", "other"), "the JSON is of another clip: 'other'"),
         (change("num_bytes", 1), "bytes, the JSON says 1"),
-        (lambda clip: [clip], "the JSON is no object"),
+        (lambda clip: [clip], "the JSON is not an object"),
         (lambda clip: {name: clip[name] for name in sorted(clip)}, "other fields"),
     ],
     ids=["null", "whole", "bool", "more", "id", "size", "list", "order"],
@@ -263,7 +263,7 @@ def test_a_json_that_is_none(export, data):
     members[0] = (members[0][0], data)
     export.rewrite(members)
     (said,) = export.said()
-    assert "the JSON is no object" in said
+    assert "the JSON is not an object" in said
 
 
 def test_a_shard_of_endless_faults_is_given_up(export):

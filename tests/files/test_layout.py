@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_dask import ClipWriterStage, layout
+from curator_dask import ClipWriterStage
+from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 
 
