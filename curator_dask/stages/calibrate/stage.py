@@ -80,7 +80,7 @@ class CalibrateStage(Stage):
 
     def embed_stage(self) -> EmbedStage:
         stage = EmbedStage(
-            self.input_path, self.output_path, self.embedding_algorithm, self.model_dir, frames_from="clips",
+            self.input_path, self.output_path, self.embedding_algorithm, model_dir=self.model_dir, frames_from="clips",
             frame_sampling=self.frame_sampling, dtype=self.dtype, torch_device=self.torch_device,
             trust_remote_code=self.trust_remote_code,
             input_storage_options=self.input_storage_options, output_storage_options=self.output_storage_options,

@@ -18,7 +18,7 @@ class EmbedParameters:
 
     embedding_algorithm: str = field(default=DEFAULT_MODEL, kw_only=False)
     """The name of the embedding model, or ``hf:FOLDER``."""
-    model_dir: str = "./models"
+    model_dir: str = field(default="./models", kw_only=False)
     """Folder with the weights of the models."""
     frame_sampling: str = "uniform"
     """Which frames the model sees. ``uniform``: spread over the whole clip. ``prefix``: as older vectors were made, for

@@ -52,3 +52,8 @@ def test_one_clip_is_not_enough(clips, context, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):
         CalibrateStage(str(tmp_path / "empty"), str(tmp_path / "out")).run(context=context)
+
+
+def test_the_model_is_looked_for_in_model_dir(tmp_path):
+    stage = CalibrateStage("clips", "out", model_dir=str(tmp_path))
+    assert stage.embed_stage().model_spec().options.model_dir == tmp_path

@@ -91,6 +91,12 @@ def test_values_that_cannot_be_meant(name, value):
         EmbedStage("x", **{name: value})
 
 
+def test_parameters_by_position():
+    stage = EmbedStage("clips", "vectors", "pdqf_tmk", "weights", "videos")
+    given = (stage.input_path, stage.output_path, stage.embedding_algorithm, stage.model_dir, stage.video_dir)
+    assert given == ("clips", "vectors", "pdqf_tmk", "weights", "videos")
+
+
 def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     embed_spec.cached_model.cache_clear()
