@@ -1,4 +1,4 @@
-"""What writing one file a cluster costs beside writing the same rows as they come.
+"""The cost of one file per cluster, compared with writing the same rows in their order of arrival.
 
     python -m benchmarks.clusters [--rows 100000] [--dim 512] [--clusters 1000] [--workers 2] [--rounds 3]
 

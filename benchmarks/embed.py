@@ -3,7 +3,7 @@
     python -m benchmarks.embed [--seconds 60] [--rounds 3] [--source FILE] [--model pdqf_tmk]
 
 One process on one core does each of three things with the same clips, in turn: decode every frame and throw it away (one
-ffmpeg a clip, nothing scaled), read every frame at the model's size as the stage does (Decord), and the whole unit of the
+ffmpeg per clip, nothing scaled), read every frame at the model's size as the stage does (Decord), and the whole unit of the
 embed stage: read, compute, write Parquet. CPU seconds of the process and its children.
 """
 

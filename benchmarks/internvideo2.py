@@ -1,4 +1,4 @@
-"""InternVideo2 at its full size, with random weights: clips a second, and how much of the device's arithmetic that is.
+"""InternVideo2 at its full size, with random weights: clips per second, and how much of the device's arithmetic that is.
 
     python -m benchmarks.internvideo2 [--device cuda] [--dtype auto] [--clips 64] [--batch 16] [--rounds 3]
     python -m benchmarks.internvideo2 --device cpu --clips 1 --rounds 1
@@ -77,7 +77,7 @@ def num_tokens(sizes: NetworkSizes) -> int:
 
 
 def clip_flop(sizes: NetworkSizes) -> float:
-    """Of one clip: matrix products and attention in the blocks; the rest is below 1 %."""
+    """For one clip: matrix products and attention in the blocks; the rest is below 1 %."""
     n, w = num_tokens(sizes), sizes.width
     return sizes.depth * (2.0 * n * w * (4 * w + 2 * sizes.mlp_width) + 4.0 * n * n * w)
 

@@ -190,7 +190,7 @@ def write_clusters(folder: Path, sizes: list[int], dim: int) -> None:
 
 
 def gemm_rate() -> float:
-    """Multiplications and additions a CPU second, one thread."""
+    """Multiplications and additions per CPU second, one thread."""
     X = groups(8192, 512)
     with threadpool_limits(1):
         return 8192 * 8192 * 512 / min(timed(half_products(X, blas_threads=True))[1] for _ in range(3))

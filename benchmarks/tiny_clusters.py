@@ -2,7 +2,7 @@
 
     python -m benchmarks.tiny_clusters [--clusters 1000] [--rows 100] [--dim 512] [--workers 2] [--rounds 3] [--phases]
 
-Each round runs the same clusters with one unit a task, and with the units shared out among tasks as they come; the disk
+Each round runs the same clusters with one unit per task, and with the units shared out among tasks as they come; the disk
 is flushed between the sides. The tables must be the same bytes. ``--phases`` tells the client's time by function.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.transcode [--videos 4] [--seconds 60] [--workers 2] [--rounds 3] [--source FILE]
 
-The bare side runs one plain ffmpeg a video, as many at a time as there are workers: same decoder, same encoder, same
+The bare side runs one plain ffmpeg per video, as many at a time as there are workers: same decoder, same encoder, same
 settings, one output file, no cuts, no records. Both sides run in turn in every round; the ratio is taken round by round.
 """
 

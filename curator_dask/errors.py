@@ -1,9 +1,9 @@
-"""The errors of curator_dask: one tree, so that ``except CuratorError`` catches whatever this package says on purpose.
+"""The errors of curator_dask: one tree, so that ``except CuratorError`` catches every error that this package raises on purpose.
 
 ::
 
     CuratorError
-    ├── ParameterError   a parameter has a value that cannot be meant (also a ValueError)
+    ├── ParameterError   a parameter has an invalid value (also a ValueError)
     ├── InputError       the input data is missing, empty or not what it should be
     │   ├── MediaError   one video or clip cannot be read, cut or encoded
     │   └── ModelError   a model's files are missing, incomplete or do not fit
@@ -25,7 +25,7 @@ class CuratorError(Exception):
 
 
 class ParameterError(CuratorError, ValueError):
-    """A parameter has a value that cannot be meant."""
+    """A parameter has an invalid value."""
 
     exit_code = 2
 

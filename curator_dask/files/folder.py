@@ -1,7 +1,7 @@
-"""Folders anywhere fsspec reaches (local disk, ``s3://…``), with writes that are whole or not there at all.
+"""Folders on any storage that fsspec reaches (local disk, ``s3://…``). A file is written completely or not at all.
 
 A local file is written under a hidden temporary name, flushed to disk, renamed, and its folder flushed too. An object
-store shows an object only when its upload has ended, so there a plain put has the same property.
+store shows an object only after its upload has ended, so a plain put is enough there.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Folder:
             full = [self.join(path) for path in batch]
             with self._reached() as fs:
                 found = fs.cat(full)
-            # Of a single path, cat gives the bytes themselves.
+            # For a single path, cat returns the bytes themselves.
             contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
             yield from zip(batch, contents, strict=True)
 

@@ -1,4 +1,4 @@
-"""What the storage does on a local disk: list without missing anything, and write so that it survives a power cut."""
+"""Local disks: list all files, and write files so that they survive a power cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 
 from curator_dask.errors import InputError
 
-# Long enough that nobody else's file begins with it: whatever does is removed after a crash.
+# Long enough that no other program's file begins with it: files that do are removed after a crash.
 TEMPORARY_PREFIX = ".curator-tmp-"
 
 
@@ -30,11 +30,11 @@ class Entry:
 
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""What only writing meets, whoever does it."""
+"""Errors that only writing causes, whatever the user's rights."""
 
 
 def flush(path: Path) -> None:
-    """A file's bytes, or a folder's names, to the disk."""
+    """Flush a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,7 @@ def printable(name: str) -> str:
 
 
 def name_bytes(name: str) -> bytes:
-    """The bytes of a file name: of its surrogate escapes the bytes that they stand for, so that none is refused."""
+    """The bytes of a file name. Surrogate escapes become the bytes that they stand for, so that no name is refused."""
     try:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a lone surrogate of another kind, which no file name holds, but JSON can

@@ -1,4 +1,4 @@
-"""Which videos there are: a folder, one file, a glob or an fsspec URL, as a list in path order."""
+"""List the videos of a folder, a single file, a glob or an fsspec URL, in path order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SourceVideo:
     """One video file of the input."""
 
     path: str
-    """Full path as listed, without protocol: what clip ids are made of."""
+    """Full path as listed, without protocol; clip ids are computed from it."""
     relative_path: str
     """Below the folder that was searched."""
     num_bytes: int
@@ -55,7 +55,7 @@ def list_videos(folder: Folder, *, limit: int | None = None) -> VideoListing:
 
 
 def source_folder(folder: Folder) -> Folder:
-    """The folder that relative paths of a listing start from: of one file its parent, of a glob its fixed part."""
+    """The folder that relative paths of a listing start from: the parent of a single file, or the fixed part of a glob."""
     return _divided(folder)[0]
 
 
