@@ -1,4 +1,4 @@
-"""What the encoders need to be told. Text only; whether an encoder works on this machine is asked in ffmpeg.py."""
+"""Settings and options of the encoders. Text only; ffmpeg.py tests whether an encoder works on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curator_dask.errors import ParameterError
 Encoder = Literal["libopenh264", "libx264", "h264_nvenc", "copy"]
 ENCODERS: tuple[Encoder, ...] = ("libopenh264", "libx264", "h264_nvenc", "copy")
 MP4_VIDEO_CODECS = frozenset({"h264", "hevc", "vvc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video"})
-"""What MP4 holds, and players take, without re-encoding."""
+"""Codecs that MP4 files may hold and players can play; such video can be copied."""
 
 _MACROBLOCK = 16
 _MAX_SIDE: Mapping[str, int] = MappingProxyType({"libopenh264": 8192, "libx264": 16384, "h264_nvenc": 4096})
@@ -42,22 +42,22 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class TranscodeSettings:
-    """How clips are encoded. Raises ParameterError for values that cannot be meant."""
+    """How clips are encoded. Raises ParameterError for impossible values."""
 
     encoder: Encoder = "libopenh264"
-    """``copy`` does not encode: fast, exact, but cuts fall on the source's key frames."""
+    """``copy`` does not encode: it is fast and exact, but cuts fall on key frames of the source."""
     encoder_threads: int = 1
-    """Per ffmpeg process. libopenh264 gives the same bytes for any number, libx264 does not."""
+    """Encoder threads per ffmpeg process. libopenh264 writes the same bytes for any number, libx264 does not."""
     bit_rate: str | None = None
-    """Such as ``4M`` or ``800k``; None for constant quality."""
+    """A bit rate such as ``4M`` or ``800k``; None means constant quality."""
     use_input_bit_rate: bool = False
-    """Encode at the bit rate of the source, where it is known; overrides ``bit_rate``."""
+    """Whether to encode at the bit rate of the source, if it is known; this overrides ``bit_rate``."""
     keep_audio: bool = True
-    """AAC is copied, other sound becomes AAC stereo at 128 kbit/s."""
+    """Whether clips have sound. AAC is copied; other sound becomes AAC stereo at 128 kbit/s."""
     max_error_rate: float = 0.05
-    """The share of frames that may fail to decode before the video is given up as damaged."""
+    """The share of frames that may fail to decode; with more, the video is refused as damaged."""
     timeout_s: float | None = None
-    """Wall-clock limit for one video; None derives it from duration and size."""
+    """Wall-clock limit per video; None derives it from duration and size."""
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
@@ -73,7 +73,7 @@ class TranscodeSettings:
 
 
 def encoder_args(settings: TranscodeSettings, input_bit_rate: int | None) -> list[str]:
-    """The options of the video encoder; not for ``copy``."""
+    """Return the options of the video encoder. Do not call it for ``copy``."""
     name = settings.encoder
     bit_rate = str(input_bit_rate) if settings.use_input_bit_rate and input_bit_rate else settings.bit_rate
     rate = _CONSTANT_QUALITY[name] if bit_rate is None else (*_AT_BIT_RATE[name], "-b:v", bit_rate)
@@ -81,8 +81,11 @@ def encoder_args(settings: TranscodeSettings, input_bit_rate: int | None) -> lis
 
 
 def encoded_size(encoder: Encoder, width: int, height: int) -> tuple[int, int]:
-    """The size at which a picture is encoded: even, and scaled down with its aspect kept where the encoder has a
-    limit."""
+    """Return the even size at which to encode a picture. Over the encoder's limit it shrinks and keeps its aspect.
+
+    >>> encoded_size("libx264", 641, 361), encoded_size("h264_nvenc", 8192, 4096)
+    ((640, 360), (4096, 2048))
+    """
     scale = min(1.0, _MAX_SIDE[encoder] / max(width, height))
     limit = _MAX_MACROBLOCKS.get(encoder)
     if limit is not None and _macroblocks(width * scale, height * scale) > limit:

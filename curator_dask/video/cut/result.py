@@ -1,4 +1,4 @@
-"""What ffmpeg did: frames from its frame statistics, cuts from its segment lists, damage from its last words."""
+"""Read the results of ffmpeg: frames from its statistics, cuts from its segment lists, damage from its log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERROR = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(?:error|fatal|panic)\] (.*)$", r
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """ffmpeg's own account of a run."""
+    """The counts and errors that ffmpeg reports after a run."""
 
     num_packets: int | None
     num_frames_decoded: int | None
@@ -39,7 +39,7 @@ class FrameGroup:
     file_name: str
 
     def framerate(self, nominal: float) -> float:
-        """Frames per second of the clip; the video's own rate if they agree within 1 %, as times are rounded."""
+        """Return the clip's frames per second; ``nominal`` if it agrees within 1 %, because times are rounded."""
         if self.num_frames < 2 or self.last_s <= self.first_s:
             return nominal
         measured = (self.num_frames - 1) / (self.last_s - self.first_s)
@@ -51,9 +51,9 @@ class LaneFrames:
     """The clips of one lane."""
 
     groups: dict[int, FrameGroup]
-    """By position of the span in its lane; spans without frames have none."""
+    """The frames per span, by its position in the lane. Spans without frames are missing."""
     cut_times_s: tuple[float, ...]
-    """Where the files after the first should start, from the first frame of the lane."""
+    """Expected start times of the files after the first, from the first frame of the lane."""
     is_cut_as_planned: bool
 
 
@@ -65,12 +65,12 @@ class _Frame:
 
 
 def is_telling(line: bytes) -> bool:
-    """Whether a line of ffmpeg's verbose log is an error or one of its closing counts."""
+    """Whether a line of ffmpeg's verbose log is an error or one of the counts at its end."""
     return b"[error]" in line or b"[fatal]" in line or b"[panic]" in line or b" packets read (" in line
 
 
 def read_summary(finished: sandbox.Finished, video_stream: int) -> Summary:
-    """The closing counts for one stream, and the errors. Counts come last, so a file's name cannot fake them."""
+    """Read the counts for one stream, and the errors. Counts come last, so a file's name cannot fake them."""
     counts = re.findall(rf"Input stream #0:{video_stream} {_READ}", finished.stderr_tail)
     packets, decoded, errors = counts[-1] if counts else ("", "", "")
     messages = _ERROR.findall(finished.stderr_tail)
@@ -84,17 +84,19 @@ def read_summary(finished: sandbox.Finished, video_stream: int) -> Summary:
 
 
 def read_lane(work_dir: Path, number: int, lane: Lane, settings: TranscodeSettings) -> LaneFrames:
-    """Sort the frames of lane ``number`` into its spans, and compare with the files that ffmpeg made of them."""
+    """Sort the frames of lane ``number`` into its spans, and compare them with the files that ffmpeg wrote."""
     copied = settings.encoder == "copy"
-    frames = _packets(work_dir / f"lane{number}.packets") if copied else _frames(work_dir / f"lane{number}.stats")
-    files = _files(work_dir / f"lane{number}.csv")
+    frames = (
+        _read_packets(work_dir / f"lane{number}.packets") if copied else _read_frames(work_dir / f"lane{number}.stats")
+    )
+    files = _read_files(work_dir / f"lane{number}.csv")
     if not frames:
         return LaneFrames({}, (), not files)
     origin_s = min(frame.time_s for frame in frames if frame.is_shown) if copied else frames[0].time_s
     times_s = [frame.time_s - origin_s - lane.lead_shift_s for frame in frames]
-    starts = _key_starts(frames, times_s, lane) if copied else _starts(times_s, lane)
+    starts = _first_key_frames(frames, times_s, lane) if copied else _first_frames(times_s, lane)
     groups = {}
-    for (cell, first), end, (name, _) in zip(starts.items(), _ends(starts, len(frames)), files, strict=False):
+    for (cell, first), end, (name, _) in zip(starts.items(), _end_frames(starts, len(frames)), files, strict=False):
         shown_s = [
             time_s for frame, time_s in zip(frames[first:end], times_s[first:end], strict=True) if frame.is_shown
         ]
@@ -107,20 +109,20 @@ def read_lane(work_dir: Path, number: int, lane: Lane, settings: TranscodeSettin
     return LaneFrames(groups, tuple(cut_s - frames[0].time_s for cut_s in cuts_s), as_planned)
 
 
-def _ends(starts: dict[int, int], num_frames: int) -> list[int]:
+def _end_frames(starts: dict[int, int], num_frames: int) -> list[int]:
     return [*list(starts.values())[1:], num_frames]
 
 
-def _starts(times_s: list[float], lane: Lane) -> dict[int, int]:
-    """Cell → number of its first frame. The lead, alone in its file before the first span, has cell -1."""
+def _first_frames(times_s: list[float], lane: Lane) -> dict[int, int]:
+    """Map each cell (position of a span) to the number of its first frame. The lead, a file of its own, is cell -1."""
     starts: dict[int, int] = {}
     for number, time_s in enumerate(times_s):
         starts.setdefault(-1 if lane.has_lead and number == 0 else lane.cell(time_s), number)
     return starts
 
 
-def _key_starts(frames: list[_Frame], times_s: list[float], lane: Lane) -> dict[int, int]:
-    """Cell → number of the first key frame in it, for packets that are copied, in the order they are stored."""
+def _first_key_frames(frames: list[_Frame], times_s: list[float], lane: Lane) -> dict[int, int]:
+    """Map each cell to the number of its first key frame, for copied packets in the order of the file."""
     starts = {0: 0}
     last = 0
     for number, (frame, time_s) in enumerate(zip(frames, times_s, strict=True)):
@@ -130,8 +132,8 @@ def _key_starts(frames: list[_Frame], times_s: list[float], lane: Lane) -> dict[
     return starts
 
 
-def _frames(path: Path) -> list[_Frame]:
-    """The encoder's statistics: lines of ``number pts time_base``."""
+def _read_frames(path: Path) -> list[_Frame]:
+    """Read the encoder's statistics: lines of ``number pts time_base``."""
     if not path.exists():
         return []
     with path.open(encoding="ascii") as lines:
@@ -139,9 +141,8 @@ def _frames(path: Path) -> list[_Frame]:
         return [_Frame(float(int(pts) * Fraction(time_base))) for _, pts, time_base in fields]
 
 
-def _packets(path: Path) -> list[_Frame]:
-    """The list of the framecrc muxer: ``stream, dts, pts, duration, size, checksum[, F=flags][, …]`` below ``#``
-    lines."""
+def _read_packets(path: Path) -> list[_Frame]:
+    """Read the framecrc list: ``#`` lines, then ``stream, dts, pts, duration, size, checksum[, F=flags][, …]``."""
     if not path.exists():
         return []
     frames, time_base = [], Fraction(1)
@@ -156,8 +157,8 @@ def _packets(path: Path) -> list[_Frame]:
     return frames
 
 
-def _files(path: Path) -> list[tuple[str, float]]:
-    """Name and start time of each file that the segment muxer wrote."""
+def _read_files(path: Path) -> list[tuple[str, float]]:
+    """Read the name and start time of each file that the segment muxer wrote."""
     if not path.exists():
         return []
     with path.open(encoding="ascii", newline="") as lines:

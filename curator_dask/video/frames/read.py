@@ -76,7 +76,7 @@ def read_ready_clip(path: Path, rule: FrameRule, *, timeout_s: float | None = No
 
 
 def whole_video_span(info: VideoInfo) -> Span:
-    """One span over all of a video. Raises MediaError("no-duration") where its duration is not known."""
+    """Return one span over the whole video. Raises MediaError("no-duration") if its duration is unknown."""
     if not info.duration_s:
         raise MediaError("no-duration", f"{str(info.path)!r} has no known duration")
     return Span(0, 0.0, info.duration_s)
@@ -88,9 +88,9 @@ def read_source_frames(
     """Decode a video of unknown origin once and yield each span with its frames, in the order of ``spans``.
 
     ``spans`` are in order of their starts and may overlap. Each gets (T, H, W, 3) uint8 RGB, chosen by
-    :func:`~curator_dask.video.frames.sampling.select_frames` on the exact times of the frames within ``[start, end)``, or a
-    MediaError: ``no-frames`` where there are none, else what ended the decoding (``timeout``, ``decode-failed``, …).
-    Memory holds the chosen frames of the spans that are open, no more.
+    :func:`~curator_dask.video.frames.sampling.select_frames` from the exact times of the frames in ``[start, end)``, or a
+    MediaError: ``no-frames`` if there are none, else the error that ended the decoding (``timeout``, ``decode-failed``,
+    …). Memory holds only the chosen frames of the unfinished spans.
 
     The default time limit grows with the length of the video. The caller's own work between spans counts too.
     """

@@ -1,9 +1,9 @@
-"""Become another program, one that dies with its parent and keeps within a memory limit.
+"""Become another program, which dies with its parent and stays within a memory limit.
 
 Called as ``_tied_exec.py PARENT_PID MEMORY_BYTES PROGRAM ARGUMENT…``. This file is run as a script, by path, with
-``python -I -S``; it imports nothing of the package, so it starts in 20 ms. The two limits must be set in the child,
-after the fork and before the exec. ``preexec_fn`` would run Python code in the copy of a process that has threads,
-whose locks may be held for ever; a small program in between has no such trouble.
+``python -I -S``. It imports nothing of the package, so it starts in 20 ms. The two limits must be set in the child,
+after the fork and before the exec. ``preexec_fn`` would run Python code in a copy of a process with threads, whose locks
+may be held for ever. A small program in between avoids this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SIGKILL = 9
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel (Linux) for SIGKILL when the parent ends, and leave at once if it has ended already."""
+    """Ask the kernel (Linux) for SIGKILL when the parent ends. Exit at once if it has ended already."""
     if sys.platform == "linux":
         import ctypes
 
@@ -29,7 +29,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def limit_memory(num_bytes: int) -> None:
-    """Cap the address space; 0 leaves it as it is. A hard limit lower than asked for stays."""
+    """Limit the address space; 0 changes nothing. A lower hard limit of the system stays in force."""
     if num_bytes == 0 or sys.platform != "linux":
         return
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]

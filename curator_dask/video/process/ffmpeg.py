@@ -1,4 +1,4 @@
-"""The ffmpeg program: where it is, what it can do, and how it is allowed to open a stranger's file."""
+"""Find the ffmpeg program, test its encoders, and build arguments that open untrusted files safely."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from curator_dask.errors import MediaError, ToolError
 from curator_dask.video.process import sandbox
 
 FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf"
-"""Demuxers that read one file of media. Playlists (HLS, DASH, concat, SDP) would open further files and sockets, and
-images are no videos; none of these is here."""
+"""Demuxers that read a single media file. Playlists (HLS, DASH, concat, SDP) are left out, because they open further
+files and sockets; so are images, because they are no videos."""
 PROTOCOL_WHITELIST = "file"
 MAX_PIXELS = 8192 * 4320
 FFMPEG_VARIABLE = "CURATOR_DASK_FFMPEG"
@@ -21,7 +21,7 @@ _PROBE_TIMEOUT_S = 30.0
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """The ffmpeg to use: ``$CURATOR_DASK_FFMPEG`` if set, else the one that imageio-ffmpeg brings. Raises ToolError."""
+    """Find ffmpeg: ``$CURATOR_DASK_FFMPEG`` if set, else the one in imageio-ffmpeg. Raises ToolError."""
     chosen = os.environ.get(FFMPEG_VARIABLE)
     if chosen:
         found = shutil.which(chosen)
@@ -40,7 +40,7 @@ def ffmpeg_path() -> str:
 
 @functools.cache
 def ffmpeg_version() -> str:
-    """The first line of ``ffmpeg -version``, for the record: another version may give other bytes. Raises ToolError."""
+    """Return the first line of ``ffmpeg -version``: other versions may write other bytes. Raises ToolError."""
     finished = sandbox.run([ffmpeg_path(), "-hide_banner", "-version"], timeout_s=_PROBE_TIMEOUT_S)
     if finished.returncode != 0:
         raise ToolError(f"{ffmpeg_path()} -version failed with code {finished.returncode}: {finished.stderr_tail}")
@@ -48,7 +48,7 @@ def ffmpeg_version() -> str:
 
 
 def global_args(log_level: str = "error") -> list[str]:
-    """What stands before all else in every command: the program, no terminal, how much to say on stderr."""
+    """Return the start of every command: the program, no terminal, and the level of messages on stderr."""
     return [
         ffmpeg_path(),
         "-nostdin",
@@ -63,15 +63,15 @@ def global_args(log_level: str = "error") -> list[str]:
 
 
 def input_url(path: Path) -> str:
-    """``file:`` and the absolute path: a bare name such as ``concat:a|b`` or ``-x`` would be read as protocol or
+    """Return ``file:`` and the absolute path. ffmpeg would take a bare ``concat:a|b`` for a protocol and ``-x`` for an
     option."""
     return f"file:{os.path.abspath(path)}"  # noqa: PTH100 - resolve() would follow links, absolute() keeps ".."
 
 
 def input_args(path: Path, *, decoder_threads: int = 1, max_error_rate: float | None = None) -> list[str]:
-    """Open ``path`` as one local media file and nothing else: no network, no playlist, no image, no giant picture.
+    """Return options that open ``path`` only as a local media file: no network, playlist, image or giant picture.
 
-    ``max_error_rate`` is the share of broken frames at which ffmpeg gives up with code 69; None is its default of 2/3.
+    ``max_error_rate`` is the share of broken frames at which ffmpeg stops with code 69; None means its default, 2/3.
     """
     tolerance = [] if max_error_rate is None else ["-max_error_rate", f"{max_error_rate:g}"]
     return [
@@ -82,14 +82,13 @@ def input_args(path: Path, *, decoder_threads: int = 1, max_error_rate: float | 
 
 
 def encoder_works(name: str) -> bool:
-    """Whether this ffmpeg on this machine can encode with ``name``, found out by encoding one small frame (cached)."""
+    """Whether ffmpeg can encode with ``name`` on this machine. One small frame is encoded to find out (cached)."""
     return encoder_failure(name) is None
 
 
 @functools.cache
 def encoder_failure(name: str) -> str | None:
-    """Why ``name`` does not encode here, in ffmpeg's words (``"Cannot load libcuda.so.1"``); None if it does.
-    Cached."""
+    """Return ffmpeg's message if ``name`` cannot encode here (``"Cannot load libcuda.so.1"``), else None. Cached."""
     source = ["-f", "lavfi", "-i", "color=black:size=256x256:rate=1", "-frames:v", "1", "-pix_fmt", "yuv420p"]
     try:
         finished = sandbox.run(

@@ -1,10 +1,10 @@
-"""Run a program on hostile input: a wall-clock limit that holds, a memory limit, bounded output, and no orphans.
+"""Run a program on untrusted input, with limits on time, memory and output, and leave no process behind.
 
-FFmpeg's libraries are native code fed with files of strangers. They can spin for ever with the interpreter's lock
-released, where neither SIGALRM nor an exception reaches them, and an ffmpeg blocked on a file ignores SIGTERM. So each
-such job is a process in its own group, ended by SIGKILL to the group: at the time limit, on leaving the ``with`` block,
-or (Linux) when the thread that started it, or the whole parent, dies. The thread that opens a stream must therefore
-outlive it.
+FFmpeg's libraries are native code that reads untrusted files. They can loop for ever without the interpreter's lock,
+where neither SIGALRM nor an exception reaches them, and an ffmpeg blocked on a file ignores SIGTERM. So each such job
+is a process in its own group. SIGKILL to the group ends it at the time limit, at the end of the ``with`` block, or
+(Linux) when the thread that started it, or the whole parent, dies. The thread that opens a stream must therefore live
+longer than the stream.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ LineFilter = Callable[[bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a child left behind. ``returncode`` is negative for a signal, as in ``subprocess``."""
+    """The result of a child. ``returncode`` is negative for a signal, as in ``subprocess``."""
 
     returncode: int
     stdout: bytes
     stderr_tail: str
-    """The last 8 KiB of stderr, undecodable bytes replaced."""
+    """The last 8 KiB of stderr; bytes that are not UTF-8 are replaced."""
     stderr_lines: int
-    """How many lines stderr had in all (of those that ``keep_line`` keeps): ffmpeg's measure of damage."""
+    """Number of all lines on stderr that ``keep_line`` keeps. With ffmpeg it shows how damaged a file is."""
 
 
 class Child:
-    """A running child whose stdout is read in blocks. Made by :func:`stream`."""
+    """A running child whose stdout is read in blocks. :func:`stream` makes it."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], name: str, timeout_s: float, keep_line: LineFilter | None
@@ -63,7 +63,7 @@ class Child:
         self._timer.start()
 
     def read(self, num_bytes: int) -> bytes:
-        """The next ``num_bytes`` of stdout; fewer only at its end. Raises MediaError("timeout") past the time limit."""
+        """Read ``num_bytes`` of stdout; fewer only at its end. Raises MediaError("timeout") after the time limit."""
         block = self._stdout.read(num_bytes)
         if len(block) < num_bytes:
             self._raise_if_timed_out()
@@ -82,7 +82,7 @@ class Child:
         return filled
 
     def finish(self, stdout: bytes = b"") -> Finished:
-        """Wait for the end of the child, within its time limit; ``stdout`` is handed through into the record."""
+        """Wait for the end of the child, within its time limit. ``stdout`` becomes part of the result."""
         self._stop_timer()
         try:
             returncode = self._process.wait(max(0.0, self._deadline - time.monotonic()))
@@ -93,7 +93,7 @@ class Child:
         return Finished(returncode, stdout, tail, lines)
 
     def close(self) -> None:
-        """Kill what still runs, and free the pipes. Safe to call twice."""
+        """Kill the child if it still runs, and close the pipes. It is safe to call this twice."""
         self._stop_timer()
         self._kill()
         self._process.wait()
@@ -105,13 +105,13 @@ class Child:
         self._kill()
 
     def _kill(self) -> None:
-        # Until the owner has waited for it, a dead child keeps its process id, so this never hits a stranger's group.
+        # A dead child keeps its process id until wait() has returned, so this never kills another group.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _stop_timer(self) -> None:
-        # Joined, so that from here on this thread alone kills and waits.
+        # After the join, only this thread kills and waits.
         self._timer.cancel()
         self._timer.join()
 
@@ -131,11 +131,11 @@ def stream(
     env: Mapping[str, str] | None = None,
     keep_line: LineFilter | None = None,
 ) -> Iterator[Child]:
-    """Start ``argv`` and yield it as a :class:`Child`; it is dead when the block is left, whatever happened inside.
+    """Start ``argv`` and yield it as a :class:`Child`. It is dead when the block ends, also after an exception.
 
-    ``memory_limit_bytes`` caps the address space (Linux; None for no cap). stdin is empty. stderr is drained by a
-    thread; lines for which ``keep_line`` is false are neither kept nor counted (it runs in that thread and must not
-    raise). Raises ToolError where the child cannot be started.
+    ``memory_limit_bytes`` limits the address space (Linux; None for no limit). stdin is empty. A thread reads stderr;
+    lines for which ``keep_line`` is false are neither kept nor counted (it runs in that thread and must not raise).
+    Raises ToolError if the child cannot be started.
     """
     if not timeout_s > 0:
         raise ParameterError(f"timeout_s ({timeout_s}) must be > 0")
@@ -156,9 +156,9 @@ def run(
     env: Mapping[str, str] | None = None,
     keep_line: LineFilter | None = None,
 ) -> Finished:
-    """Run ``argv`` to its end and return what it said; a return code other than 0 is the caller's to judge.
+    """Run ``argv`` to its end and return its result. The caller must check the return code.
 
-    Raises MediaError("timeout") after ``timeout_s`` seconds and MediaError("too-much-output") past
+    Raises MediaError("timeout") after ``timeout_s`` seconds and MediaError("too-much-output") after
     ``stdout_limit_bytes``.
     """
     with stream(
@@ -171,7 +171,7 @@ def run(
 
 
 class _StderrDrain:
-    """Reads a pipe to its end in a thread, keeping the tail and the number of lines. Long lines count in pieces."""
+    """Reads a pipe to its end in a thread; keeps the tail and counts the lines. A line counts once per 4 KiB."""
 
     def __init__(self, pipe: IO[bytes], keep_line: LineFilter | None) -> None:
         self._pipe = pipe
