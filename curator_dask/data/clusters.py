@@ -1,4 +1,4 @@
-"""Reading the clusters that k-means wrote (ours, or the original workflow's: any number of files a cluster)."""
+"""Reading the clusters that k-means wrote (ours, or the original workflow's: any number of files per cluster)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _CLUSTER_FOLDER = re.compile(r"centroid=(\d+)/[^/]+")
 _CLUSTER_FILE = re.compile(r"cluster_(\d+)\.parquet")
 BATCH_ROWS = 8192
-"""Rows of a large cluster that are looked at together: many enough for the speed of a product, few enough for any memory."""
+"""Rows of a large cluster that are processed together: enough for fast products, few enough for any memory."""
 READ_BYTES = 1 << 20
-"""Read of a file at a time, however large its row groups are."""
+"""Bytes of a file that are read at a time, however large its row groups are."""
 
 
 def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
-    """Cluster → its files, of a k-means output. Raises InputError if there are none."""
+    """The files of each cluster of a k-means output, by cluster number. Raises InputError if there are none."""
     found: dict[int, list[Entry]] = {}
     for entry in data_files(folder):
         match = _CLUSTER_FOLDER.fullmatch(entry.path)
@@ -39,7 +39,7 @@ def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
 
 
 def cluster_files(folder: Folder) -> dict[int, Entry]:
-    """Cluster → its table, of a pairwise output. Raises InputError if there are none."""
+    """The table of each cluster of a pairwise output, by cluster number. Raises InputError if there are none."""
     matches = [(_CLUSTER_FILE.fullmatch(entry.path), entry) for entry in data_files(folder)]
     found = {int(match[1]): entry for match, entry in matches if match}
     if not found:
@@ -56,7 +56,7 @@ def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -
 
 
 def count_rows(folder: Folder, paths: Sequence[str]) -> int:
-    """The rows of a cluster, from the files' footers."""
+    """The number of rows of a cluster, from the files' footers."""
     num_rows = 0
     for path in paths:
         with opened_parquet(folder, path) as file:
@@ -67,7 +67,7 @@ def count_rows(folder: Folder, paths: Sequence[str]) -> int:
 def vector_batches(
     folder: Folder, paths: Sequence[str], embedding_field: str, dimension: int | None, where: str
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The vectors of a cluster a few at a time, in the order of `read_cluster`: the number of the first, and (n, D) float32.
+    """The vectors of a cluster in batches, in the order of `read_cluster`: the number of the first row, and (n, D) float32.
 
     Memory holds a few batches, however large the files' row groups are. Raises InputError as `unit_rows` does.
     """
@@ -87,9 +87,9 @@ def vector_batches(
 def part_at(
     batches: Iterator[tuple[int, NDArray[np.float32]]], place: NDArray[np.int64], run: slice, file: IO[bytes]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The rows of a run of places, (n, D) by place; those before it go to `file` as they come, their places are returned.
+    """The rows whose places lie in a run, (n, D) by place, and the places of the earlier rows, which go to `file`.
 
-    Decoding Parquet takes longer than writing plain numbers and reading them back (`read_back`), and so is done once.
+    Decoding Parquet takes longer than writing plain numbers and reading them back (`read_back`), so it is done once.
     Memory holds the run and one batch.
     """
     X, earlier = np.empty((0, 0), dtype=np.float32), []
@@ -106,7 +106,7 @@ def part_at(
 def read_back(
     file: IO[bytes], places: NDArray[np.int64], dimension: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """The rows that `part_at` wrote to a file, a batch at a time, with their places."""
+    """The rows that `part_at` wrote to a file, in batches, with their places."""
     file.seek(0)
     for rows in row_blocks(len(places), BATCH_ROWS):
         at = places[rows]

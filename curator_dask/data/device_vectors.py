@@ -1,12 +1,12 @@
-"""Vectors from Parquet to a device, by cuDF: what `vectors` is on the host.
+"""Read vectors from Parquet to a device, by cuDF; `vectors` does the same on the host.
 
-There is no copy on the way: the matrix is a view of the column's leaves. A column that is not simply n vectors of one
-length (nulls, ragged rows, half floats, more values than cuDF counts) takes the way over the host, so its rows are
-refused for the very same reasons as on a CPU. Ids and other columns are the host's business: they are text, and small.
+Nothing is copied: the matrix is a view of the column's leaves. A column that is not simply n vectors of one length
+(nulls, ragged rows, half floats, more values than cuDF counts) is read on the host first, so its rows are rejected for
+the same reasons as on a CPU. Ids and other columns are read on the host: they are text, and small.
 
-Nothing is written from here. cuDF's files hold the same values as Arrow's and other bytes (pages, encodings, statistics),
-and what this package writes is the same, byte for byte, on a CPU and on a GPU. Nor would it save a copy: the rows of a
-cluster come together on the host, out of the files of all chunks, so `tables.write_parquet` has them where they are.
+This module writes no files. cuDF's files hold the same values as Arrow's in other bytes (pages, encodings, statistics),
+but the files of this package are the same, byte for byte, on a CPU and on a GPU. Writing from the device would not save
+a copy either: the rows of a cluster are gathered on the host, from the files of all chunks.
 
 Written against RAPIDS 26.10. The calls are checked against its signatures (tests/rapids); what they do on a device is
 checked by tests/gpu, where there is one.
@@ -54,10 +54,10 @@ def read_matrix(
         require_columns(path, file.schema_arrow.names, [embedding_field])
         num_rows = _num_rows(file.metadata, row_groups)
         on_device = _is_for_device(file.schema_arrow.field(embedding_field).type, num_rows * dimension)
-        if not on_device or (row_groups is not None and not folder.is_local):  # a part of a remote file: its bytes only
-            table = _on_host(file, embedding_field, row_groups)
-            return _uploaded(column_matrix(table[embedding_field], dimension))
-    with _in_our_words(folder.join(path)):
+        if not on_device or (row_groups is not None and not folder.is_local):  # fetch only that part
+            table = _read_on_host(file, embedding_field, row_groups)
+            return _upload(column_matrix(table[embedding_field], dimension))
+    with _translated_errors(folder.join(path)):
         return series_matrix(_read_series(folder, path, embedding_field, row_groups), dimension)
 
 
@@ -66,7 +66,7 @@ def series_matrix(series: Any, dimension: int) -> tuple[Any, NDArray[np.object_]
     num_rows = len(series)
     if _is_regular(series, num_rows, dimension):
         return series.list.leaves.values.reshape(num_rows, dimension), np.full(num_rows, GOOD, dtype=object)
-    return _uploaded(column_matrix(series.to_arrow(), dimension))
+    return _upload(column_matrix(series.to_arrow(), dimension))
 
 
 def _is_regular(series: Any, num_rows: int, dimension: int) -> bool:
@@ -86,7 +86,7 @@ def _is_for_device(kind: pa.DataType, num_values: int) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     return bool(
         is_list and num_values <= MAX_VALUES and kind.value_type in (pa.float32(), pa.float64())
-    )  # an extension type (a tensor) is none of these
+    )  # an extension type (a tensor) is not one of these
 
 
 def _num_rows(metadata: Any, row_groups: Sequence[int] | None) -> int:
@@ -95,7 +95,7 @@ def _num_rows(metadata: Any, row_groups: Sequence[int] | None) -> int:
     return sum(metadata.row_group(number).num_rows for number in row_groups)
 
 
-def _on_host(file: Any, embedding_field: str, row_groups: Sequence[int] | None) -> pa.Table:
+def _read_on_host(file: Any, embedding_field: str, row_groups: Sequence[int] | None) -> pa.Table:
     if row_groups is None:
         return file.read(columns=[embedding_field])
     return file.read_row_groups(list(row_groups), columns=[embedding_field])
@@ -109,7 +109,7 @@ def _read_series(folder: Folder, path: str, embedding_field: str, row_groups: Se
         return cudf.read_parquet(str(local), columns=[embedding_field], row_groups=groups)[embedding_field]
 
 
-def _uploaded(found: tuple[NDArray[Any], NDArray[np.object_]]) -> tuple[Any, NDArray[np.object_]]:
+def _upload(found: tuple[NDArray[Any], NDArray[np.object_]]) -> tuple[Any, NDArray[np.object_]]:
     import cupy
 
     X, reasons = found
@@ -117,8 +117,8 @@ def _uploaded(found: tuple[NDArray[Any], NDArray[np.object_]]) -> tuple[Any, NDA
 
 
 @contextlib.contextmanager
-def _in_our_words(path: str) -> Iterator[None]:
-    """cuDF has no errors of its own: a damaged file is a plain RuntimeError, the driver's troubles are kinds of it."""
+def _translated_errors(path: str) -> Iterator[None]:
+    """Turn cuDF's errors into ours: a damaged file raises a plain RuntimeError, the driver raises subclasses of it."""
     try:
         yield
     except MemoryError as error:

@@ -25,13 +25,13 @@ TASK_BYTES = 8 << 20
 
 
 def task_share(num_bytes: int) -> float:
-    """The share of a Dask task that it takes to read a cluster of this size and decide on it (`Unit.share`)."""
+    """The share of a Dask task that reading and deciding a cluster of this size fills (`Unit.share`)."""
     return min(1.0, num_bytes / TASK_BYTES)
 
 
 @dataclass(frozen=True)
 class ClusterInput:
-    """Where one cluster lies, as it travels to a worker."""
+    """The files of one cluster, as a worker is told of them."""
 
     number: int
     tables: Folder
@@ -43,7 +43,7 @@ class ClusterInput:
     id_field: str
     embedding_field: str
     version: str = ""
-    """Digest of its table and its files: another digest means that the decisions on it are stale."""
+    """Digest of its table and its files: if it changes, the decisions on the cluster are stale."""
     num_bytes: int = 0
     """Bytes of its files in `kmeans`."""
 
@@ -58,11 +58,11 @@ class ClusterInput:
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """The sources of rows stand in a column that k-means carried along."""
+    """The sources of rows are a column that k-means copied."""
 
     name: str
     version = ""
-    """The clusters' own versions cover it."""
+    """Empty, as the versions of the clusters cover the column."""
 
     @property
     def columns(self) -> list[str]:
@@ -106,7 +106,7 @@ class Scores:
     max_ids: list[Any]
     """The row before it that each row is most similar to."""
     score: NDArray[np.float32]
-    """(N,) the cosine with that row."""
+    """(N,) the cosine of each row and that row."""
 
     def best(self) -> NDArray[np.int64]:
         """(N,) the row of each `max_id`; the row itself where its `max_id` is not in the table.

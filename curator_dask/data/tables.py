@@ -1,4 +1,4 @@
-"""Parquet and JSON-lines files as Arrow tables, written whole and the same way every time."""
+"""Read Parquet and JSON-lines files as Arrow tables, and write Parquet files: whole, and with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
 ROW_GROUP_ROWS = 65_536
-# What pyarrow's JSON reader takes as one block.
+# The largest block that pyarrow's JSON reader takes.
 MAX_JSON_BYTES = 2**31 - 1
 
 
@@ -36,7 +36,7 @@ def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = ()) -> bytes:
 
 
 def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = ()) -> int:
-    """Write a table whole; returns bytes."""
+    """Write a whole table; returns the number of bytes."""
     return folder.write_bytes(path, parquet_bytes(table, vectors=vectors))
 
 
@@ -49,9 +49,9 @@ def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None
 
 @contextlib.contextmanager
 def opened_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError if it is none.
+    """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError for other files.
 
-    With `read_bytes`, columns are read so much at a time, and not a row group of each: for batches of bounded memory.
+    With `read_bytes`, this many bytes of a column are read at a time instead of a row group: batches then need little memory.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -78,7 +78,7 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
             f"{printable(folder.join(path))} has {len(data):,} bytes: JSON lines files must be below 2 GiB each"
         )
     try:
-        # One block: types are inferred from the first, and a vector may start with an integer.
+        # One block, as types are inferred from the first block, where vectors may hold integers only.
         table = pj.read_json(io.BytesIO(data), read_options=pj.ReadOptions(block_size=len(data) + 1))
     except pa.ArrowException as error:
         raise InputError(f"cannot read {printable(folder.join(path))} as JSON lines: {error}") from error
@@ -87,6 +87,7 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
 
 
 def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) -> None:
+    """Raise InputError unless each wanted column is present, and once."""
     names, wanted = list(present), list(wanted)
     missing = [name for name in wanted if name not in names]
     if missing:
@@ -99,14 +100,15 @@ def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) ->
 
 
 def check_filetype(filetype: str) -> None:
+    """Raise ParameterError unless vectors can be read from files of this type."""
     if filetype not in FILETYPES:
         raise ParameterError(f"input_filetype ({filetype!r}) must be one of {', '.join(FILETYPES)}")
 
 
 def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
-    """The data files below a folder in path order; names that start with ``_`` or ``.`` are not data, as everywhere.
+    """The data files below a folder in path order; names that start with ``_`` or ``.`` are not data.
 
-    Files that a stage of ours wrote have a version that tells what they were made from. Raises InputError if there are none.
+    The version of a file that one of our stages wrote identifies what it was made from. Raises InputError if there are none.
     """
     check_filetype(filetype)
     found = [
@@ -134,6 +136,7 @@ def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:
 
 
 def read_frame(path: str, folder: Folder) -> Any:
+    """One Parquet file as a pandas DataFrame with Arrow types."""
     import pandas as pd
 
     return read_parquet(folder, path).to_pandas(types_mapper=pd.ArrowDtype)

@@ -1,6 +1,6 @@
 """``.tmk`` files of ThreatExchange's TMK+PDQF as vectors: the mean descriptor of a video, whose cosines are level-1 scores.
 
-Little-endian: the words ``TMK1``, ``FVEC``, ``PDQF``; five int32 (frames a second, number of periods P, number of
+Little-endian: the words ``TMK1``, ``FVEC``, ``PDQF``; five int32 (frames per second, number of periods P, number of
 coefficients C, dimension D, number of frames); P int32; C float32; then D float32, the mean. The Fourier features of
 level 2 follow and are not read.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 MAGIC = b"TMK1FVECPDQF"
 _COUNTS = struct.Struct("<5i")
-# Far beyond any real file: a crafted header must not make us read for long.
+# No real file has counts this large: a forged header must not make us read for long.
 _MOST = 1 << 16
 
 
 def read_tmk_mean(data: bytes) -> NDArray[np.float32]:
     """(D,) float32, the mean of the frames' PDQF, from the first bytes of a file.
 
-    Raises ValueError, with what is wrong, for bytes that are no such file or end too early.
+    Raises ValueError, which names the fault, for bytes of another kind or that end too early.
     """
     start = len(MAGIC) + _COUNTS.size
     if not data.startswith(MAGIC) or len(data) < start:
@@ -45,7 +45,7 @@ def read_tmk_mean(data: bytes) -> NDArray[np.float32]:
 
 
 def tmk_table(folder: Folder, path: str, id_field: str, embedding_field: str) -> pa.Table:
-    """One row: the file's path without its ending, and its vector. Raises InputError for what is no TMK file."""
+    """One row: the file's path without its ending, and its vector. Raises InputError for other files."""
     import pyarrow as pa
 
     with folder.open(path) as stream:

@@ -1,4 +1,4 @@
-"""Which files an ``input_path`` names: those of a folder, one file, or a list of files of one folder."""
+"""The files that an ``input_path`` names: those of a folder, one file, or a list of files of one folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class VectorFiles:
     """The folder that the files lie in."""
     filetype: str
     names: frozenset[str] | None
-    """The files that were named one by one; None: all of the folder."""
+    """The names of the chosen files; None: all files of the folder."""
 
     @staticmethod
     def of(input_path: str | Sequence[str], filetype: str, open_folder: Callable[[str], Folder]) -> VectorFiles:
-        """Raises ParameterError where the files of a list lie in different folders."""
+        """The files of a stage's ``input_path``. Raises ParameterError if the files of a list lie in different folders."""
         if isinstance(input_path, str):
             folder = open_folder(input_path)
             if not folder.is_file():
@@ -32,7 +32,7 @@ class VectorFiles:
         return VectorFiles(open_folder(_common_folder(input_path)), filetype, names)
 
     def entries(self) -> list[Entry]:
-        """The files in path order. Raises InputError if there are none, or one that was named is not there."""
+        """The files in path order. Raises InputError if there are none, or a named one is missing."""
         found = data_files(self.folder, self.filetype)
         if self.names is None:
             return found

@@ -1,4 +1,4 @@
-"""Files of vectors, read in chunks of bounded size, each row checked: good rows as a matrix, bad ones with a reason."""
+"""Read files of vectors in chunks of bounded size and check each row: good rows form a matrix, bad rows get a reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Compressed bytes that a chunk gathers before it is closed; vectors compress to about nine tenths.
 CHUNK_BYTES = 64 << 20
-# Chunks that a small input is cut into at least, as far as they are not tiny: workers share it more evenly.
+# A small input is cut into at least this many chunks, unless they get tiny, so that workers share it evenly.
 CHUNKS = 16
 MIN_CHUNK_BYTES = 8 << 20
 
@@ -34,7 +34,9 @@ class Piece:
 
     path: str
     row_groups: tuple[int, ...] | None = None
+    """None: the whole file."""
     first_row: int = 0
+    """Number, in the file, of the first row."""
 
 
 Chunk = tuple[Piece, ...]
@@ -42,7 +44,7 @@ Chunk = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class VectorSource:
-    """Where vectors are and what their columns are called."""
+    """The folder of vectors and the names of their columns."""
 
     folder: Folder
     filetype: str
@@ -50,10 +52,11 @@ class VectorSource:
     embedding_field: str
     metadata_fields: tuple[str, ...] = ()
     dimension: int | None = None
-    """D, the length of a vector; `find_dimension` finds it out, and rows are read only once it is known."""
+    """D, the length of a vector. Reading rows needs it; `find_dimension` finds it."""
 
     @property
     def columns(self) -> list[str]:
+        """The names of all columns to read."""
         return [self.id_field, self.embedding_field, *self.metadata_fields]
 
     @property
@@ -79,7 +82,10 @@ class Rows:
 
 
 def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
-    """Consecutive small files together, large Parquet files by row groups; about `CHUNK_BYTES` each, or less of a small input."""
+    """Join consecutive small files, and split large Parquet files by row groups.
+
+    A chunk has about `CHUNK_BYTES`, or less if the input is small.
+    """
     num_bytes = sum(entry.num_bytes for entry in entries)
     enough = min(CHUNK_BYTES, max(MIN_CHUNK_BYTES, num_bytes // CHUNKS))
     chunks: list[Chunk] = []
@@ -127,7 +133,7 @@ def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
 def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     """Read and check a chunk; on a GPU worker, vectors go from Parquet to the device.
 
-    Raises InputError for files of another type, or that lack a column; ParameterError for a source without a dimension.
+    Raises InputError for files of another type or without a column; ParameterError for a source without a dimension.
     """
     import pyarrow as pa
 
@@ -135,7 +141,7 @@ def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
         X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),
-        metadata=_joined([part.metadata for part in parts]),
+        metadata=_concatenated([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
 
@@ -196,7 +202,7 @@ def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Ta
 
 
 def _checked_ids(ids: Any, path: str) -> Any:
-    """Ids as plain values. Raises InputError for text that is no UTF-8, which Arrow itself reads without a word."""
+    """Ids as plain values. Raises InputError for text that is not UTF-8, which Arrow itself reads without an error."""
     import pyarrow as pa
 
     if isinstance(ids, pa.DictionaryArray):  # a pandas category
@@ -208,7 +214,7 @@ def _checked_ids(ids: Any, path: str) -> Any:
     return ids
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
     try:
@@ -218,7 +224,7 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 
 def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
-    """Ids of all files in one type: integers widen to int64, text to string; a mixture of both is an error."""
+    """Ids of all files in one type: their common one, else int64 or string. Raises InputError for mixtures."""
     import pyarrow as pa
 
     kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}

@@ -1,4 +1,4 @@
-"""Arrow columns of vectors ↔ matrices, without a copy where the data allows it."""
+"""Convert Arrow columns of vectors to matrices and back, without a copy if the data allows it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _chunk_matrix(array: Any, dimension: int) -> tuple[NDArray[Any], NDArray[np.
     values = array.flatten()
     if not np.any(reasons != GOOD) and values.null_count == 0:
         return values.to_numpy(zero_copy_only=False).reshape(len(array), dimension), reasons
-    return _copied(array, dimension, reasons), reasons
+    return _copy_good_rows(array, dimension, reasons), reasons
 
 
 def vector_length(column: pa.ChunkedArray | pa.Array) -> int | None:
@@ -70,7 +70,7 @@ def matrix_column(X: NDArray[np.float32]) -> pa.ListArray:
 
 
 def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
-    """At least one array. Not combined, as a list column ends at 2**31 values in one array, and a file may have more."""
+    """The column's arrays, at least one. One array of lists holds 2**31 values at most, and a file may have more."""
     import pyarrow as pa
 
     if not isinstance(column, pa.ChunkedArray):
@@ -79,10 +79,10 @@ def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
 
 
 def _vectors(array: pa.Array) -> Any:
-    """The array as lists of floats. Raises InputError for what cannot be that."""
+    """The array as lists of floats. Raises InputError for other types."""
     import pyarrow as pa
 
-    if isinstance(array, pa.ExtensionArray):  # a fixed-shape tensor is a fixed-size list that has a shape
+    if isinstance(array, pa.ExtensionArray):  # a fixed-shape tensor is stored as a fixed-size list
         array = array.storage
     kind = array.type
     if pa.types.is_null(kind):  # a file of nulls only, or an empty JSON file
@@ -111,8 +111,8 @@ def _lengths(array: Any) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(pc.list_value_length(array), 0), dtype=np.int64)
 
 
-def _copied(array: Any, dimension: int, reasons: NDArray[np.object_]) -> NDArray[Any]:
-    """The matrix where some rows are bad; finds the rows with a null among their values on the way."""
+def _copy_good_rows(array: Any, dimension: int, reasons: NDArray[np.object_]) -> NDArray[Any]:
+    """A matrix with zeros for bad rows; it also marks the rows with a null among their values, in `reasons`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

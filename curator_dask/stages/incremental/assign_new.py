@@ -1,7 +1,7 @@
-"""New vectors → the clusters of a finished run, in the form that the k-means stage writes them.
+"""Assign new vectors to the clusters of a finished run, and write these as the k-means stage does.
 
 Rows whose ids the run knows are passed over, so that the input may be a folder that has grown since. A file with such
-rows is copied without them, unchanged otherwise; then come the two passes of the k-means stage, with given centroids.
+rows is copied without them, unchanged otherwise; then the two passes of the k-means stage run, with given centroids.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SIFT_UNIT = "sift"
 
 @dataclass(frozen=True)
 class NewVectors:
-    """The input of `assign_new`, and where its clusters go."""
+    """The input of `assign_new`, and the folder for its clusters."""
 
     files: VectorFiles
     source: VectorSource
-    """With the length of the centroids as its dimension."""
+    """The columns; the dimension is the length of the centroids."""
     state: StageState
-    """State of the assignment, in the folder for the clusters."""
+    """The state of the assignment, in the folder for the clusters."""
 
     @property
     def output(self) -> Folder:
@@ -74,7 +74,7 @@ def assign_new(
     state = StageState(output, "assign")
     inputs = digest(file_versions(files.entries()), _ids_digest(known), _digest(centroids))
     state.claim({"input_path": source.folder.root, "metadata_fields": list(source.metadata_fields)}, overwrite=True)
-    record = _done(state, inputs)
+    record = _read_finished_record(state, inputs)
     if record is None:
         state.forget([one.key for one in state.records()])
         n_clusters, dimension = read_centroids(centroids).shape
@@ -83,7 +83,8 @@ def assign_new(
     return dict(record.counts)
 
 
-def _done(state: StageState, inputs: str) -> UnitRecord | None:
+def _read_finished_record(state: StageState, inputs: str) -> UnitRecord | None:
+    """The record of an earlier assignment of the same inputs; None if there is none or a bucket is missing."""
     done = state.done_units()
     record = state.record(SIFT_UNIT) if done.get(SIFT_UNIT) == inputs else None
     if record is None or any(done.get(key) != inputs for key in record.data["buckets"]):

@@ -1,4 +1,4 @@
-"""What finished runs hold: the centroids, the ids, and the rows of a cluster with their decisions."""
+"""Read finished runs: their centroids, their ids, their eps and rule, and the rows that they removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinishedRuns:
-    """One run, or a run and what was added to it since, in that order."""
+    """One run, or a run and its later additions, in that order."""
 
     kmeans: tuple[Folder, ...]
     """Outputs of the k-means stage; all have the same centroids."""
@@ -36,7 +36,7 @@ class FinishedRuns:
     id_field: str
 
     def centroids(self) -> bytes:
-        """The centroids' file. Raises InputError if there is none, or the runs have different ones."""
+        """The bytes of the centroids' file. Raises InputError if there is none, or the runs have different ones."""
         found = []
         for folder in self.kmeans:
             if not folder.exists(layout.CENTROIDS):
@@ -49,7 +49,7 @@ class FinishedRuns:
         return found[0]
 
     def clusters(self) -> list[dict[int, list[Entry]]]:
-        """Cluster → files, of each run; one that added no rows has none."""
+        """The files of each cluster, per run; an addition without new rows has no clusters."""
         return [cluster_folders(folder) if _has_clusters(folder) else {} for folder in self.kmeans]
 
     def ids(self, client: Any) -> pa.Array:
@@ -64,22 +64,22 @@ class FinishedRuns:
         ]
         if not files:
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
-        parts = gathered(client, client.map(_ids, files, id_field=self.id_field, pure=False))
+        parts = gathered(client, client.map(_read_ids, files, id_field=self.id_field, pure=False))
         return pa.concat_arrays(one_type(parts))
 
-    def decided(self) -> dict[str, Any]:
-        """Parameters of the first run's decisions: eps, rule and scope, as far as they are recorded."""
+    def decision_parameters(self) -> dict[str, Any]:
+        """The eps, rule and scope that the first run decided by; None for those that are not recorded."""
         state = StageState(self.duplicates[0], "identify")
         summary = state.summary() or {}
         return {"eps": summary.get("eps"), "rule": state.parameter("rule"), "scope": state.parameter("scope")}
 
     def versions(self) -> tuple[str, ...]:
-        """Digest of each table of duplicates. Raises InputError where there is none."""
-        return tuple(_version(folder) for folder in self.duplicates)
+        """Digest of each table of duplicates. Raises InputError if one is missing."""
+        return tuple(_table_digest(folder) for folder in self.duplicates)
 
 
 def read_centroids(data: bytes) -> NDArray[np.float32]:
-    """(k, D). Raises InputError if the bytes are no such array."""
+    """(n_clusters, D) float32, from the bytes of the file. Raises InputError if they hold another array or none."""
     try:
         C = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -90,23 +90,23 @@ def read_centroids(data: bytes) -> NDArray[np.float32]:
 
 
 def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int) -> set[Any]:
-    """The ids that went from a cluster, in all runs. On a worker, each table is read once for all units."""
+    """The ids that all runs removed from a cluster. On a worker, each table is read once for all units."""
     found: set[Any] = set()
     for folder, version in zip(folders, versions, strict=True):
-        ids, clusters = _removed(folder, version)
+        ids, clusters = _read_removed(folder, version)
         start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
         found.update(ids.slice(start, end - start).to_pylist())
     return found
 
 
 @functools.lru_cache(maxsize=8)
-def _removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
-    """Ids and clusters of a table of duplicates, by cluster."""
+def _read_removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    """The ids and clusters of a table of duplicates, sorted by cluster."""
     table = read_parquet(folder, layout.DUPLICATES_TABLE, ["id", "cluster"]).sort_by("cluster")
     return table["id"], table["cluster"].to_numpy()
 
 
-def _version(folder: Folder) -> str:
+def _table_digest(folder: Folder) -> str:
     if not folder.exists(layout.DUPLICATES_TABLE):
         raise InputError(f"{folder.url} holds no {layout.DUPLICATES_TABLE}: give the output of the identify stage")
     return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE)).hexdigest()[:32]
@@ -116,6 +116,6 @@ def _has_clusters(folder: Folder) -> bool:
     return any(entry.path.startswith("centroid=") for entry in folder.entries())
 
 
-def _ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
+def _read_ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
     folder, path = file
     return read_parquet(folder, path, [id_field])[id_field].combine_chunks()

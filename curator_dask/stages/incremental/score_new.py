@@ -1,4 +1,4 @@
-"""New rows of one cluster against all that was there before: scores in the pairwise stage's schema, and decisions."""
+"""Compare the new rows of one cluster with its kept and new rows: scores in the pairwise stage's schema, and decisions."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 def score_new(task: ScoreNewTask) -> UnitResult:
-    """On a worker: the new rows of one cluster, ranked after all old ones."""
+    """On a worker: score and decide the new rows of one cluster, which rank after all old ones."""
     import pyarrow as pa
 
     strategies = [*([_strategy_of_old(task.strategy)] * (len(task.files) - 1)), task.strategy]
-    parts = [_ranked(task, *files, strategy) for files, strategy in zip(task.files, strategies, strict=True)]
+    parts = [_read_ranked(task, *files, strategy) for files, strategy in zip(task.files, strategies, strict=True)]
     ids = pa.concat_arrays(one_type([part[0] for part in parts]))
     num_new = len(parts[-1][0])
     num_old = len(ids) - num_new
@@ -50,7 +50,7 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
     written = write_parquet(task.output, path, table.slice(num_old))
     names = ids.to_pylist()
-    rows = _rows_that_stand(task, names, num_old)
+    rows = _kept_and_new_rows(task, names, num_old)
     scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows])
     removals = _decide(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
     decisions = ClusterDecisions(removals.removed, removals.kept_row, removals.kept_score, np.arange(len(rows)))
@@ -59,7 +59,7 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     return replace(decided, outputs={**decided.outputs, path: written})
 
 
-def _ranked(
+def _read_ranked(
     task: ScoreNewTask, folder: Folder, paths: tuple[str, ...], strategy: RankingStrategy
 ) -> tuple[pa.Array, NDArray[np.float32]]:
     """The rows of one k-means output, in the ranking of `strategy`."""
@@ -75,15 +75,15 @@ def _ranked(
 
 
 def _strategy_of_old(strategy: RankingStrategy) -> RankingStrategy:
-    """Old rows come first in any case; their own order says which of equally similar ones a score is told to come from.
+    """The ranking of the old rows among themselves: it chooses the `max_id` among equally similar old rows.
 
-    It is theirs where distances make it. Other columns need not be known of old rows: then they are ranked by distance.
+    A ranking by distances is used for the old rows too. Other columns may be unknown for them: then a distance ranks them.
     """
     return strategy if set(strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()) else RankingStrategy.of("hard")
 
 
-def _rows_that_stand(task: ScoreNewTask, names: list[Any], num_old: int) -> NDArray[np.int64]:
-    """The old rows that were kept, and all new ones."""
+def _kept_and_new_rows(task: ScoreNewTask, names: list[Any], num_old: int) -> NDArray[np.int64]:
+    """The numbers of the kept old rows, then of all new rows. Raises InputError if a removed id is not in the cluster."""
     removed = removed_ids(task.duplicates, task.versions, task.cluster)
     unknown = removed.difference(names[:num_old])
     if unknown:
@@ -96,7 +96,7 @@ def _rows_that_stand(task: ScoreNewTask, names: list[Any], num_old: int) -> NDAr
 
 
 def _decide(task: ScoreNewTask, X: Any, score: NDArray[np.float32], num_kept: int) -> Removals:
-    """Which of the rows after the first `num_kept` go, and the nearest row that stays of each."""
+    """Which of the rows after the first `num_kept` are removed, and the kept row nearest to each of them."""
     duplicate = is_duplicate(score, task.rule.eps)
     duplicate[:num_kept] = False
     if task.rule.name == "greedy":

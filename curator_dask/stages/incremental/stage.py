@@ -1,8 +1,8 @@
-"""New vectors against a finished run: the old decisions stay, and nothing is fitted or scored again.
+"""Decide on new vectors beside a finished run: the old decisions stay, and nothing is fitted or scored again.
 
-New rows go to the stored centroids and are ranked after all old rows of their cluster, among themselves as usual. What
-becomes of them is what a full run with these centroids and that order would decide. New rows meet their own cluster
-only, also where the finished run compared across clusters.
+New rows are assigned to the stored centroids and ranked after all old rows of their cluster, among themselves as usual.
+The decisions are those of a full run with these centroids and that order. New rows are compared within their own
+cluster only, even if the finished run made cross-cluster comparisons.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class IncrementalStage(StorageKwargs, Stage):
             check_rule(self.rule)
         if self.pairwise_batch_size < 1:
             raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
-        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses what it does not know
+        RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
 
     @property
     def output(self) -> Folder:
@@ -161,8 +161,8 @@ class IncrementalStage(StorageKwargs, Stage):
         )  # fmt: skip
 
     def decided_rule(self) -> Rule:
-        """The rule and eps to decide by. Raises InputError where neither they nor the finished run's are known."""
-        held = self.finished.decided()
+        """The rule and eps to decide by: the given ones, else the finished run's. Raises InputError if no eps is known."""
+        held = self.finished.decision_parameters()
         if held["scope"] not in (None, "all"):
             raise InputError(
                 f"{self.finished.duplicates[0].url} was decided with scope {held['scope']!r}: new rows can only be "

@@ -1,6 +1,6 @@
-"""The distributed half of k-means: rows held by the workers, exact sums added up, new centres on the client.
+"""The distributed fit of k-means: workers hold the rows and add up exact sums, the client computes the new centres.
 
-The rows stay on the workers as Dask futures for the whole fit; a lost worker's rows are read again by Dask itself. All
+The rows stay on the workers as Dask futures for the whole fit; Dask itself reads a lost worker's rows again. All
 sums are exact (`curator_dask.dedup.kmeans.lloyd`), so partitions, workers and the order of completion change no bit.
 """
 
@@ -30,7 +30,8 @@ from curator_dask.stages.kmeans.spec import FitRows, FitSpec
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
 
-# Vectors that the workers hold during a fit, all together; beyond it the fit uses a sample, the assignment all rows.
+# All workers together hold this many bytes of vectors during a fit. A fit of more rows uses a sample of them; the
+# assignment always takes all rows.
 FIT_BYTES = 2 << 30
 SAMPLE_ROWS_PER_CLUSTER = 20
 MERGE_FAN_IN = 8
@@ -40,7 +41,7 @@ AUTO_MAX_CLUSTERS = 1000
 
 @dataclass(frozen=True)
 class Census:
-    """What the client needs to know of a chunk."""
+    """The facts of a chunk that the client needs."""
 
     all_priority: NDArray[np.uint64]
     num_fit_rows: int
@@ -56,7 +57,7 @@ class Fit:
     num_rows: int
     num_fit_rows: int
     n_clusters: int
-    """After clamping to the number of rows."""
+    """The number of clusters, at most one per row."""
     rejects: tuple[dict[str, Any], ...]
 
 
@@ -76,7 +77,7 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
 
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
     source, parameters = spec.source, spec.parameters
-    fraction = parameters.fit_data_fraction or _affordable_fraction(client, source, chunks)
+    fraction = parameters.fit_data_fraction or _fraction_within_memory(client, source, chunks)
     loaded = client.map(
         load_fit_rows,
         chunks,
@@ -86,27 +87,27 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
         device=spec.device,
         pure=False,
     )
-    census = gathered(client, client.map(_census, loaded, pure=False))
+    census = gathered(client, client.map(_take_census, loaded, pure=False))
     num_rows = sum(len(part.all_priority) for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
-        raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_reasons(rejects)})")
+        raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_count_reasons(rejects)})")
     _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.random_state)
     num_fit_rows = sum(part.num_fit_rows for part in census)
     if not num_fit_rows:
         raise InputError(
             f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
         )
-    k = _clusters(parameters, num_fit_rows, reporter)
-    held = Held(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
-    result = _best_of(held, spec, k, reporter)
-    return Fit(result, num_rows, num_fit_rows, k, rejects)
+    n_clusters = _fitting_n_clusters(parameters, num_fit_rows, reporter)
+    held = RowsOnWorkers(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
+    result = _fit_best(held, spec, n_clusters, reporter)
+    return Fit(result, num_rows, num_fit_rows, n_clusters, rejects)
 
 
-def _clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
+def _fitting_n_clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
     if isinstance(parameters.init, str):
         return choose_clusters(parameters.n_clusters, num_rows, reporter)
-    return parameters.n_clusters or len(parameters.init)  # as many as there are; one without rows stays where it is
+    return parameters.n_clusters or len(parameters.init)  # a centre without rows stays where it is
 
 
 def choose_clusters(n_clusters: int | None, num_rows: int, reporter: Reporter) -> int:
@@ -134,11 +135,11 @@ def id_array(ids: Any) -> NDArray[Any]:
     return array
 
 
-def _census(rows: FitRows) -> Census:
+def _take_census(rows: FitRows) -> Census:
     return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
 
 
-def _affordable_fraction(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
+def _fraction_within_memory(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
     """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
     num_rows = sum(gathered(client, client.map(_count_rows, chunks, source=source, pure=False)))
     num_bytes = num_rows * (source.dimension or 0) * 4
@@ -164,7 +165,7 @@ def _refuse_doubled_ids(
     doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(doubled):
         return
-    # The hash has 64 bits, so look at the ids themselves before accusing anyone.
+    # Different ids can have equal hashes of 64 bits, so compare the ids themselves.
     tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
     found = gathered(client, tasks)
     ids = [identifier for part in found for identifier in part]
@@ -184,8 +185,8 @@ def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint
 
 
 @dataclass(frozen=True)
-class Held:
-    """The rows of a fit, on the workers."""
+class RowsOnWorkers:
+    """The rows of a fit, which the workers hold."""
 
     client: Any
     loaded: list[Any]
@@ -195,28 +196,28 @@ class Held:
     sq_norms: float
 
 
-def _best_of(held: Held, spec: FitSpec, k: int, reporter: Reporter) -> KMeansResult:
+def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Reporter) -> KMeansResult:
     parameters = spec.parameters
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
     results = []
     for run in range(runs):
-        start = _start(held, parameters, k, seed=parameters.random_state + run)
+        start = _choose_start(held, parameters, n_clusters, seed=parameters.random_state + run)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
-            results.append(_iterated(held, start, spec, reporter))
+            results.append(_iterate(held, start, spec, reporter))
         finally:
             reporter.finish()
     return min(results, key=lambda result: result.inertia)
 
 
-def _iterated(held: Held, start: NDArray[np.float32], spec: FitSpec, reporter: Reporter) -> KMeansResult:
+def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, reporter: Reporter) -> KMeansResult:
     def tell(cost: float) -> None:
         reporter.advance()
         if spec.verbose:
             reporter.note(f"kmeans: inertia {cost:.9g}")
 
     if spec.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
-        return _fitted_by_cuml(held, start, spec)
+        return _fit_by_cuml(held, start, spec)
     return lloyd(
         lambda C: _sum_up(held, C, spec),
         start,
@@ -227,7 +228,7 @@ def _iterated(held: Held, start: NDArray[np.float32], spec: FitSpec, reporter: R
     )
 
 
-def _fitted_by_cuml(held: Held, start: NDArray[np.float32], spec: FitSpec) -> KMeansResult:
+def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec) -> KMeansResult:
     parameters = spec.parameters
     told = GpuFit(
         parameters.max_iter,
@@ -241,17 +242,17 @@ def _fitted_by_cuml(held: Held, start: NDArray[np.float32], spec: FitSpec) -> KM
     return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
-def _start(held: Held, parameters: KMeansParameters, k: int, seed: int) -> NDArray[np.float32]:
+def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
-        return checked_centres(parameters.init, k, held.dimension)
-    sample = _sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * k), seed)
+        return checked_centres(parameters.init, n_clusters, held.dimension)
+    sample = _draw_sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
-        return random_start(sample, k)
-    return d2_start(sample, k, seed, parameters.oversampling_factor)
+        return random_start(sample, n_clusters)
+    return d2_start(sample, n_clusters, seed, parameters.oversampling_factor)
 
 
-def _sample(held: Held, num_rows: int, seed: int) -> NDArray[np.float32]:
-    """The `num_rows` rows of lowest priority, in that order: the same rows however they are partitioned."""
+def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.float32]:
+    """The `num_rows` rows of lowest priority, in that order; the partitions do not matter."""
     share = min(1.0, (1.5 * num_rows + 100) / held.num_rows)
     while True:
         parts = gathered(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
@@ -264,13 +265,13 @@ def _sample(held: Held, num_rows: int, seed: int) -> NDArray[np.float32]:
 
 
 def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    # Another hash for every seed, so that a sampled fit and a restart draw anew; the ids' own hash is its only input.
+    # A new hash per seed, made from the hash of the ids, so that a sampled fit and a restart draw other rows.
     drawn = sample_priority(rows.priority, seed)
     chosen = drawn <= np.uint64(min(2**64 - 1, int(share * 2.0**64)))
     return drawn[chosen], to_host(rows.X[chosen])
 
 
-def _sum_up(held: Held, C: NDArray[np.float32], spec: FitSpec) -> Partial:
+def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Partial:
     centres = held.client.scatter(C, broadcast=True, hash=False)
     level = held.client.map(
         _partial, held.loaded, C=centres, max_rows=spec.parameters.max_samples_per_batch, device=spec.device, pure=False
@@ -294,7 +295,7 @@ def _merge_all(partials: list[Partial]) -> Partial:
     return total
 
 
-def _reasons(rejects: Sequence[dict[str, Any]]) -> str:
+def _count_reasons(rejects: Sequence[dict[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for reject in rejects:
         counts[reject["reason"]] = counts.get(reject["reason"], 0) + 1

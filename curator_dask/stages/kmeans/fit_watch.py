@@ -1,6 +1,6 @@
-"""Watch over a fit on GPUs: give it up as soon as it cannot end well, and make it once more on fresh workers.
+"""Watch a fit on GPUs: give it up as soon as it cannot succeed, and fit once more on fresh workers.
 
-NCCL waits without an end, and Dask keeps a task that is pinned to a dead worker for ever; neither tells anybody.
+NCCL waits for ever, and Dask keeps a task that is pinned to a dead worker for ever; neither reports it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ T = TypeVar("T")
 
 LOOK_EVERY_S: Final = 1.0
 BACK_WITHIN_S: Final = 120.0
-"""How long workers that were restarted have to come back."""
+"""Restarted workers must come back within this time."""
 
-# Tasks that stand for a rank; the first of them to fail says why the others hang.
+# Names of the tasks that run a rank; the first of them to fail says why the others hang.
 RANK_TASKS: Final = ("_func_preflight_fit", "_func_fit", "_fit_alone")
 OUT_OF_MEMORY: Final = ("out_of_memory", "out of memory", "bad_alloc", "cudaerrormemoryallocation")
 
 
 class FitLostError(ClusterError):
-    """A fit that can be made again: a worker went, or nothing moved."""
+    """A worker was lost or the fit got stuck: it can be repeated."""
 
 
 class DeviceFullError(DeviceError):
-    """A fit that can be made again with the vectors in host memory."""
+    """A device was full: the fit can be repeated with the vectors in host memory."""
 
 
 def watched(client: Any, work: Callable[[], T], *, workers: Collection[str], deadline_s: float) -> T:
-    """Do ``work``, which waits on tasks of all ``workers`` at once, and give it up as soon as it cannot end well.
+    """Do ``work``, which waits for tasks of all ``workers`` at once, and give it up as soon as it cannot succeed.
 
-    That is where one of the workers is gone, one rank's task has failed while the others still wait for it, or the
-    deadline has passed. Its tasks are then cancelled; those that run go on until their workers are restarted.
+    It cannot if a worker is gone, if one rank's task has failed while the others still wait for it, or if the deadline
+    has passed. Its tasks are then cancelled; those that run go on until their workers are restarted.
     """
     before = set(client.futures)
     outcome: Outcome[T] = Outcome()
@@ -54,7 +54,7 @@ def watched(client: Any, work: Callable[[], T], *, workers: Collection[str], dea
         except Exception as error:
             if outcome.done():
                 raise in_our_words(error) from error
-        trouble = _trouble(client, before, workers) or (
+        trouble = _find_trouble(client, before, workers) or (
             FitLostError(f"k-means did not end within {deadline_s:,.0f} s") if time.monotonic() > give_up_at else None
         )
         if trouble is not None:
@@ -65,12 +65,12 @@ def watched(client: Any, work: Callable[[], T], *, workers: Collection[str], dea
 def _settle(outcome: Outcome[T], work: Callable[[], T]) -> None:
     try:
         outcome.set_result(work())
-    except BaseException as error:  # whatever it is, it belongs to the thread that waits
+    except BaseException as error:  # the waiting thread raises it
         outcome.set_exception(error)
 
 
-def _trouble(client: Any, before: Collection[str], workers: Collection[str]) -> CuratorError | None:
-    """Why the fit cannot end, if something has happened."""
+def _find_trouble(client: Any, before: Collection[str], workers: Collection[str]) -> CuratorError | None:
+    """The error that keeps the fit from its end; None if nothing has happened."""
     try:
         alive = set(client.scheduler_info(n_workers=-1)["workers"])
     except Exception as error:
@@ -87,7 +87,7 @@ def _trouble(client: Any, before: Collection[str], workers: Collection[str]) -> 
 
 
 def in_our_words(error: BaseException | None) -> CuratorError:
-    """What to tell, and whether to try again, for an error out of cuML, NCCL or Dask."""
+    """The error of ours for one of cuML, NCCL or Dask; its class says whether the fit can be repeated."""
     from distributed import CancelledError, KilledWorker
 
     if isinstance(error, CuratorError):
@@ -106,18 +106,18 @@ def in_our_words(error: BaseException | None) -> CuratorError:
 
 
 def _cancel(client: Any, keys: Collection[Any]) -> None:
-    """Wakes the thread that waits for them, too."""
+    """Cancel tasks, which also wakes the thread that waits for them."""
     from distributed import Future
 
-    with contextlib.suppress(Exception):  # the scheduler may be what is gone
+    with contextlib.suppress(Exception):  # the scheduler itself may be gone
         client.cancel([Future(key, client) for key in keys], force=True)
 
 
 def retried(client: Any, attempt: Callable[[bool], T], reporter: Reporter) -> T:
-    """``attempt(in_host_memory)``, and once more on fresh workers where the first was lost or a device was full.
+    """Call ``attempt(in_host_memory)``, and once more on fresh workers if a worker was lost or a device was full.
 
-    It has to begin with reading the vectors: restarted workers hold nothing. Raises ClusterError or DeviceError where the
-    second attempt ends in the same way.
+    An attempt must begin by reading the vectors, as restarted workers hold nothing. Raises ClusterError or DeviceError
+    if the second attempt fails in the same way.
     """
     workers = set(client.scheduler_info(n_workers=-1)["workers"])
     try:
@@ -138,10 +138,10 @@ def retried(client: Any, attempt: Callable[[bool], T], reporter: Reporter) -> T:
 
 
 def restart(client: Any, workers: Collection[str]) -> None:
-    """New processes for these workers: nothing else frees one from a collective that the others never join.
+    """Start these workers anew: nothing else frees a worker from a collective operation that the others never join.
 
-    Their nannies kill them at once: Dask's own restart first asks a worker that does not listen any more.
-    Raises ClusterError where they have no nanny to start them again, or do not come back.
+    Their nannies kill them at once, since Dask's own restart first asks the worker, which no longer answers.
+    Raises ClusterError if they have no nanny to start them again, or do not come back.
     """
     present = client.scheduler_info(n_workers=-1)["workers"]
     alive = sorted(set(present) & set(workers))
@@ -166,5 +166,5 @@ def restart(client: Any, workers: Collection[str]) -> None:
 
 
 def _kill_worker(dask_worker: Any) -> None:
-    """In the nanny, which starts a new one."""
+    """In the nanny: kill the worker; the nanny then starts a new one."""
     os.kill(dask_worker.pid, signal.SIGKILL)

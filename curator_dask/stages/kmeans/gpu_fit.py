@@ -1,14 +1,14 @@
-"""The fit of k-means on GPUs: cuML's Lloyd from our own start, watched over, and done again once where workers are lost.
+"""The fit of k-means on GPUs: cuML's Lloyd from our own start, watched, and repeated once if workers are lost.
 
 One worker fits by itself (`cuml.cluster.KMeans`), several together (`cuml.dask.cluster.KMeans`, one NCCL rank per worker).
-The vectors lie in host memory, where the census and the start need them, and go to the devices for the fit as long as
-they take no more than `DEVICE_SHARE` of what is free there; else they stay, and cuML streams them through a buffer in
+The vectors lie in host memory, where the census and the start need them, and are copied to the devices for the fit if
+they need at most `DEVICE_SHARE` of the free memory there; otherwise they stay, and cuML streams them through a buffer in
 every iteration. Start, stop rule and empty clusters are those of the CPU (`curator_dask.dedup.kmeans.lloyd`); the sums are not:
-cuML adds float32 in an order of its own, so centres agree to about six digits and not to the bit.
+cuML adds float32 numbers in its own order, so centres agree to about six digits, not in every bit.
 
-A fit over several workers has a barrier in every iteration, and NCCL waits without an end: where one rank fails or dies,
-the others hang. Hence `curator_dask.stages.kmeans.fit_watch`. Written against RAPIDS 26.10 (its host side runs in
-tests/rapids; not yet on a device).
+A fit over several workers has a barrier in every iteration, and NCCL waits for ever: if one rank fails or dies,
+the others hang. So `curator_dask.stages.kmeans.fit_watch` watches it. Written against RAPIDS 26.10
+(its host side runs in tests/rapids; not yet on a device).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BUFFER_SHARE: Final = 0.1
 """Share of a device's free memory for each of the two buffers that vectors in host memory are streamed through."""
 MIN_BUFFER_ROWS: Final = 4096
 
-# What the deadline reckons with: a tenth of what the slowest supported GPUs do (Volta, 14 TFLOP/s; PCIe 3, 12 GB/s).
+# The deadline assumes these speeds: a tenth of what the slowest supported GPUs do (Volta, 14 TFLOP/s; PCIe 3, 12 GB/s).
 FLOP_PER_S: Final = 1.0e12
 BYTES_PER_S: Final = 1.0e9
 START_S: Final = 300.0
@@ -39,26 +39,27 @@ START_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class GpuFit:
-    """The settings that cuML gets beside the vectors and the start."""
+    """The settings of cuML, besides the vectors and the start."""
 
     max_iter: int
     tol: float
     seed: int
     max_rows: int
-    """Rows whose distances to all centres are held at a time, at most."""
+    """At most this many rows have their distances to all centres in memory at a time."""
     in_host_memory: bool = False
-    """Leave the vectors in host memory even where the devices would take them."""
+    """Leave the vectors in host memory even if they fit on the devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the vectors are during a fit, and which estimator makes it."""
+    """The place of the vectors during a fit, and the estimator."""
 
     on_device: bool
+    """Whether the vectors are on the devices, not in host memory."""
     alone: bool
-    """`cuml.cluster.KMeans` in one task, without NCCL."""
+    """Whether one worker fits: `cuml.cluster.KMeans` in one task, without NCCL."""
     buffer_rows: int
-    """cuML's ``device_buffer_samples``: 0 for vectors on the device."""
+    """cuML's ``device_buffer_samples``; 0 if the vectors are on the device."""
 
 
 def fit_on_gpus(
@@ -70,12 +71,12 @@ def fit_on_gpus(
         loaded: futures of `FitRows` whose X is in host memory; together at least k rows.
 
     Returns:
-        ``(centres, iterations)``: (k, D) float32 on the host, and how many there were.
+        ``(centres, iterations)``: (k, D) float32 on the host, and the number of iterations.
 
     Raises:
-        FitLostError: a worker went or the deadline passed; `retried` makes the fit again.
+        FitLostError: a worker was lost or the deadline passed; `retried` repeats the fit.
         DeviceFullError: a device had too little memory.
-        ClusterError, DeviceError: there are no GPU workers, or cuML refuses.
+        ClusterError, DeviceError: there are no GPU workers, or cuML fails.
     """
     memories: Mapping[str, WorkerMemory] = client.run(worker_memory)
     if not memories:
@@ -96,7 +97,7 @@ def fit_on_gpus(
 
 
 def plan_fit(memories: Sequence[WorkerMemory], num_rows: int, dimension: int, *, in_host_memory: bool = False) -> Plan:
-    """Where ``num_rows`` vectors go, on workers with so much memory each."""
+    """Choose the place for ``num_rows`` vectors and the estimator, by the memory of the workers."""
     row_bytes = 4 * dimension
     free = min(memory.device_free for memory in memories)
     on_device = not in_host_memory and num_rows * row_bytes <= DEVICE_SHARE * free * len(memories)
@@ -107,11 +108,11 @@ def plan_fit(memories: Sequence[WorkerMemory], num_rows: int, dimension: int, *,
 
 
 def estimator_options(start: NDArray[np.float32], parameters: GpuFit, plan: Plan) -> dict[str, Any]:
-    """The parameters of either of cuML's KMeans."""
+    """The parameters of cuML's KMeans, for one worker and for several."""
     return {
         "n_clusters": len(start),
         "init": np.ascontiguousarray(start, dtype=np.float32),
-        "n_init": 1,  # "auto" would mean ten runs from one and the same array
+        "n_init": 1,  # "auto" would mean ten runs from the same array
         "max_iter": parameters.max_iter,
         "tol": parameters.tol,
         "random_state": int(parameters.seed) % 2**31,
@@ -121,14 +122,18 @@ def estimator_options(start: NDArray[np.float32], parameters: GpuFit, plan: Plan
 
 
 def longest_fit_s(num_rows: int, dimension: int, k: int, max_iter: int, num_workers: int) -> float:
-    """Seconds after which a fit must be stuck: ten times what all iterations would take on the slowest GPUs."""
+    """Seconds after which a fit must be stuck: ten times the time of all iterations on the slowest GPUs."""
     flop = 2.0 * num_rows * dimension * k * max_iter
     moved = 4.0 * num_rows * dimension * max_iter
     return START_S + (flop / FLOP_PER_S + moved / BYTES_PER_S) / num_workers
 
 
 def placed(sizes: Sequence[int], workers: Sequence[str]) -> list[str]:
-    """A worker for every part, so that all hold about as many rows: the largest first, each to the one with least."""
+    """A worker for every part: the largest part is placed first, each on the worker with the fewest rows.
+
+    >>> placed([5, 9, 4, 1], ["a", "b"])
+    ['b', 'a', 'b', 'a']
+    """
     rows = dict.fromkeys(workers, 0)
     places = [""] * len(sizes)
     for number in sorted(range(len(sizes)), key=lambda part: (-sizes[part], part)):
@@ -155,15 +160,15 @@ def _fit_together(
 def dask_matrix(
     client: Any, parts: Sequence[tuple[Any, int]], dimension: int, workers: Sequence[str], *, on_device: bool
 ) -> Any:
-    """(future of `FitRows`, rows) → a Dask array, (n, D) float32, one block per part, each held by the worker it is meant for.
+    """A Dask array, (n, D) float32, with one block per part, each on its planned worker.
 
-    An empty part would be missing among cuML's labels, so there must be none.
+    A part is a future of `FitRows` and its number of rows, which is not 0: cuML's labels would lack an empty part.
     """
     import dask.array as da
 
     places = placed([size for _, size in parts], workers)
     held = [
-        # Pinned: a rank is made of the parts that its worker holds. `watched` notices where a worker goes.
+        # Pinned: a rank is made of the parts that its worker holds. `watched` notices a lost worker.
         client.submit(_matrix, future, on_device=on_device, workers=[place], pure=False)
         for (future, _), place in zip(parts, places, strict=True)
     ]
@@ -197,7 +202,7 @@ def _fit_in_one_task(
 def _fit_alone(
     rows: Sequence[FitRows], *, options: Mapping[str, Any], on_device: bool
 ) -> tuple[NDArray[np.float32], int]:
-    """On the one worker: all parts in one array, which cuML's estimator for one GPU wants."""
+    """On the only worker: fit all parts in one array, as cuML's estimator for one GPU needs it."""
     from cuml.cluster import KMeans
 
     model = KMeans(output_type="numpy", **options).fit(assembled([part.X for part in rows], on_device=on_device))
@@ -205,7 +210,7 @@ def _fit_alone(
 
 
 def assembled(parts: Sequence[NDArray[np.float32]], *, on_device: bool) -> Any:
-    """The parts (n_i, D) below each other, in host memory or on the device; never twice in either."""
+    """The parts (n_i, D) as one array, in host memory or on the device; neither holds the rows twice."""
     if not on_device:
         return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
     import cupy

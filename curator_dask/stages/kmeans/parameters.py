@@ -1,4 +1,4 @@
-"""The parameters of k-means that have nothing to do with paths: `KMeansStage` and `Workflow` share them."""
+"""The parameters of k-means that `KMeansStage` and `Workflow` share: all but paths, files and columns."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class KMeansParameters:
     n_init: int = 1
     """Number of fits from different starts; the one with the lowest inertia is kept. An array as `init` is run once."""
     oversampling_factor: float = 2.0
-    """Candidates per cluster that each round of ``k-means||`` draws. The other starts draw none, and with up to 409
-    clusters (a sample of 20 rows per cluster) every row of the sample is a candidate."""
+    """Candidates per cluster that each round of ``k-means||`` draws. Other starts draw none. With up to 409
+    clusters (a sample of 20 rows per cluster), every row of the sample is a candidate."""
     max_samples_per_batch: int = 32768
     """At most this many rows have their distances to all centroids in memory at a time. It bounds the memory and changes
     no result. On a CPU fewer are taken where that suits the cache."""
@@ -54,7 +54,7 @@ class KMeansParameters:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """The value as a plain int, which NumPy's integers are not to JSON. Raises ParameterError unless it is >= 1."""
+    """The value as a plain int, since JSON takes no NumPy integers. Raises ParameterError unless it is >= 1."""
     if not (_is_integer(value) and value >= 1):
         raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")
     return int(value)

@@ -19,7 +19,7 @@ class FitSpec:
     """A fit: which vectors, how, and on which device."""
 
     source: VectorSource
-    """With its dimension."""
+    """The vectors and their columns; the dimension is known."""
     parameters: KMeansParameters
     device: str
     verbose: bool = False
@@ -52,11 +52,11 @@ class WriteClustersSpec:
     """The second half of k-means: assign rows to centroids and write the files of their clusters."""
 
     source: VectorSource
-    """With its dimension."""
+    """The vectors and their columns; the dimension is known."""
     output: Folder
     """Holds the centroids, and receives the clusters."""
     state: StageState
-    """Its folder holds the bucket files meanwhile."""
+    """The stage's state; its folder holds the bucket files until the clusters are written."""
     n_buckets: int
     max_rows: int
     """At most this many rows have their distances to all centroids in memory at a time."""
@@ -79,3 +79,4 @@ class BucketTask:
 
     spec: WriteClustersSpec
     number: int
+    """The bucket's number: it holds the clusters c with c % n_buckets == number."""

@@ -1,7 +1,7 @@
-"""Vectors → clusters: a fit over all workers, then every row to its cluster's file.
+"""Cluster vectors: fit k-means over all workers, then write every row to its cluster's file.
 
-Rows first go to a few bucket files, each of which becomes the files of its clusters: one file per cluster,
-never partitions × clusters small ones.
+Rows are first written to a few bucket files, each of which becomes the files of its clusters: one file per cluster,
+never chunks × clusters small files.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         refuse_foreign_results(state, "centroid=")
         state.claim(self.identity(), overwrite=context.overwrite)
         inputs = digest(file_versions(entries))
-        record = self._fitted(context, state, entries, inputs)
+        record = self._find_or_fit(context, state, entries, inputs)
         spec = self._write_spec(context, state, record)
         units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
         num_run = self._write_clusters(context, spec, units)
@@ -151,8 +151,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             self.name, self.output, counts, (), num_run=num_run, num_skipped=len(units) - num_run, tables=tables
         )
 
-    def _fitted(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
-        """The fit's marker: an earlier one of the same inputs, or that of a fit made now."""
+    def _find_or_fit(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
+        """The record of the fit: that of an earlier fit of the same inputs, or of a new fit."""
         if state.done_units().get(FIT_UNIT) == inputs:
             record = state.record(FIT_UNIT)
             if record is not None:

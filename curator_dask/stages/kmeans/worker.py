@@ -1,8 +1,8 @@
-"""The second half of k-means, on the workers: each row goes to its cluster's file, by way of a few buckets.
+"""The second half of k-means, on the workers: write each row to its cluster's file, by way of a few buckets.
 
-A chunk's rows go to one file of their own, one record batch per bucket (cluster modulo the number of buckets); then each
+A chunk's rows are written to one file, one record batch per bucket (cluster modulo the number of buckets). Then each
 bucket, gathered from all chunks, becomes the files of its clusters. So there is one file per cluster, and never chunks ×
-clusters small ones.
+clusters small files.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ BUCKET_FILE = ".arrow"
 MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""
 WRITERS = 8
-"""Files of a bucket under way at a time: most of a small file's time is waiting, for the disk's flush or for a store."""
+"""Files of a bucket that are written at a time: a small file mostly waits for the disk's flush or for a remote store."""
 
 
 def assign_chunk(task: AssignTask) -> None:
-    """On a worker: label a chunk's rows and write them down, bucket by bucket."""
+    """On a worker: label a chunk's rows and write them to its file, sorted by bucket."""
     import pyarrow as pa
 
     spec = task.spec
@@ -69,12 +69,12 @@ def assigned(task: AssignTask) -> pa.Table:
     l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
     host_labels = to_host(labels)
     order = np.argsort(host_labels % spec.n_buckets, kind="stable")
-    columns = _ordered(spec.source, rows, order)
+    columns = _columns_in_order(spec.source, rows, order)
     columns.update({"l2_dist_to_cent": l2[order], "cosine_dist_to_cent": cosine[order], LABEL: host_labels[order]})
     return pa.table(columns)
 
 
-def _ordered(source: VectorSource, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:
+def _columns_in_order(source: VectorSource, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:
     import pyarrow as pa
 
     index = pa.array(order)
@@ -94,12 +94,12 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 
 
 def write_bucket(task: BucketTask) -> UnitResult:
-    """On a worker: one bucket's rows into one file per cluster, rows by id."""
+    """On a worker: write one bucket's rows to one file per cluster, in the order of ids."""
     source, folder = task.spec.source, task.spec.output
-    parts = _bucket_parts(task)
+    parts = _read_bucket(task)
     if not parts:
         return UnitResult(counts={"rows": 0, "clusters": 0})
-    table, at, X = _sorted(parts, source)
+    table, at, X = _sort_rows(parts, source)
     labels = table[LABEL].to_numpy()
     table = table.drop_columns([LABEL])
     clusters, starts = np.unique(labels, return_index=True)
@@ -116,8 +116,8 @@ def write_bucket(task: BucketTask) -> UnitResult:
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)})
 
 
-def _bucket_parts(task: BucketTask) -> list[pa.Table]:
-    """The bucket's rows, of every chunk that has some."""
+def _read_bucket(task: BucketTask) -> list[pa.Table]:
+    """The bucket's rows, one table per chunk that has some."""
     import pyarrow as pa
 
     folder, parts = task.spec.output, []
@@ -129,17 +129,17 @@ def _bucket_parts(task: BucketTask) -> list[pa.Table]:
     return [part for part in parts if part.num_rows]
 
 
-def _sorted(parts: list[pa.Table], source: VectorSource) -> tuple[pa.Table, int, NDArray[np.float32]]:
-    """By cluster, then by id, so that the order of files and rows in the input leaves no trace.
+def _sort_rows(parts: list[pa.Table], source: VectorSource) -> tuple[pa.Table, int, NDArray[np.float32]]:
+    """The rows sorted by cluster, then by id, so that the order of files and rows in the input does not matter.
 
-    The vectors come apart, (n, D), with the number of their column: NumPy puts them in their places, as Arrow's own sort
-    would copy them twice, and slowly, and as one array of lists could not hold all of a large cluster.
+    The vectors are returned apart, (n, D), with the number of their column. NumPy moves them to their places: Arrow's own
+    sort would copy them twice, and slowly, and one array of lists could not hold all vectors of a large cluster.
     """
     import pyarrow.compute as pc
 
     vectors = [part[source.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
     at = parts[0].schema.get_field_index(source.embedding_field)
-    table = _concatenated([part.remove_column(at) for part in parts], source.id_field)
+    table = _concatenate([part.remove_column(at) for part in parts], source.id_field)
     order = pc.sort_indices(table, sort_keys=[(LABEL, "ascending"), (source.id_field, "ascending")])
     places = np.empty(len(order), dtype=np.int64)
     places[order.to_numpy()] = np.arange(len(order))
@@ -160,7 +160,7 @@ def _vector_column(X: NDArray[np.float32]) -> pa.ChunkedArray:
     return pa.chunked_array([matrix_column(X[rows]) for rows in row_blocks(len(X), fitting)])
 
 
-def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
+def _concatenate(parts: list[pa.Table], id_field: str) -> pa.Table:
     import pyarrow as pa
 
     ids = one_type([part[id_field].combine_chunks() for part in parts])
@@ -170,6 +170,7 @@ def _concatenated(parts: list[pa.Table], id_field: str) -> pa.Table:
 
 
 def bucket_folder(state: StageState) -> str:
+    """The folder of the bucket files, below the stage's."""
     return state.path("buckets")
 
 

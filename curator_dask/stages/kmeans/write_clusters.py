@@ -14,16 +14,16 @@ from curator_dask.stages.kmeans.worker import assign_chunk, bucket_folder, write
 BUCKET_BYTES = 128 << 20
 """A bucket has about this many bytes of vectors; a worker holds twice that while it writes one."""
 BUCKETS = 16
-"""There are at least this many buckets, where there are as many clusters: enough to share among workers."""
+"""There are at least this many buckets, unless there are fewer clusters: enough to share among workers."""
 
 
 def count_buckets(num_rows: int, dimension: int, n_clusters: int) -> int:
-    """How many buckets for so many rows; it depends on the data alone, and no file on it."""
+    """The number of buckets; it depends on the data alone, and the files do not depend on it."""
     return max(1, min(n_clusters, max(BUCKETS, -(-num_rows * (4 * dimension + 64) // BUCKET_BYTES))))
 
 
 def bucket_units(spec: WriteClustersSpec, inputs: str) -> list[Unit[BucketTask]]:
-    """One unit per bucket; `inputs` is the digest of what they are made from."""
+    """One unit per bucket; `inputs` is the digest of their inputs."""
     return [
         Unit(f"bucket-{number:05d}", inputs, BucketTask(spec, number), f"clusters of bucket {number}")
         for number in range(spec.n_buckets)
@@ -58,7 +58,7 @@ def remove_files(state: StageState, folder: str) -> None:
 
 
 def refuse_foreign_results(state: StageState, *beginnings: str) -> None:
-    """Refuse an output folder with results that this stage has no record of: they must not be mixed with new ones.
+    """Refuse an output folder with results of another origin: they must not be mixed with new ones.
 
     Args:
         state: the stage's own state, in the output folder.
