@@ -1,6 +1,6 @@
 """Cut all planned spans of one video with one ffmpeg process that decodes it once, exact to the frame.
 
-The segment muxer starts a file at forced key frames (see ``cut_plan`` for spans that overlap or leave gaps). Frame
+The segment muxer starts a file at forced key frames (see ``plan`` for spans that overlap or leave gaps). Frame
 times pass through untouched, so variable rates stay as they are. ffmpeg ends well on damaged input too; what it says
 counts for little, and the report rests on the frames that went into the encoder and the packets read. Every cut is
 checked against those frames, and where the muxer cut elsewhere (an extra key frame behind a gap) the video is cut again
