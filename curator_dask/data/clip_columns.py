@@ -1,4 +1,4 @@
-"""Columns of the clip index for given ids: what a stage after k-means wants to know of clips beside their vectors."""
+"""Columns of the clip index for given ids: facts about clips that stages after k-means need beside their vectors."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DERIVED: Final = {"pixels": ("width", "height"), "duration_s": ("start_s", "end_s")}
-"""Columns that are made of two others: width × height, and end − start."""
+"""Columns computed from two others: width × height, and end − start."""
 
 
 @dataclass(frozen=True)
 class ClipIndex:
-    """The clip index of a split output, as it travels to workers: a worker reads it once for all units."""
+    """The clip index of a split output. It is sent to workers; each worker reads it once for all units."""
 
     folder: Folder
     version: str
-    """Digest of its content."""
+    """Digest of the content of the index."""
 
     @staticmethod
     def of(folder: Folder) -> ClipIndex:
-        """Raises InputError if there is none."""
+        """The index in this folder. Raises InputError if there is none."""
         if not folder.exists(layout.CLIP_INDEX):
             raise InputError(
                 f"{folder.url} holds no {layout.CLIP_INDEX}: give the output of the split stage as clips_path"
@@ -49,7 +49,7 @@ class ClipIndex:
 
         index = _read(self, tuple(dict.fromkeys(names)))
         wanted = pa.array([str(identifier) for identifier in ids.tolist()], pa.string())
-        found = index.filter(pc.is_in(index["id"], value_set=wanted))  # first, as looking up all ids is costly
+        found = index.filter(pc.is_in(index["id"], value_set=wanted))  # filtered first: looking up all ids is costly
         place = pc.index_in(wanted, value_set=found["id"].combine_chunks())
         if place.null_count:
             missing = wanted.filter(place.is_null())
@@ -67,7 +67,7 @@ def _read(index: ClipIndex, columns: tuple[str, ...]) -> pa.Table:
 
 
 def stored_columns(names: Iterable[str], index: ClipIndex | None) -> list[str]:
-    """The columns that the k-means output must hold to rank by `names`: all that are not of the clip index."""
+    """The columns that the k-means output must hold to rank by `names`: all that the clip index does not have."""
     own = set(schema().names) if index is not None else set()
     return [name for name in _parts(names) if name not in own]
 
@@ -75,9 +75,9 @@ def stored_columns(names: Iterable[str], index: ClipIndex | None) -> list[str]:
 def ranking_columns(
     names: Sequence[str], table: pa.Table, ids: NDArray[Any], index: ClipIndex | None
 ) -> dict[str, NDArray[Any]]:
-    """The columns to rank by, (N,) each: of the clip index where it has them, else of a cluster's table.
+    """The columns to rank by, (N,) each, from the clip index if it has them, else from the table of a cluster.
 
-    `table` has `stored_columns(names, index)`, its rows the ids `ids`; `DERIVED` columns are made of their parts.
+    `table` has the columns `stored_columns(names, index)`, and its rows have the ids `ids`. `DERIVED` columns are computed.
     """
     stored = stored_columns(names, index)
     of_clips = [name for name in _parts(names) if name not in stored]

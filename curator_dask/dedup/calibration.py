@@ -1,7 +1,7 @@
-"""Which eps to take: what an embedding still recognises after known edits, against what it must keep apart.
+"""Recommend an eps: compare what an embedding still recognises after known edits with what it must keep apart.
 
-Pairs of a clip and its edited copy must match; pairs of different clips must not. Every threshold that matches no
-different clips ("zero false pairs") loses some edits, and which ones is the measure of the embedding.
+Pairs of a clip and its edited copy must match; pairs of different clips must not. A threshold that matches no
+different clips ("zero false pairs") loses some edits. How many it loses measures the embedding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curator_dask.errors import InputError
 
 MARGIN = 0.02
-"""Kept between the recommended threshold and the nearest false pair: a sample never holds the worst one."""
+"""Distance between the recommended threshold and the nearest false pair: a sample never holds the worst pair."""
 _ROUNDING = 1e-6
 
 
@@ -29,7 +29,7 @@ class EditResult:
     """``light`` or ``hard``."""
     num_pairs: int
     lowest: float
-    """Cosine, as all that follow."""
+    """Cosine of the least similar pair; the values below are cosines too."""
     fifth_percentile: float
     median: float
     recall: float
@@ -40,7 +40,7 @@ class EditResult:
 
 @dataclass(frozen=True, slots=True)
 class EpsRow:
-    """What one eps would do."""
+    """The effect of one eps."""
 
     eps: float
     light_recall: float
@@ -58,14 +58,14 @@ class Calibration:
     num_false_candidates: int
     """Pairs of different clips that were compared."""
     highest_false: float
-    """Cosine of the most similar of them; -1 without any."""
+    """Cosine of the most similar pair of different clips; -1 without any."""
     recommended_eps: float
     closest: tuple[tuple[str, str, float], ...] = ()
-    """The most similar pairs of different clips, and their cosines: a copy that nobody knew of shows up here, and lowers
-    the recommendation. Look at them."""
+    """The most similar pairs of different clips, and their cosines. Look at them: an unknown copy shows up here, and lowers
+    the recommended eps."""
 
     def recall(self, kind: str, *, at_eps: bool = False) -> float:
-        """Over all pairs of a kind of edit: at zero false pairs, or at the recommended eps. NaN without pairs."""
+        """Share of the pairs of a kind of edit that are found: at zero false pairs, or at the recommended eps."""
         chosen = [edit for edit in self.edits if edit.kind == kind]
         total = sum(edit.num_pairs for edit in chosen)
         found = sum((edit.recall_at_eps if at_eps else edit.recall) * edit.num_pairs for edit in chosen)
@@ -85,9 +85,9 @@ def calibrate(
             counts as -1, not found.
         false_pairs: (F,) cosines of pairs of different clips.
         num_clips: originals with a vector.
-        closest: which the highest of the false pairs are, for the report.
+        closest: the most similar false pairs, for the report.
 
-    Raises InputError where there is nothing to judge by.
+    Raises InputError without any copy to compare.
     """
     if not any(len(cosines) for cosines in pairs.values()):
         raise InputError("no clip has a usable vector, so there is nothing to calibrate on: name other clips")
@@ -100,9 +100,9 @@ def calibrate(
 
 
 def recommended_eps(true_cosines: NDArray[np.float64], highest_false: float) -> float:
-    """The smallest eps, in steps of .01, that finds all the pairs that any eps clear of the false pairs finds.
+    """The smallest eps, in steps of 0.01, that finds as many pairs as any eps without false pairs can find.
 
-    Where not even the strictest one is clear of them, that one: exact copies only.
+    If even 0.01 matches a false pair, the result is 0.01: exact copies only.
     """
     most = max(1, math.floor(100 * (1.0 - highest_false - MARGIN) + _ROUNDING))
     found = true_cosines[true_cosines >= 1.0 - most / 100]

@@ -1,4 +1,4 @@
-"""What every embedding model offers, whatever it is made of."""
+"""The interface of every embedding model, and the options that models are loaded with."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What a model is loaded with. Raises ParameterError for values that cannot be meant."""
+    """Options for loading a model. Raises ParameterError for values that cannot be meant."""
 
     model_dir: Path | None = None
     """The folder that holds the models' own folders of weights."""
     device: str = "cpu"
-    """One of torch's: ``cpu``, ``cuda``, ``cuda:1``."""
+    """A device of torch: ``cpu``, ``cuda``, ``cuda:1``."""
     frame_sampling: str = "uniform"
-    """``uniform``: frames from the whole clip. ``prefix``: as older vectors were made, blind to the clip's end."""
+    """``uniform``: frames from the whole clip. ``prefix``: as older vectors were made; the end of the clip may go unseen."""
     dtype: str = "auto"
-    """Of a network's arithmetic; ``auto`` is what suits the model and the device. Vectors are float32 always."""
+    """Number type of a network's arithmetic; ``auto`` suits the model and the device. Vectors are always float32."""
     trust_remote_code: bool = False
-    """Whether Python code out of a model folder, or named by the user, may run."""
+    """Whether Python code from a model folder, or named by the user, may run."""
     start_dir: Path = Path()
-    """Where a relative path of a model folder starts: a worker may run in another folder than its user."""
+    """The folder that relative paths of models start from. A worker may run in another folder than its user."""
 
     def __post_init__(self) -> None:
         _require_choice("frame_sampling", self.frame_sampling, FRAME_SAMPLINGS)
@@ -56,7 +56,7 @@ def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Why a clip has no vector. Such a clip is recorded, never given a row of zeros: those would match each other."""
+    """The reason why a clip has no vector. Such a clip is recorded and gets no row of zeros: rows of zeros would match."""
 
     reason: str
     """A short stable code, to group by."""
@@ -64,11 +64,11 @@ class Unusable:
 
 
 class EmbeddingModel(Protocol):
-    """Turns the frames of clips into vectors. One instance a worker; not safe to share between threads."""
+    """Turns the frames of clips into vectors. One instance per worker; threads cannot share it."""
 
     @property
     def name(self) -> str:
-        """As in the registry."""
+        """The name in the registry."""
 
     @property
     def dimension(self) -> int:
@@ -84,16 +84,18 @@ class EmbeddingModel(Protocol):
 
     @property
     def light(self) -> bool:
-        """Whether the arithmetic costs little beside decoding even on a CPU: it may run in the process that cuts."""
+        """Whether the arithmetic is cheap beside decoding, even on a CPU. Then it may run in the process that cuts."""
 
     def fingerprint(self) -> dict[str, JSON]:
-        """All that the vectors depend on, as plain JSON: vectors of different fingerprints are never compared.
+        """Everything that the vectors depend on, as plain JSON. Vectors with different fingerprints are never compared.
 
-        Holds no path and no library version, unless that changes results.
+        It holds no path, and no library version unless it changes results.
         """
 
     def embed(self, clips: Sequence[Frames]) -> list[Vector | Unusable]:
-        """One (D,) float32 unit vector a clip, or why there is none, in the order of ``clips``.
+        """One (D,) float32 unit vector per clip, or the reason why there is none, in the order of ``clips``.
 
-        Each clip is (T, H, W, 3) uint8 RGB as ``frame_rule`` says. Raises ParameterError for other shapes and types.
+        Each clip is (T, H, W, 3) uint8 RGB, with the frames that ``frame_rule`` takes.
+
+        Raises ParameterError for other shapes and types.
         """

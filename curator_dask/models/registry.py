@@ -1,7 +1,7 @@
 """Models by name: those built in, those in a folder (``hf:PATH``), and a user's own.
 
-A new one is a file with a factory and a line in ``_BUILT_IN``. A user's own is registered at run time, in each process
-that loads it, or is named by where its Python code lies (``python:package.module:attribute``)::
+A new model is a file with a factory and a line in ``_BUILT_IN``. A user registers a model at run time, in each process
+that loads it, or names the place of its Python code (``python:package.module:attribute``)::
 
     from curator_dask.models import register_model
 
@@ -40,12 +40,12 @@ _registered: dict[str, ModelFactory] = {}
 
 
 def model_names() -> list[str]:
-    """The names that :func:`load_model` takes, sorted, besides those that start with a prefix."""
+    """The sorted names that :func:`load_model` takes, without those that start with a prefix."""
     return sorted({*_BUILT_IN, *_registered})
 
 
 def register_model(name: str, factory: ModelFactory) -> None:
-    """Make a model of your own known, in this process alone. Raises ParameterError for a name that is taken."""
+    """Add a model under a name, in this process only. Raises ParameterError if the name is taken."""
     if not name or ":" in name:
         raise ParameterError(f"model name {name!r} must not be empty or have a colon")
     if name in model_names():
@@ -54,12 +54,12 @@ def register_model(name: str, factory: ModelFactory) -> None:
 
 
 def registered_factory(name: str) -> ModelFactory | None:
-    """What was registered under `name` in this process, to be sent along with work; None for every other name."""
+    """The factory that was registered under `name` in this process, to be sent to workers; None for every other name."""
     return _registered.get(name)
 
 
 def adopt_model(name: str, factory: ModelFactory) -> None:
-    """Make known here what another process registered: like :func:`register_model`, but it may come again and again."""
+    """Add a model that another process registered: like :func:`register_model`, but repeated calls are allowed."""
     if name in _BUILT_IN:
         raise ParameterError(f"there is a model named {name!r} already; choose another name")
     _registered[name] = factory
@@ -68,10 +68,10 @@ def adopt_model(name: str, factory: ModelFactory) -> None:
 def load_model(
     name: str, options: ModelOptions | None = None, *, model_dir: Path | None = None, device: str = "cpu"
 ) -> EmbeddingModel:
-    """Load a model by name. Without `options` they are made of `model_dir` and `device`.
+    """Load a model by name. Without `options`, `model_dir` and `device` are the options.
 
-    Raises ParameterError for an unknown name, ModelError where files are missing or do not fit, DeviceError where the
-    device is not there.
+    Raises ParameterError for an unknown name, ModelError if files are missing or do not fit, DeviceError if the device
+    is not there.
     """
     return _factory(name)(options or ModelOptions(model_dir=model_dir, device=device))
 

@@ -1,4 +1,4 @@
-"""What is in a video file: size, frame rate, duration, streams.
+"""Find out about a video file: size, frame rate, duration, streams.
 
 PyAV is asked in a child process, as the file may be hostile. The header is believed where its numbers fit together; the
 first frame is decoded in any case, for the true size, rotation and start. Where the header cannot be believed, the
@@ -64,15 +64,15 @@ class VideoInfo:
     fps: Fraction
     """Mean frames per second, exact; 0 where nothing is known. Never compute a frame's time from it: rates vary."""
     duration_s: float | None
-    """Of the video stream; of the container where the stream has none."""
+    """Duration of the video stream, or of the container if the stream has none; None if neither is known."""
     start_s: float
     """When the first frame is shown on the file's own clock; spans count from here."""
     container_start_s: float
     """The earliest time of any stream, which ffmpeg takes off all times."""
     num_frames: int
-    """As the header has it, edit lists not applied; 0 if it does not say. Counted from packets if ``is_scanned``."""
+    """Frames by the header, edit lists not applied; 0 if it does not say. Counted from packets if ``is_scanned``."""
     bit_rate: int | None
-    """Bits per second of the video stream; of the whole file where the stream does not say."""
+    """Bits per second of the video stream, or of the whole file if the stream does not say."""
     video_stream: int
     """Index among all streams of the file, as in ffmpeg's ``-map 0:{index}``."""
     audio_stream: int | None

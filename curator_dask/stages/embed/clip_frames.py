@@ -34,7 +34,7 @@ Read: TypeAlias = "tuple[int, ClipToEmbed, Frames | MediaError]"
 
 
 def read_frames(tasks: Sequence[EmbedTask], rule: FrameRule) -> Iterator[Read]:
-    """The frames of each clip as the rule has them, or why there are none, with the number of the clip's unit."""
+    """Yield, per clip: the number of its unit, the clip, and its frames by the rule or the error that left it without."""
     for from_source, group in itertools.groupby(enumerate(tasks), lambda unit: bool(unit[1].source_spans)):
         if from_source:
             for number, task in group:
@@ -44,25 +44,24 @@ def read_frames(tasks: Sequence[EmbedTask], rule: FrameRule) -> Iterator[Read]:
 
 
 def _ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule) -> Iterator[Read]:
-    """Read clips in threads, a few ahead of the consumer, in order; what waits is bounded."""
+    """Read clips in threads, in order, ahead of the consumer. The number of clips that wait is bounded."""
     spec = clips[0][1].spec
     num_threads = spec.decode_threads or threads_ahead(spec.model.options.device)
     with ThreadPoolExecutor(num_threads) as pool:
         waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]] = deque()
         for number, task, clip in clips:
             waiting.append((number, clip, pool.submit(_frames_of_clip, task.spec.input, clip, rule)))
-            if (
-                len(waiting) >= num_threads + CLIPS_PER_BATCH
-            ):  # a batch more, to read on while the model has the last one
+            # One batch more than threads: reading goes on while the model computes the last batch.
+            if len(waiting) >= num_threads + CLIPS_PER_BATCH:
                 yield _done(waiting)
         while waiting:
             yield _done(waiting)
 
 
 def threads_ahead(torch_device: str) -> int:
-    """How many threads read for a model on that device: beside a GPU, its share of the cores that this process may use."""
+    """The number of threads that read for a model on this device: one, or the share of the cores that a GPU has."""
     if not torch_device.startswith("cuda"):
-        return 1  # a worker has a core, and the model computes on it
+        return 1  # a worker has one core, and the model computes on it
     import torch
     from dask.system import CPU_COUNT
 

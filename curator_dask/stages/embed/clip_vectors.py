@@ -26,7 +26,7 @@ CLIPS_PER_BATCH = 16
 
 
 class VectorBatches:
-    """Collects frames into batches for the model, and what came of each clip, under the caller's keys."""
+    """Collects frames into batches for the model, and keeps the result of each clip under the caller's key."""
 
     def __init__(self, model: EmbeddingModel) -> None:
         self._model = model
@@ -42,7 +42,7 @@ class VectorBatches:
             self.flush()
 
     def flush(self) -> None:
-        """Have the model work on what waits."""
+        """Let the model compute the clips that wait."""
         if self._waiting:
             batch, self._waiting = self._waiting, []
             results = self._model.embed([frames for _, frames in batch])
@@ -50,7 +50,7 @@ class VectorBatches:
 
 
 def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | Unusable | MediaError]) -> UnitResult:
-    """Write the unit's Parquet file, and account for every clip of it."""
+    """Write the Parquet file of a unit. Every clip becomes a row or a failure."""
     spec = task.spec
     ids: list[str] = []
     vectors: list[Vector] = []
@@ -73,7 +73,7 @@ def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | U
 
 
 def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embedding_field: str) -> pa.Table:
-    """Columns ``id: string`` and ``embedding: list<float32>``."""
+    """A table with the columns ``id: string`` and ``embedding: list<float32>``."""
     import numpy as np
     import pyarrow as pa
 

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class VectorTap:
     """Computes the vectors while the video is being cut, from the frames of the cutting process (a `FrameTap`).
 
-    What goes wrong here must not cost the clips: then there are no vectors, and the embed stage makes them later, or
-    says why it cannot.
+    An error here must not cost the clips: the vectors are then missing, and the embed stage computes them later or says
+    why it cannot.
     """
 
     def __init__(self, spec: EmbedSpec) -> None:
@@ -49,7 +49,7 @@ class VectorTap:
         self._guarded(lambda: self._batches.add(span.index, frames))
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Leave the vectors and the marker of the video, whose rows of the clip index these are, as `embed_unit` would."""
+        """Write the vectors and the markers of a video, as `embed_unit` does; `rows` are its rows of the clip index."""
         self._guarded(self._batches.flush)
         stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
         results = self._batches.results

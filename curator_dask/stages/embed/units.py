@@ -41,13 +41,13 @@ def _units_of_index(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
 
 
 def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[Unit[EmbedTask]]:
-    """The units of one video, whose rows of the clip index these are, in order of their spans."""
+    """The units of one video. `rows` are its rows of the clip index, in order of their spans."""
     valid = [row for row in rows if row["valid"]]
     if not valid:
         return []
     source, clips = valid[0]["relative_path"], [clip_of_row(row) for row in valid]
     if spec.reads_source or not clips[0].path:
-        # Every span comes from one pass over the video: one unit, however long it is.
+        # One pass over the video gives all spans, so it is one unit, however long it is.
         spans = tuple(clip_of_row(row).span for row in rows)
         return [_unit(spec, f"{source}#0", tuple(clips), digest(*_inputs(clips, valid)), spans)]
     return [
@@ -78,13 +78,13 @@ def _unit(
     spec: EmbedSpec, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
 ) -> Unit[EmbedTask]:
     key = digest(printable(name))
-    # Clips of several videos fill a task, and the model's batches; a pass over a source is one of its own.
+    # Clips of several videos share a task and the batches of the model. A pass over a source fills a task alone.
     share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
     return Unit(key, inputs, EmbedTask(spec, key, clips, source_spans), name, share)
 
 
 def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
-    """A row of the clip index."""
+    """The clip of a row of the clip index."""
     return ClipToEmbed(
         id=row["id"],
         path=row["clip_path"],

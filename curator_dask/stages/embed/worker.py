@@ -15,15 +15,15 @@ from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
 
 
 def embed_unit(task: EmbedTask) -> UnitResult:
-    """Decode, compute and write the vectors of one unit; the unit of `EmbedStage`, run on a worker."""
+    """Decode the clips of one unit, compute their vectors and write them."""
     (record,) = embed_units([task])
     return record
 
 
 def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitResult]:
-    """The same for several units of one stage, in order: clips are read ahead, and batches filled, across their borders.
+    """The same for several units, in order. Reading ahead and filling batches go on across the borders of units.
 
-    Each unit's record comes as soon as its file is written.
+    The result of a unit is yielded as soon as its file is written.
     """
     model = tasks[0].spec.model.load()
     batches = VectorBatches(model)

@@ -306,7 +306,7 @@ def _absent(span: Span, settings: TranscodeSettings) -> CutClip:
 
 
 def _warnings(cut: _Cut) -> Iterator[str]:
-    """What a careful user would want to know about the source, though clips were made."""
+    """Facts about the source that a careful user wants to know, although clips were made."""
     info, summary = cut.job.info, cut.summary
     yield from info.warnings
     if summary.num_error_lines:
