@@ -1,6 +1,6 @@
-"""Measure an embedding on a user's own clips: edit some, embed the copies, and recommend an eps.
+"""Measure an embedding on the user's own clips: edit some, embed the copies, and recommend an eps that finds them.
 
-A unit is one clip: the clip and its edited copies in, their cosines out. `judgement` makes a calibration of the records.
+One clip per unit: the clip and its edited copies in, their cosines out. `judgement` makes a calibration of the records.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from curator_dask.files.names import printable
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.runtime.records import digest, dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, has_work, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.calibrate.judgement import calibration_of_records
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
@@ -33,25 +33,23 @@ REPORT = "calibration.json"
 
 @dataclass(frozen=True)
 class CalibrateStage(Stage):
-    """Find the eps for a model on one's own clips.
-
-    Needs an ffmpeg with libx264. Writes ``calibration.json``.
+    """Find the eps that suits a model and the user's own clips. It needs an ffmpeg with libx264.
 
     Args:
         input_path: the output of the split stage, or any folder of clips.
-        output_path: folder or URL for the report and the records.
-        embedding_algorithm: name of the model, or ``hf:FOLDER``, or ``python:MODULE:ATTRIBUTE``.
+        output_path: folder or URL for ``calibration.json``.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.
         model_dir: folder with the weights of the models.
-        num_clips: how many clips to edit, chosen evenly by a hash of their ids.
-        frame_sampling: ``uniform``: frames spread over the whole clip; ``prefix``: as older vectors were made.
-        dtype: number type of a network's arithmetic: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        torch_device: a device of torch, or ``auto``.
+        num_clips: number of clips to edit, chosen by a hash of their ids; at least 2.
+        frame_sampling: frames that the model sees: ``uniform`` (over the whole clip) or ``prefix``.
+        dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        torch_device: where the model runs: a device of torch's; ``auto``: on a GPU if workers have one.
         trust_remote_code: allow Python code from the model's folder to run.
         known_duplicates: groups of source videos that show the same thing. Pairs of their clips are neither right nor
-            wrong, and left out. Only the judgement depends on it, so it may change after a first run has shown which
-            pairs are close.
-        input_storage_options: options of the file system of `input_path`.
-        output_storage_options: options of the file system of `output_path`.
+            wrong, so they are left out. Only the judgement depends on it: a second run with other groups, after a first
+            one has shown which pairs are close, embeds nothing again.
+        input_storage_options: fsspec options for `input_path`.
+        output_storage_options: fsspec options for `output_path`.
     """
 
     input_path: str
@@ -79,6 +77,7 @@ class CalibrateStage(Stage):
         return Folder(self.output_path, self.output_storage_options)
 
     def embed_stage(self) -> EmbedStage:
+        """The embed stage that lists the clips and names the model; it is never run."""
         stage = EmbedStage(
             self.input_path, self.output_path, self.embedding_algorithm, model_dir=self.model_dir, frames_from="clips",
             frame_sampling=self.frame_sampling, dtype=self.dtype, torch_device=self.torch_device,
@@ -110,25 +109,28 @@ class CalibrateStage(Stage):
             identity = {**identity, "model": fingerprint}
         state.claim(identity, overwrite=context.overwrite)
         outcome = run_units(context.cluster, state, units, edit_and_embed, reporter=context.reporter, what="clips")
-        calibration = calibration_of_records(state, self.known_duplicates)
+        return self._publish(state, len(units), outcome)
+
+    def _publish(self, state: StageState, num_clips: int, outcome: UnitsOutcome) -> StageResult:
+        """Judge the records, and write the report."""
+        calibration = self.calibration()
         state.publish(REPORT, dump_json(asdict(calibration)))
         counts = {
-            "clips_in": len(units),
+            "clips_in": num_clips,
             "clips": calibration.num_clips,
-            "clips_failed": len(units) - calibration.num_clips,
+            "clips_failed": num_clips - calibration.num_clips,
             "copies": outcome.counts.get("copies", 0),
             "different_pairs": calibration.num_false_candidates,
         }
         state.summarise(counts, failures=outcome.failures)
-        return StageResult(
-            self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=()
-        )
+        return StageResult(self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped)
 
     def calibration(self) -> Calibration:
-        """The calibration of a finished run."""
+        """The calibration from the records of a finished run."""
         return calibration_of_records(StageState(self.output, self.name), self.known_duplicates)
 
     def _units(self) -> list[Unit[CalibrateTask]]:
+        """The units of the chosen clips: those with the lowest hashes of their ids."""
         spec = self.embed_stage().resolved().spec()
         clips = [(clip, unit.inputs) for unit in plan_units(spec) for clip in unit.task.clips if clip.path]
         if len(clips) < 2:

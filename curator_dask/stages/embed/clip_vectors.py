@@ -1,4 +1,4 @@
-"""Vectors of clips: frames in batches through the model, and one Parquet file per unit with a record of the failures."""
+"""Vectors of clips: batches of frames go through the model, and each unit gets one Parquet file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 CLIPS_PER_BATCH = 16
-"""Clips whose frames are held at once: enough to fill the arithmetic, small beside the memory of a worker."""
+"""Clips whose frames are held at the same time: enough to fill the arithmetic, little beside a worker's memory."""
 
 
 class VectorBatches:
@@ -34,6 +34,7 @@ class VectorBatches:
         self.results: dict[Any, Vector | Unusable | MediaError] = {}
 
     def add(self, key: Any, frames: Frames | MediaError) -> None:
+        """Take the frames of one clip, or the reason why there are none. A full batch is embedded at once."""
         if isinstance(frames, MediaError):
             self.results[key] = frames
             return
@@ -42,7 +43,7 @@ class VectorBatches:
             self.flush()
 
     def flush(self) -> None:
-        """Let the model compute the clips that wait."""
+        """Embed the clips that wait for a full batch."""
         if self._waiting:
             batch, self._waiting = self._waiting, []
             results = self._model.embed([frames for _, frames in batch])
@@ -50,26 +51,28 @@ class VectorBatches:
 
 
 def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | Unusable | MediaError]) -> UnitResult:
-    """Write the Parquet file of a unit. Every clip becomes a row or a failure."""
-    spec = task.spec
+    """Write the Parquet file of a unit. Every clip is counted as a vector or as a failure."""
     ids: list[str] = []
     vectors: list[Vector] = []
     failures: list[Failure] = []
     for clip in task.clips:
         result = result_of(clip)
         if isinstance(result, MediaError):
-            failures.append(_failure(task, clip, result.reason, str(result)))
+            failures.append(_failure(clip, result.reason, str(result)))
         elif isinstance(result, Unusable):
-            failures.append(_failure(task, clip, result.reason, result.message))
+            failures.append(_failure(clip, result.reason, result.message))
         else:
             ids.append(clip.id)
             vectors.append(result)
-    outputs = {}
-    if ids:
-        path = f"{task.key}.parquet"
-        table = vector_table(ids, vectors, spec.id_field, spec.embedding_field)
-        outputs[path] = write_parquet(spec.output, path, table, vectors=[spec.embedding_field])
+    outputs = _write_file(task, ids, vectors) if ids else {}
     return UnitResult(outputs, {"embeddings": len(ids), "clips_failed": len(failures)}, tuple(failures))
+
+
+def _write_file(task: EmbedTask, ids: list[str], vectors: list[Vector]) -> dict[str, int]:
+    """Write the unit's file; returns its path and bytes."""
+    spec, path = task.spec, f"{task.key}.parquet"
+    table = vector_table(ids, vectors, spec.id_field, spec.embedding_field)
+    return {path: write_parquet(spec.output, path, table, vectors=[spec.embedding_field])}
 
 
 def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embedding_field: str) -> pa.Table:
@@ -83,5 +86,5 @@ def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embe
     return pa.table({id_field: pa.array(ids, pa.string()), embedding_field: lists})
 
 
-def _failure(task: EmbedTask, clip: ClipToEmbed, reason: str, message: str) -> Failure:
+def _failure(clip: ClipToEmbed, reason: str, message: str) -> Failure:
     return Failure(EMBED, printable(clip.source or clip.path), reason, message, clip.id)

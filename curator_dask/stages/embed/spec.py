@@ -20,13 +20,13 @@ EMBED = "embed"
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model by its name, with all that another process needs to load it."""
+    """An embedding model, with all that another process needs to load it."""
 
     name: str
     options: ModelOptions
     """Its paths are absolute: a worker may run in another folder."""
     factory: ModelFactory | None = field(default=None, repr=False, compare=False)
-    """The user's own model; None for every model that the registry finds by its name."""
+    """Makes a model that the user registered; None for every model that the registry of another process knows too."""
 
     def load(self) -> EmbeddingModel:
         """The model, loaded once per process."""
@@ -37,7 +37,7 @@ class ModelSpec:
 
 @functools.lru_cache(maxsize=1)
 def cached_model(name: str, options: ModelOptions) -> EmbeddingModel:
-    """The model of this name; the last one stays loaded."""
+    """The model that was loaded last; another name or other options replace it."""
     from curator_dask.models.registry import load_model
 
     return load_model(name, options)
@@ -45,25 +45,25 @@ def cached_model(name: str, options: ModelOptions) -> EmbeddingModel:
 
 @dataclass(frozen=True)
 class EmbedSpec:
-    """Where clips and vectors lie, which model computes, and how frames are read."""
+    """How clips become vectors: the folders, the model, and where the frames come from."""
 
     input: Folder
     """The output of the split stage, or a folder of ready clips."""
     output: Folder
-    """The folder of this model's vectors."""
+    """Receives the files of vectors."""
     videos: Folder | None
-    """The source videos; None where they are not known."""
+    """The source videos as the user named them: a folder, one file or a glob. None: not named."""
     model: ModelSpec
     id_field: str
     embedding_field: str
     decode_threads: int | None
     reads_source: bool
-    """Frames come from the source videos, even where there are clip files."""
+    """Frames come from the source videos, even if there are clip files."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipToEmbed:
-    """One clip and where its frames come from."""
+    """One clip and the place where its frames come from. These fields are part of the digest of a unit's inputs."""
 
     id: str
     path: str
@@ -83,7 +83,7 @@ class ClipToEmbed:
 
 @dataclass(frozen=True)
 class EmbedTask:
-    """Some clips of one video (or of a folder of ready clips)."""
+    """One unit: some clips of one video, or of a folder of ready clips."""
 
     spec: EmbedSpec
     key: str

@@ -1,4 +1,4 @@
-"""Clips → vectors: a unit is some clips of one video, and writes one Parquet file."""
+"""Clips → vectors: some clips of one video per unit, one Parquet file per unit."""
 
 from __future__ import annotations
 
@@ -47,21 +47,28 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made.
 
     Args:
-        input_path: the output of the split stage, or any folder of ready clips (their ids are the file names).
-        output_path: where the folder of vectors lies; None: in the input folder.
-        embedding_algorithm: name of the model, or ``hf:FOLDER``, or ``python:MODULE:ATTRIBUTE``.
-        model_dir: folder with the weights of the models.
-        frame_sampling: ``uniform``: frames spread over the whole clip; ``prefix``: as older vectors were made.
-        frames_from: ``clips``, ``source`` (the source videos) or ``auto``; see `EmbedParameters`.
-        dtype: number type of a network's arithmetic: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        torch_device: a device of torch, or ``auto``: ``cuda`` on GPU workers unless the model is light, else ``cpu``.
-        trust_remote_code: allow Python code from the model's folder to run.
-        decode_threads: clips decoded at the same time, ahead of the model; None: chosen by the device.
+        input_path: the output of the split stage, or any folder of ready clips, whose ids are then their file names.
+        output_path: folder or URL for the folder of vectors; None: `input_path`.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``, or ``python:MODULE:ATTRIBUTE``.
         video_dir: the source videos; needed if frames come from them.
-        id_field: name of the column of ids.
-        embedding_field: name of the column of vectors.
-        input_storage_options: options of the file system of `input_path` and `video_dir`.
-        output_storage_options: options of the file system of `output_path`; none: those of the input.
+        id_field: column of the ids in the files of vectors.
+        embedding_field: column of the vectors.
+        input_storage_options: fsspec options for `input_path` and `video_dir`.
+        output_storage_options: fsspec options for `output_path`; empty: those of the input.
+        model_dir: folder with the weights of the models.
+        frame_sampling: frames that the model sees: ``uniform`` (spread over the whole clip) or ``prefix`` (as older
+            vectors were made, for models that look at a fixed number of frames).
+        frames_from: ``clips``: the clip files are decoded. ``source``: the same spans of the source videos are decoded;
+            done while the videos are cut, that saves decoding the clips. ``auto``: the choice that made existing vectors,
+            else ``source`` if `video_dir` is given and the model is a light one, else ``clips``. Without clip files, it
+            is always the source.
+        dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        torch_device: where the model runs: a device of torch's; ``auto``: ``cuda`` on GPU workers unless the model is
+            light, else ``cpu``. The `dtype` ``auto`` depends on the device. In a folder that holds vectors, both are the
+            ones that made them.
+        trust_remote_code: allow Python code from the model's folder to run.
+        decode_threads: clips decoded at the same time, ahead of the model; None: one; for a model on a GPU, its share of
+            the cores.
     """
 
     video_dir: str | None = None
@@ -84,8 +91,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return root.below(layout.embeddings_folder(self.embedding_algorithm))
 
     def model_spec(self) -> ModelSpec:
-        """The model, for this process and for workers: paths are absolute."""
-        # What a model is, the CPU can tell as well; `settled` asks the workers for their device.
+        """The model and its options, with absolute paths: for this process and for workers."""
+        # On this machine a CPU suffices to ask the model what it is; `settled_spec` asks the workers for their device.
         device = "cpu" if self.torch_device == FOLLOW_WORKERS else self.torch_device
         options = ModelOptions(
             Path(self.model_dir).absolute(),
@@ -102,9 +109,11 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return self.model_spec().load()
 
     def resolved(self, *, has_exact_clips: bool | None = None) -> EmbedStage:
-        """This stage with `frames_from` chosen and `dtype` as recorded; what an earlier run recorded is kept.
+        """This stage with `frames_from` chosen. Choices left to ``auto`` stay those of the vectors in the output folder.
 
-        `has_exact_clips`: whether the clips are (or will be) the planned spans, frame by frame; None: look at the index.
+        Args:
+            has_exact_clips: whether the clips are (or will be) the planned spans, frame by frame; None: look at the clip
+                index.
         """
         state = StageState(self.output, self.name)
         stage = replace(self, dtype=self.kept_dtype(state))
@@ -118,14 +127,14 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return replace(stage, frames_from=str(recorded))
 
     def kept_dtype(self, state: StageState) -> str:
-        """`dtype`, or the recorded one where workers choose it: they may be other workers now than those of `state`."""
+        """`dtype`, or the one recorded in `state` if workers choose it: the workers of today may choose another one."""
         recorded = state.parameter("model")
         dtype = recorded.get("dtype") if isinstance(recorded, dict) else None
         left_to_workers = self.dtype == "auto" and self.torch_device == FOLLOW_WORKERS
         return str(dtype) if left_to_workers and dtype in DTYPES else self.dtype
 
     def spec(self) -> EmbedSpec:
-        """What workers are told. To be asked of a `resolved` stage."""
+        """What workers are told. Call it on a `resolved` stage."""
         videos = None if self.video_dir is None else Folder(self.video_dir, self.input_storage_options)
         return EmbedSpec(
             self.input,
@@ -139,9 +148,9 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         )
 
     def spec_beside_cut(self) -> EmbedSpec | None:
-        """The spec if the process that cuts a video computes the vectors; None if this stage computes them later.
+        """The spec if vectors can come from the process that cuts a video; None if this stage computes them all later.
 
-        A heavy model would hold up the encoder, and a model on a device belongs to other workers.
+        A heavy model would hold up the encoder, and a model on a GPU belongs to other workers.
         """
         fits = self.frames_from == "source" and self.torch_device in ("cpu", FOLLOW_WORKERS) and self.model().light
         return self.spec() if fits else None
@@ -161,7 +170,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return settled, fingerprint
 
     def _has_exact_clips(self) -> bool:
-        """False for key-frame cuts, which begin and end elsewhere than planned, and for ready clips without a source."""
+        """Clips that were cut at key frames begin and end elsewhere than planned, and ready clips have no source."""
         if not self.input.exists(layout.CLIP_INDEX):
             return False
         return "copy" not in read_clip_index(self.input).column("encoder").unique().to_pylist()
@@ -195,14 +204,14 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     def execute(self, context: RunContext) -> StageResult:
         stage = self.resolved()
         state = StageState(self.output, self.name)
-        identity = stage.identity()  # loads the model: an unknown one is an error before anything is listed
+        identity = stage.identity()  # first, so that an unknown model is refused before clips are listed
         units = plan_units(stage.spec())
         if context.dry_run:
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": num_clips(units)})
         self._require_source(state, units)
         if context.overwrite or has_work(state, units):
-            spec, fingerprint = stage.settled_spec(context.cluster)  # not before: a finished job starts no workers
+            spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers
             units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
             identity = stage.identity_with(fingerprint)
         stage.claim_as(context, identity)
@@ -224,8 +233,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
 
     def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]]) -> None:
         """Raise InputError if unfinished work needs videos that were not named. A finished job needs none."""
-        wanting = [unit for unit in units if unit.task.source_spans] if self.video_dir is None else []
-        if wanting and has_work(state, wanting):
+        from_source = [unit for unit in units if unit.task.source_spans]
+        if self.video_dir is None and from_source and has_work(state, from_source):
             raise InputError(
                 f"the frames for {self.output.url} come from the source videos (no clips were written, or frames_from is "
                 "'source'): name them with video_dir"

@@ -1,4 +1,4 @@
-"""Vectors computed beside the cut, from the frames of the process that cuts a video: one decoding serves both."""
+"""Vectors from the frames of the process that cuts a video, so that the video is decoded only once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 class VectorTap:
-    """Computes the vectors while the video is being cut, from the frames of the cutting process (a `FrameTap`).
+    """Computes vectors while a video is cut; a `FrameTap` of `video.cut`.
 
-    An error here must not cost the clips: the vectors are then missing, and the embed stage computes them later or says
-    why it cannot.
+    A failure here never costs the clips: the video is left without vectors, and the embed stage tries again later.
     """
 
     def __init__(self, spec: EmbedSpec) -> None:
@@ -49,7 +48,7 @@ class VectorTap:
         self._guarded(lambda: self._batches.add(span.index, frames))
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the vectors and the markers of a video, as `embed_unit` does; `rows` are its rows of the clip index."""
+        """Write the vectors and the markers that the embed stage would write for a video with these rows."""
         self._guarded(self._batches.flush)
         stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
         results = self._batches.results

@@ -1,4 +1,4 @@
-"""Which clips share a unit: the work of the embed stage, planned from the clip index or from a folder of ready clips."""
+"""Plan the units of the embed stage, from the clip index or from a folder of ready clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curator_dask.data.clip_index import read_clip_index, real_name
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.names import printable
-from curator_dask.files.video_listing import list_videos
+from curator_dask.files.video_listing import SourceVideo, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
@@ -22,14 +22,14 @@ CLIPS_PER_UNIT = 32
 
 
 def plan_units(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
-    """All units of the input. Raises InputError where two ready clips share an id."""
+    """The units of all clips in the input folder. Raises InputError if two ready clips share an id."""
     if spec.input.exists(layout.CLIP_INDEX):
         return _units_of_index(spec)
     return _units_of_ready_clips(spec)
 
 
 def num_clips(units: Sequence[Unit[EmbedTask]]) -> int:
-    """Clips in all units together."""
+    """The number of clips in all units together."""
     return sum(len(unit.task.clips) for unit in units)
 
 
@@ -41,32 +41,29 @@ def _units_of_index(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
 
 
 def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[Unit[EmbedTask]]:
-    """The units of one video. `rows` are its rows of the clip index, in order of their spans."""
+    """The units of one video, from its rows of the clip index in the order of their spans."""
     valid = [row for row in rows if row["valid"]]
     if not valid:
         return []
     source, clips = valid[0]["relative_path"], [clip_of_row(row) for row in valid]
     if spec.reads_source or not clips[0].path:
-        # One pass over the video gives all spans, so it is one unit, however long it is.
+        # All spans come from one pass over the video: one unit, however long the video is.
         spans = tuple(clip_of_row(row).span for row in rows)
-        return [_unit(spec, f"{source}#0", tuple(clips), digest(*_inputs(clips, valid)), spans)]
+        return [_unit(spec, f"{source}#0", tuple(clips), _digest_of(clips, valid), spans)]
     return [
-        _unit(spec, f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), digest(*_inputs(group, valid[at:])))
+        _unit(spec, f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), _digest_of(group, valid[at:]))
         for at in range(0, len(clips), CLIPS_PER_UNIT)
         for group in [clips[at : at + CLIPS_PER_UNIT]]
     ]
 
 
 def _units_of_ready_clips(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
-    listing = list_videos(spec.input)
-    clips = [
-        ClipToEmbed(str(PurePosixPath(video.relative_path).with_suffix("")), video.relative_path, False, "", 0, 0, 0)
-        for video in listing.videos
-    ]
+    videos = list_videos(spec.input).videos
+    clips = [_ready_clip(video) for video in videos]
     doubled = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
     if doubled:
         raise InputError(f"two clips share the id {doubled[0]!r}: file names without their ending must be unique")
-    versions = {video.relative_path: (video.num_bytes, video.version) for video in listing.videos}
+    versions = {video.relative_path: (video.num_bytes, video.version) for video in videos}
     groups = [clips[at : at + CLIPS_PER_UNIT] for at in range(0, len(clips), CLIPS_PER_UNIT)]
     return [
         _unit(spec, group[0].path, tuple(group), digest([(clip.path, versions[clip.path]) for clip in group]))
@@ -74,17 +71,23 @@ def _units_of_ready_clips(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
     ]
 
 
+def _ready_clip(video: SourceVideo) -> ClipToEmbed:
+    """A video file that is a clip itself: its id is its path without the ending."""
+    identifier = str(PurePosixPath(video.relative_path).with_suffix(""))
+    return ClipToEmbed(identifier, video.relative_path, False, "", 0, 0, 0)
+
+
 def _unit(
     spec: EmbedSpec, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
 ) -> Unit[EmbedTask]:
     key = digest(printable(name))
-    # Clips of several videos share a task and the batches of the model. A pass over a source fills a task alone.
+    # Clips of several videos fill a task, and the model's batches; a pass over a source video is a task of its own.
     share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
     return Unit(key, inputs, EmbedTask(spec, key, clips, source_spans), name, share)
 
 
 def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
-    """The clip of a row of the clip index."""
+    """The clip in a row of the clip index."""
     return ClipToEmbed(
         id=row["id"],
         path=row["clip_path"],
@@ -96,5 +99,6 @@ def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
     )
 
 
-def _inputs(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[int]]:
-    return [asdict(clip) for clip in clips], [row["num_bytes"] for row in rows[: len(clips)]]
+def _digest_of(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of the clips and of the sizes of their files; `rows` begins with the rows of these clips."""
+    return digest([asdict(clip) for clip in clips], [row["num_bytes"] for row in rows[: len(clips)]])

@@ -1,4 +1,4 @@
-"""The embed stage on a worker: frames of clips in, one Parquet file of vectors per unit out."""
+"""The work of the embed stage on a worker: frames of clips in, one Parquet file of vectors per unit out."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
 
 
 def embed_unit(task: EmbedTask) -> UnitResult:
-    """Decode the clips of one unit, compute their vectors and write them."""
-    (record,) = embed_units([task])
-    return record
+    """Decode, compute and write the vectors of one unit."""
+    (result,) = embed_units([task])
+    return result
 
 
 def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitResult]:
-    """The same for several units, in order. Reading ahead and filling batches go on across the borders of units.
+    """Embed several units of one stage, in order. Clips are read ahead and batches are filled across units.
 
-    The result of a unit is yielded as soon as its file is written.
+    The result of each unit comes as soon as its file is written.
     """
     model = tasks[0].spec.model.load()
     batches = VectorBatches(model)
     unwritten = deque(enumerate(tasks))
     for number, clip, frames in read_frames(tasks, model.frame_rule):
         batches.add((number, clip.id), frames)
-        yield from _written(unwritten, batches)
+        yield from _write_complete_units(unwritten, batches)
     batches.flush()
-    yield from _written(unwritten, batches)
+    yield from _write_complete_units(unwritten, batches)
 
 
-def _written(unwritten: deque[tuple[int, EmbedTask]], batches: VectorBatches) -> Iterator[UnitResult]:
-    """Write the first units whose clips all have a result."""
+def _write_complete_units(unwritten: deque[tuple[int, EmbedTask]], batches: VectorBatches) -> Iterator[UnitResult]:
+    """Write the first units, as far as all clips of a unit have a result."""
     while unwritten and all((unwritten[0][0], clip.id) in batches.results for clip in unwritten[0][1].clips):
         number, task = unwritten.popleft()
         found = {clip.id: batches.results.pop((number, clip.id)) for clip in task.clips}
@@ -46,7 +46,7 @@ def _written(unwritten: deque[tuple[int, EmbedTask]], batches: VectorBatches) ->
 def settle_on_gpu(spec: EmbedSpec) -> tuple[EmbedSpec, dict[str, Any]]:
     """On a GPU worker: the spec with this worker's device, and the fingerprint of the model there.
 
-    The model stays loaded for the work that follows.
+    The model stays loaded for the units that follow.
     """
     options = replace(spec.model.options, device=torch_device("gpu"))
     spec = replace(spec, model=replace(spec.model, options=options))

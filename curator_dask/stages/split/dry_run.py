@@ -1,4 +1,4 @@
-"""The counts of a split without doing it, found by probing alone: nothing is decoded, encoded or written."""
+"""Count what a split would do by probing the videos: nothing is decoded, encoded or written."""
 
 from __future__ import annotations
 
@@ -14,35 +14,42 @@ from curator_dask.stages.split.spec import SPLIT
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import Splitter
 
+COUNTS = (
+    "videos_found", "videos_planned", "videos_failed", "videos_skipped", "clips_planned", "spans_too_short",
+    "clip_milliseconds", "source_bytes",
+)  # fmt: skip
+"""The counts in the order in which they are shown."""
+
 
 def planned_counts(
     splitter: Splitter, listing: VideoListing, reporter: Reporter
 ) -> tuple[dict[str, int], tuple[Failure, ...]]:
-    """Counts of the videos, clips, milliseconds and bytes that a run would work on, and the videos that would fail."""
+    """Counts of the videos, clips, seconds and bytes, and the videos that cannot be read."""
     reporter.start("plan", len(listing.videos), "videos")
     counts: list[dict[str, int]] = []
     failures: list[Failure] = []
-    # Threads suffice: each probe waits for a child process of its own.
+    # Threads suffice: each probe waits for a child process.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for video, planned in zip(
-            listing.videos, pool.map(lambda v: _planned(splitter, listing, v), listing.videos), strict=True
-        ):
-            if isinstance(planned, MediaError):
-                counts.append({"videos_failed": 1})
-                failures.append(Failure(SPLIT, printable(video.path), planned.reason, str(planned)))
-            else:
-                counts.append(planned)
+        planned = pool.map(lambda video: _plan_video(splitter, listing, video), listing.videos)
+        for video, found in zip(listing.videos, planned, strict=True):
+            if isinstance(found, MediaError):
+                failures.append(Failure(SPLIT, printable(video.path), found.reason, str(found)))
+            counts.append({"videos_failed": 1} if isinstance(found, MediaError) else found)
             reporter.advance()
     reporter.finish()
-    total = add_counts(counts)
-    names = ("videos_found", "videos_planned", "videos_failed", "videos_skipped", "clips_planned", "spans_too_short")
-    total["videos_found"] = len(listing.videos) + listing.num_beyond_limit
-    total["videos_skipped"] = listing.num_beyond_limit
-    ordered = {name: total.get(name, 0) for name in (*names, "clip_milliseconds", "source_bytes")}
-    return ordered, tuple(failures)
+    return _all_counts(listing, add_counts(counts)), tuple(failures)
 
 
-def _planned(splitter: Splitter, listing: VideoListing, video: SourceVideo) -> dict[str, int] | MediaError:
+def _all_counts(listing: VideoListing, total: dict[str, int]) -> dict[str, int]:
+    listed = {
+        "videos_found": len(listing.videos) + listing.num_beyond_limit,
+        "videos_skipped": listing.num_beyond_limit,
+    }
+    return {name: {**total, **listed}.get(name, 0) for name in COUNTS}
+
+
+def _plan_video(splitter: Splitter, listing: VideoListing, video: SourceVideo) -> dict[str, int] | MediaError:
+    """The counts of one video, or the error that its probe met."""
     try:
         with listing.folder.fetched(video.relative_path) as path:
             info = probe_video(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo
 from curator_dask.stages.embed.spec import EmbedSpec
@@ -23,16 +22,16 @@ class SplitSpec:
     splitter: Splitter
     settings: TranscodeSettings
     writes_clips: bool
-    """False: plan and record the clips, cut nothing."""
+    """False: clips are planned and recorded, but not cut."""
     relative_ids: bool
-    """Ids name the video by its path relative to the input folder."""
+    """Make clip ids from paths relative to the folder of the videos, so that ids stay when the videos are moved."""
     embed: EmbedSpec | None
-    """How vectors are computed from the frames of the cutting process; None: the embed stage does it later."""
+    """How to embed the frames of the cutting process; None: the embed stage computes all vectors later."""
 
 
 @dataclass(frozen=True)
 class SplitTask:
-    """One video to split."""
+    """One unit: one video to split."""
 
     spec: SplitSpec
     folder: Folder
@@ -41,9 +40,5 @@ class SplitTask:
 
     @property
     def name_in_ids(self) -> str:
+        """The name of the video that its clip ids are made from."""
         return self.video.relative_path if self.spec.relative_ids else self.video.path
-
-    @property
-    def relative_name(self) -> str:
-        """The path of the video's records: safe on every disk."""
-        return layout.safe_relative(self.video.relative_path)

@@ -1,4 +1,4 @@
-"""Videos → clips: a unit is one video, and one ffmpeg process decodes it once and cuts all its clips."""
+"""Videos → clips: one video per unit. One ffmpeg process decodes the video once and cuts all its clips."""
 
 from __future__ import annotations
 
@@ -24,33 +24,40 @@ from curator_dask.video.cut.encoders import Encoder, TranscodeSettings
 from curator_dask.video.process.ffmpeg import encoder_failure
 from curator_dask.video.spans import Splitter, make_splitter
 
+COUNTS = (
+    "videos_processed", "videos_damaged", "clips_planned", "clips", "clips_failed", "spans_too_short",
+    "spans_over_limit", "clip_milliseconds", "clip_bytes",
+)  # fmt: skip
+"""The counts that are sums over all videos."""
+
 
 @dataclass(frozen=True)
 class SplitStage(Stage):
-    """Cut every video below `video_dir` into clips.
+    """Cut every video below `video_dir` into clips, with the parameters and defaults of the original workflow.
 
-    The parameters are the flags of the original workflow, with its names and defaults.
+    Writes ``clips/{id}.mp4`` and ``metas/v0/{id}.json`` per clip, records per video, and the clip index ``clips.parquet``
+    with one row per planned clip.
 
     Args:
-        video_dir: folder (with all folders below), file, glob or URL of the videos.
-        output_path: folder or URL for clips and records.
-        video_limit: take only the first N videos, in path order; None: all.
-        splitting_algorithm: how videos are cut; ``fixed_stride`` makes clips of equal length at equal distances.
-        fixed_stride_split_duration: length of a clip in seconds.
-        fixed_stride_stride: seconds from the start of a clip to the start of the next; None: the length of a clip.
-        fixed_stride_min_clip_length_s: shorter tails are dropped, and counted.
-        limit_clips: take only the first N clips of each video; 0: all.
-        transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (cuts at key frames, no encoding).
-        transcode_encoder_threads: threads of the encoder in each ffmpeg process.
-        transcode_use_input_video_bit_rate: encode at the bit rate of the source.
+        video_dir: the videos: a folder (searched recursively), file, glob or URL.
+        output_path: the output root, a folder or a URL.
+        video_limit: only the first N videos in path order; None or 0: all.
+        splitting_algorithm: how videos are cut: ``fixed_stride``.
+        fixed_stride_split_duration: clip length in seconds.
+        fixed_stride_stride: seconds from one clip's start to the next; None: the clip length.
+        fixed_stride_min_clip_length_s: shortest clip in seconds; shorter ends are dropped and counted.
+        limit_clips: only the first N clips of each video; 0: all.
+        transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (no encoding, cuts at key frames).
+        transcode_encoder_threads: encoder threads per ffmpeg process.
+        transcode_use_input_video_bit_rate: encode at the bit rate of the source video, if it is known.
         transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
-        upload_clips: False: plan and record the clips, but write no MP4 files and transcode nothing.
-        relative_ids: name videos in clip ids by their path relative to `video_dir`, so that ids survive a move.
-        input_storage_options: options of the file system of `video_dir`.
-        output_storage_options: options of the file system of `output_path`.
-        vectors: the embed stage that follows. Vectors that can be computed from the frames of the cutting process are
-            computed there. The embed stage still has to run afterwards, for the rest and for the counts. It changes
-            nothing about the clips.
+        upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
+        relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
+        input_storage_options: fsspec options for `video_dir`.
+        output_storage_options: fsspec options for `output_path`.
+        vectors: the embed stage that follows. Vectors that it can compute from the frames of the cutting process are
+            computed there. It still has to run afterwards, for the other vectors and for the counts. The clips do not
+            depend on it.
     """
 
     video_dir: str
@@ -99,7 +106,7 @@ class SplitStage(Stage):
         return Folder(self.output_path, self.output_storage_options)
 
     def identity(self) -> dict[str, Any]:
-        # video_limit only chooses which videos come first, and threads leave libopenh264's bytes as they are.
+        # video_limit only chooses videos, and the bytes of libopenh264 do not depend on its threads.
         left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options", "vectors"}
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
@@ -120,7 +127,7 @@ class SplitStage(Stage):
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]
         outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")
-        counts = self._counts(listing, outcome)
+        counts = _counts(listing, outcome)
         write_clip_index(state, {unit.key for unit in units})
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
@@ -129,19 +136,19 @@ class SplitStage(Stage):
         )  # fmt: skip
 
     def _claimed_spec(self, state: StageState, context: RunContext) -> SplitSpec:
-        """Take the folder of this stage, and that of the embed stage whose work is done beside the cut."""
+        """Take the output folder, and the folder of vectors if workers embed beside the cut; returns the spec for workers."""
         if self.vectors is None or not self.upload_clips or self.transcode_encoder == "copy":
             state.claim(self.identity(), overwrite=context.overwrite)
             return self.spec(None)
         vectors = self.vectors.resolved(has_exact_clips=True)
-        if not context.overwrite:  # refuse before anything is taken
+        if not context.overwrite:  # refuse before any folder is taken
             StageState(vectors.output, vectors.name).check(vectors.identity())
         state.claim(self.identity(), overwrite=context.overwrite)
         vectors.claim(context)
         return self.spec(vectors.spec_beside_cut())
 
     def spec(self, embed: EmbedSpec | None) -> SplitSpec:
-        """What workers are told; `embed` says how they compute vectors beside the cut."""
+        """What workers are told; `embed`: how to embed the frames of the cutting process."""
         return SplitSpec(
             self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids, embed
         )
@@ -155,23 +162,16 @@ class SplitStage(Stage):
                     "libopenh264 works on every CPU"
                 )
 
-    def _counts(self, listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
-        got = outcome.counts
-        videos_failed = got.get("videos_failed", 0) + got.get("units_failed", 0)
-        return {
-            "videos_found": len(listing.videos) + listing.num_beyond_limit,
-            "videos_processed": got.get("videos_processed", 0),
-            "videos_failed": videos_failed,
-            "videos_skipped": listing.num_beyond_limit,
-            "videos_damaged": got.get("videos_damaged", 0),
-            "clips_planned": got.get("clips_planned", 0),
-            "clips": got.get("clips", 0),
-            "clips_failed": got.get("clips_failed", 0),
-            "spans_too_short": got.get("spans_too_short", 0),
-            "spans_over_limit": got.get("spans_over_limit", 0),
-            "clip_milliseconds": got.get("clip_milliseconds", 0),
-            "clip_bytes": got.get("clip_bytes", 0),
-        }
+
+def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
+    sums = {name: outcome.counts.get(name, 0) for name in COUNTS}
+    return {
+        "videos_found": len(listing.videos) + listing.num_beyond_limit,
+        "videos_processed": sums.pop("videos_processed"),
+        "videos_failed": outcome.counts.get("videos_failed", 0) + outcome.counts.get("units_failed", 0),
+        "videos_skipped": listing.num_beyond_limit,
+        **sums,
+    }
 
 
 def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:

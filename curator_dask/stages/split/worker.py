@@ -1,4 +1,4 @@
-"""The split stage on a worker: probe a video, plan its spans, cut its clips, and write its records."""
+"""The work of the split stage on a worker: probe a video, plan its spans, cut its clips, and record every clip."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from curator_dask.files.names import printable
 from curator_dask.runtime.records import Failure, UnitResult, dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.embed.tap import VectorTap
-from curator_dask.stages.split.clip_rows import clip_row
+from curator_dask.stages.split.clip_records import clip_meta, clip_row, video_records
 from curator_dask.stages.split.spec import SPLIT, SplitTask
-from curator_dask.video.cut.transcode import CutClip, CutReport
-from curator_dask.video.probe import VideoInfo
+from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
+from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import Span, SpanPlan, clip_id
 
 TRANSIENT_REASONS = frozenset({"timeout", "no-space"})
@@ -22,25 +22,26 @@ TRANSIENT_REASONS = frozenset({"timeout", "no-space"})
 
 
 def split_video(task: SplitTask) -> UnitResult:
-    """Probe, plan, cut, record: the unit of the split stage."""
+    """Probe, plan, cut and record one video."""
     try:
         with task.folder.fetched(task.video.relative_path) as path:
-            from curator_dask.video.probe import probe_video
-
-            info = probe_video(path)
-            plan = task.spec.splitter.plan(info.duration_s, info.framerate)
-            if not task.spec.writes_clips:
-                return _record_video(task, info, plan, report=None)
-            with task.spec.output.scratch(*StageState(task.spec.output, SPLIT).scratch_parts()) as scratch:
-                return _cut_and_record(task, info, plan, scratch)
+            return _split_file(task, path)
     except MediaError as error:
         failure = Failure(SPLIT, printable(task.video.path), error.reason, str(error))
         return UnitResult(counts={"videos_failed": 1}, failures=(failure,), final=error.reason not in TRANSIENT_REASONS)
 
 
-def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: Path) -> UnitResult:
-    from curator_dask.video.cut.transcode import cut_clips
+def _split_file(task: SplitTask, path: Path) -> UnitResult:
+    spec = task.spec
+    info = probe_video(path)
+    plan = spec.splitter.plan(info.duration_s, info.framerate)
+    if not spec.writes_clips:
+        return _record_video(task, info, plan, report=None)
+    with spec.output.scratch(*StageState(spec.output, SPLIT).scratch_parts()) as scratch:
+        return _cut_and_record(task, info, plan, scratch)
 
+
+def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: Path) -> UnitResult:
     if not plan.spans:
         return _record_video(task, info, plan, report=None)
     tap = VectorTap(task.spec.embed) if task.spec.embed is not None else None
@@ -49,25 +50,43 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
         info = report.corrected(info)
         plan = task.spec.splitter.plan(info.duration_s, info.framerate)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
-    record = _record_video(task, info, plan, report)
+    result = _record_video(task, info, plan, report)
     if tap is not None:
-        tap.write(record.data["clips"])
-    return record
+        tap.write(result.data["clips"])
+    return result
 
 
 def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutReport | None) -> UnitResult:
+    """Write the files of all clips and the records of the video."""
     outputs: dict[str, int] = {}
-    rows = []
     cuts: dict[int, CutClip] = {cut.span_index: cut for cut in report.clips} if report else {}
-    for span in plan.spans:
-        row = _write_clip(task, info, span, cuts.get(span.index), outputs)
-        rows.append(row)
-    warnings = list(report.warnings) if report else []
-    _write_video_records(task, info, rows, warnings, outputs)
+    rows = [_write_clip(task, info, span, cuts.get(span.index), outputs) for span in plan.spans]
+    warnings = report.warnings if report else ()
+    for path, record in video_records(task.video, info, rows, warnings):
+        outputs[path] = task.spec.output.write_bytes(path, dump_json(record))
+    counts = {**_counts(rows, plan), "videos_damaged": int(bool(warnings))}
+    return UnitResult(outputs, counts, _failures(task, rows), {"clips": rows})
+
+
+def _write_clip(
+    task: SplitTask, info: VideoInfo, span: Span, cut: CutClip | None, outputs: dict[str, int]
+) -> dict[str, Any]:
+    """Move one clip to the output, write its JSON record, and add both to `outputs`; returns its row."""
+    identifier = clip_id(task.name_in_ids, span, info.framerate)
+    output = task.spec.output
+    clip, meta = layout.clip_path(identifier), layout.meta_path(identifier)
+    if cut is not None and cut.path is not None:
+        outputs[clip] = output.put(cut.path, clip)
+    row = clip_row(identifier, task.video, info, span, cut, encoder=task.spec.settings.encoder)
+    location = output.join(clip) if clip in outputs else ""
+    outputs[meta] = output.write_bytes(meta, dump_json(clip_meta(row, location)))
+    return row
+
+
+def _counts(rows: list[dict[str, Any]], plan: SpanPlan) -> dict[str, int]:
     good = [row for row in rows if row["valid"]]
-    counts = {
+    return {
         "videos_processed": 1,
-        "videos_damaged": int(bool(warnings)),
         "clips_planned": len(rows),
         "clips": len(good),
         "clips_failed": len(rows) - len(good),
@@ -76,74 +95,8 @@ def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutR
         "clip_milliseconds": round(1000 * sum(row["end_s"] - row["start_s"] for row in good)),
         "clip_bytes": sum(row["num_bytes"] for row in good),
     }
-    failures = tuple(
-        Failure(SPLIT, printable(task.video.path), row["reason"], row["message"], row["id"])
-        for row in rows
-        if not row["valid"]
-    )
-    return UnitResult(outputs, counts, failures, {"clips": rows})
 
 
-def _write_clip(
-    task: SplitTask, info: VideoInfo, span: Span, cut: CutClip | None, outputs: dict[str, int]
-) -> dict[str, Any]:
-    identifier = clip_id(task.name_in_ids, span, info.framerate)
-    out = task.spec.output
-    location = layout.clip_path(identifier)
-    if cut is not None and cut.path is not None:
-        outputs[location] = out.put(cut.path, location)
-    row = clip_row(identifier, task.video, info, span, cut, encoder=task.spec.settings.encoder)
-    meta = {
-        "span_uuid": identifier,
-        "source_video": row["source_video"],
-        "duration_span": [span.start_s, span.end_s],
-        "width_source": info.width,
-        "height_source": info.height,
-        "framerate_source": info.framerate,
-        "clip_location": out.join(location) if location in outputs else "",
-        "width": row["width"],
-        "height": row["height"],
-        "framerate": row["framerate"],
-        "num_frames": row["num_frames"],
-        "video_codec": row["video_codec"],
-        "num_bytes": row["num_bytes"],
-        "valid": row["valid"],
-        "errors": [row["message"]] if row["message"] else [],
-    }
-    path = layout.meta_path(identifier)
-    outputs[path] = out.write_bytes(path, dump_json(meta))
-    return row
-
-
-def _write_video_records(
-    task: SplitTask, info: VideoInfo, rows: list[dict[str, Any]], warnings: list[str], outputs: dict[str, int]
-) -> None:
-    out = task.spec.output
-    video = {
-        "video": printable(task.video.path),
-        "height": info.height,
-        "width": info.width,
-        "framerate": info.framerate,
-        "num_frames": info.num_frames,
-        "duration": info.duration_s,
-        "video_codec": info.codec,
-        "pixel_format": info.pixel_format,
-        "audio_format": info.audio_codec,
-        "color_transfer": info.color_transfer,
-        "rotation": info.rotation_deg,
-        "num_total_clips": len(rows),
-        "num_clip_chunks": 1,
-        "warnings": warnings,
-    }
-    chunk = {
-        "video": printable(task.video.path),
-        "clip_chunk_index": 0,
-        "clips": [row["id"] for row in rows if row["valid"]],
-        "filtered_clips": [],
-        "failed_clips": [row["id"] for row in rows if not row["valid"]],
-    }
-    for path, value in (
-        (layout.processed_video_path(task.relative_name), video),
-        (layout.processed_chunk_path(task.relative_name, 0), chunk),
-    ):
-        outputs[path] = out.write_bytes(path, dump_json(value))
+def _failures(task: SplitTask, rows: list[dict[str, Any]]) -> tuple[Failure, ...]:
+    source = printable(task.video.path)
+    return tuple(Failure(SPLIT, source, row["reason"], row["message"], row["id"]) for row in rows if not row["valid"])
