@@ -134,7 +134,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             tables=(layout.DUPLICATES_TABLE,),
         )
 
-    def eps_of_finished_run(self) -> float:
+    def decided_eps(self) -> float:
         """The eps that a finished run decided by, also where it was chosen for `target_keep`."""
         summary = StageState(self.output, self.name).summary()
         if summary is None:

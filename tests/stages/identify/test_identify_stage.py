@@ -152,7 +152,7 @@ def test_target_keep_chooses_eps(crowd, context, tmp_path, target_keep):
         [pq.read_table(path)["cosine_sim_score"].to_numpy() for path in sorted((crowd / "p").glob("*.parquet"))]
     )
     eps = suggest_eps(scores, target_keep)
-    assert one.eps_of_finished_run() == eps
+    assert one.decided_eps() == eps
     assert result.counts["kept"] == int((~is_duplicate(scores, eps)).sum())
     exact = int(is_duplicate(scores, 0.0).sum())
     assert result.counts["kept"] >= min(target_keep * len(scores), len(scores) - exact) - 1e-9
@@ -253,7 +253,7 @@ def test_target_keep_counts_the_pairs_in_scope(chained, context):
     one = stage(chained, scope="same", source_field="video", target_keep=4 / 6)
     assert one.run(context=context).counts["kept"] == 4
     assert removed(chained) == ["C", "s"]
-    assert one.eps_of_finished_run() == pytest.approx(0.01995, abs=1e-6)
+    assert one.decided_eps() == pytest.approx(0.01995, abs=1e-6)
 
 
 def test_ids_without_a_source_are_named(chained, context):
@@ -280,7 +280,7 @@ def test_a_second_run_does_nothing_and_other_parameters_are_refused(chained, con
         stage(chained, eps=0.3, **parameters).run(context=context)
     stage(chained, eps=0.3).run(context=RunContext(context.cluster, overwrite=True))
     assert not (chained / "d" / "scores").exists() or not list((chained / "d" / "scores").iterdir())
-    assert stage(chained, eps=0.3).eps_of_finished_run() == 0.3
+    assert stage(chained, eps=0.3).decided_eps() == 0.3
 
 
 def test_a_cluster_without_its_decision_table_is_decided_again(chained, context):
@@ -322,4 +322,4 @@ def test_parameters_are_checked(tmp_path, parameters, message):
 
 def test_no_finished_run(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
-        stage(tmp_path).eps_of_finished_run()
+        stage(tmp_path).decided_eps()

@@ -35,4 +35,4 @@ def identify(
     stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
     (result,) = terminal.run_stages([stage], run_options)
     if not run_options.dry_run:
-        typer.echo(decision_report(stage.eps_of_finished_run(), result.counts))
+        typer.echo(decision_report(stage.decided_eps(), result.counts))
