@@ -6,17 +6,21 @@ import hashlib
 from pathlib import Path
 
 
-def tree(folder: Path, *, hidden: bool = True) -> dict[str, str]:
+def tree(folder: Path) -> dict[str, str]:
     """Relative path → digest of every file below."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {str(path.relative_to(folder)): path for path in paths}
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def results(folder: Path) -> dict[str, str]:
+    """`tree` without the records of the stages, in hidden folders: they name the input folder, which differs."""
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in names.items()
-        if hidden or not any(part.startswith(".") for part in Path(name).parts)
+        name: digest
+        for name, digest in tree(folder).items()
+        if not any(part.startswith(".") for part in Path(name).parts)
     }
 
 
 def times(folder: Path) -> dict[str, int]:
-    """Relative path → modification time in ns, folders included: what any write at all would change."""
+    """Relative path → modification time in ns, folders included: any write would change one."""
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}

@@ -5,32 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import KMeansStage, PairwiseStage
+from curator_dask.stages.base import RunContext
 from tests.cli.test_cli import cli
 from tests.dedup.reference import random_unit
+from tests.stages import builders
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, cluster) -> Path:
     """Vectors of 60 rows, clustered and scored; 20 more to come."""
-    from curator_dask.stages.base import RunContext
-
     root = tmp_path_factory.mktemp("scored")
     X = random_unit(80, 5, 0, copies=0.5, noise=0.02)
     for name, rows in (("old", np.arange(60)), ("new", np.arange(60, 80))):
-        (root / name).mkdir()
-        table = pa.table({"id": rows, "embedding": X[rows].tolist(), "video": [f"v{row % 3}" for row in rows]})
-        pq.write_table(table, root / name / "a.parquet")
-    context = RunContext(cluster)
-    KMeansStage(2, input_path=str(root / "old"), output_path=str(root / "k"), metadata_fields=["video"]).run(
-        context=context
-    )
-    PairwiseStage(input_path=str(root / "k"), output_path=str(root / "p")).run(context=context)
-    return root
+        builders.write_vectors(root / name / "a.parquet", rows, X[rows], video=[f"v{row % 3}" for row in rows])
+    return builders.score_vectors(root / "old", root, RunContext(cluster), 2, kmeans={"metadata_fields": ["video"]})
 
 
 def identify(root: Path, out: Path, *more: object):

@@ -7,11 +7,9 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import IdentifyDuplicatesStage, KMeansStage, PairwiseStage
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
@@ -20,6 +18,7 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.kmeans.fit_watch import restart
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, random_unit, unit
+from tests.stages import builders
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1200)]
 
@@ -36,18 +35,16 @@ def mixture(num_rows: int, dim: int, k: int, seed: int, *, spread: float = 0.3) 
 
 
 def write(folder: Path, X: np.ndarray, parts: int = 4) -> Path:
-    folder.mkdir()
     for number, rows in enumerate(np.array_split(np.arange(len(X)), parts)):
-        table = pa.table({"id": rows, "embedding": matrix_column(np.ascontiguousarray(X[rows], dtype=np.float32))})
-        pq.write_table(table, folder / f"{number}.parquet")
+        column = matrix_column(np.ascontiguousarray(X[rows], dtype=np.float32))
+        builders.write_vectors(folder / f"{number}.parquet", rows, column)
     return folder
 
 
 def decided(source: Path, out: Path, context: RunContext, k: int, eps: float, init="k-means||", which: str = "hard"):
     """``(cluster of every id, score of every id, removed ids)``."""
-    KMeansStage(k, input_path=str(source), output_path=str(out / "k"), init=init).run(context=context)
-    PairwiseStage(input_path=str(out / "k"), output_path=str(out / "p"), which_to_keep=which).run(context=context)
-    IdentifyDuplicatesStage(str(out / "p"), str(out / "k"), str(out / "d"), eps=eps).run(context=context)
+    builders.score_vectors(source, out, context, k, kmeans={"init": init}, pairwise={"which_to_keep": which})
+    builders.identify_duplicates(out, context, eps=eps)
     labels, scores = {}, {}
     for file in (out / "k").glob("centroid=*/*.parquet"):
         cluster = int(file.parent.name.partition("=")[2])

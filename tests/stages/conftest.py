@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+
+from tests.stages import builders
 
 WriteVectors = Callable[..., Path]
 
@@ -26,11 +26,9 @@ def write_vectors(tmp_path: Path) -> WriteVectors:
         order: Sequence[int] | None = None,
     ) -> Path:
         target = tmp_path / folder
-        target.mkdir()
         rows = np.array(range(len(ids)) if order is None else order)
         for number, chosen in enumerate(np.array_split(rows, parts)):
-            table = pa.table({"id": [ids[row] for row in chosen], "embedding": [X[row].tolist() for row in chosen]})
-            pq.write_table(table, target / f"part-{number}.parquet")
+            builders.write_vectors(target / f"part-{number}.parquet", [ids[row] for row in chosen], X[chosen])
         return target
 
     return write

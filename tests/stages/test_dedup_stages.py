@@ -20,7 +20,8 @@ from curator_dask import (
 )
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import EXAMPLE_2
-from tests.trees import tree
+from tests.stages import builders
+from tests.trees import results
 
 EXAMPLE_1 = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [1, 2, 3], [1, 2, 3]], dtype=np.float32)
 
@@ -32,9 +33,8 @@ def read(path: Path) -> dict[str, list[object]]:
 def dedup(
     source: Path, out: Path, context: RunContext, *, n_clusters: int = 1, eps: float = 0.01, **pairwise: object
 ) -> dict:
-    KMeansStage(n_clusters, input_path=str(source), output_path=str(out / "k")).run(context=context)
-    PairwiseStage(input_path=str(out / "k"), output_path=str(out / "p"), **pairwise).run(context=context)
-    IdentifyDuplicatesStage(str(out / "p"), str(out / "k"), str(out / "d"), eps=eps).run(context=context)
+    builders.score_vectors(source, out, context, n_clusters, pairwise=pairwise)
+    builders.identify_duplicates(out, context, eps=eps)
     return read(out / "d" / "duplicates.parquet")
 
 
@@ -65,14 +65,10 @@ def test_kmeans_writes_distances_to_the_raw_centroid(tmp_path, context, write_ve
     ],
 )
 def test_example_1(tmp_path, context, which_to_keep, ids, max_ids, scores, removed):
-    clusters = tmp_path / "k" / "centroid=0"
-    clusters.mkdir(parents=True)
     X = EXAMPLE_1 / np.linalg.norm(EXAMPLE_1, axis=1, keepdims=True)
     cosine = np.maximum(0, 1 - X @ X[0]).astype(np.float32)
-    table = pa.table(
-        {"id": range(6), "embedding": X.tolist(), "cosine_dist_to_cent": cosine, "l2_dist_to_cent": cosine}
-    )
-    pq.write_table(table, clusters / "part-0.parquet")
+    distances = {"cosine_dist_to_cent": cosine, "l2_dist_to_cent": cosine}
+    builders.write_vectors(tmp_path / "k" / "centroid=0" / "part-0.parquet", range(6), X, **distances)
     stage = PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p"), which_to_keep=which_to_keep)
     stage.run(context=context)
     written = pq.read_table(tmp_path / "p" / "cluster_0.parquet")
@@ -98,21 +94,15 @@ def test_example_1(tmp_path, context, which_to_keep, ids, max_ids, scores, remov
 )
 def test_ranking_by_carried_columns(tmp_path, context, strategy, ids):
     source = tmp_path / "v"
-    source.mkdir()
-    table = pa.table(
-        {
-            "id": range(6),
-            "embedding": EXAMPLE_1.tolist(),
-            "custom_score": [0.1, 0.8, 0.3, 0.9, 0.2, 0.15],
-            "priority": [3, 1, 2, 1, 3, 2],
-        }
-    )
-    pq.write_table(table, source / "a.parquet")
-    KMeansStage(
-        1, input_path=str(source), output_path=str(tmp_path / "k"), metadata_fields=["custom_score", "priority"]
-    ).run(context=context)
-    PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p"), ranking_strategy=strategy).run(
-        context=context
+    columns = {"custom_score": [0.1, 0.8, 0.3, 0.9, 0.2, 0.15], "priority": [3, 1, 2, 1, 3, 2]}
+    builders.write_vectors(source / "a.parquet", range(6), EXAMPLE_1, **columns)
+    builders.score_vectors(
+        source,
+        tmp_path,
+        context,
+        1,
+        kmeans={"metadata_fields": list(columns)},
+        pairwise={"ranking_strategy": strategy},
     )
     assert read(tmp_path / "p" / "cluster_0.parquet")["id"] == ids
 
@@ -146,11 +136,6 @@ def test_partitions_order_and_workers_leave_no_trace(tmp_path, context, write_ve
     many = write_vectors(ids, X, parts=7, folder="many", order=rng.permutation(400))
     dedup(one, tmp_path / "a", context, n_clusters=6)
     dedup(many, tmp_path / "b", context, n_clusters=6)
-
-    def results(out: Path) -> dict[str, str]:
-        # The folder's own records name the input folder, which differs.
-        return {path: sha for path, sha in tree(out).items() if ".curator" not in path}
-
     assert len(results(tmp_path / "a")) > 10
     assert results(tmp_path / "a") == results(tmp_path / "b")
 
@@ -166,8 +151,7 @@ def test_a_second_run_does_nothing(tmp_path, context, write_vectors):
 def test_new_input_redoes_what_depends_on_it(tmp_path, context, write_vectors):
     source = write_vectors(list(range(6)), EXAMPLE_1)
     assert len(dedup(source, tmp_path / "out", context, eps=0.05)["id"]) == 5
-    extra = pa.table({"id": [6], "embedding": [[3.0, -1.0, 0.5]]})
-    pq.write_table(extra, source / "part-9.parquet")
+    builders.write_vectors(source / "part-9.parquet", [6], [[3.0, -1.0, 0.5]])
     dedup(source, tmp_path / "out", context, eps=0.05)
     kept = (tmp_path / "out" / "d" / "keep.txt").read_text().split()
     removed = (tmp_path / "out" / "d" / "remove.txt").read_text().split()
@@ -197,9 +181,8 @@ def test_clusters_of_another_tool_are_not_mixed_with(tmp_path, context, write_ve
 
 def test_bad_rows_are_listed_and_the_rest_goes_on(tmp_path, context):
     source = tmp_path / "v"
-    source.mkdir()
     vectors = [[1.0, 2.0], None, [float("nan"), 1.0], [0.0, 0.0], [1.0], [float("inf"), 1.0], [2.0, 1.0], [None, 1.0]]
-    pq.write_table(pa.table({"id": list("abcdefgh"), "embedding": vectors}), source / "a.parquet")
+    builders.write_vectors(source / "a.parquet", list("abcdefgh"), vectors)
     result = KMeansStage(1, input_path=str(source), output_path=str(tmp_path / "k")).run(context=context)
     assert (result.counts["rows_in"], result.counts["rows"], result.counts["rows_rejected"]) == (8, 2, 6)
     rejects = pq.read_table(tmp_path / "k" / "_rejects.parquet").to_pylist()

@@ -16,17 +16,12 @@ from typing import Any, ClassVar
 
 import cloudpickle
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 
 from curator_dask import (
     DeviceError,
     EmbedStage,
-    IdentifyDuplicatesStage,
-    KMeansStage,
-    PairwiseStage,
     SplitStage,
 )
 from curator_dask.data import vector_source
@@ -44,8 +39,9 @@ from curator_dask.stages.embed import spec as embed_spec
 from curator_dask.stages.kmeans import gpu_fit as kmeans_gpu
 from curator_dask.video.frames.sampling import FrameRule
 from tests.dedup.reference import random_unit
+from tests.stages import builders
 from tests.strict_cupy import DeviceArray, strict_cupy
-from tests.trees import tree
+from tests.trees import results
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -105,22 +101,18 @@ def on_gpu(device_bytes, monkeypatch, context):
 
 def write(folder: Path) -> Path:
     """Vectors with near-copies in two files, and rows that no cluster takes."""
-    folder.mkdir()
     X = [row.tolist() for row in random_unit(600, 16, 0, copies=0.4, noise=1e-3)]
     X[5], X[17], X[300] = None, [0.0] * 16, [1.0, 2.0]
     for number in range(2):
-        table = pa.table(
-            {"id": range(300 * number, 300 * number + 300), "embedding": X[300 * number : 300 * number + 300]}
-        )
-        pq.write_table(table, folder / f"{number}.parquet")
+        start, end = 300 * number, 300 * number + 300
+        builders.write_vectors(folder / f"{number}.parquet", range(start, end), X[start:end])
     return folder
 
 
 def dedup(source: Path, out: Path, context: RunContext) -> dict[str, str]:
-    KMeansStage(6, input_path=str(source), output_path=str(out / "k")).run(context=context)
-    PairwiseStage(input_path=str(out / "k"), output_path=str(out / "p")).run(context=context)
-    IdentifyDuplicatesStage(str(out / "p"), str(out / "k"), str(out / "d"), eps=0.01).run(context=context)
-    return tree(out, hidden=False)
+    builders.score_vectors(source, out, context, 6)
+    builders.identify_duplicates(out, context, eps=0.01)
+    return results(out)
 
 
 @pytest.mark.parametrize("device_bytes", [10**9, 20_000], ids=["large device", "small device"])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, InputError, KMeansStage, PairwiseStage, ParameterError
-from curator_dask.data.clip_index import schema
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.files.folder import Folder
@@ -24,14 +21,14 @@ from curator_dask.stages.cross_cluster import stage as cross_cluster
 from curator_dask.stages.cross_cluster.spec import GroupTask
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage, group_clusters, score_across_clusters
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
+from tests.stages import builders
+from tests.trees import results
 
 EPS = 0.1
 
 
 def tables(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("cluster_*.parquet"))
-    }
+    return {name: digest for name, digest in results(folder).items() if name.startswith("cluster_")}
 
 
 def stage(out: Path, name: str = "x", **parameters: object) -> CrossClusterStage:
@@ -53,9 +50,7 @@ def parted(tmp_path, context, write_vectors, planted) -> Path:
     """The k-means (``k``) and pairwise (``p``) outputs of these."""
     ids, X = planted
     source = write_vectors(ids, X, parts=3)
-    KMeansStage(7, input_path=str(source), output_path=str(tmp_path / "k")).run(context=context)
-    PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p")).run(context=context)
-    return tmp_path
+    return builders.score_vectors(source, tmp_path, context, 7)
 
 
 def all_rows(out: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -75,13 +70,8 @@ def width_px(identifier: str) -> int:
 
 
 def clip_index(folder: Path, ids: np.ndarray) -> str:
-    rows = [
-        {**dict.fromkeys(schema().names), "id": identifier, "width": width_px(identifier), "height": 90}
-        for identifier in ids.tolist()
-    ]
-    folder.mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), folder / "clips.parquet")
-    return str(folder)
+    rows = [{"id": identifier, "width": width_px(identifier), "height": 90} for identifier in ids.tolist()]
+    return builders.write_clip_index(folder, rows)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import FolderInUseError, IdentifyDuplicatesStage, InputError, ParameterError
-from curator_dask.data.clip_index import schema
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.threshold import is_duplicate, suggest_eps
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import chain, cosines, random_unit
+from tests.stages import builders
 
 Cluster = tuple[Sequence[Any], np.ndarray, Sequence[Any]]
 
@@ -28,11 +28,10 @@ def write_run(root: Path, clusters: dict[int, Cluster]) -> None:
     for number, (ids, X, sources) in clusters.items():
         score, best = max_earlier_similarity(X)
         folder = root / "k" / f"centroid={number}"
-        folder.mkdir(parents=True)
         # In another order: what ranks is the similarity table.
         order = np.random.default_rng(number).permutation(len(ids))
-        table = pa.table({"id": list(ids), "embedding": X.tolist(), "video": list(sources)})
-        pq.write_table(table.take(pa.array(order)), folder / "part-0.parquet")
+        shuffled = {"ids": [ids[row] for row in order], "video": [sources[row] for row in order]}
+        builders.write_vectors(folder / "part-0.parquet", vectors=X[order], **shuffled)
         scores = {"id": list(ids), "max_id": [ids[row] for row in best], "cosine_sim_score": score}
         pq.write_table(pa.table(scores), root / "p" / f"cluster_{number}.parquet")
 
@@ -236,10 +235,8 @@ def test_the_greedy_rule_across_clusters_leaves_no_orphan(across, context):
 
 
 def write_clips(root: Path, video_of: dict[str, str]) -> None:
-    row = dict.fromkeys(schema().names)
-    rows = [{**row, "id": one, "source_video": video, "start_s": 0.0, "end_s": 2.0} for one, video in video_of.items()]
-    (root / "c").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), root / "c" / "clips.parquet")
+    rows = [{"id": one, "source_video": video, "start_s": 0.0, "end_s": 2.0} for one, video in video_of.items()]
+    builders.write_clip_index(root / "c", rows)
 
 
 def test_a_scope_by_the_videos_of_the_clip_index(chained, context):

@@ -15,37 +15,30 @@ from curator_dask import (
     IdentifyDuplicatesStage,
     IncrementalStage,
     InputError,
-    KMeansStage,
-    PairwiseStage,
     ParameterError,
     RankingStrategy,
 )
-from curator_dask.data.clip_index import schema
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import cosines, earlier, random_unit
+from tests.stages import builders
+from tests.trees import results
 
 NUM_OLD, NUM_NEW, CLUSTERS = 120, 90, 3
 
 
 def write(folder: Path, ids: list[Any], X: np.ndarray, name: str = "a.parquet") -> Path:
-    folder.mkdir(exist_ok=True)
-    pq.write_table(
-        pa.table({"id": ids, "embedding": X.tolist(), "size": [len(str(one)) for one in ids]}), folder / name
-    )
-    return folder
+    """Write vectors with a column ``size``; returns the folder."""
+    return builders.write_vectors(folder / name, ids, X, size=[len(str(one)) for one in ids])
 
 
 def finish(root: Path, context: RunContext, rule: str, eps: float) -> None:
     """A run over ``root/old``."""
-    KMeansStage(
-        CLUSTERS, input_path=str(root / "old"), output_path=str(root / "k"), metadata_fields=["size"]
-    ).run(context=context)  # fmt: skip
-    PairwiseStage(input_path=str(root / "k"), output_path=str(root / "p")).run(context=context)
-    IdentifyDuplicatesStage(str(root / "p"), str(root / "k"), str(root / "d"), eps=eps, rule=rule).run(context=context)
+    builders.score_vectors(root / "old", root, context, CLUSTERS, kmeans={"metadata_fields": ["size"]})
+    builders.identify_duplicates(root, context, eps=eps, rule=rule)
 
 
 @pytest.fixture(scope="module", params=[("pairwise", 0.02), ("greedy", 0.02), ("greedy", 0.2)], ids=str)
@@ -167,11 +160,6 @@ def small(tmp_path, cluster) -> Path:
     return tmp_path
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and ".curator" not in path.parts)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
 def test_a_folder_that_has_grown(small, context):
     """Known rows are passed over, in the files of new ones too; the new ones come out the same, to the byte."""
     stage(small, small / "a").run(context=context)
@@ -184,7 +172,7 @@ def test_a_folder_that_has_grown(small, context):
     assert {name: result.counts[name] for name in ("rows_in", "rows_known", "rows")} == {
         "rows_in": 30, "rows_known": 20, "rows": 10
     }  # fmt: skip
-    assert tree(small / "a") == tree(small / "b")
+    assert results(small / "a") == results(small / "b")
     assert not list((small / "b" / "kmeans" / ".curator" / "assign").glob("*/*.parquet"))
 
 
@@ -195,8 +183,7 @@ def test_the_largest_is_kept_by_the_clip_index(small, context):
     rows = [
         {"id": one, "width": 100, "height": 90 if one == "b" else 80, "start_s": 0.0, "end_s": 1.0} for one in "abc"
     ]
-    (small / "clips").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), small / "clips" / "clips.parquet")
+    builders.write_clip_index(small / "clips", rows)
     one = stage(small, small / "a", input_path=str(small / "twins"), ranking_strategy=parse_keep("largest"),
                 clips_path=str(small / "clips"), eps=1e-6)  # fmt: skip
     one.run(context=context)
@@ -226,8 +213,8 @@ def test_a_second_run_does_nothing_and_more_rows_are_added(small, context):
 
 
 def test_bad_rows_are_listed(small, context):
-    table = pa.table({"id": list("pqr"), "embedding": [[0.0] * 4, [1.0] * 3, [1.0] * 4], "size": [1, 1, 1]})
-    pq.write_table(table, small / "new" / "b.parquet")
+    vectors = [[0.0] * 4, [1.0] * 3, [1.0] * 4]
+    builders.write_vectors(small / "new" / "b.parquet", list("pqr"), vectors, size=[1, 1, 1])
     result = stage(small, small / "a").run(context=context)
     assert (result.counts["rows_rejected"], result.counts["rows"]) == (2, 11)
     rejects = pq.read_table(small / "a" / "kmeans" / "_rejects.parquet").to_pylist()
@@ -241,12 +228,12 @@ def test_a_run_is_never_written_over(small, context, name):
     for old, new in (("k", "kmeans"), ("p", "pairwise"), ("d", "duplicates")):
         if name in (old, ""):
             (small / old).rename(small / new)
-    before = tree(small)
+    before = results(small)
     paths = {"kmeans_path": small / ("k" if (small / "k").exists() else "kmeans"),
              "duplicates_path": small / ("d" if (small / "d").exists() else "duplicates")}  # fmt: skip
     with pytest.raises(FolderInUseError, match="holds results that were not written by this stage"):
         stage(small, small, **{key: str(path) for key, path in paths.items()}).run(context=context)
-    assert tree(small) == before
+    assert results(small) == before
 
 
 def test_input_that_does_not_fit_is_named(small, context, tmp_path):

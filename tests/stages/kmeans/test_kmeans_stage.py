@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,8 @@ from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.kmeans import write_clusters as kmeans_write
+from tests.stages import builders
+from tests.trees import results
 
 Write = Callable[..., Path]
 
@@ -49,14 +50,6 @@ def vectors(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     X = np.eye(dim)[random.integers(min(dim, 6), size=num_rows)] + 0.4 * random.standard_normal((num_rows, dim))
     return X.astype(np.float32)
-
-
-def written(out: Path) -> dict[str, str]:
-    """Path → digest of every file of the result; the folder's own records name the input, which differs."""
-    found = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items() if ".curator" not in name
-    }
 
 
 def rows_of(out: Path) -> dict[object, dict[str, object]]:
@@ -97,13 +90,12 @@ class TestTypes:
     def test_all_kinds_of_vectors_give_the_same_files(self, tmp_path, run, value, lists):
         X = vectors(40).astype(np.float16)  # exact in all three types
         for name, kind in (("plain", pa.list_(pa.float32())), ("other", lists(value))):
-            (tmp_path / name).mkdir()
             numbers = pa.array(X.ravel().astype(kind.value_type.to_pandas_dtype()))
             column = pa.array(numbers.to_numpy().reshape(40, 16).tolist(), pa.list_(kind.value_type)).cast(kind)
-            pq.write_table(pa.table({"id": range(40), "embedding": column}), tmp_path / name / "a.parquet")
+            builders.write_vectors(tmp_path / name / "a.parquet", range(40), column)
         expected = run(tmp_path / "plain", 3)
         check(expected, dict(enumerate(X)))
-        assert written(run(tmp_path / "other", 3)) == written(expected)
+        assert results(run(tmp_path / "other", 3)) == results(expected)
 
     def test_json_lines_give_the_same_files_as_parquet(self, tmp_path, run, write_vectors):
         X = np.round(vectors(30) * 64) / 64
@@ -112,20 +104,19 @@ class TestTypes:
             lines = [json.dumps({"id": int(row), "embedding": X[row].tolist()}) for row in part]
             (tmp_path / "json" / f"{number}.jsonl").write_text("\n".join(lines) + "\n")
         expected = run(write_vectors(list(range(30)), X), 4)
-        assert written(run(tmp_path / "json", 4, input_filetype="jsonl")) == written(expected)
+        assert results(run(tmp_path / "json", 4, input_filetype="jsonl")) == results(expected)
 
     def test_metadata_is_carried_with_its_row(self, tmp_path, run):
         X = vectors(50)
-        (tmp_path / "v").mkdir()
         for number, part in enumerate(np.array_split(np.random.default_rng(1).permutation(50), 4)):
-            columns = {
-                "id": [f"c{row}" for row in part],
-                "left": pa.array([None if row % 7 == 0 else int(row) for row in part], pa.int32()),
-                "embedding": X[part].tolist(),
-                "tags": [[f"t{row}", "x"] for row in part],
-                "score": part / 8,
-            }
-            pq.write_table(pa.table(columns), tmp_path / "v" / f"{number}.parquet")
+            builders.write_vectors(
+                tmp_path / "v" / f"{number}.parquet",
+                [f"c{row}" for row in part],
+                X[part],
+                left=pa.array([None if row % 7 == 0 else int(row) for row in part], pa.int32()),
+                tags=[[f"t{row}", "x"] for row in part],
+                score=part / 8,
+            )
         out = run(tmp_path / "v", 5, metadata_fields=["score", "left", "tags"])
         rows = check(out, {f"c{row}": X[row] for row in range(50)})
         for row in range(50):
@@ -166,7 +157,7 @@ class TestParameters:
     def test_seeds_are_told_apart_and_repeat(self, run, write_vectors, init):
         source = write_vectors(list(range(80)), vectors(80), parts=2)
         once, again, other = (run(source, 6, init=init, max_iter=1, random_state=seed) for seed in (1, 1, 2))
-        assert written(once) == written(again) != written(other)
+        assert results(once) == results(again) != results(other)
 
     def test_n_init_keeps_the_best(self, run, write_vectors):
         source = write_vectors(list(range(80)), vectors(80))
@@ -194,7 +185,7 @@ class TestParameters:
     @pytest.mark.parametrize("batch", [1, 7, 10**9])
     def test_max_samples_per_batch_changes_no_byte(self, run, write_vectors, batch):
         source = write_vectors(list(range(80)), vectors(80), parts=2)
-        assert written(run(source, 6, max_samples_per_batch=batch)) == written(run(source, 6))
+        assert results(run(source, 6, max_samples_per_batch=batch)) == results(run(source, 6))
 
     def test_oversampling_draws_the_candidates_of_a_large_sample(self, run, write_vectors, monkeypatch):
         source = write_vectors(list(range(400)), vectors(400))
@@ -243,7 +234,7 @@ class TestParameters:
 
     def test_numpy_integers_are_integers(self, run, write_vectors):
         source = write_vectors(list(range(9)), vectors(9))
-        assert written(run(source, np.int64(2), max_iter=np.int32(5))) == written(run(source, 2, max_iter=5))
+        assert results(run(source, np.int64(2), max_iter=np.int32(5))) == results(run(source, 2, max_iter=5))
 
 
 class TestAwkwardVectors:
@@ -271,15 +262,14 @@ class TestAwkwardVectors:
         X = vectors(40)
         bad: list[object] = [None, [], [1.0], [1.0] * 17, [0.0] * 16, [float("nan")] + [1.0] * 15,
                              [float("-inf")] + [1.0] * 15, [None] + [1.0] * 15]  # fmt: skip
-        (tmp_path / "dirty").mkdir()
         for number, part in enumerate(np.array_split(np.arange(40), 4)):
             ids = [f"g{row}" for row in part] + [f"b{number}-{kind}" for kind in range(8)] + [None]
             rows = [*X[part].tolist(), *bad, [1.0] * 16]
             order = np.random.default_rng(number).permutation(len(ids))
             column = pa.array([rows[at] for at in order], pa.list_(pa.float32()))
-            table = pa.table({"id": [ids[at] for at in order], "embedding": column})
-            pq.write_table(table, tmp_path / "dirty" / f"{number}.parquet", row_group_size=5)
-        pq.write_table(table.slice(0, 0), tmp_path / "dirty" / "empty.parquet")
+            chosen = [ids[at] for at in order]
+            builders.write_vectors(tmp_path / "dirty" / f"{number}.parquet", chosen, column, row_group_size=5)
+        builders.write_vectors(tmp_path / "dirty" / "empty.parquet", pa.array([], pa.string()), column.slice(0, 0))
         out = run(tmp_path / "dirty", 4)
         check(out, {f"g{row}": X[row] for row in range(40)})
         rejects = pq.read_table(out / "_rejects.parquet").to_pylist()
@@ -289,17 +279,16 @@ class TestAwkwardVectors:
         assert counted == {
             "null": 8, "wrong-dimension": 12, "zero-length": 4, "not-finite": 8, "null-id": 4,
         }  # fmt: skip
-        clean = written(run(write_vectors([f"g{row}" for row in range(40)], X), 4))
-        assert {name: sha for name, sha in written(out).items() if name != "_rejects.parquet"} == clean
+        clean = results(run(write_vectors([f"g{row}" for row in range(40)], X), 4))
+        assert {name: sha for name, sha in results(out).items() if name != "_rejects.parquet"} == clean
 
     def test_another_dimension_than_was_asked_for(self, run, write_vectors):
         with pytest.raises(InputError, match="all 9 rows were rejected .9 wrong-dimension"):
             run(write_vectors(list(range(9)), vectors(9)), 2, embedding_dim=8)
 
     def test_only_empty_files(self, tmp_path, run):
-        (tmp_path / "v").mkdir()
-        table = pa.table({"id": pa.array([], pa.string()), "embedding": pa.array([], pa.list_(pa.float32()))})
-        pq.write_table(table, tmp_path / "v" / "a.parquet")
+        nothing = pa.array([], pa.list_(pa.float32()))
+        builders.write_vectors(tmp_path / "v" / "a.parquet", pa.array([], pa.string()), nothing)
         with pytest.raises(InputError, match="no vectors"):
             run(tmp_path / "v", 2)
 
@@ -342,8 +331,8 @@ class TestTheDataAlone:
     @pytest.mark.parametrize("fraction", [None, 0.6])
     def test_workers(self, run, alone, write_vectors, fraction):
         source = write_vectors(list(range(300)), vectors(300), parts=5)
-        two = written(run(source, 9, fit_data_fraction=fraction))
-        assert written(run(source, 9, fit_data_fraction=fraction, on=alone)) == two
+        two = results(run(source, 9, fit_data_fraction=fraction))
+        assert results(run(source, 9, fit_data_fraction=fraction, on=alone)) == two
 
     @given(st.data())
     @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -363,11 +352,9 @@ class TestTheDataAlone:
         self, root: Path, context: RunContext, X: np.ndarray, order: np.ndarray, cuts: list[int], row_group: int,
         chunk_bytes: int, buckets: int,
     ) -> dict[str, str]:  # fmt: skip
-        (root / "v").mkdir()
         for number, part in enumerate(np.split(order, cuts)):
-            column = pa.array(X[part].tolist(), pa.list_(pa.float32()))
-            table = pa.table({"id": pa.array(part, pa.int64()), "embedding": column})
-            pq.write_table(table, root / "v" / f"{number}.parquet", row_group_size=row_group)
+            ids, column = pa.array(part, pa.int64()), pa.array(X[part].tolist(), pa.list_(pa.float32()))
+            builders.write_vectors(root / "v" / f"{number}.parquet", ids, column, row_group_size=row_group)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(vector_source, "CHUNK_BYTES", chunk_bytes)
             patch.setattr(kmeans_write, "BUCKETS", buckets)
@@ -375,4 +362,4 @@ class TestTheDataAlone:
                 5, input_path=str(root / "v"), output_path=str(root / "k"), fit_data_fraction=0.7, max_iter=4
             ).run(context=context)
         assert result.counts["rows"] == 200
-        return written(root / "k")
+        return results(root / "k")

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from curator_dask import PairwiseStage, RankingStrategy
 from curator_dask.data import clusters as clusters_module
-from curator_dask.data.clip_index import schema
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.similarity.pairwise import runs_of_equal_work
@@ -29,30 +28,26 @@ from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, plan_units, 
 from curator_dask.stages.pairwise.stage import cluster_unit
 from curator_dask.stages.pairwise.worker import join_parts, score
 from tests.dedup.reference import earlier, random_unit
+from tests.stages import builders
+from tests.trees import tree
 
 
 def write_cluster(folder: Path, cluster: int, X: np.ndarray, *, files: int = 1, group_rows: int = 1000) -> None:
     """A cluster as k-means writes it, in one file or, as other tools do, in several."""
     target = folder / f"centroid={cluster}"
-    target.mkdir(parents=True)
     distance = np.random.default_rng(cluster).permutation(len(X)).astype(np.float32)
     for number, rows in enumerate(np.array_split(np.arange(len(X)), files)):
-        table = pa.table(
-            {
-                "id": [f"c{cluster}-{row:05d}" for row in rows],
-                "embedding": X[rows].tolist(),
-                "cosine_dist_to_cent": distance[rows],
-            }
+        builders.write_vectors(
+            target / f"part-{number}.parquet",
+            [f"c{cluster}-{row:05d}" for row in rows],
+            X[rows],
+            row_group_size=group_rows,
+            cosine_dist_to_cent=distance[rows],
         )
-        pq.write_table(table, target / f"part-{number}.parquet", row_group_size=group_rows)
 
 
 def stage_of(folder: Path, name: str, **parameters: object) -> PairwiseStage:
     return PairwiseStage(input_path=str(folder / "k"), output_path=str(folder / name), **parameters)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -75,7 +70,7 @@ def test_cut_clusters_leave_the_bytes_of_whole_ones(skewed, context, small_parts
     cut = stage_of(skewed, "cut", which_to_keep=which).run(context=context)
     monkeypatch.setattr(cut_clusters, "CUT_ROWS", 10**6)
     whole = stage_of(skewed, "whole", which_to_keep=which).run(context=context)
-    assert files_of(skewed / "cut") == files_of(skewed / "whole")
+    assert tree(skewed / "cut") == tree(skewed / "whole")
     assert cut.counts == whole.counts == {"clusters": 4, "rows": 1241, "clusters_failed": 0}
     num_parts = len(runs_of_equal_work(900, 64)) + len(runs_of_equal_work(300, 64))
     assert (cut.num_run, whole.num_run) == (2 + num_parts + 2, 4)
@@ -143,7 +138,7 @@ def test_a_run_goes_on_with_the_parts_that_are_missing(skewed, context, small_pa
         assert run_unit(state, unit, score).final
     result = stage.run(context=context)
     assert result.num_skipped == 6
-    assert files_of(skewed / "first") == files_of(skewed / "second")
+    assert tree(skewed / "first") == tree(skewed / "second")
 
 
 def test_a_part_leaves_no_file_of_its_own(skewed, context, small_parts):
@@ -207,11 +202,11 @@ def test_a_large_row_group_is_read_bit_by_bit(tmp_path, monkeypatch):
 
 def test_a_second_run_reads_no_cluster_again(skewed, context, small_parts, monkeypatch):
     stage_of(skewed, "p").run(context=context)
-    before = files_of(skewed / "p")
+    before = tree(skewed / "p")
     monkeypatch.setattr(cut_clusters, "count_rows", lambda *_: pytest.fail("a done cluster was opened"))
     result = stage_of(skewed, "p").run(context=context)
     assert (result.num_run, result.num_skipped) == (0, 4)
-    assert files_of(skewed / "p") == before
+    assert tree(skewed / "p") == before
 
 
 def test_a_bad_part_fails_its_cluster_and_no_other(skewed, context, small_parts):
@@ -233,7 +228,7 @@ def test_ranking_columns_travel_with_the_parts(skewed, context, small_parts, mon
     stage_of(skewed, "cut", ranking_strategy=strategy).run(context=context)
     monkeypatch.setattr(cut_clusters, "CUT_ROWS", 10**6)
     stage_of(skewed, "whole", ranking_strategy=strategy).run(context=context)
-    assert files_of(skewed / "cut") == files_of(skewed / "whole")
+    assert tree(skewed / "cut") == tree(skewed / "whole")
 
 
 def test_columns_of_the_clip_index_can_rank(tmp_path, context):
@@ -241,12 +236,9 @@ def test_columns_of_the_clip_index_can_rank(tmp_path, context):
     write_cluster(tmp_path / "k", 0, X)
     ids = pq.read_table(tmp_path / "k" / "centroid=0")["id"].to_pylist()
     widths = [640, 1920, 320, 1280, 64, 100]
-    index = [
-        {**dict.fromkeys(schema().names), "id": i, "width": w, "height": 100} for i, w in zip(ids, widths, strict=True)
-    ]
-    (tmp_path / "split").mkdir()
-    pq.write_table(pa.Table.from_pylist(index, schema=schema()), tmp_path / "split" / "clips.parquet")
-    stage = stage_of(tmp_path, "out", ranking_strategy=parse_keep("largest"), clips_path=str(tmp_path / "split"))
+    index = [{"id": i, "width": w, "height": 100} for i, w in zip(ids, widths, strict=True)]
+    clips = builders.write_clip_index(tmp_path / "split", index)
+    stage = stage_of(tmp_path, "out", ranking_strategy=parse_keep("largest"), clips_path=clips)
     stage.run(context=context)
     ranked = pq.read_table(tmp_path / "out" / "cluster_0.parquet")["id"].to_pylist()
     assert ranked == [i for _, i in sorted(zip(widths, ids, strict=True), reverse=True)]
