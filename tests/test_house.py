@@ -189,6 +189,7 @@ def test_file_has_a_docstring_and_no_assert(module: str) -> None:
 def test_print_the_numbers() -> None:
     files, rooms = imports_between_files(), imports_between_rooms()
     lengths = sorted(body_lengths().values())
+    assert sum(files_per_room().values()) == len(files), "a file is in no room, or in two"
     print(f"\n{'room':<36}{'files':>6}{'imports from':>14}")
     for name, count in files_per_room().items():
         print(f"{name:<36}{count:>6}{len(rooms[name]):>14}")

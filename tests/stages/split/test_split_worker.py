@@ -1,0 +1,44 @@
+"""A video whose header says less than the file holds: it is planned and cut again, on the frames themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pyarrow.parquet as pq
+
+from curator_dask import EmbedStage, SplitStage
+from curator_dask.video.probe import probe_video
+from tests.video.videotools import run_ffmpeg
+
+
+def understated(path: Path) -> Path:
+    """A Matroska file with 26 s of pictures whose header says 21 s."""
+    picture = "testsrc2=size=128x96:rate=25:duration=26"
+    run_ffmpeg("-f", "lavfi", "-i", picture, "-c:v", "libx264", "-preset", "ultrafast", str(path))
+    content = path.read_bytes()
+    assert content.count(b"00:00:26.000000000") == 1
+    path.write_bytes(content.replace(b"00:00:26.000000000", b"00:00:21.000000000"))
+    return path
+
+
+def num_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_frames_behind_the_stated_end_are_cut_too(tmp_path, context):
+    (tmp_path / "videos").mkdir()
+    info = probe_video(understated(tmp_path / "videos" / "understated.mkv"))
+    assert (info.duration_s, info.is_scanned) == (21.0, False)  # the header is believed
+    out = tmp_path / "out"
+    embed = EmbedStage(str(out), video_dir=str(tmp_path / "videos"))
+    result = SplitStage(str(tmp_path / "videos"), str(out), vectors=embed).run(context=context)
+    assert (result.counts["clips_planned"], result.counts["clips"]) == (3, 3)
+    rows = pq.read_table(out / "clips.parquet").sort_by("span_index").to_pylist()
+    assert [num_frames(out / row["clip_path"]) for row in rows] == [250, 250, 150]
+    assert rows[-1]["end_s"] == 26.0
+    (record,) = out.glob("processed_videos/*.json")
+    assert "the header says 21.00 s, the frames last 26.00 s: all of them were cut" in record.read_text()
+    embedded = embed.run(context=context)  # the vectors of the second cut are there, of all three clips
+    assert (embedded.counts["clips_in"], embedded.counts["embeddings"], embedded.num_run) == (3, 3, 0)
