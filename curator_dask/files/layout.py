@@ -6,13 +6,14 @@ The folders of the original workflow keep their names. What this package adds fo
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
       clips.parquet                    one row per clip, failed ones included
-      {model}_embd_parquet/*.parquet   vectors
+      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on
       kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy      kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
       dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
       run.json  failures.jsonl         .curator/{stage}/
+      calibration.json                 in the output folder of calibrate
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ CLIP_INDEX = "clips.parquet"
 FAILURES = "failures.jsonl"
 RUN_RECORD = "run.json"
 
+FINGERPRINT = "_fingerprint.json"
+
 CENTROIDS = "kmeans_centroids.npy"
 REJECTS = "_rejects.parquet"
 
@@ -43,6 +46,8 @@ REMOVE_LIST = "remove.txt"
 MANIFEST_NAME = "manifest.json"
 INDEX_TABLE = "index.parquet"
 DATASET_CARD = "README.md"
+
+CALIBRATION = "calibration.json"
 
 # The state of a stage, below ``.curator/{stage}``.
 STATE = ".curator"

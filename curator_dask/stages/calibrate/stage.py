@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from curator_dask.dedup.calibration import Calibration
 from curator_dask.errors import InputError, ParameterError, ToolError
+from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
 from curator_dask.models.registry import DEFAULT_MODEL
@@ -27,8 +28,6 @@ from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.embed.units import plan_units
 from curator_dask.video.edits import EDITS
 from curator_dask.video.process.ffmpeg import encoder_failure
-
-REPORT = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class CalibrateStage(Stage):
     def _publish(self, state: StageState, num_clips: int, outcome: UnitsOutcome) -> StageResult:
         """Judge the records, and write the report."""
         calibration = self.calibration()
-        state.publish(REPORT, dump_json(asdict(calibration)))
+        state.publish(layout.CALIBRATION, dump_json(asdict(calibration)))
         counts = {
             "clips_in": num_clips,
             "clips": calibration.num_clips,

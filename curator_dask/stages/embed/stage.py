@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from curator_dask.models.base import EmbeddingModel
     from curator_dask.runtime.cluster import LazyCluster
 
-FINGERPRINT = "_fingerprint.json"
-
 
 @dataclass(frozen=True)
 class EmbedPaths:
@@ -199,7 +197,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         """Take the output folder for this identity, and write the fingerprint."""
         state = StageState(self.output, self.name)
         state.claim(identity, overwrite=context.overwrite)
-        state.publish(FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
+        state.publish(layout.FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
 
     def execute(self, context: RunContext) -> StageResult:
         stage = self.resolved()

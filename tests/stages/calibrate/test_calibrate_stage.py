@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from curator_dask import InputError, ParameterError, SplitStage
-from curator_dask.stages.calibrate.stage import REPORT, CalibrateStage
+from curator_dask.files import layout
+from curator_dask.stages.calibrate.stage import CalibrateStage
 from curator_dask.video.edits import EDITS
 
 
@@ -35,7 +36,7 @@ def test_the_samples_are_recognised_after_light_edits(clips, context, tmp_path):
     found = stage.calibration()
     assert found.recall("light") == 1.0
     assert 0.01 <= found.recommended_eps <= 0.98
-    assert json.loads((tmp_path / REPORT).read_text())["recommended_eps"] == found.recommended_eps
+    assert json.loads((tmp_path / layout.CALIBRATION).read_text())["recommended_eps"] == found.recommended_eps
     again = stage.run(context=context)
     assert (again.num_run, again.num_skipped) == (0, 2)
     assert found.num_false_candidates == 1
