@@ -47,6 +47,20 @@ def cluster_files(folder: Folder) -> dict[int, Entry]:
     return dict(sorted(found.items()))
 
 
+def clusters_and_tables(kmeans: Folder, tables: Folder) -> tuple[dict[int, list[Entry]], dict[int, Entry]]:
+    """`cluster_folders` of a k-means output and `cluster_files` of the similarity tables made from it.
+
+    Raises InputError where they do not hold the same clusters.
+    """
+    folders, files = cluster_folders(kmeans), cluster_files(tables)
+    if folders.keys() != files.keys():
+        raise InputError(
+            f"{tables.url} has {len(files)} clusters and {kmeans.url} has {len(folders)}, not the same ones: "
+            "run the pairwise stage again on these clusters"
+        )
+    return folders, files
+
+
 def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
     """The named columns of all files of one cluster."""
     import pyarrow as pa

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from curator_dask.data.clip_columns import ClipIndex
-from curator_dask.data.clusters import cluster_files, cluster_folders
+from curator_dask.data.clusters import clusters_and_tables
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
-from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -28,7 +27,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.cross_cluster.read_clusters import read_centroids
 from curator_dask.stages.cross_cluster.spec import Cluster, ClusterGroups, CrossClusterSpec, GroupTask
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
-from curator_dask.stages.pairwise.parameters import PairwiseParameters, require_paths
+from curator_dask.stages.pairwise.parameters import RankedClusters, require_paths
 
 if TYPE_CHECKING:
     from curator_dask.stages.pairwise.stage import PairwiseStage
@@ -41,7 +40,7 @@ COMPARED = "compared"
 
 
 @dataclass(frozen=True)
-class CrossClusterStage(PairwiseParameters, StorageKwargs, Stage):
+class CrossClusterStage(RankedClusters, Stage):
     """Find duplicates that k-means put into different clusters: raise the scores of the pairwise stage by them.
 
     Writes ``cluster_{k}.parquet`` per cluster as the pairwise stage does: the same rows in the same order. A row's score
@@ -71,17 +70,11 @@ class CrossClusterStage(PairwiseParameters, StorageKwargs, Stage):
         write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
-    id_field: str = "id"
-    embedding_field: str = "embedding"
-    input_path: str = ""
     pairwise_path: str = ""
     output_path: str = ""
     _: KW_ONLY
     eps: float = 0.01
     budget: float = DEFAULT_BUDGET
-    clips_path: str | None = None
-    embedding_dim: int | None = None
-    verbose: bool = False
 
     name: ClassVar[str] = "cross_cluster"
     workers: ClassVar[str] = "rapids"
@@ -102,20 +95,12 @@ class CrossClusterStage(PairwiseParameters, StorageKwargs, Stage):
         return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps)
 
     @property
-    def input(self) -> Folder:
-        return self.folder_to_read(self.input_path)
-
-    @property
     def pairwise(self) -> Folder:
         return self.folder_to_read(self.pairwise_path)
 
     @property
     def output(self) -> Folder:
         return self.folder_to_write(self.output_path)
-
-    @property
-    def clips(self) -> Folder | None:
-        return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -132,12 +117,7 @@ class CrossClusterStage(PairwiseParameters, StorageKwargs, Stage):
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        folders, tables = cluster_folders(self.input), cluster_files(self.pairwise)
-        if folders.keys() != tables.keys():
-            raise InputError(
-                f"{self.pairwise_path} has {len(tables)} clusters and {self.input_path} has {len(folders)}, not the same "
-                "ones: run the pairwise stage again on these clusters"
-            )
+        folders, tables = clusters_and_tables(self.input, self.pairwise)
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(folders)})

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from curator_dask.data.clusters import cluster_files, cluster_folders
+from curator_dask.data.clusters import clusters_and_tables
 from curator_dask.data.scored_clusters import ClusterInput
-from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import digest
 
 
 def list_clusters(tables: Folder, kmeans: Folder, id_field: str, embedding_field: str) -> list[ClusterInput]:
     """Every cluster of the two stages' outputs. Raises InputError where they do not hold the same ones."""
-    table_of = cluster_files(tables)
-    vectors_of = cluster_folders(kmeans)
-    if vectors_of.keys() != table_of.keys():
-        raise InputError(
-            f"{tables.url} has {len(table_of)} clusters and {kmeans.url} has {len(vectors_of)}, not the same "
-            "ones: run the pairwise stage again on these clusters"
-        )
+    vectors_of, table_of = clusters_and_tables(kmeans, tables)
     return [
         ClusterInput(
             number,

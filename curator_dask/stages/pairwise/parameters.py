@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import ParameterError
+from curator_dask.files.folder import Folder
+from curator_dask.files.storage_options import StorageKwargs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,27 @@ class PairwiseParameters:
     def strategy(self) -> RankingStrategy:
         """The ranking that these parameters describe."""
         return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
+
+
+@dataclass(frozen=True)
+class RankedClusters(PairwiseParameters, StorageKwargs):
+    """A base of the stages that rank the rows of a k-means output: which clusters they read, and how."""
+
+    id_field: str = "id"
+    embedding_field: str = "embedding"
+    input_path: str = ""
+    _: KW_ONLY
+    clips_path: str | None = None
+    embedding_dim: int | None = None
+    verbose: bool = False
+
+    @property
+    def input(self) -> Folder:
+        return self.folder_to_read(self.input_path)
+
+    @property
+    def clips(self) -> Folder | None:
+        return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
 
 
 def require_paths(stage: object, *names: str) -> None:

@@ -8,26 +8,25 @@ with the parts that are not done.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
-from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import add_counts, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, forget_parts, plan_units, scored_clusters
-from curator_dask.stages.pairwise.parameters import PairwiseParameters, require_paths
+from curator_dask.stages.pairwise.parameters import RankedClusters, require_paths
 from curator_dask.stages.pairwise.spec import ClusterTask, PairwiseSpec
 from curator_dask.stages.pairwise.worker import join_parts, score
 
 
 @dataclass(frozen=True)
-class PairwiseStage(PairwiseParameters, StorageKwargs, Stage):
+class PairwiseStage(RankedClusters, Stage):
     """Score every row of a cluster against the rows ranked before it in that cluster.
 
     Writes ``cluster_{k}.parquet`` per cluster: the id, ``max_id`` (the most similar row ranked before it) and
@@ -53,14 +52,7 @@ class PairwiseStage(PairwiseParameters, StorageKwargs, Stage):
         write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
-    id_field: str = "id"
-    embedding_field: str = "embedding"
-    input_path: str = ""
     output_path: str = ""
-    _: KW_ONLY
-    clips_path: str | None = None
-    embedding_dim: int | None = None
-    verbose: bool = False
 
     name: ClassVar[str] = "pairwise"
     workers: ClassVar[str] = "rapids"
@@ -70,16 +62,8 @@ class PairwiseStage(PairwiseParameters, StorageKwargs, Stage):
         require_paths(self, "input_path", "output_path")
 
     @property
-    def input(self) -> Folder:
-        return self.folder_to_read(self.input_path)
-
-    @property
     def output(self) -> Folder:
         return self.folder_to_write(self.output_path)
-
-    @property
-    def clips(self) -> Folder | None:
-        return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
 
     def identity(self) -> dict[str, Any]:
         return {
