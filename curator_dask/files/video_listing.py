@@ -10,7 +10,15 @@ from pathlib import PurePosixPath
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".ts", ".3gp")
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".ismv", ".mj2",  # MP4 and QuickTime
+    ".mkv", ".mk3d", ".webm", ".avi", ".divx", ".flv", ".wmv", ".asf", ".ogv", ".ogm", ".rm", ".rmvb", ".wtv",
+    ".ts", ".mts", ".m2ts", ".m2t", ".trp", ".tod",  # MPEG transport streams
+    ".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".mod", ".m1v", ".m2v", ".mpv",  # MPEG program streams, bare MPEG video
+    ".mxf", ".dv", ".gif",
+)  # fmt: skip
+"""Endings of the containers that ffmpeg may open here (``FORMAT_WHITELIST``) and that hold videos as a rule; in any case
+of letters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,11 @@ from pathlib import Path
 from curator_dask.errors import MediaError
 from curator_dask.video.process import ffmpeg, sandbox
 
-CLOCK_MAY_JUMP = frozenset({"mpegts", "mpeg"})
-"""FFmpeg's demuxers of containers whose clock may restart in mid-file."""
+CLOCK_MAY_JUMP = frozenset({"mpegts", "mpeg", "mpegvideo"})
+"""FFmpeg's demuxers of containers whose clock may restart in mid-file, or which have none (bare MPEG video)."""
+_NO_TIME = -(2**63)
+"""FFmpeg's number for no time. A frame without one, such as the last of a DVD's file, is shown as long after it is
+decoded as the frame before it."""
 _DISCARDED = 4
 """Packet flag: an edit list hides the frame."""
 _LONGEST_LAST_FRAME_S = 1.0
@@ -68,14 +71,16 @@ def time_line_of(lines: Iterable[str]) -> TimeLine | None:
     A line is ``stream, dts, pts, duration, size, checksum[, F=flags]``; ``#tb 0: 1/90000`` gives the time base.
     """
     time_base = Fraction(1)
-    num_frames, first, last, tail = 0, 0, 0, 0
+    num_frames, first, last, tail, lag = 0, 0, 0, 0, 0
     for line in lines:
         if line.startswith("#tb 0:"):
             time_base = Fraction(line.partition(":")[2].strip())
         packet = None if line.startswith("#") else _shown_packet(line)
         if packet is None:
             continue
-        pts, duration = packet
+        decoded, shown, duration = packet
+        pts = decoded + lag if shown is None else shown
+        lag = pts - decoded
         first = pts if num_frames == 0 else min(first, pts)
         if num_frames == 0 or pts >= last:
             last, tail = pts, duration
@@ -88,13 +93,19 @@ def time_line_of(lines: Iterable[str]) -> TimeLine | None:
     return TimeLine(num_frames, float(first * time_base), float(last * time_base) + tail_s)
 
 
-def _shown_packet(line: str) -> tuple[int, int] | None:
-    """Time and duration of a packet, in ticks; None for one without a time, one that is hidden, and a line cut short."""
+def _shown_packet(line: str) -> tuple[int, int | None, int] | None:
+    """When a frame is decoded, when it is shown if its packet says so, and how long, in ticks.
+
+    None for a packet without any time, for one that is hidden, and for a line that is cut short.
+    """
     fields = [field.strip() for field in line.split(",")]
     flags = next((int(field[2:], 16) for field in fields if field.startswith("F=")), 0)
-    if len(fields) < 6 or flags & _DISCARDED or not fields[2].lstrip("-").isdigit():
+    if len(fields) < 6 or flags & _DISCARDED or not all(field.lstrip("-").isdigit() for field in fields[1:4]):
         return None
-    return int(fields[2]), int(fields[3])
+    dts, pts, duration = (int(field) for field in fields[1:4])
+    if dts == pts == _NO_TIME:
+        return None
+    return pts if dts == _NO_TIME else dts, None if pts == _NO_TIME else pts, duration
 
 
 def _lines(child: sandbox.Child) -> Iterator[str]:

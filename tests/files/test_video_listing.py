@@ -26,15 +26,15 @@ def paths(folder: Folder, **how: int) -> list[str]:
 
 
 def test_all_videos_below_a_folder_in_path_order(tmp_path):
-    names = [f"{number}/clip{suffix}" for number, suffix in enumerate(VIDEO_SUFFIXES)]
+    names = [f"{number:02}/clip{suffix}" for number, suffix in enumerate(VIDEO_SUFFIXES)]
     folder = make(
         tmp_path, *reversed(names), "B.MP4", "a.mp4", "notes.txt", ".hidden.mp4", "._a.mp4", ".dir/b.mp4", RAW
     )
     listing = list_videos(folder)
     assert [video.relative_path for video in listing.videos] == [*names, "B.MP4", "a.mp4", RAW]
-    assert listing.videos[0].path == str(tmp_path / "0" / "clip.mp4")
+    assert listing.videos[0].path == str(tmp_path / "00" / "clip.mp4")
     assert listing.videos[0].num_bytes == 3
-    assert listing.videos[0].version == str((tmp_path / "0" / "clip.mp4").stat().st_mtime_ns)
+    assert listing.videos[0].version == str((tmp_path / "00" / "clip.mp4").stat().st_mtime_ns)
     assert (listing.folder, listing.num_beyond_limit) == (folder, 0)
 
 

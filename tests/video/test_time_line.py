@@ -18,6 +18,8 @@ from curator_dask.video.time_line import TimeLine, read_time_line, time_line_of
 from tests.video.videotools import run_ffmpeg
 
 FPS = 25
+NO_TIME = -(2**63)
+"""As ffmpeg writes a time that is not there."""
 
 
 def stream_of(path: Path, length_s: float, *, offset_s: float = 0.0, rate: int = FPS) -> Path:
@@ -117,11 +119,17 @@ def test_a_time_line_from_packets():
         "0, -1, 2, 1, 100, 0x2, F=0x0",
         "0, 0, 1, 1, 100, 0x3, F=0x0",
         "0, 1, 3, 1, 100, 0x4, F=0x4",
-        "0, NOPTS, NOPTS, 1, 100, 0x5",
+        f"0, {NO_TIME}, {NO_TIME}, 1, 100, 0x5",
         "0, 2, 4",
     ]
     assert time_line_of(lines) == TimeLine(3, 0.0, 0.12)
     assert time_line_of(["#tb 0: 1/25"]) is None
+
+
+def test_a_frame_without_a_time_is_shown_as_late_as_the_one_before():
+    lines = ["#tb 0: 1/25", "0, -1, 0, 1, 9, 0x1", "0, 0, 1, 1, 9, 0x2", f"0, 1, {NO_TIME}, 1, 9, 0x3"]
+    assert time_line_of(lines) == TimeLine(3, 0.0, 0.12)
+    assert time_line_of([*lines, f"0, {NO_TIME}, 3, 1, 9, 0x4"]) == TimeLine(4, 0.0, 0.16)
 
 
 def test_the_last_frame_of_a_time_line_lasts_a_second_at_most():

@@ -10,9 +10,9 @@ from pathlib import Path
 from curator_dask.errors import MediaError, ToolError
 from curator_dask.video.process import sandbox
 
-FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf"
+FORMAT_WHITELIST = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,gif,dv,rm,wtv"
 """Demuxers that read a single media file. Playlists (HLS, DASH, concat, SDP) are left out, because they open further
-files and sockets; so are images, because they are no videos."""
+files and sockets; so are images, because they are no videos. A new one here needs its endings in `files/video_listing`."""
 PROTOCOL_WHITELIST = "file"
 MAX_PIXELS = 8192 * 4320
 FFMPEG_VARIABLE = "CURATOR_DASK_FFMPEG"
