@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clip_index import schema
 from curator_dask.data.clusters import column_values
+from curator_dask.data.ids import id_text
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -48,7 +49,7 @@ class ClipIndex:
         import pyarrow.compute as pc
 
         index = _read(self, tuple(dict.fromkeys(names)))
-        wanted = pa.array([str(identifier) for identifier in ids.tolist()], pa.string())
+        wanted = pa.array(map(id_text, ids.tolist()), pa.string())
         found = index.filter(pc.is_in(index["id"], value_set=wanted))  # filtered first: looking up all ids is costly
         place = pc.index_in(wanted, value_set=found["id"].combine_chunks())
         if place.null_count:

@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.tables import data_files, opened_parquet, read_parquet, require_columns
+from curator_dask.data.ids import id_column, stored
+from curator_dask.data.tables import data_files, opened_parquet, read_parquet, require_columns, without_dictionaries
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
@@ -65,7 +66,7 @@ def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -
     """The named columns of all files of one cluster."""
     import pyarrow as pa
 
-    tables = [read_parquet(folder, path, list(dict.fromkeys(columns))) for path in paths]
+    tables = [without_dictionaries(read_parquet(folder, path, list(dict.fromkeys(columns)))) for path in paths]
     return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
@@ -140,8 +141,9 @@ def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, wher
 
 
 def id_values(table: pa.Table, id_field: str) -> NDArray[Any]:
-    """Ids as a NumPy array: int64, or objects that are str."""
-    return column_values(table, id_field)
+    """Ids as a NumPy array: integers of any width, or objects that are str or bytes."""
+    values: NDArray[Any] = stored(id_column(table, id_field)).to_numpy(zero_copy_only=False)
+    return values
 
 
 def column_values(table: pa.Table, name: str) -> NDArray[Any]:

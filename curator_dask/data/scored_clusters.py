@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import column_values, id_values, read_cluster, unit_rows
+from curator_dask.data.ids import id_column, id_list
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
@@ -107,6 +108,8 @@ class Scores:
     """The row before it that each row is most similar to."""
     score: NDArray[np.float32]
     """(N,) the cosine of each row and that row."""
+    id_type: pa.DataType | None = None
+    """The type of ids in files; None: the one that Arrow gives them."""
 
     def best(self) -> NDArray[np.int64]:
         """(N,) the row of each `max_id`; the row itself where its `max_id` is not in the table.
@@ -121,8 +124,8 @@ class Scores:
 def read_scores(cluster: ClusterInput) -> Scores:
     """The similarity table of a cluster."""
     table = read_parquet(cluster.tables, cluster.table, [cluster.id_field, "max_id", "cosine_sim_score"])
-    ids, max_ids = table[cluster.id_field].to_pylist(), table["max_id"].to_pylist()
-    return Scores(ids, max_ids, table["cosine_sim_score"].to_numpy())
+    ids, max_ids = (id_column(table, name) for name in (cluster.id_field, "max_id"))
+    return Scores(id_list(ids), id_list(max_ids), table["cosine_sim_score"].to_numpy(), ids.type)
 
 
 def read_in_order(

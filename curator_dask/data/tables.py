@@ -44,7 +44,7 @@ def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None
     """Read one file. Raises InputError if it is no Parquet file or lacks a column."""
     with opened_parquet(folder, path) as file:
         require_columns(path, file.schema_arrow.names, columns or ())
-        return file.read(columns=list(columns) if columns is not None else None)
+        return without_views(file.read(columns=list(columns) if columns is not None else None))
 
 
 @contextlib.contextmanager
@@ -86,6 +86,37 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
     return table.select(list(columns))
 
 
+def read_row_groups(folder: Folder, path: str, row_groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """Read some row groups of a Parquet file. Raises InputError as `read_parquet` does."""
+    with opened_parquet(folder, path) as file:
+        require_columns(path, file.schema_arrow.names, columns)
+        return without_views(file.read_row_groups(list(row_groups), columns=list(columns)))
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """The table with plain text and bytes in place of the ``_view`` types, which Arrow can neither pick from nor sort."""
+    import pyarrow as pa
+
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return _recast(table, {field.name: plain[field.type] for field in table.schema if field.type in plain})
+
+
+def without_dictionaries(table: pa.Table) -> pa.Table:
+    """The table with plain values in place of dictionaries, which files of one cluster may number differently."""
+    import pyarrow as pa
+
+    dictionaries = (field for field in table.schema if pa.types.is_dictionary(field.type))
+    return _recast(table, {field.name: field.type.value_type for field in dictionaries})
+
+
+def _recast(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:
+    """The table with other types for some of its columns."""
+    for name, kind in types.items():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at).with_type(kind), table.column(at).cast(kind))
+    return table
+
+
 def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) -> None:
     """Raise InputError unless each wanted column is present, and once."""
     names, wanted = list(present), list(wanted)
@@ -114,7 +145,8 @@ def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
     found = [
         entry
         for entry in folder.entries()
-        if entry.path.endswith(FILETYPES[filetype]) and not any(part.startswith("_") for part in entry.path.split("/"))
+        if entry.path.lower().endswith(FILETYPES[filetype])
+        and not any(part.startswith("_") for part in entry.path.split("/"))
     ]
     if not found:
         state = "has none" if folder.exists() else "does not exist"
@@ -131,7 +163,7 @@ def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:
     if not paths:
         return cast("DataFrame", dd.from_pandas(pd.DataFrame(), npartitions=1))
     with opened_parquet(folder, paths[0]) as file:
-        meta = file.schema_arrow.empty_table().to_pandas(types_mapper=pd.ArrowDtype)
+        meta = without_views(file.schema_arrow.empty_table()).to_pandas(types_mapper=pd.ArrowDtype)
     return cast("DataFrame", dd.from_map(read_frame, list(paths), folder=folder, meta=meta))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curator_dask.data.device_vectors import read_matrix
-from curator_dask.data.tables import opened_parquet, read_table, require_columns
+from curator_dask.data.ids import id_text, one_type, plain_ids, stored
+from curator_dask.data.tables import opened_parquet, read_row_groups, read_table, require_columns
 from curator_dask.data.tmk_file import tmk_table
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.rows import REASONS, normalise
@@ -173,11 +174,12 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
     for code, reason in REASONS.items():
         reasons[(codes == code) & (reasons == GOOD)] = reason
     good = reasons == GOOD
+    values = stored(ids)
     rejects = tuple(
         {
             "file": piece.path,
             "row": int(piece.first_row + row),
-            "id": _text(ids[int(row)].as_py()),
+            "id": _text(values[int(row)].as_py()),
             "reason": reasons[row],
         }
         for row in np.flatnonzero(~good)
@@ -196,22 +198,21 @@ def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Ta
         return table
     if piece.row_groups is None:
         return read_table(source.folder, piece.path, source.filetype, columns)
-    with opened_parquet(source.folder, piece.path) as file:
-        require_columns(piece.path, file.schema_arrow.names, columns)
-        return file.read_row_groups(list(piece.row_groups), columns=columns)
+    return read_row_groups(source.folder, piece.path, piece.row_groups, columns)
 
 
 def _checked_ids(ids: Any, path: str) -> Any:
     """Ids as plain values. Raises InputError for text that is not UTF-8, which Arrow itself reads without an error."""
     import pyarrow as pa
 
-    if isinstance(ids, pa.DictionaryArray):  # a pandas category
-        ids = ids.dictionary_decode()
     try:
         ids.validate(full=True)
     except pa.ArrowInvalid as error:
         raise InputError(f"{printable(path)}: the ids are damaged: {error}") from error
-    return ids
+    try:
+        return plain_ids(ids)
+    except InputError as error:
+        raise InputError(f"{printable(path)}: {error}") from error
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:
@@ -223,24 +224,5 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
         raise InputError(f"the metadata columns differ from file to file: {error}") from error
 
 
-def one_type(arrays: list[pa.Array]) -> list[pa.Array]:
-    """Ids of all files in one type: their common one, else int64 or string. Raises InputError for mixtures."""
-    import pyarrow as pa
-
-    kinds = {array.type for array in arrays if not pa.types.is_null(array.type)}
-    if all(pa.types.is_integer(kind) for kind in kinds):
-        target = pa.int64() if len(kinds) != 1 else next(iter(kinds))
-    elif all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds):
-        target = pa.string() if len(kinds) != 1 else next(iter(kinds))
-    else:
-        raise InputError(
-            f"ids must be integers or strings, one of the two in all files; found {sorted(map(str, kinds))}"
-        )
-    try:
-        return [array.cast(target) for array in arrays]
-    except pa.ArrowInvalid as error:
-        raise InputError(f"ids of different files do not fit into one type: {error}") from error
-
-
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else id_text(value)

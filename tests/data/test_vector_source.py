@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask.data import vector_source
+from curator_dask.data.ids import one_type
 from curator_dask.data.tables import data_files
-from curator_dask.data.vector_source import Piece, VectorSource, find_dimension, one_type, plan_chunks, read_rows
+from curator_dask.data.vector_source import Piece, VectorSource, find_dimension, plan_chunks, read_rows
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 
@@ -214,12 +215,12 @@ class TestIds:
         [
             (pa.array([1]), pa.array(["1"])),
             (pa.array([1.0]),),
-            (pa.array([b"raw"]),),
+            (pa.array([1]), pa.array([b"raw"])),
             (pa.array([[1]]),),
         ],
     )
     def test_mixtures_and_other_types_are_refused(self, tmp_path, columns):
-        with pytest.raises(InputError, match="ids must be integers or strings"):
+        with pytest.raises(InputError, match="ids must be integers, strings"):
             self.read(tmp_path, *columns)
 
     def test_integers_too_large_for_one_type(self):

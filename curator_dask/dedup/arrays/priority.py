@@ -27,11 +27,13 @@ def sample_priority(ids: Any, seed: int) -> NDArray[np.uint64]:
     ids; the order by value is a random order.
 
     Args:
-        ids: (N,) integers or strings (NumPy integers, ``<U``, ``StringDType`` or objects that are all int or all str).
+        ids: (N,) integers, strings or bytes (NumPy integers, ``<U``, ``StringDType``, or objects that are all int, all
+            str or all bytes).
         seed: any integer from 0 to 2**64 - 1.
 
     Returns:
-        (N,) uint64. Integers go through splitmix64 (a bijection: no two share a value), strings through blake2b.
+        (N,) uint64. Integers go through splitmix64 (a bijection: no two share a value), strings and bytes through
+        blake2b.
     """
     if not 0 <= seed <= MASK:
         raise ParameterError(f"random_seed must be from 0 to 2**64 - 1, got {seed}")
@@ -40,10 +42,15 @@ def sample_priority(ids: Any, seed: int) -> NDArray[np.uint64]:
         return _hash_integers(array, seed)
     values = array.tolist()
     if all(isinstance(value, str) for value in values):
-        return _hash_strings(values, seed)
+        # Names on disk need not be valid Unicode; lone surrogates stand for their bytes.
+        return _hash_bytes([value.encode("utf-8", "surrogatepass") for value in values], seed)
+    if array.dtype.kind == "O" and all(isinstance(value, bytes) for value in values):  # NumPy's own bytes lose zeros
+        return _hash_bytes(values, seed)
     if all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values):
         return _hash_integers(np.array([int(value) & MASK for value in values], dtype=np.uint64), seed)
-    raise InputError(f"ids must be all integers or all strings, got an array of {array.dtype} with other values")
+    raise InputError(
+        f"ids must be all integers, all strings or all bytes, got an array of {array.dtype} with other values"
+    )
 
 
 def _hash_integers(ids: NDArray[Any], seed: int) -> NDArray[np.uint64]:
@@ -60,12 +67,11 @@ def _splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def _hash_strings(values: list[str], seed: int) -> NDArray[np.uint64]:
+def _hash_bytes(values: list[bytes], seed: int) -> NDArray[np.uint64]:
     keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
     digests = bytearray()
     for value in values:
         digest = keyed.copy()
-        # Names on disk need not be valid Unicode; lone surrogates stand for their bytes.
-        digest.update(value.encode("utf-8", "surrogatepass"))
+        digest.update(value)
         digests += digest.digest()
     return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)

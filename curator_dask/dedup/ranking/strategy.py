@@ -79,7 +79,7 @@ class RankingStrategy:
         Args:
             columns: (N,) arrays by name; numbers, strings, booleans or times. None, NaN and NaT are nulls and come
                 last in either direction.
-            ids: (N,) integers or strings. Ids are expected to be unique; equal ones stay in the order given.
+            ids: (N,) integers, strings or bytes. Ids are expected to be unique; equal ones stay in the order given.
 
         Returns:
             (N,) int64.

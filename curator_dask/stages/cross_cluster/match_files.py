@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curator_dask.data.ids import id_column
 from curator_dask.files.folder import Folder
 from curator_dask.stages.cross_cluster.border_files import INTERMEDIATE
 
@@ -71,9 +72,9 @@ def raise_scores(table: pa.Table, matches: pa.Table | None, cluster: int) -> tup
     if not better.any():
         return table, 0
     score[place[better]] = cosine[better]
-    own = table["max_id"].combine_chunks()
+    own = id_column(table, "max_id")
     source = np.arange(len(table))
     source[place[better]] = len(table) + first[better]
-    max_ids = pa.concat_arrays([own, ours["max_id"].combine_chunks().cast(own.type)]).take(pa.array(source))
+    max_ids = pa.concat_arrays([own, id_column(ours, "max_id").cast(own.type)]).take(pa.array(source))
     columns = {table.column_names[0]: table.column(0), "max_id": max_ids, "cosine_sim_score": pa.array(score)}
     return pa.table(columns), int(better.sum())

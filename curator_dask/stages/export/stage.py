@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import cluster_files
+from curator_dask.data.ids import id_column, id_list, id_text
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card
@@ -18,6 +19,7 @@ from curator_dask.export.samples import ClipRecord, clip_record
 from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME
 from curator_dask.runtime.records import Failure, digest
 from curator_dask.runtime.state import StageState
@@ -130,7 +132,7 @@ class ExportStage(ExportParameters, Stage):
         folder = Folder(self.duplicates_path, self.input_storage_options)
         if not folder.exists(KEEP_LIST):
             raise InputError(f"{folder.url} holds no {KEEP_LIST}: run the identify stage into it first")
-        return set(folder.read_bytes(KEEP_LIST).decode("utf-8", "surrogateescape").splitlines())
+        return set(read_id_list(folder.read_bytes(KEEP_LIST)))
 
     def _scores(self) -> dict[str, dict[str, Any]]:
         if self.pairwise_path is None:
@@ -139,10 +141,9 @@ class ExportStage(ExportParameters, Stage):
         found: dict[str, dict[str, Any]] = {}
         for cluster, entry in cluster_files(folder).items():
             table = read_parquet(folder, entry.path, [self.id_field, "max_id", "cosine_sim_score"])
-            for row in table.to_pylist():
-                found[str(row[self.id_field])] = {
-                    "cosine_sim_score": row["cosine_sim_score"], "max_id": row["max_id"], "cluster": cluster
-                }  # fmt: skip
+            names, best = (map(id_text, id_list(id_column(table, name))) for name in (self.id_field, "max_id"))
+            for name, max_id, score in zip(names, best, table["cosine_sim_score"].to_pylist(), strict=True):
+                found[name] = {"cosine_sim_score": score, "max_id": max_id, "cluster": cluster}
         return found
 
     def _with_media(self, chosen: list[ClipRecord]) -> tuple[list[ClipRecord], tuple[Failure, ...]]:

@@ -11,6 +11,7 @@ from curator_dask.errors import InputError, MediaError
 from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
 
 
@@ -46,9 +47,7 @@ def verify_dataset(
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
     removed: list[str] = []
     if duplicates_path is not None:
-        removed = (
-            Folder(duplicates_path, options).read_bytes(REMOVE_LIST).decode("utf-8", "surrogateescape").splitlines()
-        )
+        removed = read_id_list(Folder(duplicates_path, options).read_bytes(REMOVE_LIST))
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,

@@ -17,7 +17,7 @@ from curator_dask.runtime.records import UnitResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 """Version of the table. A unit that wrote an older one is done again."""
 
 
@@ -36,7 +36,7 @@ def decision_table(
 
     removed = decisions.removed
     elsewhere = np.zeros(len(removed), np.bool_) if cross_cluster is None else cross_cluster
-    kind = pa.int64() if isinstance(scores.ids[0], int) else pa.string()
+    kind = scores.id_type or pa.array(scores.ids).type
     kept_ids = [scores.ids[row] if row >= 0 else None for row in decisions.kept_row[rows].tolist()]
     return pa.table(
         {

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.ids import id_list, id_text, stored
 from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
@@ -33,12 +34,13 @@ class Decisions:
 
     Attributes:
         ids, max_ids, kept_ids: N each. `max_ids` (the row that the score comes from) and `kept_ids` (the nearest kept
-            row) are those of removed rows, and null elsewhere.
+            row) are those of removed rows, and null elsewhere. They are held as they can be compared (`stored`).
         cluster: (N,) int64.
         removed: (N,) bool.
         cosine: (N,) float32, the score of each row.
         kept_score: (N,) float32, the cosine of each removed row with its kept row.
         group: (N,) int64, the lowest row of the group of duplicates of each row; itself where it is in none.
+        id_type: the type of ids in the files that are read and written.
     """
 
     ids: pa.ChunkedArray
@@ -50,6 +52,7 @@ class Decisions:
     kept_score: NDArray[np.float32]
     group: Indices
     rule: Rule
+    id_type: Any = None
 
     def counts(self) -> dict[str, int]:
         """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
@@ -119,14 +122,17 @@ def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Ind
     ids, max_ids, kept_ids = (_long(table[name]) for name in ("id", "max_id", "kept_id"))
     group = group + np.repeat(starts[:-1], np.diff(starts))
     decisions = Decisions(ids, max_ids, kept_ids, cluster, removed.copy(), cosine, kept_score.copy(), group, rule)
+    decisions.id_type = table["id"].type
     return decisions, np.flatnonzero(cross_cluster)
 
 
 def _long(ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
+    """Stored ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
     import pyarrow as pa
 
-    return ids.cast(pa.large_string()) if pa.types.is_string(ids.type) else ids
+    ids = stored(ids)
+    long = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    return ids.cast(long.get(ids.type, ids.type))
 
 
 def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
@@ -135,7 +141,7 @@ def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
 
     matches = decisions.rows_of(decisions.max_ids.take(pa.array(rows)))
     if (matches < 0).any():
-        lost = decisions.max_ids[int(rows[np.argmin(matches)])].as_py()
+        lost = id_text(decisions.max_ids[int(rows[np.argmin(matches)])].as_py())
         raise InputError(f"a similarity table names {lost!r}, which is in no cluster: run the pairwise stage again")
     return matches
 
@@ -178,8 +184,8 @@ def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterato
     """
     import pyarrow as pa
 
-    names = decisions.ids.take(pa.array(list(match_of))).to_pylist()
-    for _, start in sorted(zip(map(str, names), match_of, strict=True)):
+    names = id_list(decisions.ids.take(pa.array(list(match_of))))
+    for _, start in sorted(zip(map(id_text, names), match_of, strict=True)):
         path = {start: None}  # an ordered set
         row = start
         # The ranking over all clusters has no circles; a damaged table must not make this loop endless.

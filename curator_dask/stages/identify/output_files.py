@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import DUPLICATES_CSV, DUPLICATES_TABLE, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.join_decisions import Decisions
@@ -39,7 +41,7 @@ def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
     rows = np.flatnonzero(decisions.removed)
     rows = rows[_order(decisions.ids.take(pa.array(rows)), decisions.cluster[rows])]
     some = pa.array(rows)
-    kind = _kind(decisions.ids)
+    kind = decisions.id_type
     ids = decisions.ids.take(some)
     return pa.table(
         {
@@ -66,7 +68,7 @@ def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.Chunked
         values = {name: pa.chunked_array([pa.repeat(nothing, len(ids))]) for name, nothing in columns.items()}
     else:
         index = read_clip_index(clips).select(["id", *columns])
-        place = pc.index_in(ids.cast(pa.large_string()), value_set=index["id"].cast(pa.large_string()))
+        place = pc.index_in(id_texts(ids), value_set=index["id"].cast(pa.large_string()))
         values = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in columns.items()}
     return {"source": values["source_video"], "start_s": values["start_s"], "end_s": values["end_s"]}
 
@@ -77,7 +79,7 @@ def _groups_table(decisions: Decisions) -> pa.Table:
     import pyarrow.compute as pc
 
     rows, first = decisions.grouped()
-    kind, some = _kind(decisions.ids), pa.array(rows)
+    kind, some = decisions.id_type, pa.array(rows)
     kept_ids = decisions.kept_ids.take(some)
     has_kept = pc.is_valid(kept_ids)
     return pa.table(
@@ -95,39 +97,36 @@ def _groups_table(decisions: Decisions) -> pa.Table:
     )
 
 
-def _kind(ids: pa.ChunkedArray) -> pa.DataType:
-    """The type that ids are written in."""
-    import pyarrow as pa
-
-    return pa.string() if pa.types.is_large_string(ids.type) else ids.type
-
-
 def _order(ids: pa.ChunkedArray, cluster: NDArray[np.int64] | None = None) -> pa.Array:
     """The positions that sort ids as text, or by cluster and then as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     columns = {} if cluster is None else {"cluster": pa.array(cluster)}
-    table = pa.table({**columns, "id": ids.cast(pa.large_string())})
+    table = pa.table({**columns, "id": id_texts(ids)})
     return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names])
 
 
 def _csv(table: pa.Table) -> bytes:
+    import pyarrow as pa
     import pyarrow.csv as pc
 
+    cells = [
+        column if pa.types.is_primitive(column.type) else safe_cells(id_texts(column)) for column in table.itercolumns()
+    ]
     sink = io.BytesIO()
-    pc.write_csv(table, sink)
+    pc.write_csv(pa.table(cells, table.column_names), sink)
     return sink.getvalue()
 
 
 def _id_list(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
-    """The chosen ids, sorted, one per line."""
+    """The chosen ids, sorted by their text, one per line."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    some = ids.filter(pa.array(chosen)).cast(pa.large_string())
+    some = id_texts(ids.filter(pa.array(chosen)))
     nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
-    text = pc.binary_join_element_wise(some.take(_order(some)), nothing, end)
+    text = pc.binary_join_element_wise(escaped_lines(some.take(_order(some))), nothing, end)
     return b"".join(_text(chunk) for chunk in text.chunks)
 
 

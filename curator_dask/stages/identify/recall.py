@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.clusters import id_values
 from curator_dask.data.scored_clusters import ClusterInput, read_in_order
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.arrays.priority import sample_priority
@@ -65,8 +66,7 @@ def _map_clusters(client: Any, work: Any, clusters: Sequence[ClusterInput], **pa
 
 def _ids(cluster: ClusterInput) -> NDArray[Any]:
     table = read_parquet(cluster.tables, cluster.table, [cluster.id_field])
-    ids: NDArray[Any] = table[cluster.id_field].combine_chunks().to_numpy(zero_copy_only=False)
-    return ids
+    return id_values(table, cluster.id_field)
 
 
 def _lowest_priorities(cluster: ClusterInput, num_rows: int) -> NDArray[np.uint64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from curator_dask.data.ids import id_column, id_list
 from curator_dask.data.scored_clusters import read_in_order
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.dedup.similarity.scope import max_earlier_in_scope, source_codes
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def score_in_scope(task: ScopedScoresTask) -> UnitResult:
     """On a worker: write the table of one cluster, with the rows and the columns of the pairwise stage's table."""
     cluster = task.cluster
-    ranked = read_parquet(cluster.tables, cluster.table, [cluster.id_field])[cluster.id_field].combine_chunks()
-    X, sources = read_in_order(cluster, ranked.to_pylist(), task.sources)
+    ranked = id_column(read_parquet(cluster.tables, cluster.table, [cluster.id_field]), cluster.id_field)
+    X, sources = read_in_order(cluster, id_list(ranked), task.sources)
     score, best = max_earlier_in_scope(to_device(X, task.device), task.scope, source_codes(sources))
     path = layout.scoped_scores_file(cluster.number)
     table = score_table(cluster.id_field, ranked, best, score)

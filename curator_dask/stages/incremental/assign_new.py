@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curator_dask.data.ids import id_list, id_text, one_type, stored
 from curator_dask.data.vector_files import VectorFiles
-from curator_dask.data.vector_source import VectorSource, one_type, plan_chunks
+from curator_dask.data.vector_source import VectorSource, plan_chunks
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
@@ -163,11 +164,11 @@ def _refuse_doubled_ids(parts: Sequence[pa.Array]) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = pa.concat_arrays(one_type(list(parts)))
+    ids = stored(pa.concat_arrays(one_type(parts)))
     found = pc.value_counts(ids)
     doubled = found.filter(pc.greater(found.field("counts"), 1)).field("values")
     if len(doubled):
-        shown = ", ".join(sorted(str(one.as_py()) for one in doubled)[:5])
+        shown = ", ".join(sorted(map(id_text, id_list(doubled)))[:5])
         raise InputError(f"{len(doubled)} new ids occur more than once, for example {shown}: ids must be unique")
 
 
@@ -176,7 +177,7 @@ def _ids_digest(ids: pa.Array) -> str:
 
     from curator_dask.dedup.arrays.priority import sample_priority
 
-    hashes = np.sort(sample_priority(pc.unique(ids).to_numpy(zero_copy_only=False), 0))
+    hashes = np.sort(sample_priority(pc.unique(stored(ids)).to_numpy(zero_copy_only=False), 0))
     return _digest(hashes.tobytes())
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.ids import id_column, id_list, one_type
 from curator_dask.data.tables import read_parquet
-from curator_dask.data.vector_source import one_type
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
@@ -95,7 +95,7 @@ def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int
     for folder, version in zip(folders, versions, strict=True):
         ids, clusters = _read_removed(folder, version)
         start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
-        found.update(ids.slice(start, end - start).to_pylist())
+        found.update(id_list(ids.slice(start, end - start)))
     return found
 
 
@@ -118,4 +118,4 @@ def _has_clusters(folder: Folder) -> bool:
 
 def _read_ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
     folder, path = file
-    return read_parquet(folder, path, [id_field])[id_field].combine_chunks()
+    return id_column(read_parquet(folder, path, [id_field]), id_field)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, read_cluster, unit_rows
+from curator_dask.data.ids import id_column, id_list, id_text, one_type
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_parquet
-from curator_dask.data.vector_source import one_type
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
 from curator_dask.dedup.decide.rules import ClusterDecisions
@@ -49,9 +49,9 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     table = score_table(task.id_field, ids, best, score)
     path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
     written = write_parquet(task.output, path, table.slice(num_old))
-    names = ids.to_pylist()
+    names = id_list(ids)
     rows = _kept_and_new_rows(task, names, num_old)
-    scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows])
+    scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows], ids.type)
     removals = _decide(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
     decisions = ClusterDecisions(removals.removed, removals.kept_row, removals.kept_score, np.arange(len(rows)))
     new = decision_table(task.cluster, scores, decisions, rows=slice(len(rows) - num_new, None))
@@ -71,7 +71,7 @@ def _read_ranked(
     ids = id_values(table, task.id_field)
     order = strategy.rank(ranking_columns(names, table, ids, task.clips), ids)
     X = unit_rows(table, task.embedding_field, None, f"cluster {task.cluster} of {folder.url}")
-    return table[task.id_field].combine_chunks().take(pa.array(order)), X[order]
+    return id_column(table, task.id_field).take(pa.array(order)), X[order]
 
 
 def _strategy_of_old(strategy: RankingStrategy) -> RankingStrategy:
@@ -88,7 +88,7 @@ def _kept_and_new_rows(task: ScoreNewTask, names: list[Any], num_old: int) -> ND
     unknown = removed.difference(names[:num_old])
     if unknown:
         raise InputError(
-            f"cluster {task.cluster}: {sorted(map(str, unknown))[0]} was removed, but is not in the k-means output: "
+            f"cluster {task.cluster}: {sorted(map(id_text, unknown))[0]} was removed, but is not in the k-means output: "
             "do kmeans_path and duplicates_path belong to the same runs?"
         )
     old = [row for row in range(num_old) if names[row] not in removed]

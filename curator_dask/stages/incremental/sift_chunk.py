@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.data.tables import opened_parquet, read_table, write_parquet
-from curator_dask.data.vector_source import Piece, VectorSource, one_type, read_rows
+from curator_dask.data.ids import id_column, one_type, stored
+from curator_dask.data.tables import read_row_groups, read_table, write_parquet
+from curator_dask.data.vector_source import Piece, VectorSource, read_rows
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _copy_new_rows(task: SiftTask, number: int, piece: Piece, known: pa.Array) -
     source = task.source
     table = _read_unchanged(source, piece)
     path = f"{task.number:06d}-{number:06d}.parquet"
-    new = table.filter(_not(_is_known(table[source.id_field].combine_chunks(), known)))
+    new = table.filter(_not(_is_known(id_column(table, source.id_field), known)))
     write_parquet(task.output, path, new, vectors=[source.embedding_field])
     return Piece(path)
 
@@ -37,23 +38,16 @@ def _read_unchanged(source: VectorSource, piece: Piece) -> pa.Table:
     """The rows of a file without normalising: a vector that is normalised twice could differ in its last bit."""
     if piece.row_groups is None:
         return read_table(source.folder, piece.path, source.filetype, source.columns)
-    with opened_parquet(source.folder, piece.path) as file:
-        return file.read_row_groups(list(piece.row_groups), columns=source.columns)
+    return read_row_groups(source.folder, piece.path, piece.row_groups, source.columns)
 
 
 def _is_known(ids: pa.Array, known: pa.Array) -> Any:
     import pyarrow.compute as pc
 
     if not len(ids) or not len(known):
-        return pc.is_in(ids, value_set=ids.slice(0, 0))
-    new, old = one_type([_without_dictionary(ids), _without_dictionary(known)])
-    return pc.is_in(new, value_set=old.cast(new.type))
-
-
-def _without_dictionary(ids: Any) -> pa.Array:
-    import pyarrow as pa
-
-    return ids.dictionary_decode() if isinstance(ids, pa.DictionaryArray) else ids
+        return pc.is_in(stored(ids), value_set=stored(ids).slice(0, 0))
+    new, old = map(stored, one_type([ids, known]))
+    return pc.is_in(new, value_set=old)
 
 
 def _not(mask: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.ids import id_list, id_text, stored
 from curator_dask.data.tables import opened_parquet
 from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
@@ -131,7 +132,7 @@ def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: 
 
 
 def id_array(ids: Any) -> NDArray[Any]:
-    array: NDArray[Any] = ids.to_numpy(zero_copy_only=False)
+    array: NDArray[Any] = stored(ids).to_numpy(zero_copy_only=False)
     return array
 
 
@@ -169,7 +170,7 @@ def _refuse_doubled_ids(
     tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
     found = gathered(client, tasks)
     ids = [identifier for part in found for identifier in part]
-    names = sorted({str(identifier) for identifier in ids if ids.count(identifier) > 1})
+    names = sorted({id_text(identifier) for identifier in ids if ids.count(identifier) > 1})
     if names:
         shown = ", ".join(names[:5])
         raise InputError(
@@ -181,7 +182,7 @@ def _refuse_doubled_ids(
 def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint64], seed: int) -> list[Any]:
     ids = read_rows(source, chunk).ids
     chosen = np.isin(sample_priority(id_array(ids), seed), priorities)
-    return [identifier for identifier, doubled in zip(ids.to_pylist(), chosen, strict=True) if doubled]
+    return [identifier for identifier, doubled in zip(id_list(ids), chosen, strict=True) if doubled]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.ids import one_type, stored
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
-from curator_dask.data.vector_source import Rows, VectorSource, one_type, read_rows
+from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.arrays.xp import array_module, row_blocks, to_host
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
@@ -135,12 +136,14 @@ def _sort_rows(parts: list[pa.Table], source: VectorSource) -> tuple[pa.Table, i
     The vectors are returned apart, (n, D), with the number of their column. NumPy moves them to their places: Arrow's own
     sort would copy them twice, and slowly, and one array of lists could not hold all vectors of a large cluster.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     vectors = [part[source.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
     at = parts[0].schema.get_field_index(source.embedding_field)
     table = _concatenate([part.remove_column(at) for part in parts], source.id_field)
-    order = pc.sort_indices(table, sort_keys=[(LABEL, "ascending"), (source.id_field, "ascending")])
+    keys = pa.table({"cluster": table[LABEL], "id": stored(table[source.id_field])})
+    order = pc.sort_indices(keys, sort_keys=[("cluster", "ascending"), ("id", "ascending")])
     places = np.empty(len(order), dtype=np.int64)
     places[order.to_numpy()] = np.arange(len(order))
     X = np.empty((len(order), sum(map(len, vectors)) // len(order)), dtype=np.float32)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, part_at, read_back, read_cluster, unit_rows, vector_batches
+from curator_dask.data.ids import id_column
 from curator_dask.data.tables import write_parquet
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
 from curator_dask.errors import InputError
@@ -76,7 +77,7 @@ def _write_table(
     import pyarrow as pa
 
     spec = task.spec
-    ids = table[spec.id_field].combine_chunks().take(pa.array(ranked))
+    ids = id_column(table, spec.id_field).take(pa.array(ranked))
     columns = {spec.id_field: ids, "max_id": ids.take(pa.array(best)), "cosine_sim_score": pa.array(score)}
     path = layout.pairwise_file(task.cluster)
     num_bytes = write_parquet(spec.output, path, pa.table(columns))

@@ -39,6 +39,12 @@ def test_a_value_depends_on_the_id_alone(ids, seed):
     assert len(np.unique(whole)) == len(ids)
 
 
+def test_bytes_are_ids_too():
+    ids = np.array([b"a", b"a\0", b"a\0\0", b"\xff"], dtype=object)
+    assert len(set(sample_priority(ids, 1).tolist())) == 4
+    assert sample_priority(np.array([b"a"], dtype=object), 1) == sample_priority(["a"], 1)
+
+
 def test_lone_surrogates_are_ids_too():
     assert len(set(sample_priority(["\udcff", "\udcfe"], 1).tolist())) == 2
 
@@ -51,7 +57,7 @@ def test_values_are_spread_evenly_and_change_with_the_seed(ids):
     assert abs(np.corrcoef(first.astype(float), second.astype(float))[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize("ids", [[1.5], ["a", 1], [None], [True, "a"], [b"a"]])
+@pytest.mark.parametrize("ids", [[1.5], ["a", 1], [None], [True, "a"], [b"a", "a"]])
 def test_other_ids_are_refused(ids):
     with pytest.raises(InputError, match="ids must be"):
         sample_priority(np.array(ids, dtype=object), 0)
