@@ -19,6 +19,7 @@ from curator_dask.video.cut.plan import (
     key_frame_expression,
     select_expression,
 )
+from curator_dask.video.cut.sound import REPRODUCIBLE
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.frames.sampling import FrameRule
@@ -32,8 +33,6 @@ order."""
 TAP_TIMES = "tap.times"
 DECODED_TIMES = "decoded.stats"
 _AUDIO_COPIED = "aac"
-_REPRODUCIBLE = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"]
-_REPRODUCIBLE += ["-flags:v", "+bitexact", "-flags:a", "+bitexact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _output(job: CutJob, number: int) -> list[str]:
     lane = job.lanes[number]
     copied = ["-map", f"0:{job.info.video_stream}", "-c:v", "copy"]
     video = copied if job.settings.encoder == "copy" else _encoded_video(job, number)
-    clips = [*video, *_audio(job, lane), *_REPRODUCIBLE, *_segments(job, number), f"lane{number}_%06d.mp4"]
+    clips = [*video, *_audio(job, lane), *REPRODUCIBLE, *_segments(job, number), f"lane{number}_%06d.mp4"]
     if job.settings.encoder != "copy":
         return clips
     # No encoder, no statistics of one: a list of all packets takes their place.

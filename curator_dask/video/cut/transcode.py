@@ -24,6 +24,7 @@ from curator_dask.video.cut.accounting import FrameAccount, account_for_frames, 
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
 from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
+from curator_dask.video.cut.sound import SoundLimit, trim_sound
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.read import SpanFrames
 from curator_dask.video.probe import VideoInfo
@@ -127,6 +128,7 @@ def cut_clips(
     job = cut_command.CutJob(info, tuple(lanes), settings, with_audio, tap=tap.rule if tap else None)
     cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
     account = _account(cut, work_dir)
+    trim_sound(list(_sound_limits(cut, work_dir)))
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
     return CutReport(
         clips=tuple(clips),
@@ -190,6 +192,15 @@ def _account(cut: _Cut, work_dir: Path) -> FrameAccount | None:
         return None
     times_s = read_decoded_times(work_dir / cut_command.DECODED_TIMES)
     return account_for_frames(times_s, cut.job.lanes, cut.frames, repr(str(cut.job.info.path)))
+
+
+def _sound_limits(cut: _Cut, work_dir: Path) -> Iterator[SoundLimit]:
+    """Where the sound of each clip must end. With ``copy`` the pictures do not end with the span, and nor does the sound."""
+    if not cut.job.with_audio or cut.job.settings.encoder == "copy":
+        return
+    for lane, frames in zip(cut.job.lanes, cut.frames, strict=True):
+        for cell, group in frames.groups.items():
+            yield SoundLimit(work_dir / group.file_name, lane.spans[cell].end_s - group.first_s)
 
 
 def _require_encoder(info: VideoInfo, settings: TranscodeSettings, lanes: Sequence[Lane]) -> None:
