@@ -1,1 +1,1 @@
-"""Benchmarks: each against a peer or the machine's own limit, side by side in one run, printing ratios."""
+"""Benchmarks. Each compares this package with another program, or with the most that the machine can do, in one run."""

@@ -1,15 +1,16 @@
-"""The cost of one file per cluster, compared with writing the same rows in their order of arrival.
+"""What it costs to write one file per cluster, compared with writing the same rows in their order of arrival.
 
     python -m benchmarks.clusters [--rows 100000] [--dim 512] [--clusters 1000] [--workers 2] [--rounds 3]
 
-Three sides in turn in every round, on the same Dask workers; each reads the vectors, checks and normalises them, finds
-the nearest centroid of every row and the distances to it. Then
+Every round times three ways of writing, one after the other, on the same Dask workers. Each way reads the vectors,
+checks and normalises them, and finds the nearest centroid of every row and the distances to it. Then it writes
 
-* clusters: the second half of the k-means stage as users run it, buckets and a thousand files;
-* as they come: the same columns, one file for each chunk that was read, same encoding, same flushing to the disk;
+* clusters: the files that the k-means stage writes for users, by way of its buckets (one file per cluster);
+* as they come: the same columns in one file per chunk that was read, with the same encoding, flushed to the disk as well;
 * nothing: no files at all.
 
-Both ratios are taken round by round: of the whole, and of the writing alone, which is the whole less the third side.
+Each round gives two ratios of *clusters* to *as they come*: of all seconds, and of the seconds of writing alone, which
+are all seconds minus those of *nothing*.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
 from curator_dask.stages.kmeans.stage import KMeansStage
-from curator_dask.stages.kmeans.worker import LABEL, assigned
+from curator_dask.stages.kmeans.worker import LABEL, assign_rows
 
 LIMIT = 1.5
 ROWS_PER_FILE = 10_000
@@ -55,7 +56,7 @@ def write_vectors(folder: Path, num_rows: int, dim: int) -> None:
 
 
 def clusters(stage: KMeansStage, context: RunContext) -> None:
-    """The second half alone: the fit's marker is there, those of the clusters are not."""
+    """Run the second half of the stage: the fit has its marker already, the clusters have none."""
     result = stage.run(context=context)
     assert result.num_skipped == 0, result.num_skipped
 
@@ -66,7 +67,7 @@ def forget_clusters(stage: KMeansStage) -> None:
 
 
 def as_they_come(task: AssignTask, out: str | None) -> int:
-    table = assigned(task)
+    table = assign_rows(task)
     if out is not None:
         rows = table.drop_columns([LABEL])
         write_parquet(Folder(out), f"part-{task.number}.parquet", rows, vectors=["embedding"])

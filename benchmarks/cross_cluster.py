@@ -1,22 +1,26 @@
-"""How many of the near pairs of brute force are found within clusters and across them, and what that costs.
+"""The share of all near pairs that are found within clusters and between clusters, and what finding them costs.
 
     python -m benchmarks.cross_cluster [--rows 50000] [--dim 512] [--clusters 50] [--rounds 3] [--budget 1.0] [--whole]
     python -m benchmarks.cross_cluster --vectors clips.parquet [--video-dir DIR] [--clusters 56]
 
-Data sets of unit rows with planted twins, and with cosines spread evenly from the largest eps up to 1:
+The rows are simulated: unit rows with planted twins. The cosine of a twin and its original is drawn evenly between
+1 − the largest eps and 1. There are three data sets:
 
-* ``directions``: random directions, where k-means has borders everywhere;
-* ``clouds``: round clouds, far fewer than clusters, which are cut to pieces;
-* ``clips``: films of heavy-tailed length, each a walk through scenes with large and small steps, of a decaying spectrum.
+* ``directions``: random directions, so every cluster has many rows near a border;
+* ``clouds``: a few round clouds, far fewer than clusters, so k-means cuts each cloud to pieces;
+* ``clips``: films of very different lengths. Each film is a walk from scene to scene in small steps and a few large
+  ones, mostly along the first dimensions.
 
-*decided*: rows with an earlier row within eps that get such a score. *best*: those that get the score of the very best row.
-Time is CPU time of the arithmetic (ranking, reading and writing left out): ranked clusters, against finding the borders
-and comparing across, in turn in every round; the ratio is (within + across) / within.
+A brute-force comparison of all pairs says which rows have an earlier row within eps. *decided* is the share of these rows
+that get a score within eps. *best* is the share that get the score of their most similar earlier row.
 
-With --vectors the rows are those of real clips, read from that Parquet file; where there is none it is made first: clips
-of 2 s at every half second of the videos and of copies of them, edited in seven ways, by the default model. Then the whole
-deduplication (k-means, pairwise, identify, on 2 workers) is timed with scores across clusters and without, too. --whole
-times that, and nothing else, for the simulated data.
+Time is the CPU time of the arithmetic, without ranking, reading and writing. Each round times the comparisons within
+clusters, then finding the border rows and comparing them with other clusters; the ratio is (within + across) / within.
+
+With --vectors the rows are vectors of real clips from that Parquet file. If there is no such file, the benchmark makes it
+first: clips of 2 s at every half second of the videos, and of edited copies of them, embedded by the default model. Then
+it also times the whole deduplication (k-means, pairwise, identify, on 2 workers) with and without the cross-cluster
+stage. With --whole it times only this, on the simulated data.
 """
 
 from __future__ import annotations
@@ -73,7 +77,7 @@ def at_cosine(random: np.random.Generator, X: Rows, cosine: NDArray[np.float64])
 
 
 def with_twins(random: np.random.Generator, X: Rows, share: float, eps: float) -> Rows:
-    """The last rows replaced by twins of others, and all shuffled."""
+    """Replace the last rows by twins of other rows, and shuffle all rows."""
     count = int(len(X) * share)
     source = random.permutation(len(X) - count)[:count]
     X[len(X) - count :] = at_cosine(random, X[source], random.uniform(1 - eps, 1, count))
@@ -85,7 +89,7 @@ def directions(random: np.random.Generator, rows: int, dim: int, eps: float) -> 
 
 
 def clouds(random: np.random.Generator, rows: int, dim: int, eps: float) -> Rows:
-    """Rows of one cloud have a cosine of 0.7 at eps 0.1 (0.35 at 0.5): not near, but much nearer than others."""
+    """Rows of one cloud have a cosine of 0.7 (0.35 if eps is above 0.1): not duplicates, but nearer than other rows."""
     middles = unit(random.standard_normal((max(2, rows // 10_000), dim), dtype=np.float32))
     inside = 0.7 if eps <= 0.1 else 0.35
     X = at_cosine(random, middles[random.integers(0, len(middles), rows)], np.full(rows, inside**0.5))
@@ -121,7 +125,7 @@ COPIES = (
 
 
 def clip_vectors(path: Path, model: EmbeddingModel) -> list[tuple[float, NDArray[np.float32]]]:
-    """(start in seconds, vector) of the clips of a video."""
+    """The start in seconds and the vector of each clip of a video."""
     info = probe_video(path)
     length_s = min(info.duration_s or 0.0, LONGEST_S)
     starts = np.arange(0.0, length_s - SECONDS, STEP_S).tolist()
@@ -135,7 +139,7 @@ def clip_vectors(path: Path, model: EmbeddingModel) -> list[tuple[float, NDArray
 
 
 def embed_videos(folder: Path, target: Path) -> None:
-    """The vectors of all clips of a folder's videos, and of edited copies, in one Parquet file. Takes some minutes."""
+    """Write the vectors of all clips of a folder's videos, and of edited copies, to one Parquet file: some minutes."""
     model = load_model(DEFAULT_MODEL)
     ids: list[str] = []
     vectors = []
@@ -220,7 +224,7 @@ def clusters_of(X: Rows, k: int, iterations: int = 12) -> tuple[Rows, NDArray[np
 
 
 def brute_force(X: Rows, block: int = 1024) -> NDArray[np.float32]:
-    """The highest cosine of every row with an earlier one; in float32, with blocks on the diagonal masked."""
+    """The highest cosine of every row with an earlier row, in float32. Pairs with a later row are masked."""
     best = np.zeros(len(X), dtype=np.float32)
     for start in range(0, len(X), block):
         cosine = X[start : start + block] @ X[: start + block].T

@@ -1,10 +1,14 @@
-"""How much of the raw decoding speed is left when clips are embedded.
+"""How fast clips are embedded, as a share of the speed at which ffmpeg alone decodes them.
 
     python -m benchmarks.embed [--seconds 60] [--rounds 3] [--source FILE] [--model pdqf_tmk]
 
-One process on one core does each of three things with the same clips, in turn: decode every frame and throw it away (one
-ffmpeg per clip, nothing scaled), read every frame at the model's size as the stage does (Decord), and the whole unit of the
-embed stage: read, compute, write Parquet. CPU seconds of the process and its children.
+One process on one core does three things with the same clips, one after the other:
+
+* decode every frame and throw it away: one ffmpeg per clip, without scaling;
+* read the frames that the model needs, at the size that it needs, as the embed stage does (with Decord);
+* a whole unit of the embed stage: read, compute, write Parquet.
+
+The table shows CPU seconds of the process and its children.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""InternVideo2 at its full size, with random weights: clips per second, and how much of the device's arithmetic that is.
+"""InternVideo2 at its full size, with random weights: clips per second, and the share of the device's speed it uses.
 
     python -m benchmarks.internvideo2 [--device cuda] [--dtype auto] [--clips 64] [--batch 16] [--rounds 3]
     python -m benchmarks.internvideo2 --device cpu --clips 1 --rounds 1
 
-Frames are noise, in memory already: nothing is decoded. Each round times, in turn: the network alone, on tensors that
-are on the device; the model, from frames to vectors; and a bare matrix product as large as the network's largest, which
-is what the device can do.
+The frames are noise in memory, so nothing is decoded. Each round times three things, one after the other:
+
+* the network alone, on tensors that are on the device already;
+* the model, from frames to vectors;
+* a bare matrix product as large as the largest one of the network, which shows how fast the device can be.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ def num_tokens(sizes: NetworkSizes) -> int:
 
 
 def clip_flop(sizes: NetworkSizes) -> float:
-    """For one clip: matrix products and attention in the blocks; the rest is below 1 %."""
+    """Operations for one clip: the matrix products and the attention of all blocks. The rest is below 1 %."""
     n, w = num_tokens(sizes), sizes.width
     return sizes.depth * (2.0 * n * w * (4 * w + 2 * sizes.mlp_width) + 4.0 * n * n * w)
 

@@ -1,11 +1,12 @@
-"""k-means beside faiss, and beside the bare matrix product that no exact k-means can do without.
+"""k-means compared with faiss, and with the bare matrix product that every exact k-means needs.
 
     python -m benchmarks.kmeans [--rows 200000] [--dim 512] [--clusters 1000] [--iterations 20] [--rounds 3]
 
-All sides get the same unit rows, the same cores and the same number of threads, and run in turn in every round; ratios
-are taken round by round. faiss has its defaults except for two: it trains on all rows (its own limit would take 256 a
-cluster) and runs as many iterations as we do. Its start is rows drawn at random; ours is k-means||, timed apart. Inertia
-is that of the centroids each side ends with, measured for both by our own exact distances.
+All sides get the same unit rows, the same cores and the same number of threads. They run one after the other in every
+round, and each round gives its own ratios. faiss keeps its default settings except for two: it trains on all rows (by
+default it would take 256 per cluster), and it runs as many iterations as we do. It starts from rows drawn at random; we
+start with k-means||, which is timed separately. The inertia is that of the centroids that each side ends with, measured
+for both by our exact distances.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Timed = tuple[float, float]
 
 
 def mixture(num_rows: int, dim: int, places: int, seed: int = 0) -> NDArray[np.float32]:
-    """Unit rows around ``places`` directions, about as far from them as they are from zero."""
+    """Unit rows around ``places`` directions. The noise that moves a row away from its direction has a length of about 1.2."""
     random = np.random.default_rng(seed)
     directions = random.standard_normal((places, dim), dtype=np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -46,7 +47,7 @@ def mixture(num_rows: int, dim: int, places: int, seed: int = 0) -> NDArray[np.f
 
 
 def timed(work: Callable[[], Any]) -> tuple[Timed, Any]:
-    """(Wall, CPU) seconds and what the work returns. Waiting threads of a BLAS spin, which counts as CPU time."""
+    """(Wall, CPU) seconds and what the work returns. Threads of a BLAS that wait are busy, which counts as CPU time."""
     start, before = time.perf_counter(), time.process_time()
     result = work()
     return (time.perf_counter() - start, time.process_time() - before), result

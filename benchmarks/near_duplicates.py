@@ -1,10 +1,10 @@
-"""What an embedding still recognises: real clips, edited in fifteen ways, against other moments and other videos.
+"""Which edits of a clip an embedding still recognises: real clips, each edited in fifteen ways.
 
     python -m benchmarks.near_duplicates [--video-dir DIR] [--seconds 4] [--clips-per-video 3] [--models pdqf_tmk_nobars ...]
 
-Without --video-dir it takes the project's real test videos. Every video is cut into clips of the given length, which
-become the originals; "recall at zero false pairs" counts the copies that are closer to their original than any two
-clips that show different things.
+Without --video-dir it takes the project's real test videos. Every video is cut into clips of the given length; these are
+the originals, and the edited clips are their copies. "Recall at zero false pairs" is the share of copies that are closer
+to their original than any two clips that show different things are to each other.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.calibrate.stage import CalibrateStage
 from curator_dask.stages.split.stage import SplitStage
 
-# Cuts of one film, two videos of one chair, and a camera on a stand whose picture hardly changes: pairs of their clips are
-# neither right nor wrong.
+# Videos cut from one film, two videos of one chair, and a film of a still camera: two clips of one group look alike for a
+# reason, so they count neither as found nor as false.
 SAME = (
     ("pancake_10s.mkv",),
     ("bbb_30s_vp8_vorbis.webm", "bbb_642x642_vp9.webm", "bbb_firstpts10_sar.mp4", "bunny_1080p60.ts"),

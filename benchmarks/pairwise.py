@@ -1,13 +1,20 @@
-"""The pairwise similarity engine beside a torch peer and beside the machine's own limit; and a skewed set of clusters.
+"""Similarity within a cluster compared with torch and with the most the machine can do; hard rows; uneven clusters.
 
     python -m benchmarks.pairwise [--rows 20000] [--dim 512] [--threads 1 2] [--rounds 3]
     python -m benchmarks.pairwise --hard [--rows 8192]
     python -m benchmarks.pairwise --skew [--rows 300000] [--workers 2] [--cut-only]
 
-The peer does what the original workflow does, with torch: for each batch of 1,024 rows a product with all rows, the
-upper triangle of it, and the maximum. The limit is one thing only, the float32 products of half the matrix as 2,048 x
-4,096 blocks; with several threads the faster of BLAS's own threads and of one BLAS thread in each of them. All sides run
-in turn in every round; the ratios are taken round by round, of wall and of CPU seconds.
+The first command compares our arithmetic with two others:
+
+* the torch peer does what the original workflow does: for each batch of 1,024 rows, the product with all rows, its upper
+  triangle, and the maximum;
+* the limit multiplies half the matrix in float32, in blocks of 2,048 x 4,096, and does nothing else. With several threads
+  it is the faster of two ways: BLAS uses all threads, or each thread calls a BLAS of one thread.
+
+All run one after the other in every round, and each round gives its own ratios of wall and of CPU seconds.
+
+``--hard`` times rows whose cosines float32 cannot tell apart, so that pairs are measured again in float64. ``--skew`` times
+the whole stage where one cluster holds 60 % of the rows, with that cluster cut into parts and in one piece.
 """
 
 from __future__ import annotations
@@ -45,7 +52,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def groups(num_rows: int, dim: int, seed: int = 0) -> np.ndarray:
-    """Unit rows in groups of about twenty, as the clips of a cluster come."""
+    """Unit rows in groups of about twenty, like the clips of a real cluster."""
     random = np.random.default_rng(seed)
     centres = random.standard_normal((max(1, num_rows // 20), dim))
     noise = 0.3 * random.standard_normal((num_rows, dim))
@@ -62,7 +69,7 @@ def peer(X: np.ndarray) -> None:
 
 
 def half_products(X: np.ndarray, *, blas_threads: bool) -> Callable[[], None]:
-    """The float32 products of as many pairs as there are, in large blocks, and nothing else."""
+    """Work that multiplies as many pairs of rows as there are, in float32 and in large blocks, and does nothing else."""
     num_rows, num_columns = (min(side, len(X)) for side in LIMIT_SHAPE)
     left, right = X[:num_rows], X[-num_columns:].T
     count = max(1, round(len(X) ** 2 / 2 / (num_rows * num_columns)))
@@ -112,7 +119,7 @@ def engine_round(X: np.ndarray, num_threads: int) -> dict[str, np.ndarray]:
 
 
 def hard(options: argparse.Namespace) -> None:
-    """Rows that are hard to tell apart: how much the second measure in float64 costs, at worst."""
+    """Print what rows that are hard to tell apart cost: their pairs are measured again in float64."""
     random = np.random.default_rng(0)
     n, dim = options.rows, options.dim
     centre, noise = unit(random.standard_normal((1, dim))), random.standard_normal((n, dim))
@@ -136,7 +143,7 @@ def hard(options: argparse.Namespace) -> None:
 
 
 def skew(options: argparse.Namespace) -> None:
-    """60 % of the rows in one cluster, the rest in clusters of 400 and of 10 rows; cut, and uncut."""
+    """Time clusters of uneven sizes (60 % of the rows in one, the rest in clusters of 400 and of 10), cut and uncut."""
     settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
     with tempfile.TemporaryDirectory() as scratch:
         sizes = [options.rows * 6 // 10, *[400] * (options.rows * 3 // 4000), *[10] * (options.rows // 100)]
@@ -154,7 +161,7 @@ def skew(options: argparse.Namespace) -> None:
 
 
 def skew_run(scratch: Path, name: str, cut_rows: int, settings: ClusterSettings) -> dict[str, bytes]:
-    """One run on fresh workers; the tables."""
+    """Run the stage on new workers and print the figures; returns the bytes of the tables."""
     shutil.rmtree(scratch / "out", ignore_errors=True)
     os.sync()  # or the first side would wait for the disk to take what was written before
     cut_clusters.CUT_ROWS = cut_rows  # read where the units are planned, which is here

@@ -1,9 +1,10 @@
-"""What splitting, and splitting with embedding, cost beside bare ffmpeg processes that do the same encode.
+"""How long splitting, and splitting with embedding, take compared with bare ffmpeg processes that do the same encode.
 
     python -m benchmarks.transcode [--videos 4] [--seconds 60] [--workers 2] [--rounds 3] [--source FILE]
 
-The bare side runs one plain ffmpeg per video, as many at a time as there are workers: same decoder, same encoder, same
-settings, one output file, no cuts, no records. Both sides run in turn in every round; the ratio is taken round by round.
+The bare side runs one plain ffmpeg per video, as many at a time as there are workers. It has the same decoder, encoder and
+settings, but one output file per video, no cuts and no records. All sides run one after the other in every round, and
+each round gives its own ratios.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ BARE = (
 
 
 def make_videos(folder: Path, count: int, seconds: float, source: Path | None) -> list[Path]:
-    """720p videos with an encode of ordinary weight: the given source looped, or noise that moves."""
+    """720p videos that are about as hard to encode as films: the given source, repeated, or noise that moves."""
     videos = []
     for number in range(count):
         path = folder / f"video_{number}.mp4"
@@ -77,7 +78,7 @@ def ours(videos: list[Path], out: Path, cluster: LazyCluster, *, embed: bool) ->
 
 
 def timed(work: Callable[[Path], None]) -> tuple[float, float]:
-    """Wall and CPU seconds (this process, its children that ended; workers are measured by their own children's end)."""
+    """Wall seconds, and CPU seconds of this process, its workers and all their children that have ended."""
     with tempfile.TemporaryDirectory() as scratch:
         before, start = _cpu_s(), time.monotonic()
         work(Path(scratch, "out"))
@@ -85,7 +86,7 @@ def timed(work: Callable[[Path], None]) -> tuple[float, float]:
 
 
 def _cpu_s() -> float:
-    """CPU seconds of the whole process tree: Linux counts in a parent what its ended children took."""
+    """CPU seconds of the whole process tree. Linux adds the time of a child that has ended to its parent's."""
     import psutil
 
     total = 0.0

@@ -1,12 +1,15 @@
-"""The whole deduplication of vectors in Parquet files: time and memory as the rows grow, with the clusters' number fixed.
+"""The whole deduplication of vectors in Parquet files: how time and memory grow with the number of rows.
 
     python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20]
 
-k-means, pairwise and identify as users run them, with workers of their own for every size. Every fifth row is a near copy of
-another one. Memory is the resident memory of this process and of all that it started, added up (pages that they share
-count more than once), five times a second; the disk's part is what the stages fill of it at the highest, the vectors
-they start from left out. "rows x rows a cluster" is the work within clusters, against the first size:
-the time must not grow faster.
+It runs k-means, pairwise and identify as users do, with new workers for every size; the number of clusters stays the same.
+Every fifth row is a near copy of another one.
+
+* Memory is the resident memory of this process and of all processes that it started, measured five times per second;
+  the table shows the highest sum. Memory that processes share counts more than once.
+* Disk is the most that the stages fill at any time, without the vectors that they read.
+* "rows x rows per cluster" says how much more work there is within clusters than at the first size. The time must not
+  grow faster than that.
 """
 
 from __future__ import annotations
@@ -43,12 +46,12 @@ ROWS_PER_FILE = 20_000
 COPIES = 5
 PLACES = 3000
 NEAR = 0.1
-"""Length of what is added to a copy before it is scaled to unit length again: a cosine of about .995."""
+"""Length of the noise that makes a copy differ from its original: their cosine is about .995."""
 EPS = 0.01
 
 
 class Watch:
-    """The family of this process: its memory at the highest, and CPU seconds so far; and the disk of a folder."""
+    """Measures this process and its children: their highest memory, CPU seconds so far, and the disk that they fill."""
 
     def __init__(self, folder: str) -> None:
         self.peak_bytes = self.peak_client = self.peak_worker = self.peak_disk = 0
@@ -164,7 +167,7 @@ def main() -> None:
     parser.add_argument("--scratch", help="a folder with room for three times the vectors")
     options = parser.parse_args()
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {options.workers} workers, {options.dim} numbers a row, ",
+        f"{platform.machine()}, {os.cpu_count()} cores, {options.workers} workers, {options.dim} numbers per row, ",
         end="",
     )
     print(f"{options.clusters} clusters, at most {options.iterations} iterations\n", flush=True)
@@ -175,7 +178,7 @@ def main() -> None:
             first = figures
             names = [name.removesuffix(" wall") for name in figures if name.endswith(" wall")]
             print(f"| rows | removed | {' | '.join(f'{name} wall / CPU s' for name in names)} | all, wall / CPU s "
-                  "| growth of CPU time | rows x rows a cluster | GB: memory / client / a worker / disk | load |")  # fmt: skip
+                  "| growth of CPU time | rows x rows per cluster | GB: memory, client, top worker, disk | load |")  # fmt: skip
             print("|" + "---|" * (len(names) + 7))
         report(figures, first, names)
 

@@ -52,7 +52,7 @@ def cluster() -> Iterator[LazyCluster]:
 
 @pytest.fixture
 def context(cluster: LazyCluster) -> RunContext:
-    """A run context on the suite's cluster, with fresh switches."""
+    """A run context on the suite's cluster, with the default switches."""
     return RunContext(cluster)
 
 
@@ -107,7 +107,7 @@ def s3() -> Iterator[S3]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A function that makes, or changes, a disk of its own by mount options (``size=100k``, ``ro``); needs root."""
+    """A function that makes a small disk, or changes it, by mount options (``size=100k``, ``ro``); needs root."""
     target = tmp_path / "disk"
     target.mkdir()
 

@@ -1,4 +1,4 @@
-"""NumPy in CuPy's clothes: the array kernels run on it in the default tests, where there is neither a GPU nor CuPy.
+"""A stand-in for CuPy made of NumPy: default tests, which have neither a GPU nor CuPy, run the array kernels on it.
 
 It computes with NumPy and refuses what CuPy 14 refuses: an array of the host where one of the device is wanted (in
 arithmetic, in functions, on the right of an assignment), a conversion to the host that is not asked for, names that CuPy
@@ -54,7 +54,7 @@ calls: set[tuple[str, frozenset[str]]] = set()
 
 
 class DeviceArray:
-    """Holds a NumPy array as a GPU would: out of reach."""
+    """Holds a NumPy array that other code cannot reach, like memory of a GPU."""
 
     __array_priority__ = 100
 
@@ -148,7 +148,7 @@ DeviceArray.__hash__ = None  # type: ignore[assignment]
 
 
 def _unwrapped(value: Any) -> Any:
-    """What NumPy computes with. Raises TypeError for an array of the host, as CuPy does."""
+    """The value that NumPy computes with. Raises TypeError for an array of the host, as CuPy does."""
     if isinstance(value, DeviceArray):
         return value._host
     if isinstance(value, np.ndarray):
@@ -167,7 +167,7 @@ def _index(key: Any) -> Any:
 
 
 def _wrapped(value: Any) -> Any:
-    """Results stay on the device, also the single number of a reduction."""
+    """The result as an array of the device, also where it is the single number of a reduction."""
     if isinstance(value, np.ndarray | np.generic):
         return DeviceArray(np.asarray(value))
     if isinstance(value, tuple | list):
@@ -230,7 +230,7 @@ def cut_off(X: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _columns(pointer: int, rows: int, columns: int, stride: int) -> np.ndarray:
-    """The matrix that lies there column by column, not a copy; what cuBLAS makes of a pointer."""
+    """The matrix that lies there column by column, without a copy, as cuBLAS sees a pointer."""
     if stride < max(1, rows):
         raise ValueError(f"CUBLAS_STATUS_INVALID_VALUE: columns of {rows} do not lie {stride} apart")
     size = stride * (columns - 1) + rows
@@ -289,5 +289,5 @@ class StrictCupy(ModuleType):
 
 
 def strict_cupy(free_bytes: int = 1 << 36, capability: str = "90") -> StrictCupy:
-    """CuPy with a device of so much free memory and of that compute capability (90: Hopper)."""
+    """A CuPy whose device has this much free memory and this compute capability (90: Hopper)."""
     return StrictCupy(free_bytes, capability)

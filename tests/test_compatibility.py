@@ -1,4 +1,4 @@
-"""A script written for the original workflow, with only its import lines changed: no guard around its calls either."""
+"""A script for the original workflow, with only its import lines changed. Its calls need no `__main__` guard either."""
 
 from __future__ import annotations
 

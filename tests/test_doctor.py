@@ -1,4 +1,4 @@
-"""What the doctor says of this machine, whatever it has."""
+"""What `doctor` reports about this machine, whatever it has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_missing_ffmpeg_is_a_fault_that_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize("name", ["NVIDIA H200", "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB"])
 def test_gpus_without_a_video_encoder_are_known(name):
     class Driver:
-        """Answers as the driver of such a device would."""
+        """Answers like the driver of such a device."""
 
         class Memory:
             free, total = 1 << 30, 2 << 30

@@ -1,4 +1,4 @@
-"""The package as its users' tools see it."""
+"""The installed package, seen by type checkers."""
 
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def test_what_to_keep_in_words(tmp_path, few_videos, context, keep, sign):
 def test_real_videos(tmp_path, real_videos, context):
     """Every real file goes through; what cannot be used is a failure with a reason, and the near-duplicates are found.
 
-    Two clips of each: the long files would take most of the suite's time.
+    Only two clips of each file: the long files would take most of the suite's time.
     """
     out = tmp_path / "out"
     result = run(real_videos, out, context, split={"limit_clips": 2})

@@ -1,1 +1,1 @@
-"""What the stages do on a GPU, beside what the GPU itself can do."""
+"""How fast the stages are on a GPU, compared with what the GPU can do at most."""

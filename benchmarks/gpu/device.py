@@ -1,4 +1,4 @@
-"""The device's own speed and memory, and where results are written."""
+"""Measure the speed and memory of the device, and write results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIB = 2.0**30
 
 
 class Peak:
-    """The most device memory in use, as NVML sees it: by all processes, workers included."""
+    """The highest device memory in use by all processes together, workers included, as NVML reports it."""
 
     def __init__(self) -> None:
         self.num_bytes = 0
@@ -51,7 +51,7 @@ class Peak:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds until the device has done it."""
+    """Seconds until the device has finished the work."""
     import cupy
 
     cupy.cuda.Device().synchronize()
@@ -62,7 +62,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def gemm_flops(dim: int, precision: Precision = FLOAT32, *, size: int = 8192, rounds: int = 5) -> float:
-    """FLOP/s of (size, dim) x (dim, size) in this precision, on random numbers: the median of several, after a warm-up."""
+    """FLOP/s of the product (size, dim) x (dim, size) in this precision: the median of several, after a warm-up."""
     import cupy
 
     a = cupy.random.default_rng(0).standard_normal((size, dim), dtype=cupy.float32)
@@ -72,7 +72,7 @@ def gemm_flops(dim: int, precision: Precision = FLOAT32, *, size: int = 8192, ro
 
 
 def mixture_on_device(num_rows: int, dim: int, k: int, seed: int) -> Any:
-    """(num_rows, dim) float32 unit rows around k directions, one in ten a near-copy of the row before it."""
+    """(num_rows, dim) float32 unit rows around k directions. Every tenth row, on average, is a near copy of the row before."""
     import cupy
 
     random = cupy.random.default_rng(seed)
@@ -91,7 +91,7 @@ def device_name() -> str:
 
 
 def machine() -> str:
-    """The device, its driver, and the versions of what was measured, in a line."""
+    """One line with the device, its driver, and the versions of the libraries."""
     import importlib
 
     import pynvml
@@ -104,7 +104,7 @@ def machine() -> str:
 
 
 def report(path: Path | None, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table; append it to a file where one is given."""
+    """Print a Markdown table, and append it to the file `path` if it is given."""
     lines = [f"## {title}", "", machine(), "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     text = "\n".join([*lines, "", ""])

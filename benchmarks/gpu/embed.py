@@ -1,11 +1,11 @@
-"""Clips a second of internvideo2 with decoding ahead of it, and the share of that time that the model computes.
+"""Clips per second of internvideo2 while other threads decode, and the share of the time in which the model computes.
 
     python -m benchmarks.gpu.embed [--clips 512] [--device cuda] [--threads N] [--out FILE]
-    python -m benchmarks.gpu.embed --device cpu --small --clips 26      (a tiny network: tries the benchmark itself)
+    python -m benchmarks.gpu.embed --device cpu --small --clips 26      (a tiny network, to try the benchmark itself)
 
-The network has its full size and random weights. Clips of rendered videos (720p) are split and encoded first; then one
-process reads them as a worker of the embed stage does, over and over until there are enough, and writes their vectors.
-Goal: the model computes at least 90 % of the time.
+The network has its full size and random weights. First, sample videos (720p) are rendered and split into clips. Then one
+process reads the clips as a worker of the embed stage does, again and again until there are enough, and writes their
+vectors. Goal: the model computes during at least 90 % of the time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SMALL = NetworkSizes(width=64, depth=2, mlp_width=96, pooled_width=32, dimension
 
 
 class Timed(InternVideo2):
-    """Counts the seconds in which it computes; its vectors lie on the host, so the device is done with them."""
+    """Counts the seconds in which the model computes. `embed` returns vectors on the host, so the device has finished."""
 
     name = NAME
     seconds = 0.0
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--threads", type=int, help="that read clips; by default as many as the stage takes")
+    parser.add_argument("--threads", type=int, help="threads that read clips; default: as many as the stage uses")
     parser.add_argument("--small", action="store_true", help="a tiny network")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -81,8 +81,8 @@ def main() -> None:
         "clips",
         "threads that read",
         "clips/s",
-        "clips/s of the model alone",
-        f"share it computes (goal {GOAL:.0%})",
+        "clips/s while it computes",
+        f"share of the time the model computes (goal {GOAL:.0%})",
     ]
     if options.device == "cpu":
         print(dict(zip(header, row, strict=True)))
@@ -113,7 +113,7 @@ def clips_to_embed(scratch: Path, options: argparse.Namespace) -> list[EmbedTask
 
 
 def run(tasks: Sequence[EmbedTask], model: Timed) -> tuple[float, int]:
-    """Seconds and clips; the first task, by which a GPU chooses its kernels, is not among them."""
+    """Seconds and number of clips, without the first task, during which a GPU chooses its kernels."""
     list(embed_units(tasks[:1]))
     model.seconds = 0.0
     start = time.perf_counter()

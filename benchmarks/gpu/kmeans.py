@@ -1,11 +1,11 @@
-"""k-means on one GPU: rows a second of reading, of the fit, and of the whole stage, from Parquet to clusters.
+"""k-means on one GPU: rows per second of the fit, and of the whole stage from Parquet files to clusters.
 
     python -m benchmarks.gpu.kmeans [--rows 1000000] [--dim 1536] [--clusters 1000] [--scratch DIR] [--fit-only] [--out FILE]
 
-The whole stage writes the vectors twice, so it needs about three times their size on the disk of `--scratch`
-(4 million x 1536: 75 GB). `--fit-only` touches no disk: the vectors are made in host memory, and only cuML's fit and the
-labelling are measured, once with the vectors on the device and once streamed from host memory. Goal: 14,000 rows/s at
-1536 dimensions, end to end.
+Without --fit-only it runs the k-means and the pairwise stage. They write the vectors twice, so the disk of --scratch needs
+about three times the size of the vectors (75 GB for 4 million x 1536). --fit-only writes no files: the vectors are made in
+host memory, and only cuML's fit (once with the vectors on the device, once with the vectors in host memory) and the search
+for the nearest centroid of each row are measured. Goal: 14,000 rows/s at 1536 dimensions, from Parquet files to clusters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GOAL_ROWS_PER_S = 14_000
 
 
 class Rows:
-    """What `fit_on_gpus` takes of a chunk."""
+    """Stands for a chunk of vectors; `fit_on_gpus` reads only its `X`."""
 
     def __init__(self, number: int, num_rows: int, dim: int, k: int) -> None:
         self.X = made(number, num_rows, dim, k)
@@ -69,7 +69,7 @@ def fit_only(cluster: LazyCluster, options: argparse.Namespace) -> list[list[obj
 
 
 def label_rate(C: np.ndarray, dim: int, k: int) -> float:
-    """On a worker: rows a second of `assign`."""
+    """Rows per second of `assign`, measured on a worker."""
     import cupy
 
     X, centres = mixture_on_device(FILE_ROWS, dim, k, seed=1), cupy.asarray(C)
@@ -82,7 +82,7 @@ def write_vectors(folder: Path, options: argparse.Namespace) -> None:
     for number, size in sizes(options.rows):
         X = made(number, size, options.dim, options.clusters)
         ids = np.arange(number * FILE_ROWS, number * FILE_ROWS + size)
-        # Files of at most 1.5 GB, as others write them.
+        # At most 1.5 GB per file, as other programs write them.
         table = pa.table({"id": ids, "embedding": matrix_column(X)})
         pq.write_table(table, folder / f"{number:05d}.parquet", compression="zstd", use_dictionary=["id"])
 

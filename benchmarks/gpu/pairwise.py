@@ -1,10 +1,11 @@
-"""The pairwise kernel on a GPU: its share of the GEMM rate of the same type, counted on the half i < j.
+"""Similarity within a cluster on a GPU: its speed as a share of a bare matrix product (GEMM) in the same precision.
 
     python -m benchmarks.gpu.pairwise [--dims 512 1536] [--rows 2000 10000 50000] [--tiles 8192 16384]
         [--precisions float32 tf32] [--out FILE]
 
-Goal: 60 % of the GEMM rate of the same precision. Tiles below 8192 rows are not used on a device. The results of all tiles
-and precisions must be the same. `rows` are those of one cluster: 10 million rows in 1000 clusters are 10,000 each.
+Only the pairs i < j count as work. Goal: 60 % of the GEMM's speed. A device never uses tiles of less than 8192 rows. The
+results must be the same for all tile sizes and precisions. `--rows` is the size of one cluster: 10 million rows in 1000
+clusters are 10,000 per cluster.
 """
 
 from __future__ import annotations

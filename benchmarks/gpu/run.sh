@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that there is to know of a GPU machine, in one command from the root of the repository:
+# Run the GPU tests and all GPU benchmarks with one command, from the root of the repository:
 #   benchmarks/gpu/run.sh [quick|full]
 # Needs a Python that has this package and RAPIDS (PYTHON=…; by default .venv-rapids of `make test-rapids`, else python3).
 # Results go to $OUT, else to gpu-results/: environment.txt, tests.txt, results.md and a log of each step. No step stops

@@ -1,8 +1,8 @@
-"""The whole job on a GPU machine, from video to shards, stage by stage, beside the same job without the GPU.
+"""The whole job from videos to shards on a GPU machine: the seconds of each stage with the GPU and without it.
 
     python -m benchmarks.gpu.workflow [--videos DIR] [--out FILE]
 
-Without `--videos` on the rendered samples: too few clips to be quick, but every stage is gone through.
+Without --videos it takes rendered sample videos. They are too few to show the GPU's speed, but every stage runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     stages = list(columns["gpu"][0])
     table: list[list[object]] = [[name, columns["cpu"][0][name], columns["gpu"][0][name]] for name in stages]
     table += [["result", columns["cpu"][1], columns["gpu"][1]], ["device memory, peak", "", columns["gpu"][2]]]
-    report(options.out, "Whole job, seconds a stage", ["stage", "cpu", "gpu"], table)
+    report(options.out, "Whole job, seconds per stage", ["stage", "cpu", "gpu"], table)
     if columns["cpu"][1] != columns["gpu"][1]:
         raise SystemExit("CPU and GPU disagree")
 

@@ -85,14 +85,14 @@ def ranking_columns(
     values = {name: column_values(table, name) for name in stored}
     if index is not None and of_clips:
         values |= index.columns(ids, of_clips)
-    return {name: _derived(name, values) if name in DERIVED else values[name] for name in names}
+    return {name: _derive(name, values) if name in DERIVED else values[name] for name in names}
 
 
 def _parts(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for name in names for part in DERIVED.get(name, (name,))))
 
 
-def _derived(name: str, values: dict[str, NDArray[Any]]) -> NDArray[Any]:
+def _derive(name: str, values: dict[str, NDArray[Any]]) -> NDArray[Any]:
     a, b = (np.asarray(values[part], dtype=np.float64) for part in DERIVED[name])
     value: NDArray[Any] = a * b if name == "pixels" else b - a
     return value

@@ -1,4 +1,4 @@
-"""The clip index ``clips.parquet``: one row a planned clip, failed ones included, with the reason."""
+"""The clip index ``clips.parquet``: one row per planned clip. Failed clips have their reason."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def schema() -> pa.Schema:
 
 
 def write_clip_index(state: StageState, keys: Collection[str]) -> None:
-    """Write the index from the markers of the units with these keys, by video and span; unchanged, it is left alone.
+    """Write the index from the markers of the units with these keys, sorted by video and span.
 
-    Clips of videos that are no longer among the input stay where they are, but are not part of the result.
+    A file that holds the same bytes already is not written again. Clips of videos that are no longer in the input keep
+    their files, but they have no row in the index.
     """
     import pyarrow as pa
 
@@ -76,17 +77,17 @@ def _batches(state: StageState, keys: Collection[str], rows_per_batch: int = 20_
 
 
 def stored_name(name: str) -> str:
-    """A file name as Parquet text, which must be UTF-8: other bytes become ``\\udcXX``, and a backslash is doubled."""
+    """A file name as text for Parquet, which must be UTF-8: each other byte becomes ``\\udcXX``, each backslash two."""
     return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def real_name(stored: str) -> str:
-    """The file name that `stored_name` stored."""
+    """The file name that `stored_name` turned into this text."""
     return _ESCAPE.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), stored)
 
 
 def read_clip_index(folder: Folder) -> pa.Table:
-    """The index of a split output. Raises InputError if there is none."""
+    """Read the index from the output folder of the split stage. Raises InputError if the folder has none."""
     if not folder.exists(layout.CLIP_INDEX):
         raise InputError(f"{folder.url} holds no {layout.CLIP_INDEX}: run the split stage into it first")
     return read_parquet(folder, layout.CLIP_INDEX)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, stored
-from curator_dask.data.tables import data_files, opened_parquet, read_parquet, require_columns, without_dictionaries
+from curator_dask.data.tables import data_files, open_parquet, read_parquet, require_columns, without_dictionaries
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
@@ -74,7 +74,7 @@ def count_rows(folder: Folder, paths: Sequence[str]) -> int:
     """The number of rows of a cluster, from the files' footers."""
     num_rows = 0
     for path in paths:
-        with opened_parquet(folder, path) as file:
+        with open_parquet(folder, path) as file:
             num_rows += int(file.metadata.num_rows)
     return num_rows
 
@@ -90,7 +90,7 @@ def vector_batches(
 
     first = 0
     for path in paths:
-        with opened_parquet(folder, path, read_bytes=READ_BYTES) as file:
+        with open_parquet(folder, path, read_bytes=READ_BYTES) as file:
             require_columns(path, file.schema_arrow.names, [embedding_field])
             for batch in file.iter_batches(BATCH_ROWS, columns=[embedding_field]):
                 X = unit_rows(pa.table(batch), embedding_field, dimension, f"{where}, rows from {first}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.tables import opened_parquet, require_columns
+from curator_dask.data.tables import open_parquet, require_columns
 from curator_dask.data.vectors import GOOD, column_matrix
 from curator_dask.errors import DeviceError, InputError
 from curator_dask.files.folder import Folder
@@ -50,14 +50,14 @@ def read_matrix(
         InputError: the file is damaged, has no such column, or the column holds no vectors of floats.
         DeviceError: the device has too little memory for it.
     """
-    with opened_parquet(folder, path) as file:
+    with open_parquet(folder, path) as file:
         require_columns(path, file.schema_arrow.names, [embedding_field])
         num_rows = _num_rows(file.metadata, row_groups)
         on_device = _is_for_device(file.schema_arrow.field(embedding_field).type, num_rows * dimension)
         if not on_device or (row_groups is not None and not folder.is_local):  # fetch only that part
             table = _read_on_host(file, embedding_field, row_groups)
             return _upload(column_matrix(table[embedding_field], dimension))
-    with _translated_errors(folder.join(path)):
+    with _translate_errors(folder.join(path)):
         return series_matrix(_read_series(folder, path, embedding_field, row_groups), dimension)
 
 
@@ -105,7 +105,7 @@ def _read_series(folder: Folder, path: str, embedding_field: str, row_groups: Se
     import cudf
 
     groups = None if row_groups is None else [list(row_groups)]
-    with folder.fetched(path) as local:
+    with folder.local_copy(path) as local:
         return cudf.read_parquet(str(local), columns=[embedding_field], row_groups=groups)[embedding_field]
 
 
@@ -117,7 +117,7 @@ def _upload(found: tuple[NDArray[Any], NDArray[np.object_]]) -> tuple[Any, NDArr
 
 
 @contextlib.contextmanager
-def _translated_errors(path: str) -> Iterator[None]:
+def _translate_errors(path: str) -> Iterator[None]:
     """Turn cuDF's errors into ours: a damaged file raises a plain RuntimeError, the driver raises subclasses of it."""
     try:
         yield

@@ -42,13 +42,13 @@ def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequen
 
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one file. Raises InputError if it is no Parquet file or lacks a column."""
-    with opened_parquet(folder, path) as file:
+    with open_parquet(folder, path) as file:
         require_columns(path, file.schema_arrow.names, columns or ())
         return without_views(file.read(columns=list(columns) if columns is not None else None))
 
 
 @contextlib.contextmanager
-def opened_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) -> Iterator[Any]:
+def open_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) -> Iterator[Any]:
     """A `pyarrow.parquet.ParquetFile`, closed at the end of the block. Raises InputError for other files.
 
     With `read_bytes`, this many bytes of a column are read at a time instead of a row group: batches then need little memory.
@@ -88,7 +88,7 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
 
 def read_row_groups(folder: Folder, path: str, row_groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """Read some row groups of a Parquet file. Raises InputError as `read_parquet` does."""
-    with opened_parquet(folder, path) as file:
+    with open_parquet(folder, path) as file:
         require_columns(path, file.schema_arrow.names, columns)
         return without_views(file.read_row_groups(list(row_groups), columns=list(columns)))
 
@@ -162,7 +162,7 @@ def lazy_frame(folder: Folder, paths: Sequence[str]) -> DataFrame:
 
     if not paths:
         return cast("DataFrame", dd.from_pandas(pd.DataFrame(), npartitions=1))
-    with opened_parquet(folder, paths[0]) as file:
+    with open_parquet(folder, paths[0]) as file:
         meta = without_views(file.schema_arrow.empty_table()).to_pandas(types_mapper=pd.ArrowDtype)
     return cast("DataFrame", dd.from_map(read_frame, list(paths), folder=folder, meta=meta))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from curator_dask.data.device_vectors import read_matrix
 from curator_dask.data.ids import id_text, one_type, plain_ids, stored
-from curator_dask.data.tables import opened_parquet, read_row_groups, read_table, require_columns
+from curator_dask.data.tables import open_parquet, read_row_groups, read_table, require_columns
 from curator_dask.data.tmk_file import tmk_table
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.rows import REASONS, normalise
@@ -114,7 +114,7 @@ def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
 
 
 def _row_group_pieces(folder: Folder, path: str, enough: int) -> list[Piece]:
-    with opened_parquet(folder, path) as file:
+    with open_parquet(folder, path) as file:
         metadata = file.metadata
     pieces: list[Piece] = []
     groups: list[int] = []
@@ -142,7 +142,7 @@ def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
         X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),
-        metadata=_concatenated([part.metadata for part in parts]),
+        metadata=_concatenate([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
 
@@ -163,7 +163,7 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
     to_gpu = device == "gpu" and source.filetype == "parquet"
     others = [name for name in source.columns if name != source.embedding_field]
     table = _read_table(source, piece, others if to_gpu else source.columns)
-    ids = _checked_ids(table[source.id_field].combine_chunks(), piece.path)
+    ids = _check_ids(table[source.id_field].combine_chunks(), piece.path)
     if to_gpu:
         X, reasons = read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
     else:
@@ -201,7 +201,7 @@ def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Ta
     return read_row_groups(source.folder, piece.path, piece.row_groups, columns)
 
 
-def _checked_ids(ids: Any, path: str) -> Any:
+def _check_ids(ids: Any, path: str) -> Any:
     """Ids as plain values. Raises InputError for text that is not UTF-8, which Arrow itself reads without an error."""
     import pyarrow as pa
 
@@ -215,7 +215,7 @@ def _checked_ids(ids: Any, path: str) -> Any:
         raise InputError(f"{printable(path)}: {error}") from error
 
 
-def _concatenated(tables: list[pa.Table]) -> pa.Table:
+def _concatenate(tables: list[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
     try:

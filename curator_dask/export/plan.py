@@ -84,7 +84,7 @@ def plan_shards(
     _check_clips(clips)
     plans: list[ShardPlan] = []
     for split, members in assign_splits(clips, parameters.splits, parameters.seed).items():
-        plans += _plan_split(split, _ordered(members, parameters), parameters, extra_sizes)
+        plans += _plan_split(split, _sort_clips(members, parameters), parameters, extra_sizes)
     return plans
 
 
@@ -109,15 +109,15 @@ def _check_clips(clips: Sequence[ClipRecord]) -> None:
         raise InputError(f"clip {key} comes {count} times among the clips to export; ids must be unique")
 
 
-def _ordered(clips: list[ClipRecord], parameters: PlanParameters) -> list[ClipRecord]:
+def _sort_clips(clips: list[ClipRecord], parameters: PlanParameters) -> list[ClipRecord]:
     if parameters.order == "sorted":
         return sorted(clips, key=lambda clip: (clip.source_video, clip.start_s, clip.id))
 
-    def drawn(clip: ClipRecord) -> bytes:
+    def shuffle_key(clip: ClipRecord) -> bytes:
         # Sorting by a keyed digest shuffles as well as a generator does, and no library version can change it.
         return hashlib.sha256(f"{parameters.seed}:{clip.id}".encode("utf-8", "backslashreplace")).digest()
 
-    return sorted(clips, key=drawn)
+    return sorted(clips, key=shuffle_key)
 
 
 def _plan_split(

@@ -148,7 +148,7 @@ def _read_samples(
             raise InputError(f"given up after {MAX_FAULTS} faults")
         match = _MEMBER_NAME.fullmatch(member.name)
         if member.kind or match is None or not is_safe_key(match[1]):
-            reading.fault("", f"member {_shown(member.name)} is {member.kind or 'not named KEY.EXTENSION'}")
+            reading.fault("", f"member {_show(member.name)} is {member.kind or 'not named KEY.EXTENSION'}")
             continue
         if sample is None or sample.key != match[1]:
             _close(sample, reading, members, removed)
@@ -185,7 +185,7 @@ def _close(sample: _Sample | None, reading: ShardReading, members: tuple[str, ..
     if sample is None:
         return
     if tuple(sample.extensions) != members:
-        reading.fault(sample.key, f"the members are {_shown(', '.join(sample.extensions))}, not {', '.join(members)}")
+        reading.fault(sample.key, f"the members are {_show(', '.join(sample.extensions))}, not {', '.join(members)}")
     if sample.key in removed:
         reading.fault(sample.key, "the clip is on the removal list")
     if "json" in sample.extensions and (what := _clip_fault(sample, removed)):
@@ -197,13 +197,13 @@ def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
     if not isinstance(clip, dict):
         return "the JSON is not an object"
     if list(clip) != list(CLIP_SCHEMA):
-        return f"the JSON has other fields than the schema: {_shown(', '.join(clip))}"
+        return f"the JSON has other fields than the schema: {_show(', '.join(clip))}"
     for name, kind in CLIP_SCHEMA.items():
         if type(clip[name]) is not kind:
-            return f"{name} in the JSON is {_shown(repr(clip[name]))}, not {kind.__name__}"
+            return f"{name} in the JSON is {_show(repr(clip[name]))}, not {kind.__name__}"
     if (key := member_key(clip["id"])) != sample.key:
         listed = ", which is on the removal list" if key in removed else ""
-        return f"the JSON is of another clip: {_shown(clip['id'])}{listed}"
+        return f"the JSON is of another clip: {_show(clip['id'])}{listed}"
     if sample.media_bytes not in (-1, clip["num_bytes"]):
         return f"the media has {sample.media_bytes} bytes, the JSON says {clip['num_bytes']}"
     return None
@@ -214,14 +214,14 @@ def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReade
     if source.num_bytes != expected.num_bytes:
         reading.fault("", f"has {source.num_bytes} bytes, the manifest says {expected.num_bytes}")
     if source.sha256.hexdigest() != expected.sha256:
-        reading.fault("", f"sha256 is {source.sha256.hexdigest()}, the manifest says {_shown(expected.sha256)}")
+        reading.fault("", f"sha256 is {source.sha256.hexdigest()}, the manifest says {_show(expected.sha256)}")
     if len(reading.keys) != expected.samples:
         reading.fault("", f"holds {len(reading.keys)} samples, the manifest says {expected.samples}")
     if keys_digest(reading.keys) != expected.keys_sha256:
         reading.fault("", "the keys are not those of the manifest, in this order")
 
 
-def _shown(text: str) -> str:
+def _show(text: str) -> str:
     """Text from a shard for a message: printable, on one line, at most 120 characters."""
     return ascii(text[:120])
 

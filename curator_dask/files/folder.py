@@ -27,8 +27,8 @@ from curator_dask.files.local_files import (
     link,
     local_entries,
     local_entry,
-    opened,
-    removed,
+    open_file,
+    remove,
     writing_to,
 )
 
@@ -94,20 +94,20 @@ class Folder:
         full = self.join(path) if path else self.root
         if self.is_local:
             return os.path.lexists(full)
-        with self._reached() as fs:
+        with self._reach() as fs:
             return bool(fs.exists(full))
 
     def is_file(self) -> bool:
         """Whether the path or URL is that of one file, not of a folder."""
         if self.is_local:
             return Path(self.root).is_file()
-        with self._reached() as fs:
+        with self._reach() as fs:
             return bool(fs.isfile(self.root))
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, or None where there is none."""
         try:
-            with self._reached() as fs:
+            with self._reach() as fs:
                 return int(fs.size(self.join(path)))
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -122,7 +122,7 @@ class Folder:
         if self.is_local:
             found = list(local_entries(start, hidden=hidden, max_depth=max_depth))
         else:
-            with self._reached() as fs:
+            with self._reach() as fs:
                 found = list(_remote_entries(fs, start, max_depth))
         prefix = f"{path}/" if path else ""
         chosen = [
@@ -138,7 +138,7 @@ class Folder:
             full = self.join(path)
             return local_entry(full, path) if os.path.lexists(full) else None
         try:
-            with self._reached() as fs:
+            with self._reach() as fs:
                 info = fs.info(self.join(path))
         except FileNotFoundError:
             return None
@@ -146,9 +146,9 @@ class Folder:
 
     def read_bytes(self, path: str) -> bytes:
         if self.is_local:
-            with opened(self.join(path)) as stream:
+            with open_file(self.join(path)) as stream:
                 return stream.read()
-        with self._reached() as fs:
+        with self._reach() as fs:
             return cast(bytes, fs.cat_file(self.join(path)))
 
     def read_many(self, paths: Sequence[str], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
@@ -159,7 +159,7 @@ class Folder:
         for at in range(0, len(paths), at_once):
             batch = paths[at : at + at_once]
             full = [self.join(path) for path in batch]
-            with self._reached() as fs:
+            with self._reach() as fs:
                 found = fs.cat(full)
             # For a single path, cat returns the bytes themselves.
             contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
@@ -175,7 +175,7 @@ class Folder:
                 parts = [os.pread(stream.fileno(), stop - start, start) for start, stop in spans]
         else:
             starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
-            with self._reached() as fs:
+            with self._reach() as fs:
                 parts = fs.cat_ranges([self.join(path)] * len(spans), starts, stops, on_error="raise")
         if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
             raise InputError(
@@ -185,14 +185,14 @@ class Folder:
 
     def open(self, path: str) -> IO[bytes]:
         if self.is_local:
-            return opened(self.join(path))
-        with self._reached() as fs:
+            return open_file(self.join(path))
+        with self._reach() as fs:
             return cast("IO[bytes]", fs.open(self.join(path), "rb"))
 
     def write_bytes(self, path: str, data: bytes) -> int:
         """Write a file whole; returns its size."""
         if not self.is_local:
-            with self._reached() as fs:
+            with self._reach() as fs:
                 fs.pipe_file(self.join(path), data)
             return len(data)
         with self._temporary(path) as temporary, temporary.open("wb") as stream:
@@ -217,7 +217,7 @@ class Folder:
         """Move a finished local file to its place in the folder, whole; returns its size."""
         size = local.stat().st_size
         if not self.is_local:
-            with self._reached() as fs:
+            with self._reach() as fs:
                 fs.put_file(str(local), self.join(path))
             local.unlink()
             return size
@@ -246,11 +246,11 @@ class Folder:
         with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
             temporary = Path(scratch, "file")
             yield temporary
-            with self._reached() as fs:
+            with self._reach() as fs:
                 fs.put_file(str(temporary), self.join(path))
 
     @contextlib.contextmanager
-    def fetched(self, path: str) -> Iterator[Path]:
+    def local_copy(self, path: str) -> Iterator[Path]:
         """A local path that holds the file: itself on a local disk, else a copy that lives as long as the block."""
         if self.is_local:
             yield self.local_path(path)
@@ -258,7 +258,7 @@ class Folder:
         with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
             suffix = Path(path).suffix
             local = Path(scratch, "file" + (suffix if len(suffix) < 16 else ""))
-            with self._reached() as fs:
+            with self._reach() as fs:
                 fs.get_file(self.join(path), str(local))
             yield local
 
@@ -277,7 +277,7 @@ class Folder:
     def remove(self, path: str) -> None:
         """Remove one file; a missing one is no error. Local folders left empty by it go too, but never the root."""
         if not self.is_local:
-            with contextlib.suppress(FileNotFoundError), self._reached() as fs:
+            with contextlib.suppress(FileNotFoundError), self._reach() as fs:
                 fs.rm_file(self.join(path))
             return
         target = self.local_path(path)
@@ -296,7 +296,7 @@ class Folder:
 
         Folders that hold an entry named `owned_by` have an owner of their own and are left to it.
         """
-        return sum(map(removed, list(leftovers(Path(self.root), owned_by)))) if self.is_local else 0
+        return sum(map(remove, list(leftovers(Path(self.root), owned_by)))) if self.is_local else 0
 
     @contextlib.contextmanager
     def _temporary(self, path: str, place: Callable[[Path, Path], None] = os.replace) -> Iterator[Path]:
@@ -315,7 +315,7 @@ class Folder:
             temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _reached(self) -> Iterator[Any]:
+    def _reach(self) -> Iterator[Any]:
         """The file system, for one operation; a failure of the storage itself becomes an InputError that names it."""
         try:
             yield self.fs

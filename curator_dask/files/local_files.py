@@ -85,7 +85,7 @@ def link(temporary: Path, target: Path) -> bool:
     return True
 
 
-def opened(path: str) -> IO[bytes]:
+def open_file(path: str) -> IO[bytes]:
     # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -108,7 +108,7 @@ def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterato
                 continue
         folder, prefix = pending.pop()
         seen.add(_identity(folder))
-        for item in _scanned(folder):
+        for item in _scan(folder):
             if item.name.startswith(".") and not hidden:
                 continue
             path = prefix + item.name
@@ -118,7 +118,7 @@ def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterato
                 (linked if item.is_symlink() else pending).append((item.path, f"{path}/"))
 
 
-def _scanned(folder: str) -> list[os.DirEntry[str]]:
+def _scan(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
             return list(found)
@@ -165,7 +165,7 @@ def leftovers(root: Path, owned_by: str) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY_PREFIX)]
 
 
-def removed(path: Path) -> bool:
+def remove(path: Path) -> bool:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -49,36 +49,36 @@ def list_videos(folder: Folder, *, limit: int | None = None) -> VideoListing:
     """
     if limit is not None and limit < 0:
         raise ParameterError(f"video_limit ({limit}) must be >= 0")
-    root, name = _divided(folder)
-    entries = _found(root, name)
+    root, name = _divide(folder)
+    entries = _find(root, name)
     videos = [
         SourceVideo(root.join(entry.path), entry.path, entry.num_bytes, entry.version)
         for entry in entries
         if PurePosixPath(entry.path).suffix.lower() in VIDEO_SUFFIXES
     ]
     if not videos:
-        raise InputError(_nothing_found(folder, len(entries)))
+        raise InputError(_say_why_none(folder, len(entries)))
     kept = videos if not limit else videos[:limit]
     return VideoListing(root, tuple(kept), len(videos) - len(kept))
 
 
 def source_folder(folder: Folder) -> Folder:
     """The folder that relative paths of a listing start from: the parent of a single file, or the fixed part of a glob."""
-    return _divided(folder)[0]
+    return _divide(folder)[0]
 
 
-def _divided(folder: Folder) -> tuple[Folder, str]:
+def _divide(folder: Folder) -> tuple[Folder, str]:
     """A folder to search, and in it the name of one file, a glob, or nothing for all that is there."""
     if not folder.is_local and glob.has_magic("/".join(_parts(folder)[:3])):  # s3: / / bucket
         raise ParameterError(f"{folder.url}: name the bucket; a glob may stand for what is in it")
     if glob.has_magic(folder.url) and not folder.exists():
-        return _split_before(folder, next(n for n, part in enumerate(_parts(folder)) if glob.has_magic(part)))
+        return _divide_before(folder, next(n for n, part in enumerate(_parts(folder)) if glob.has_magic(part)))
     if folder.is_file():
-        return _split_before(folder, len(_parts(folder)) - 1)
+        return _divide_before(folder, len(_parts(folder)) - 1)
     return folder, ""
 
 
-def _split_before(folder: Folder, number: int) -> tuple[Folder, str]:
+def _divide_before(folder: Folder, number: int) -> tuple[Folder, str]:
     parts = _parts(folder)
     url = "/".join(parts[:number]) or ("/" if folder.url.startswith("/") else ".")
     return Folder(url, folder.storage_options), "/".join(parts[number:])
@@ -88,7 +88,7 @@ def _parts(folder: Folder) -> list[str]:
     return folder.url.rstrip("/").split("/")
 
 
-def _found(root: Folder, name: str) -> list[Entry]:
+def _find(root: Folder, name: str) -> list[Entry]:
     if not name:
         return root.entries()
     if "/" not in name and (one := root.entry(name)) is not None:
@@ -111,7 +111,7 @@ def _match_parts(parts: list[str], patterns: list[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], patterns[0]) and _match_parts(parts[1:], patterns[1:])
 
 
-def _nothing_found(folder: Folder, num_files: int) -> str:
+def _say_why_none(folder: Folder, num_files: int) -> str:
     if not num_files:
         is_glob = glob.has_magic(folder.url) and not folder.exists()
         state = "matches no file" if is_glob else "is empty" if folder.exists() else "does not exist"

@@ -130,14 +130,14 @@ class CallableModel:
         for clip in clips:
             if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or len(clip) == 0:
                 raise ParameterError(f"a clip must be (T, H, W, 3) uint8 with T >= 1, not {clip.shape} {clip.dtype}")
-        return [self._checked(result, self.dimension) for result in self._results(clips)] if clips else []
+        return [self._check_result(result, self.dimension) for result in self._results(clips)] if clips else []
 
     def _probe(self) -> int:
         """The dimension of the vector of a clip of noise."""
         rule = self.frame_rule
         num_frames = rule.num_frames or min(math.ceil(rule.rate_fps), _MOST_PROBE_FRAMES)
         noise = np.random.default_rng(0).integers(0, 256, (num_frames, rule.height, rule.width, 3), np.uint8)
-        result = self._checked(self._results([noise])[0], None)
+        result = self._check_result(self._results([noise])[0], None)
         if isinstance(result, Unusable):
             raise ModelError(f"the model {self.name!r} gives no usable vector for a clip of noise: {result.message}")
         return len(result)
@@ -154,7 +154,7 @@ class CallableModel:
             raise ModelError(f"the model {self.name!r} gave {len(results)} vectors for {len(clips)} clips")
         return results
 
-    def _checked(self, result: Any, dimension: int | None) -> Vector | Unusable:
+    def _check_result(self, result: Any, dimension: int | None) -> Vector | Unusable:
         if isinstance(result, Unusable):
             return result
         if result is None:

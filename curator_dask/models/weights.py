@@ -48,7 +48,7 @@ def open_weights(path: Path) -> Iterator[Weights]:
     if not path.is_file():
         raise ModelError(f"there is no weight file {path}")
     if path.suffix == ".safetensors":
-        with _opened_safetensors(path) as file:
+        with _open_safetensors(path) as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dictionary
             yield Weights(path, shapes, file.get_tensor)
     else:
@@ -62,10 +62,12 @@ def require_fit(weights: Weights, required: Mapping[str, Shape], ignorable: re.P
     require_keys(weights, required)
     wrong = [f"{key} {present[key]} instead of {shape}" for key, shape in required.items() if present[key] != shape]
     if wrong:
-        raise ModelError(f"{weights.path} has {len(wrong)} tensors of other shapes than its model: {_some(wrong)}")
+        raise ModelError(f"{weights.path} has {len(wrong)} tensors of other shapes than its model: {_name_some(wrong)}")
     strange = [ascii(key)[:80] for key in present if key not in required and not ignorable.match(key)]
     if strange:
-        raise ModelError(f"{weights.path} has {len(strange)} tensors that its model has no place for: {_some(strange)}")
+        raise ModelError(
+            f"{weights.path} has {len(strange)} tensors that its model has no place for: {_name_some(strange)}"
+        )
 
 
 def require_keys(weights: Weights, keys: Iterable[str]) -> None:
@@ -73,7 +75,9 @@ def require_keys(weights: Weights, keys: Iterable[str]) -> None:
     keys = list(keys)
     missing = [key for key in keys if key not in weights.shapes]
     if missing:
-        raise ModelError(f"{weights.path} lacks {len(missing)} of {len(keys)} tensors of its model: {_some(missing)}")
+        raise ModelError(
+            f"{weights.path} lacks {len(missing)} of {len(keys)} tensors of its model: {_name_some(missing)}"
+        )
 
 
 def read_tensors(weights: Weights, keys: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -140,7 +144,7 @@ def require_no_meta(path: Path, network: torch.nn.Module) -> None:
     named = [*network.named_parameters(), *network.named_buffers()]
     empty = [key for key, tensor in named if tensor.is_meta]
     if empty:
-        raise ModelError(f"{path} left {len(empty)} tensors of its model empty: {_some(empty)}")
+        raise ModelError(f"{path} left {len(empty)} tensors of its model empty: {_name_some(empty)}")
 
 
 def _require_finite(path: Path, key: str, tensor: torch.Tensor) -> None:
@@ -149,7 +153,7 @@ def _require_finite(path: Path, key: str, tensor: torch.Tensor) -> None:
         raise ModelError(f"{path}: {key} holds numbers that are not finite in {tensor.dtype}")
 
 
-def _opened_safetensors(path: Path) -> Any:
+def _open_safetensors(path: Path) -> Any:
     try:
         from safetensors import safe_open
     except ImportError as error:
@@ -176,6 +180,6 @@ def _checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
     return {key: value for key, value in weights.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
 
 
-def _some(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     rest = len(names) - _NUM_NAMED
     return ", ".join(names[:_NUM_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -149,7 +149,7 @@ def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids"
         if not settings.verbose:
             stack.enter_context(_quiet_logs())
         if settings.scheduler_address or settings.scheduler_file:
-            yield stack.enter_context(_attached(settings))
+            yield stack.enter_context(_attach(settings))
         elif resolve_device(settings.device) == "cpu":
             yield stack.enter_context(local_processes(settings, settings.n_workers))
         elif workers == "cpu":
@@ -159,7 +159,7 @@ def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids"
 
 
 @contextlib.contextmanager
-def _attached(settings: ClusterSettings) -> Iterator[Any]:
+def _attach(settings: ClusterSettings) -> Iterator[Any]:
     """A client of a scheduler that runs already, once it has workers of our version."""
     from distributed import Client
 

@@ -42,8 +42,8 @@ def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterato
     # The cores that this process may use: fewer than the machine has in a container or under a batch system.
     n_workers = n_workers or CPU_COUNT
     with (
-        _configured(settings, n_workers),
-        _started(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
+        _configure(settings, n_workers),
+        _start(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -57,8 +57,8 @@ def local_gpus(settings: ClusterSettings, workers: str) -> Iterator[Any]:
 
     n_workers = settings.n_workers or _num_gpus()
     with (
-        _configured(settings, n_workers),
-        _started(LocalCUDACluster, settings, n_workers=n_workers, **gpu_options(workers)) as cluster,
+        _configure(settings, n_workers),
+        _start(LocalCUDACluster, settings, n_workers=n_workers, **gpu_options(workers)) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -94,7 +94,7 @@ def _num_gpus() -> int:
 
 
 @contextlib.contextmanager
-def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
+def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
     """Apply Dask's settings for local workers within the block."""
     import dask
     from dask.system import CPU_COUNT
@@ -116,7 +116,7 @@ def _configured(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
+def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
     """A cluster that is closed at the end of the block. Raises ClusterError if it does not start."""
     common = {
         "threads_per_worker": 1,
@@ -125,7 +125,7 @@ def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterato
         "scheduler_kwargs": {"dashboard": settings.dashboard},
         "silence_logs": logging.INFO if settings.verbose else logging.CRITICAL,
     }
-    with workers_leave_main_alone(), _environment_restored() as restore:
+    with workers_leave_main_alone(), _restore_environment() as restore:
         try:
             cluster = kind(**common, **parameters)
         except (OSError, RuntimeError, ValueError) as error:
@@ -137,13 +137,13 @@ def _started(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterato
             if type(error).__module__ != "pynvml":  # its errors derive from NVMLError, which is no OSError
                 raise
             raise DeviceError(f"the NVIDIA driver does not answer ({error}). nvidia-smi says more") from error
-        with _closed_in_time(cluster):
+        with _close_in_time(cluster):
             restore()
             yield cluster
 
 
 @contextlib.contextmanager
-def _closed_in_time(cluster: Any) -> Iterator[None]:
+def _close_in_time(cluster: Any) -> Iterator[None]:
     """Close the cluster at the end of the block, and kill the workers that do not end by themselves.
 
     A nanny waits without limit for a worker that never starts, for instance for one that should replace a dead worker.
@@ -165,7 +165,7 @@ def _closed_in_time(cluster: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _environment_restored() -> Iterator[Callable[[], None]]:
+def _restore_environment() -> Iterator[Callable[[], None]]:
     """Undo what nannies do to this process: they set their workers' variables here too, and the next cluster would use them."""
     names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
     before = {name: os.environ[name] for name in names if name in os.environ}

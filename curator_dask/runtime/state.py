@@ -57,7 +57,7 @@ class StageState:
         the files that those results recorded (nothing else) and starts anew. Results of the same parameters are kept
         in any case: there is nothing in them to replace.
         """
-        wanted = self._wanted(identity)
+        wanted = self._as_parameters(identity)
         held = self.held_for()
         if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
             return
@@ -71,7 +71,7 @@ class StageState:
 
     def check(self, identity: Mapping[str, JSON]) -> None:
         """Refuse as `claim` does, but write nothing (for a dry run)."""
-        wanted = self._wanted(identity)
+        wanted = self._as_parameters(identity)
         held = self.held_for()
         if held not in (None, wanted):
             raise FolderInUseError(self._difference(held or {}, wanted))
@@ -93,7 +93,7 @@ class StageState:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
         paths = [entry.path for entry in self.folder.entries(self.path(UNITS)) if entry.path.endswith(".json")]
         for path, data in self.folder.read_many(paths):
-            record = self._parsed(path, data)
+            record = self._parse(path, data)
             if record is not None:
                 yield record
 
@@ -101,7 +101,7 @@ class StageState:
         """The marker of one unit; None where there is none that can be read."""
         path = self._marker(key)
         try:
-            return self._parsed(path, self.folder.read_bytes(path))
+            return self._parse(path, self.folder.read_bytes(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -137,14 +137,14 @@ class StageState:
 
         A file that would not change is left alone.
         """
-        published = self._published()
+        published = self._published_paths()
         if path not in published:  # noted first: a file that was noted and never written does no harm
             self.folder.write_bytes(self.path(PUBLISHED), dump_json(sorted({*published, path})))
         write_if_changed(self.folder, path, data)
 
     def discard(self) -> None:
         """Remove everything that this stage recorded as its own."""
-        for path in self._published():
+        for path in self._published_paths():
             self.folder.remove(path)
         self.forget([record.key for record in self.records()])
         # The parameters last: until then the folder still counts as taken.
@@ -179,18 +179,18 @@ class StageState:
         """Digest of the parameters of the stage and the inputs of its units, which together determine its result."""
         return digest(self._read_json(PARAMETERS), sorted((r.key, r.inputs) for r in self.records()))
 
-    def _wanted(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
+    def _as_parameters(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
         wanted: dict[str, JSON] = {"format": FORMAT, "stage": self.stage, "params": dict(identity)}
         return dict(json.loads(dump_json(wanted)))
 
-    def _published(self) -> list[str]:
+    def _published_paths(self) -> list[str]:
         value = self._read_json(PUBLISHED)
         return [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
 
     def _marker(self, key: str) -> str:
         return self.path(UNITS, f"{key}.json")
 
-    def _parsed(self, path: str, data: bytes) -> UnitRecord | None:
+    def _parse(self, path: str, data: bytes) -> UnitRecord | None:
         try:
             return UnitRecord.from_json(data)
         except ValueError as error:

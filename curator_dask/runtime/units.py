@@ -43,7 +43,7 @@ LOOK_EVERY_S = 5.0
 NO_WORKERS_S = 300.0
 
 # Dask's own message names the worker, so it would differ in every run.
-LAST_WORDS_OF_WORKERS = "every worker that tried it died: out of memory, or a crash in native code"
+ALL_WORKERS_DIED = "every worker that tried it died: out of memory, or a crash in native code"
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
 
@@ -105,7 +105,7 @@ def run_units(
     try:
         reporter.advance(len(units) - len(todo))
         do = functools.partial(run_task, state, work=work, together=together)
-        with contextlib.closing(_completed(cluster, state, todo, do)) as records:
+        with contextlib.closing(_complete(cluster, state, todo, do)) as records:
             for record in records:
                 if not record.final:
                     unfinished[record.key] = record
@@ -122,7 +122,7 @@ def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:
     return any(done.get(unit.key) != unit.inputs for unit in units)
 
 
-def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
+def gather(client: Any, futures: Sequence[Any]) -> list[Any]:
     """The results, in order, of tasks that all have to succeed. An error of this package passes through as it is.
 
     Raises ClusterError where a task's workers died or the scheduler is gone.
@@ -132,7 +132,7 @@ def gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
     try:
         results: list[Any] = client.gather(list(futures))
     except KilledWorker as error:
-        raise ClusterError(f"{LAST_WORDS_OF_WORKERS} ({error})") from error
+        raise ClusterError(f"{ALL_WORKERS_DIED} ({error})") from error
     except CancelledError as error:
         raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
     except OSError as error:
@@ -167,13 +167,13 @@ def _outcome(
             counts.append(record.counts)
             failures.extend(record.failures)
     for unit in left.values():
-        lost = _failed(state, unit, "record-lost", "its record vanished during the run; run again")
+        lost = _failure_record(state, unit, "record-lost", "its record vanished during the run; run again")
         counts.append(lost.counts)
         failures.extend(lost.failures)
     return UnitsOutcome(add_counts(counts), tuple(failures), num_run, len(units) - num_run)
 
 
-def _completed(
+def _complete(
     cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
 ) -> Generator[UnitRecord, None, None]:
     """The records of all units, as they finish."""
@@ -189,7 +189,7 @@ def _completed(
             yield record
     # Dask blames every task that a dying worker held, also those that waited there. So all get a second chance, one per task.
     for unit, record in _run_all(watch, state, suspects, do, per_thread=0.5, most=1):
-        yield record or _failed(state, unit, "worker-lost", LAST_WORDS_OF_WORKERS)
+        yield record or _failure_record(state, unit, "worker-lost", ALL_WORKERS_DIED)
     state.sweep()
 
 
@@ -293,11 +293,11 @@ def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[U
         if len(units) > 1:  # one of them could not be sent
             return [None] * len(units)
         message = f"the task could not run: {type(error).__name__}: {error}"
-        return [_failed(state, units[0], "internal-error", message)]
+        return [_failure_record(state, units[0], "internal-error", message)]
     return records
 
 
-def _failed(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
+def _failure_record(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
     failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
     return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
 
@@ -323,7 +323,7 @@ def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTog
     records: list[UnitRecord] = []
     try:
         for unit, result in zip(units, together([unit.task for unit in units]), strict=True):
-            records.append(_marked(state, unit, result))
+            records.append(_mark_done(state, unit, result))
     except Exception:  # which unit failed shows when each is done alone
         logger.debug("units that share a task of stage %s are done one by one", state.stage, exc_info=True)
     return records
@@ -332,17 +332,17 @@ def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTog
 def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) -> UnitRecord:
     """On the worker: do the work and write the marker."""
     try:
-        return _marked(state, unit, work(unit.task))
+        return _mark_done(state, unit, work(unit.task))
     except MediaError as error:
-        return _failed(state, unit, error.reason, str(error))
+        return _failure_record(state, unit, error.reason, str(error))
     except CuratorError as error:
-        return _failed(state, unit, "failed", str(error))
+        return _failure_record(state, unit, "failed", str(error))
     except Exception as error:  # recorded with its reason: the failure of a unit must not end the run
         logger.exception("unit %s of stage %s", unit.key, state.stage)
-        return _failed(state, unit, "internal-error", _last_words(error))
+        return _failure_record(state, unit, "internal-error", _describe_error(error))
 
 
-def _marked(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
+def _mark_done(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
     """Write the unit's marker; returns its record without the large parts, which are in the marker."""
     record = UnitRecord.of(unit.key, unit.inputs, result)
     if record.final:
@@ -350,7 +350,7 @@ def _marked(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
     return replace(record, data={}, outputs={})
 
 
-def _last_words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """The exception and the line that raised it, to find the fault without the worker's log."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""

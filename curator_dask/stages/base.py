@@ -87,7 +87,7 @@ class Stage(ABC):
     def run(self, client: Client | None = None, *, context: RunContext | None = None) -> StageResult:
         """Run this stage alone: on `client`, on the context's cluster, on the active Dask client, or on local processes."""
         with run_context(client, context) as context:
-            return timed(self, context)
+            return run_timed(self, context)
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def run_context(client: Client | None = None, context: RunContext | None = None)
         yield RunContext(cluster)
 
 
-def timed(stage: Stage, context: RunContext) -> StageResult:
+def run_timed(stage: Stage, context: RunContext) -> StageResult:
     """Execute a stage on workers of its kind, and note the seconds that it took."""
     context.cluster.serve(stage.workers)
     start = time.monotonic()

@@ -163,7 +163,7 @@ def _ask_child(path: Path, timeout_s: float) -> dict[str, Any]:
     # -P keeps the current folder, which may hold a stranger's av.py, off the module path.
     finished = sandbox.run([sys.executable, "-P", str(_PROBE_CHILD), json.dumps(request)], timeout_s=timeout_s)
     if finished.returncode != 0:
-        raise MediaError("probe-crashed", f"{_name(path)}: the decoder ended with {_last_words(finished)}")
+        raise MediaError("probe-crashed", f"{_name(path)}: the decoder ended with {_describe_end(finished)}")
     facts: dict[str, Any] = json.loads(finished.stdout)
     if "error" in facts:
         reason, message = facts["error"]
@@ -171,7 +171,7 @@ def _ask_child(path: Path, timeout_s: float) -> dict[str, Any]:
     return facts
 
 
-def _last_words(finished: sandbox.Finished) -> str:
+def _describe_end(finished: sandbox.Finished) -> str:
     lines = finished.stderr_tail.strip().splitlines()
     return f"code {finished.returncode}{': ' + lines[-1] if lines else ''}"
 

@@ -16,7 +16,7 @@ from tests.stages import builders
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, cluster) -> Path:
-    """Vectors of 60 rows, clustered and scored; 20 more to come."""
+    """The k-means and pairwise output of 60 rows, and 20 further rows for `dedup-new`."""
     root = tmp_path_factory.mktemp("scored")
     X = random_unit(80, 5, 0, copies=0.5, noise=0.02)
     for name, rows in (("old", np.arange(60)), ("new", np.arange(60, 80))):

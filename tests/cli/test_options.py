@@ -1,4 +1,4 @@
-"""Options: groups are shown in the place of their parameter; storage options are nested by dots."""
+"""Options: a group's options stand where its parameter is; dots in the name of a storage option make nested options."""
 
 from __future__ import annotations
 

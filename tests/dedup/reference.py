@@ -1,4 +1,4 @@
-"""Brute force in float64, as the formulas read; and rows to try them on."""
+"""Brute force in float64, written like the formulas, and rows to test with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def unit(rows) -> np.ndarray:
 
 
 def random_unit(num_rows: int, dim: int, seed: int, *, copies: float = 0.0, noise: float = 0.0) -> np.ndarray:
-    """Random directions; a share ``copies`` of the rows repeats others, ``noise`` away from them."""
+    """Random unit rows. The share ``copies`` of them are copies of other rows with ``noise`` added."""
     random = np.random.default_rng(seed)
     rows = random.standard_normal((num_rows, dim))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -28,7 +28,7 @@ def cosines(X: np.ndarray) -> np.ndarray:
 
 
 def earlier(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``max(0, max over i < j of cos)`` and its i, by the definition; cosines in steps of 2**-24."""
+    """For each row j: ``max(0, max over i < j of cos)`` and that i, by the definition; cosines in steps of 2**-24."""
     steps = np.rint(cosines(X) * 2.0**24)
     score, index = np.zeros(len(X)), np.arange(len(X))
     for j in range(1, len(X)):

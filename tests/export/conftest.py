@@ -1,4 +1,4 @@
-"""A small real export: twelve MP4s of three sources, planned, written and described as a stage would do it."""
+"""A small real export: twelve MP4s of three sources, planned and written as the export stage does it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_record(number: int, **changes: object) -> ClipRecord:
 
 @dataclass(frozen=True)
 class Clips:
-    """Records and where their media lie."""
+    """Clip records, and where their MP4 files are."""
 
     folder: Path
     records: tuple[ClipRecord, ...]
@@ -87,13 +87,13 @@ class Clips:
 
 @pytest.fixture(scope="session")
 def record() -> Callable[..., ClipRecord]:
-    """Makes the record of clip ``number``, with fields changed."""
+    """Make the record of clip ``number``, with the given fields changed."""
     return make_record
 
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    """Twelve MP4s that differ, of half a second each."""
+    """Twelve different MP4s of half a second each."""
     folder = tmp_path_factory.mktemp("clips")
     records = []
     for number in range(CLIPS):

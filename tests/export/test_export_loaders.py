@@ -1,4 +1,4 @@
-"""The loaders that people train with, on a real export."""
+"""A real export, read by the loaders that people train with."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tars(folder, split="train"):
 
 
 def check_samples(samples, clips, split_size):
-    """Every sample once, its media the clip's own file, its JSON the clip's own record."""
+    """Check that every sample is there once, with the bytes of the clip's file and the JSON of the clip's record."""
     known = {record.id: record for record in clips.records}
     assert len({sample["__key__"] for sample in samples}) == len(samples) == split_size
     for sample in samples:
@@ -112,7 +112,7 @@ def test_hugging_face_sees_one_type_a_field_whatever_is_not_known(clips, hugging
 
 @pytest.mark.parametrize(("index", "split", "size"), [("index.json", "train", 8), ("index-val.json", "val", 4)])
 def test_wids_index_is_true(export, index, split, size):
-    """What wids relies on, checked without it: its package has left the webdataset wheel since version 1."""
+    """The facts that wids relies on, checked without wids: since version 1 the webdataset wheel no longer contains it."""
     read = json.loads((export / index).read_text())
     assert (read["__kind__"], read["wids_version"]) == ("wids-shard-index-v1", 1)
     assert [str(export / shard["url"]) for shard in read["shardlist"]] == tars(export, split)

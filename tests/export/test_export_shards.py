@@ -71,7 +71,7 @@ def test_two_runs_and_any_order_of_clips_give_equal_bytes(clips, tmp_path):
 
 
 def test_the_bytes_are_the_same_on_every_python_and_every_machine(record):
-    """Pinned: a change of these bytes makes every resumed export differ from itself."""
+    """These bytes must never change: half of a continued export would differ from the other half."""
     _, data = written(plan_of(record(1, num_bytes=1)))
     assert len(data) == 10_240
     assert hashlib.sha256(data).hexdigest() == "46157f2a9a28d4568a59e52bc139cd1297e7070fae66906086c95244471edb7c"
@@ -99,7 +99,7 @@ def test_no_id_ever_makes_a_path(record, clip_id):
 
 def test_large_media_are_streamed(record):
     class Endless(io.RawIOBase):
-        """Sixty-four megabytes that are never there at once."""
+        """A file of 64 MB that is never in memory as a whole."""
 
         left = largest = 64 << 20
         asked: list[int] = []  # noqa: RUF012

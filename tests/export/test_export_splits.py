@@ -90,7 +90,7 @@ def test_the_seed_draws_other_families():
 
 
 def count_families(catalogue) -> int:
-    """By brute force: sets that share a member are merged until none do."""
+    """Count by brute force: sets that share a member are merged until no two of them do."""
     families: list[set] = []
     for source, group in catalogue:
         merged = {source, group} - {""}

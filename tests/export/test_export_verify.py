@@ -1,4 +1,4 @@
-"""Every fault that an export can have, made on a real one."""
+"""Every fault that an export can have, made in a real export."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_media(path):
 
 
 class Export:
-    """An export that can be spoiled: the manifest stays what it was, unless `bless`ed."""
+    """An export to damage. The manifest stays as it was until `bless` is called."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -55,7 +55,7 @@ class Export:
         self.bless()
 
     def bless(self):
-        """States the spoiled shard's own size and digest, so that only what is in it can give it away."""
+        """Write the damaged shard's size and digest into the manifest, so that only its content shows the fault."""
         data = (self.folder / SHARD).read_bytes()
         shards = list(self.manifest.shards)
         shards[0] = replace(shards[0], sha256=hashlib.sha256(data).hexdigest(), num_bytes=len(data))

@@ -28,7 +28,7 @@ ODD_NAMES = [
 
 
 class Crash(Exception):
-    """The program dies here."""
+    """Stands for the end of the program at this point."""
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ class TestListing:
         (entry,) = folder.entries()
         assert (entry.path, entry.num_bytes) == (f"sub/{name}", 3)
         assert folder.entry(entry.path) == entry
-        with folder.fetched(entry.path) as local:
+        with folder.local_copy(entry.path) as local:
             assert local.read_bytes() == b"123"
         folder.remove(entry.path)
         assert names(folder, hidden=True) == []
@@ -365,7 +365,7 @@ class TestS3:
             local.write_bytes(b"12345")
             assert folder.put(local, "clips/a.mp4") == 5
             assert not local.exists()
-        with folder.fetched("clips/a.mp4") as copy:
+        with folder.local_copy("clips/a.mp4") as copy:
             assert (copy.read_bytes(), copy.suffix) == (b"12345", ".mp4")
         assert not copy.exists()
 
@@ -427,7 +427,7 @@ class TestS3:
         put(folder, "a.txt")
         with pytest.raises(FileNotFoundError):
             folder.read_bytes("b.txt")
-        with pytest.raises(FileNotFoundError), folder.fetched("b.txt"):
+        with pytest.raises(FileNotFoundError), folder.local_copy("b.txt"):
             pass
 
     def test_a_bucket_that_is_not_there(self, s3):

@@ -1,4 +1,4 @@
-"""Where things lie: the original workflow's folders, and names that every disk takes."""
+"""Paths below the output folder: those of the original workflow, and names that every disk takes."""
 
 from __future__ import annotations
 

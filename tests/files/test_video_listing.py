@@ -1,4 +1,4 @@
-"""Which videos there are."""
+"""Which files of a folder, a glob or a URL are listed as videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GPU and the same cluster without it; all of this folder is skipped, with a word, where there is none."""
+"""A cluster with a GPU and one without. Without a GPU all tests of this folder are skipped with the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cp() -> Any:
 
 @pytest.fixture(scope="session")
 def gpu_cluster(cp: Any) -> Iterator[LazyCluster]:
-    """One worker a GPU, with RMM."""
+    """One worker per GPU, with RMM."""
     with LazyCluster(ClusterSettings(device="gpu", dashboard=False)) as shared:
         yield shared
 

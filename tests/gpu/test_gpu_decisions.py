@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1200)]
 
 
 def mixture(num_rows: int, dim: int, k: int, seed: int, *, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around k directions that lie well apart, one in ten a near-copy of another; and the directions."""
+    """Unit rows around k directions that lie well apart, and the directions. Every tenth row is a near copy of another."""
     random = np.random.default_rng(seed)
     directions = unit(random.standard_normal((k, dim)))
     rows = directions[random.integers(0, k, num_rows)] + spread * random.standard_normal((num_rows, dim)) / np.sqrt(dim)
@@ -87,7 +87,7 @@ def test_200_thousand_rows(tmp_path, context, on_gpu):
 
 
 class Rows:
-    """What `fit_on_gpus` takes of a chunk."""
+    """Stands for a chunk of vectors; `fit_on_gpus` reads only its `X`."""
 
     def __init__(self, X: np.ndarray) -> None:
         self.X = X

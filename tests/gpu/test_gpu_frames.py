@@ -1,4 +1,4 @@
-"""Vectors between Parquet and the device: no copies, and the rejects of the CPU."""
+"""Vectors between Parquet and the device: they are not copied, and the same rows are rejected as on the CPU."""
 
 from __future__ import annotations
 

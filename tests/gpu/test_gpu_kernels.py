@@ -67,13 +67,13 @@ def test_our_own_lloyd(cp):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles as small as they are asked for, and several steps on the diagonal."""
+    """Allow tiles as small as a test asks for, so that the diagonal takes several steps."""
     monkeypatch.setattr(tiles, "suited_tile_rows", lambda rows, tile_rows: tile_rows)
     monkeypatch.setattr(tiles, "DEVICE_STEP", 256)
 
 
 def near_ties(num_rows: int = 5000, dim: int = 256) -> np.ndarray:
-    """Rows around a few directions: many cosines differ by less than TF32 can tell."""
+    """Rows around a few directions: many cosines differ by less than TF32 can show."""
     random = np.random.default_rng(3)
     return unit(
         random_unit(8, dim, 3)[random.integers(0, 8, num_rows)] + 0.02 * random.standard_normal((num_rows, dim))

@@ -1,4 +1,4 @@
-"""A model made of any function: results checked, known in other processes, never compared across versions."""
+"""A model made from any function: its results are checked, other processes know it, versions are never mixed."""
 
 from __future__ import annotations
 

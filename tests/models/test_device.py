@@ -15,7 +15,7 @@ from curator_dask.models.device import Batches, is_out_of_memory, usable_device
 
 
 def doubling(most):
-    """A function that doubles numbers, as long as they are at most `most`; and the sizes it was called with."""
+    """A function that doubles at most `most` numbers at a time, and the list of sizes that it was called with."""
     sizes = []
 
     def double(items):

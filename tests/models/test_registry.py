@@ -1,4 +1,4 @@
-"""Models by name: those built in, those in folders, and a user's own; and what they are loaded with."""
+"""Models by name: built-in ones, folders, and a user's own; and the options that they are loaded with."""
 
 from __future__ import annotations
 

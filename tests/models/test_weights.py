@@ -153,7 +153,7 @@ def test_numbers_beyond_the_type_computed_in(tmp_path):
 
 
 class Hostile:
-    """Unpickled carelessly, makes a file."""
+    """An object that writes a file when it is unpickled without care."""
 
     def __init__(self, victim):
         self.victim = victim

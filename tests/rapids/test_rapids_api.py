@@ -1,4 +1,4 @@
-"""What this package takes for granted of RAPIDS, held against the version that is installed; needs no GPU."""
+"""What this package assumes of RAPIDS, checked with the installed version; needs no GPU."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class TestProductsByCublas:
         assert issubclass(cupy.cuda.cublas.CUBLASError, RuntimeError)
 
     def test_cupys_own_setting_is_the_one_that_is_refused(self, monkeypatch):
-        """No device is asked: with the variable set, CuPy wants to know whether it can do TF32."""
+        """No device is needed. With the variable set, CuPy asks whether the device can do TF32."""
         from cupy._core import _routines_linalg
 
         monkeypatch.setenv(TF32_VARIABLE, "1")
@@ -151,7 +151,7 @@ class TestProductsByCublas:
 
 
 class TestWorkersThatAUserStarts:
-    """`dask cuda worker` as the README has it, and with what our own workers are given."""
+    """`dask cuda worker` as the README has it, and with the options that our own workers get."""
 
     @staticmethod
     def options(line: str) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class TestWorkersThatAUserStarts:
 
 
 class TestTheStandInForCupy:
-    """That the default tests run the kernels on, see tests/strict_cupy.py."""
+    """The default tests run the kernels on this stand-in, see tests/strict_cupy.py."""
 
     def test_offers_nothing_that_cupy_lacks(self):
         names = [name for name in dir(np) if not name.startswith("_")]
@@ -228,7 +228,7 @@ class TestWhichColumnsGoToTheDevice:
 
 @without_gpu
 class TestWithoutAGpu:
-    """RAPIDS is installed and there is no device: each way in ends with a sentence, none with a traceback of CUDA."""
+    """RAPIDS is installed, but there is no device: every command ends with a sentence, not with a traceback of CUDA."""
 
     def test_auto_is_the_cpu(self, monkeypatch):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

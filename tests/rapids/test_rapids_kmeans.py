@@ -26,7 +26,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Rank(Base):
-    """In place of `KMeansMG`: notes what one rank is given, and moves every centre to the mean of all of its rows."""
+    """Stands for `KMeansMG`: records what a rank is given, and moves every centre to the mean of the rank's rows."""
 
     seen: ClassVar[list[tuple[list[np.ndarray], dict]]] = []
 
@@ -51,7 +51,7 @@ class Rank(Base):
 
 
 class Comms:
-    """In place of NCCL's."""
+    """Stands for the communicator of NCCL."""
 
     def __init__(self, *, comms_p2p: bool, client: Client) -> None:
         self.sessionId = b"session"
@@ -69,7 +69,7 @@ def rows(X: np.ndarray) -> SimpleNamespace:
 
 @pytest.fixture
 def clients(monkeypatch):
-    """``clients(n)``: a client of n workers in this process, each said to have a GPU of 1 GB."""
+    """``clients(n)``: a client of n workers in this process, each of which claims a GPU of 1 GB."""
     monkeypatch.setattr("cuml.dask.cluster.kmeans.Comms", Comms)
     monkeypatch.setattr(
         "cuml.dask.cluster.kmeans.get_raft_comm_state", lambda *_: {"handle": None, "wid": 0, "nworkers": 2}
@@ -142,7 +142,7 @@ def test_one_worker_needs_no_nccl(clients, monkeypatch):
 
 
 def test_on_this_machine_without_a_gpu_it_says_so(clients):
-    """cuML's own estimator, no stand-in: what a user sees whose worker has lost its device."""
+    """With cuML's own estimator, not a stand-in: the error that a user sees when a worker has lost its device."""
     import cupy
 
     if cupy.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Clusters of our own and of others: what is started, what is reached, what is left behind."""
+"""Clusters that we start and clusters that run already: how they start, how they are reached, and what remains."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def listening(process: psutil.Process) -> set[str]:
 
 
 def helpers(process: psutil.Process) -> set[int]:
-    """Python's own helper of its processes, which ends with the program that it serves."""
+    """The resource trackers of Python's multiprocessing, which end with their program."""
     return {child.pid for child in process.children() if "resource_tracker" in " ".join(child.cmdline())}
 
 
@@ -185,7 +185,7 @@ class TestLocal:
 
 
 class TestWorkersForStages:
-    """On a machine with GPUs each kind of stage has workers of its own; elsewhere the same ones do it all."""
+    """On a machine with GPUs each kind of stage has its own workers; elsewhere all stages share the same workers."""
 
     def test_without_a_gpu_nothing_changes(self, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -233,7 +233,7 @@ class TestClientsOfOthers:
 
 
 class Noting(Stage):
-    """Notes the cluster that it was run on."""
+    """Records the cluster that it ran on."""
 
     name = "noting"
     seen: list[object] = []  # noqa: RUF012
@@ -266,7 +266,7 @@ class TestPipeline:
 
 
 class Running:
-    """A scheduler and two workers started by their own commands, as on a machine of somebody else's."""
+    """A scheduler and two workers, started with Dask's commands as a user would start them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -316,7 +316,7 @@ def scheduler(tmp_path_factory) -> Iterator[Running]:
 
 
 class TestRunningSchedulers:
-    """In this order: first without workers, then with two, and at last the scheduler dies."""
+    """The tests run in this order: first without workers, then with two, and last the scheduler dies."""
 
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch):

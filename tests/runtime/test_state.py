@@ -30,7 +30,7 @@ def state(folder: Folder) -> StageState:
 def finish(
     state: StageState, key: str, *outputs: str, inputs: str = "v1", content: bytes = b"12345", **more
 ) -> UnitRecord:
-    """A unit as a worker does it: its outputs, then its marker."""
+    """Finish a unit as a worker does: write its outputs, then its marker."""
     sizes = {path: state.folder.write_bytes(path, content) for path in outputs}
     record = UnitRecord(key, inputs, sizes, **more)
     state.write(record)

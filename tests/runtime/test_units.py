@@ -47,7 +47,7 @@ class Counted(SilentReporter):
 
 
 class Job:
-    """Units that write one file each and note each attempt; `behave` is called first, with the unit's key."""
+    """Units that write one file each and record each attempt; each first calls `behave` with its key."""
 
     def __init__(self, root: Path, cluster: LazyCluster) -> None:
         self.state = StageState(Folder(str(root / "out")), "work")
@@ -85,7 +85,7 @@ def job(tmp_path: Path, cluster: LazyCluster) -> Job:
 
 @pytest.fixture
 def mortal_job(tmp_path: Path) -> Iterator[Job]:
-    """On workers of its own, which may be killed; a task may take two of them with it."""
+    """A job on its own workers, which may be killed; Dask gives a task up when two workers have died with it."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster,
@@ -216,7 +216,7 @@ def test_doubled_keys_are_refused(job):
 
 
 def test_only_a_few_tasks_are_submitted_ahead(job, monkeypatch):
-    """A unit ends only when all but one before it are collected: if many were submitted, they would be seen waiting."""
+    """A unit ends only when all but one of the units before it are collected, so many waiting units would be seen."""
     monkeypatch.setattr(execution, "SUBMIT_AHEAD", 1)
     keys = "abcdefghijkl"
     collected = job.attempts_dir.parent / "collected"
@@ -289,7 +289,7 @@ def test_units_that_share_a_task_fail_alone_and_are_skipped_alone(job):
 
 
 def test_tasks_are_shared_by_units_that_say_so(job):
-    """Units of one task have one process and are under way together."""
+    """Units of one task run in one process at the same time."""
     folder = job.attempts_dir.parent
 
     def behave(key: str) -> None:

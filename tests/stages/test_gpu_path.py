@@ -25,7 +25,7 @@ from curator_dask import (
     SplitStage,
 )
 from curator_dask.data import vector_source
-from curator_dask.data.tables import opened_parquet
+from curator_dask.data.tables import open_parquet
 from curator_dask.data.vectors import column_matrix
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 from curator_dask.models import register_model, registry
@@ -49,7 +49,7 @@ told: list[dict[str, Any]] = []
 
 
 class OurLloyd:
-    """In place of `cuml.cluster.KMeans`."""
+    """Stands for `cuml.cluster.KMeans`."""
 
     def __init__(self, **options: Any) -> None:
         told.append(options)
@@ -64,7 +64,7 @@ class OurLloyd:
 
 
 def read_matrix(folder: Any, path: str, field: str, dimension: int, row_groups: Any = None) -> Any:
-    with opened_parquet(folder, path) as file:
+    with open_parquet(folder, path) as file:
         table = (
             file.read(columns=[field])
             if row_groups is None
@@ -81,7 +81,7 @@ def device_bytes() -> int:
 
 @pytest.fixture
 def on_gpu(device_bytes, monkeypatch, context):
-    """A worker in this process that takes itself for one with a GPU of that many bytes."""
+    """A worker in this process that claims a GPU with this many bytes."""
     assert context.cluster.client  # started while this machine still looks like what it is
     told.clear()
     cuml = ModuleType("cuml.cluster")
@@ -100,7 +100,7 @@ def on_gpu(device_bytes, monkeypatch, context):
 
 
 def write(folder: Path) -> Path:
-    """Vectors with near-copies in two files, and rows that no cluster takes."""
+    """Write two files of vectors with near copies, and with rows that cannot be clustered."""
     X = [row.tolist() for row in random_unit(600, 16, 0, copies=0.4, noise=1e-3)]
     X[5], X[17], X[300] = None, [0.0] * 16, [1.0, 2.0]
     for number in range(2):
@@ -138,7 +138,7 @@ def test_a_cupy_that_is_told_to_round_more_is_refused(monkeypatch, value, refuse
 
 
 class Heavy:
-    """A model with weights, in short: what it computes depends on its type, and that on where it is."""
+    """Stands for a model with weights: its vectors depend on its number type, and that depends on the device."""
 
     name, dimension, default_eps, light = "heavy", 3, 0.1, False
     frame_rule = FrameRule.spread(2, width=16, height=16)
@@ -173,7 +173,7 @@ def models(monkeypatch):
 
 @pytest.fixture
 def gpu(on_gpu, monkeypatch) -> RunContext:
-    """The same worker, with a torch that finds the device."""
+    """The worker of `on_gpu`, with a torch that finds its device."""
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -240,7 +240,7 @@ class TestWhereTheModelRuns:
         assert (stage.spec_beside_cut() is not None) is taps
 
     def test_splitting_takes_no_folder_for_a_model_of_other_workers(self, few_videos, tmp_path, gpu, context):
-        """The cut's workers do not know in which type the GPU's will embed."""
+        """The workers that cut videos do not know which number type the GPU workers will use."""
         embed = EmbedStage(str(tmp_path), video_dir=str(few_videos), embedding_algorithm="heavy")
         SplitStage(str(few_videos), str(tmp_path), vectors=embed).run(context=context)
         assert embed.run(context=gpu).counts["clips_failed"] == 0

@@ -1,4 +1,4 @@
-"""What probe_video says of real, broken and hostile files."""
+"""The result of `probe_video` for real, broken and hostile files."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_bad_files_are_rejected_with_a_reason(bad_videos: Path) -> None:
 
 @pytest.mark.shared
 def test_every_broken_file_is_rejected_here_or_cut_elsewhere(bad_videos: Path) -> None:
-    """The rest can be decoded in part; test_transcode_real cuts each of them."""
+    """The others can be decoded in part; test_transcode_real cuts each of them."""
     cut = {*test_transcode_real.PARTIAL, *test_transcode_real.GIVEN_UP, "bitflip_seed15.ts", "decord_corrupted.mp4"}
     assert cut | BAD.keys() == manifest(bad_videos).keys()
 

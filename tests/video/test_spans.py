@@ -1,4 +1,4 @@
-"""Spans and clip ids: the table of the workflow, and what must hold for any video."""
+"""Spans and clip ids: the workflow's examples, and properties that hold for any video."""
 
 from __future__ import annotations
 

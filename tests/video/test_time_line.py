@@ -1,4 +1,4 @@
-"""Time lines that a container tells wrong: joined and jumping transport streams, pictures that start late."""
+"""Containers with wrong time lines: joined transport streams, jumps of the clock, pictures that start late."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ def run_ffmpeg(*arguments: str) -> None:
 
 
 def numbered_video(path: Path, *, num_frames: int = 200, keep: str = "1", extra: tuple[str, ...] = ()) -> Path:
-    """Frame N, of 25 a second, shows N as two grey levels, base 16: left the low digit, right the high one.
+    """Frame N, of 25 a second, shows N in base 16 as two grey levels: the low digit on the left, the high digit on the right.
 
-    Of these, the frames for which the ``select`` expression ``keep`` holds are written, at their own times.
+    Only the frames for which the ``select`` expression ``keep`` holds are written; they keep their times.
     """
     digit = f"if(lt(X,W/2),mod(N,{LEVELS}),floor(N/{LEVELS}))"
     source = f"color=black:size=64x48:rate=25:duration={num_frames / 25},format=gray,geq=lum='16+{STEP}*{digit}'"

@@ -27,7 +27,7 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
     @functools.wraps(command)
-    def expanded(**values: Any) -> None:
+    def take_groups(**values: Any) -> None:
         built = {name: _take(group, values) for name, group in groups.items()}
         command(**values, **built)
 
@@ -36,9 +36,9 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
         for parameter in inspect.signature(command).parameters.values()
         for one in _expand(parameter.replace(annotation=hints[parameter.name]))
     ]
-    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return expanded
+    take_groups.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    take_groups.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return take_groups
 
 
 def _take(group: Any, values: dict[str, Any]) -> Any:

@@ -86,12 +86,12 @@ def stage_command(command: Callable[..., None]) -> Callable[..., None]:
     """A command that takes `ctx` and `run_options: RunOptions`. --print-config is answered before it starts."""
 
     @wraps(command)
-    def answered(ctx: typer.Context, *, run_options: RunOptions, **values: Any) -> None:
+    def answer(ctx: typer.Context, *, run_options: RunOptions, **values: Any) -> None:
         if run_options.print_config:
             print_config(ctx)
         command(ctx, run_options=run_options, **values)
 
-    return expand_groups(answered)
+    return expand_groups(answer)
 
 
 def parse_storage_options(pairs: list[str]) -> dict[str, Any]:

@@ -269,7 +269,7 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budge
     allowance, highest = aim(num_planes)
     kept = np.arange(num_planes)
     if num_planes > MOST_KEPT and allowance < AFFORDABLE * work:
-        those = _that_matter(sample, planes, highest)
+        those = _planes_that_matter(sample, planes, highest)
         if len(those) < MUCH_FEWER * num_planes:
             kept = those
             allowance, highest = aim(len(kept))
@@ -298,7 +298,7 @@ def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: 
     return limit if place >= len(order) else float(margins[order[place]])
 
 
-def _that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
+def _planes_that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
     """Ascending indices of the planes that hold all but ``LOST_SHARE`` of the margins up to ``highest``, and of the own one.
 
     Margins to one plane are assumed to be normal. Their mean is half the distance of the centroids, as the rows' mean is

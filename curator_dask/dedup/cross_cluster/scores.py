@@ -193,13 +193,13 @@ def _score_pairs(
     query, member, product = near
     some = np.flatnonzero(product >= np.minimum(least[query], least[len(queries) + member]))
     if not len(some):
-        return _nothing_found(len(queries), len(members), 0)
+        return _no_matches(len(queries), len(members), 0)
     query, member = query[some], member[some]
     places = _places(query, member, len(queries), len(members), order)
     later = np.where(places[query] > places[len(queries) + member], query, len(queries) + member)
     pairs = _Pairs(query, member, later).take(product[some] >= least[later])
-    scores = _nothing_found(len(queries), len(members), len(pairs.query))
-    pairs, steps = _measured(queries, members, pairs, floors)
+    scores = _no_matches(len(queries), len(members), len(pairs.query))
+    pairs, steps = _measure_pairs(queries, members, pairs, floors)
     good = steps >= least_steps(eps)
     pairs, cosine = pairs.take(good), steps[good] / STEPS
     query_later = pairs.later == pairs.query
@@ -211,24 +211,24 @@ def _score_pairs(
 
 def _places(query: Indices, member: Indices, num_queries: int, num_members: int, order: Order) -> Indices:
     """(num_queries + num_members,) the places in the ranking of the queries and members that are in a pair; -1 elsewhere."""
-    some_queries, some_members = _those_of(query, num_queries), _those_of(member, num_members)
+    some_queries, some_members = _distinct(query, num_queries), _distinct(member, num_members)
     places = np.full(num_queries + num_members, -1, np.int64)
     places[some_queries], places[num_queries + some_members] = order(some_queries, some_members)
     return places
 
 
-def _those_of(index: Indices, num_rows: int) -> Indices:
+def _distinct(index: Indices, num_rows: int) -> Indices:
     """``np.unique``, without sorting."""
     there = np.zeros(num_rows, bool)
     there[index] = True
     return np.flatnonzero(there)
 
 
-def _measured(
+def _measure_pairs(
     queries: ComparedRows, members: ComparedRows, pairs: _Pairs, floors: NDArray[np.float64]
 ) -> tuple[_Pairs, NDArray[np.float64]]:
     """The pairs that may be the best of their later row, and their cosines in steps."""
-    some_queries, some_members = _those_of(pairs.query, len(queries)), _those_of(pairs.member, len(members))
+    some_queries, some_members = _distinct(pairs.query, len(queries)), _distinct(pairs.member, len(members))
     query_rows, member_rows = queries.rows(some_queries), members.rows(some_members)
     query, member = np.searchsorted(some_queries, pairs.query), np.searchsorted(some_members, pairs.member)
     products = _products(query_rows, member_rows, query, member)
@@ -237,7 +237,7 @@ def _measured(
     np.maximum.at(best, pairs.later, products)
     promising = np.flatnonzero(products >= best[pairs.later] - 2 * rounding_bound(queries.dim))
     query, member = query[promising], member[promising]
-    few_queries, few_members = _those_of(query, len(some_queries)), _those_of(member, len(some_members))
+    few_queries, few_members = _distinct(query, len(some_queries)), _distinct(member, len(some_members))
     xp = array_module(query_rows)
     steps = measure_pairs(
         side(query_rows[xp.asarray(few_queries)]), side(member_rows[xp.asarray(few_members)]),
@@ -279,7 +279,7 @@ def _score_all(
     query_order, member_order = np.argsort(query_place), np.argsort(member_place)
     query_side = side(queries.rows(query_order), query_place[query_order])
     member_side = side(members.rows(member_order), member_place[member_order])
-    scores = _nothing_found(len(queries), len(members), len(queries) * len(members))
+    scores = _no_matches(len(queries), len(members), len(queries) * len(members))
     for into, one, other, own_order, other_order in (
         (scores.queries, query_side, member_side, query_order, member_order),
         (scores.members, member_side, query_side, member_order, query_order),
@@ -291,7 +291,7 @@ def _score_all(
     return scores
 
 
-def _nothing_found(num_queries: int, num_members: int, num_measured: int) -> CrossClusterScores:
+def _no_matches(num_queries: int, num_members: int, num_measured: int) -> CrossClusterScores:
     none = [
         PartialScores(np.full(n, -np.inf, np.float32), np.full(n, -1, np.int64)) for n in (num_queries, num_members)
     ]

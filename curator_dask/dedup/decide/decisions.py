@@ -70,7 +70,9 @@ def greedy_keep(
     """
     check_eps(eps)
     num_rows = X.shape[0]
-    may_go = np.arange(num_rows) if candidates is None else np.flatnonzero(_checked(candidates, num_rows, "candidates"))
+    may_go = (
+        np.arange(num_rows) if candidates is None else np.flatnonzero(_check_mask(candidates, num_rows, "candidates"))
+    )
     result = Removals(np.zeros(num_rows, np.bool_), np.arange(num_rows), np.zeros(num_rows, np.float32))
     whole = side(X)
     kept_anyway = whole[np.delete(np.arange(num_rows), may_go)]
@@ -158,7 +160,7 @@ def nearest_kept(
         ``removed`` with its kept rows. A score below ``1 - eps`` marks an orphan. A removed row without any kept row
         that counts has the kept row -1 and the score 0.0.
     """
-    _checked(removed, X.shape[0], "removed")
+    _check_mask(removed, X.shape[0], "removed")
     whole = side(X)
     gone, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
     result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
@@ -168,7 +170,7 @@ def nearest_kept(
     return result
 
 
-def _checked(mask: NDArray[np.bool_], num_rows: int, name: str) -> NDArray[np.bool_]:
+def _check_mask(mask: NDArray[np.bool_], num_rows: int, name: str) -> NDArray[np.bool_]:
     if mask.shape != (num_rows,):
         raise ParameterError(f"{name} has shape {mask.shape}, but there are {num_rows} rows")
     return mask

@@ -120,11 +120,11 @@ def _add_up_on_device(X: Array, labels: Array, k: int) -> Array:
     xp = array_module(X)
     sums = xp.zeros((k, X.shape[1]))
     for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
-        xp.add.at(sums, labels[rows], _on_grid(X[rows]))
+        xp.add.at(sums, labels[rows], _round_to_grid(X[rows]))
     return sums
 
 
-def _on_grid(rows: Array) -> Array:
+def _round_to_grid(rows: Array) -> Array:
     """Components as whole multiples of 2**-24: float64 integers of at most 2**24."""
     xp = array_module(rows)
     return xp.rint(rows * np.float32(GRID)).astype(np.float64)
@@ -135,7 +135,7 @@ def sum_of_sq_norms(X: Array) -> float:
     xp = array_module(X)
     total = 0.0
     for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
-        on_grid = _on_grid(X[rows]) / GRID
+        on_grid = _round_to_grid(X[rows]) / GRID
         # Squares are multiples of 2**-48 and a row of them adds up to about 1: exact in any order.
         total += float(xp.rint((on_grid * on_grid).sum(axis=1) * GRID).sum()) / GRID
     return total
@@ -174,10 +174,10 @@ def sq_shift(old_C: NDArray[np.float32], new_C: NDArray[np.float32]) -> float:
     return float(np.vdot(difference, difference))
 
 
-def converged(cost: float, last_cost: float | None, shift: float, tol: float) -> bool:
+def has_converged(cost: float, last_cost: float | None, shift: float, tol: float) -> bool:
     """cuVS's stop rule: ``cost / last_cost > 1 - tol`` or ``shift < tol``; also when no centre moved at all.
 
-    >>> converged(cost=99.995, last_cost=100.0, shift=0.5, tol=1e-4), converged(99.0, 100.0, 0.5, 1e-4)
+    >>> has_converged(cost=99.995, last_cost=100.0, shift=0.5, tol=1e-4), has_converged(99.0, 100.0, 0.5, 1e-4)
     (True, False)
 
     Args:
@@ -209,7 +209,7 @@ def lloyd(
         sum_up: computes the ``Partial`` of all rows, wherever they are, assigned to the centres that it is given.
         sq_norms: the `sum_of_sq_norms` of all rows.
         max_iter: stop after this many iterations at the latest.
-        tol: see `converged`.
+        tol: see `has_converged`.
         after_each: receives the cost of every iteration, with the centres that the iteration began with.
     """
     last_cost: float | None = None
@@ -219,7 +219,7 @@ def lloyd(
         n_iter += 1
         partial = sum_up(C)
         cost, next_C = partial.cost(C, sq_norms), new_centres(partial, C)
-        done = converged(cost, last_cost, sq_shift(C, next_C), tol)
+        done = has_converged(cost, last_cost, sq_shift(C, next_C), tol)
         C, last_cost = next_C, cost
         if after_each is not None:
             after_each(cost)

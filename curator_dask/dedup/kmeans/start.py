@@ -37,7 +37,7 @@ def initial_centres(
     """
     dim = chunks[0].shape[1]
     if not isinstance(init, str):
-        return checked_centres(init, k, dim)
+        return check_centres(init, k, dim)
     check_method(init)
     total = sum(chunk.shape[0] for chunk in chunks)
     wanted = min(total, max(k, sample_rows))
@@ -52,7 +52,7 @@ def check_method(init: str) -> None:
         raise ParameterError(f"init must be 'k-means||', 'random' or an array of centroids, got {init!r}")
 
 
-def checked_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
+def check_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
     """``init`` as (k, dim) float32. Raises ParameterError if it has another shape or values that are not finite."""
     centres = np.ascontiguousarray(to_host(init), dtype=np.float32)
     if centres.shape != (k, dim):
@@ -121,8 +121,8 @@ def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float
     if m <= SMALL_SAMPLE:
         candidates, weights = np.arange(m), np.ones(m)
     else:
-        candidates, weights = _oversampled(places, min(k, m), max(1.0, oversampling * k), random)
-    drawn = candidates[_greedy(places.chosen(candidates), weights, k, random)]
+        candidates, weights = _draw_candidates(places, min(k, m), max(1.0, oversampling * k), random)
+    drawn = candidates[_choose_greedily(places.chosen(candidates), weights, k, random)]
     left = np.setdiff1d(np.arange(m), drawn)
     order = np.concatenate([drawn, left])
     return np.ascontiguousarray(sample[order[np.arange(k) % m]], dtype=np.float32)
@@ -156,7 +156,7 @@ class _Places(NamedTuple):
         return distances
 
 
-def _oversampled(
+def _draw_candidates(
     places: _Places, wanted: int, per_round: float, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """At least ``wanted`` candidates (fewer if there are fewer distinct places), and how many rows are nearest to each."""
@@ -192,7 +192,9 @@ def _move_to_nearer(
     over_blocks(work, row_blocks(len(places.rows), block_rows(places.rows, 4 * len(new.rows))))
 
 
-def _greedy(places: _Places, weights: NDArray[np.float64], k: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _choose_greedily(
+    places: _Places, weights: NDArray[np.float64], k: int, random: np.random.Generator
+) -> NDArray[np.int64]:
     """Up to k indices of ``places``, by weighted k-means++; fewer if there are fewer distinct places."""
     sq_distances_of = _lookup(places)
     drawn = [int(_draw(weights, random, 1)[0])]

@@ -231,7 +231,7 @@ def products(
 
 def exact_steps(block: Side, tile: Tile) -> Array:
     """Cosines from float64 dot products, in steps; -inf where the tile's row does not come earlier."""
-    return in_steps(products(block, tile, np.float64), block.lengths[:, None] * tile.side.lengths)
+    return round_to_steps(products(block, tile, np.float64), block.lengths[:, None] * tile.side.lengths)
 
 
 def where(mask: Array) -> tuple[Array, Array]:
@@ -336,7 +336,7 @@ def measure_pairs(
     steps = array_module(left.rows).empty(len(left_index))
     for part, i, j in _pair_blocks(left.rows, left_index, right_index):
         dots = (left.rows[i].astype(np.float64) * right.rows[j]).sum(axis=1)
-        steps[part] = in_steps(dots, left.lengths[i] * right.lengths[j])
+        steps[part] = round_to_steps(dots, left.lengths[i] * right.lengths[j])
     return to_host(steps)
 
 
@@ -361,7 +361,7 @@ def _pair_blocks(
         yield part, i[part], j[part]
 
 
-def in_steps(dots: Array, lengths: Array) -> Array:
+def round_to_steps(dots: Array, lengths: Array) -> Array:
     """``dots / lengths`` in whole steps of 2**-24, at most ``STEPS``; -inf stays. The result takes the place of ``dots``."""
     xp = array_module(dots)
     dots /= lengths

@@ -64,7 +64,7 @@ def linked_copy(folder: LocalFolder) -> Iterator[LocalFolder]:
         for path in folder.path.iterdir():
             if path.name in _CODE_PLACES:
                 raw = folder.read_json(path.name)
-                local = {"auto_map": _localised(folder, raw["auto_map"])} if "auto_map" in raw else {}
+                local = {"auto_map": _localise(folder, raw["auto_map"])} if "auto_map" in raw else {}
                 (copy / path.name).write_text(json.dumps({**raw, **local}))
             elif path.suffix == ".py":
                 shutil.copyfile(path, copy / path.name)
@@ -110,12 +110,12 @@ def _code_cache() -> str:
     return path
 
 
-def _localised(folder: LocalFolder, auto_map: JSON) -> JSON:
+def _localise(folder: LocalFolder, auto_map: JSON) -> JSON:
     """Remove the repository before ``--`` from the classes of an auto_map."""
     if isinstance(auto_map, dict):
-        return {key: _localised(folder, place) for key, place in auto_map.items()}
+        return {key: _localise(folder, place) for key, place in auto_map.items()}
     if isinstance(auto_map, list):
-        return [_localised(folder, place) for place in auto_map]
+        return [_localise(folder, place) for place in auto_map]
     if not isinstance(auto_map, str):
         return auto_map
     place = auto_map.rpartition("--")[2]

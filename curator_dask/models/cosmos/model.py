@@ -135,11 +135,11 @@ class CosmosEmbed1:
         raw = self._folder.read_json("processor_config.json")
         size = raw.get("resolution")
         height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
-        num_frames = self._whole(raw.get("num_video_frames", NUM_FRAMES), "num_video_frames", MAX_FRAMES)
-        height, width = (self._whole(value, "resolution", MAX_SIDE) for value in (height, width))
+        num_frames = self._require_count(raw.get("num_video_frames", NUM_FRAMES), "num_video_frames", MAX_FRAMES)
+        height, width = (self._require_count(value, "resolution", MAX_SIDE) for value in (height, width))
         return options.frame_rule(num_frames, width=width, height=height)
 
-    def _whole(self, value: JSON, name: str, most: int) -> int:
+    def _require_count(self, value: JSON, name: str, most: int) -> int:
         if not isinstance(value, int) or not 1 <= value <= most:
             raise ModelError(f"{self._folder.path}: {name} ({value!r}) in its configuration is not within 1 to {most}")
         return value
@@ -212,7 +212,7 @@ def _check_positions(folder: LocalFolder, network: Any) -> None:
         return
     loaded, stored = loaded.float().cpu(), stored.float()
     if loaded.shape != stored.shape:
-        stored = _enlarged(stored, loaded.shape[1])
+        stored = _enlarge(stored, loaded.shape[1])
     likeness = torch.nn.functional.cosine_similarity(loaded.flatten(), stored.flatten(), dim=0)
     if not likeness > 0.9:
         raise ModelError(f"{folder.path}: {_POSITIONS} was not loaded from the file; {version_hint()}")
@@ -230,7 +230,7 @@ def _stored_positions(folder: LocalFolder) -> torch.Tensor | None:
     return None
 
 
-def _enlarged(positions: torch.Tensor, num_rows: int) -> torch.Tensor:
+def _enlarge(positions: torch.Tensor, num_rows: int) -> torch.Tensor:
     """Resize (1, n, D) to another square grid. The first row belongs to the class token and does not change."""
     first, grid = positions[:, :1], positions[:, 1:]
     old, new = round(grid.shape[1] ** 0.5), round((num_rows - 1) ** 0.5)

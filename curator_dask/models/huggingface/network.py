@@ -32,7 +32,7 @@ def load_config(folder: LocalFolder) -> Any:
         raise ModelError(f"{folder.path / 'config.json'} names no model_type; is it a model of transformers?")
     if (folder.path / "adapter_config.json").exists():
         raise ModelError(f"{folder.path} holds an adapter; merge it into its base model and save that")
-    for key, value in _flat(raw):
+    for key, value in _flatten(raw):
         if key == "quantization_config":
             raise ModelError(f"{folder.path} holds quantised weights; use the original ones")
         if key.strip("_").startswith("attn_implementation") and "/" in str(value):
@@ -40,11 +40,11 @@ def load_config(folder: LocalFolder) -> Any:
     return load_transformers().AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
 
 
-def _flat(raw: JSON) -> list[tuple[str, JSON]]:
+def _flatten(raw: JSON) -> list[tuple[str, JSON]]:
     """All pairs of key and value, at any depth of objects."""
     if not isinstance(raw, dict):
         return []
-    return [pair for key, value in raw.items() for pair in [(key, value), *_flat(value)]]
+    return [pair for key, value in raw.items() for pair in [(key, value), *_flatten(value)]]
 
 
 def load_processor(folder: LocalFolder) -> Any:
@@ -76,14 +76,16 @@ def load_network(folder: LocalFolder, config: Any, dtype: torch.dtype) -> tuple[
         **{"dtype" if transformers_version() >= (4, 56) else "torch_dtype": dtype},
     )
     if info["mismatched_keys"]:
-        raise ModelError(f"{folder.path} has weights of other shapes than its model: {_some(info['mismatched_keys'])}")
+        raise ModelError(
+            f"{folder.path} has weights of other shapes than its model: {_name_some(info['mismatched_keys'])}"
+        )
     strange = [key for key in info["unexpected_keys"] if not _NOT_NEEDED.match(key)]
     if strange and config.model_type in _KNOWN:
-        raise ModelError(f"{folder.path} has weights that its model has no place for: {_some(strange)}")
+        raise ModelError(f"{folder.path} has weights that its model has no place for: {_name_some(strange)}")
     tensors = [*network.named_parameters(), *network.named_buffers()]
     empty = [key for key, tensor in tensors if tensor.is_meta]
     if empty:
-        raise ModelError(f"{folder.path}: weights were left empty: {_some(empty)}")
+        raise ModelError(f"{folder.path}: weights were left empty: {_name_some(empty)}")
     return network, set(info["missing_keys"])
 
 
@@ -97,7 +99,7 @@ def find_output(folder: LocalFolder, network: Any, model_type: str, pixels: torc
     if output in _TOKENS:
         absent = {key for key in absent if not _is_pooler(key)}
     if absent:
-        raise ModelError(f"{folder.path} lacks {len(absent)} weights of its model: {_some(absent)}")
+        raise ModelError(f"{folder.path} lacks {len(absent)} weights of its model: {_name_some(absent)}")
     return output
 
 
@@ -123,7 +125,7 @@ def _vision_part(config: Any) -> Any:
     return vision
 
 
-def _some(keys: Any) -> str:
+def _name_some(keys: Any) -> str:
     names = sorted(str(key) for key in keys)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 

@@ -47,7 +47,7 @@ def without_bars(frames: Frames) -> Frames:
         return frames
     height, width = frames.shape[1:3]
     inner = frames[:, top : height - bottom, left : width - right]
-    return _scaled(_scaled(inner, 1, height), 2, width)
+    return _stretch(_stretch(inner, 1, height), 2, width)
 
 
 def _bars(frames: Frames) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def _grey(line: Frames) -> npt.NDArray[np.int16]:
     return grey
 
 
-def _scaled(frames: Frames, axis: int, size: int) -> Frames:
+def _stretch(frames: Frames, axis: int, size: int) -> Frames:
     """Stretch one axis to ``size``: half-pixel centres, edges repeated, weights in 256ths."""
     have = frames.shape[axis]
     if have == size:

@@ -24,7 +24,7 @@ def edit_and_embed(task: CalibrateTask) -> UnitResult:
     """Embed one clip and its edited copies; the result holds the clip's vector and its cosines with the copies."""
     model = task.spec.model.load()
     with (
-        task.spec.input.fetched(task.clip.path) as path,
+        task.spec.input.local_copy(task.clip.path) as path,
         tempfile.TemporaryDirectory(prefix="curator_dask_edit_") as folder,
     ):
         info = probe_video(path)

@@ -75,7 +75,7 @@ def _first_read(waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaErro
 
 def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:
     try:
-        with folder.fetched(clip.path) as path:
+        with folder.local_copy(clip.path) as path:
             return _frames_of_file(path, clip, rule)
     except MediaError as error:
         return error
@@ -98,7 +98,7 @@ def _frames_of_source(task: EmbedTask, rule: FrameRule) -> Iterator[tuple[ClipTo
 
     clips = {clip.span_index: clip for clip in task.clips}
     try:
-        with _videos_of(task).fetched(task.clips[0].source) as path:
+        with _videos_of(task).local_copy(task.clips[0].source) as path:
             for span, frames in read_source_frames(probe_video(path), task.source_spans, rule):
                 if span.index in clips:
                     yield clips.pop(span.index), frames

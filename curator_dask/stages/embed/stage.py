@@ -15,7 +15,7 @@ from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, gathered, has_work, run_units
+from curator_dask.runtime.units import Unit, gather, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
 from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask, ModelSpec
@@ -164,7 +164,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             return spec, self.model().fingerprint()
         # A worker is asked: this machine may have no GPU, and the dtype "auto" depends on the device.
         asked = cluster.client.submit(settle_on_gpu, spec, pure=False)
-        settled, fingerprint = gathered(cluster.client, [asked])[0]
+        settled, fingerprint = gather(cluster.client, [asked])[0]
         return settled, fingerprint
 
     def _has_exact_clips(self) -> bool:

@@ -45,11 +45,11 @@ class VectorTap:
         self._batches = VectorBatches(self._model)
 
     def take(self, span: Span, frames: Frames | MediaError) -> None:
-        self._guarded(lambda: self._batches.add(span.index, frames))
+        self._guard(lambda: self._batches.add(span.index, frames))
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the vectors and the markers that the embed stage would write for a video with these rows."""
-        self._guarded(self._batches.flush)
+        self._guard(self._batches.flush)
         stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
         results = self._batches.results
         for unit in units_of_video(self._spec, stored):
@@ -58,7 +58,7 @@ class VectorTap:
                 state = StageState(self._spec.output, EMBED)
                 state.write(UnitRecord.of(unit.key, unit.inputs, result))
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None]) -> None:
         if self._is_broken:
             return
         try:

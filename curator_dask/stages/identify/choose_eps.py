@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.decide.threshold import suggest_eps
-from curator_dask.runtime.units import gathered
+from curator_dask.runtime.units import gather
 
 TABLES_AT_ONCE = 1000
 
@@ -20,7 +20,7 @@ def choose_eps(client: Any, clusters: Sequence[ClusterInput], target_keep: float
     """Apply `suggest_eps` to the scores of all clusters. Memory holds four bytes per row, and as many again to sort."""
     parts: list[NDArray[np.float32]] = []
     for at in range(0, len(clusters), TABLES_AT_ONCE):
-        parts += gathered(client, client.map(_scores, clusters[at : at + TABLES_AT_ONCE], pure=False))
+        parts += gather(client, client.map(_scores, clusters[at : at + TABLES_AT_ONCE], pure=False))
     return suggest_eps(np.concatenate(parts), target_keep)
 
 

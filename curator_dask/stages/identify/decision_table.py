@@ -41,8 +41,8 @@ def decision_table(
     return pa.table(
         {
             "id": pa.array(scores.ids[rows], kind),
-            "max_id": pa.array(_only(scores.max_ids[rows], (removed | elsewhere)[rows]), kind),
-            "kept_id": pa.array(_only(kept_ids, removed[rows]), kind),
+            "max_id": pa.array(_blank_others(scores.max_ids[rows], (removed | elsewhere)[rows]), kind),
+            "kept_id": pa.array(_blank_others(kept_ids, removed[rows]), kind),
             "cluster": np.full(len(removed[rows]), cluster),
             "removed": removed[rows],
             "cross_cluster": elsewhere[rows],
@@ -53,7 +53,7 @@ def decision_table(
     )
 
 
-def _only(values: list[Any], chosen: NDArray[np.bool_]) -> list[Any]:
+def _blank_others(values: list[Any], chosen: NDArray[np.bool_]) -> list[Any]:
     """The chosen values, and None in place of the others."""
     return [value if is_chosen else None for value, is_chosen in zip(values, chosen.tolist(), strict=True)]
 

@@ -119,14 +119,14 @@ def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Ind
     table = pa.concat_tables(ordered or [empty_decision_table()], promote_options="permissive")
     names = ("cluster", "removed", "cosine_sim_score", "kept_score", "group", "cross_cluster")
     cluster, removed, cosine, kept_score, group, cross_cluster = (table[name].to_numpy() for name in names)
-    ids, max_ids, kept_ids = (_long(table[name]) for name in ("id", "max_id", "kept_id"))
+    ids, max_ids, kept_ids = (_use_long_offsets(table[name]) for name in ("id", "max_id", "kept_id"))
     group = group + np.repeat(starts[:-1], np.diff(starts))
     decisions = Decisions(ids, max_ids, kept_ids, cluster, removed.copy(), cosine, kept_score.copy(), group, rule)
     decisions.id_type = table["id"].type
     return decisions, np.flatnonzero(cross_cluster)
 
 
-def _long(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+def _use_long_offsets(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """Stored ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
     import pyarrow as pa
 

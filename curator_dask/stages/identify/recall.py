@@ -17,7 +17,7 @@ from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.recall import count_near
 from curator_dask.dedup.similarity.scope import is_known, source_codes
 from curator_dask.runtime.device import to_device
-from curator_dask.runtime.units import gathered
+from curator_dask.runtime.units import gather
 from curator_dask.stages.identify.spec import RecallSearch
 
 SEED = 42
@@ -61,7 +61,7 @@ def _map_clusters(client: Any, work: Any, clusters: Sequence[ClusterInput], **pa
     """The results of `work` on each cluster, in order, with a bounded number of tasks at a time."""
     waiting = iter(clusters)
     while batch := list(islice(waiting, TASKS_AT_ONCE)):
-        yield from gathered(client, client.map(work, batch, pure=False, **parameters))
+        yield from gather(client, client.map(work, batch, pure=False, **parameters))
 
 
 def _ids(cluster: ClusterInput) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import gathered
+from curator_dask.runtime.units import gather
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ class FinishedRuns:
         ]
         if not files:
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
-        parts = gathered(client, client.map(_read_ids, files, id_field=self.id_field, pure=False))
+        parts = gather(client, client.map(_read_ids, files, id_field=self.id_field, pure=False))
         return pa.concat_arrays(one_type(parts))
 
     def decision_parameters(self) -> dict[str, Any]:

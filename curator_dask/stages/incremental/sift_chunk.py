@@ -17,7 +17,7 @@ def sift_chunk(task: SiftTask, known: pa.Array) -> Sifted:
     """On a worker: find the rows of a chunk that are not known. If some are known, copy its files without them."""
     rows = read_rows(task.source, task.chunk)
     is_known = _is_known(rows.ids, known)
-    ids = rows.ids.filter(_not(is_known))
+    ids = rows.ids.filter(_invert(is_known))
     num_known = len(rows.ids) - len(ids)
     if not num_known:
         return Sifted(task.chunk, False, ids, 0, rows.rejects)
@@ -29,7 +29,7 @@ def _copy_new_rows(task: SiftTask, number: int, piece: Piece, known: pa.Array) -
     source = task.source
     table = _read_unchanged(source, piece)
     path = f"{task.number:06d}-{number:06d}.parquet"
-    new = table.filter(_not(_is_known(id_column(table, source.id_field), known)))
+    new = table.filter(_invert(_is_known(id_column(table, source.id_field), known)))
     write_parquet(task.output, path, new, vectors=[source.embedding_field])
     return Piece(path)
 
@@ -50,7 +50,7 @@ def _is_known(ids: pa.Array, known: pa.Array) -> Any:
     return pc.is_in(new, value_set=old)
 
 
-def _not(mask: Any) -> Any:
+def _invert(mask: Any) -> Any:
     import pyarrow.compute as pc
 
     return pc.invert(mask)

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_list, id_text, stored
-from curator_dask.data.tables import opened_parquet
+from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
-from curator_dask.dedup.kmeans.start import checked_centres, d2_start, random_start
+from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.runtime.device import to_device
-from curator_dask.runtime.units import gathered
-from curator_dask.stages.kmeans.fit_watch import retried
+from curator_dask.runtime.units import gather
+from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec
@@ -73,7 +73,7 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
     def attempt(in_host_memory: bool) -> Fit:
         return _fit(client, replace(spec, in_host_memory=in_host_memory), chunks, reporter)
 
-    return retried(client, attempt, reporter)
+    return retry(client, attempt, reporter)
 
 
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
@@ -88,7 +88,7 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
         device=spec.device,
         pure=False,
     )
-    census = gathered(client, client.map(_take_census, loaded, pure=False))
+    census = gather(client, client.map(_take_census, loaded, pure=False))
     num_rows = sum(len(part.all_priority) for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
@@ -142,7 +142,7 @@ def _take_census(rows: FitRows) -> Census:
 
 def _fraction_within_memory(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
     """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
-    num_rows = sum(gathered(client, client.map(_count_rows, chunks, source=source, pure=False)))
+    num_rows = sum(gather(client, client.map(_count_rows, chunks, source=source, pure=False)))
     num_bytes = num_rows * (source.dimension or 0) * 4
     return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
 
@@ -152,7 +152,7 @@ def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
         return sum(source.folder.read_bytes(piece.path).count(b"\n") for piece in chunk)
     total = 0
     for piece in chunk:
-        with opened_parquet(source.folder, piece.path) as file:
+        with open_parquet(source.folder, piece.path) as file:
             metadata = file.metadata
         groups = range(metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
         total += sum(metadata.row_group(number).num_rows for number in groups)
@@ -168,7 +168,7 @@ def _refuse_doubled_ids(
         return
     # Different ids can have equal hashes of 64 bits, so compare the ids themselves.
     tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
-    found = gathered(client, tasks)
+    found = gather(client, tasks)
     ids = [identifier for part in found for identifier in part]
     names = sorted({id_text(identifier) for identifier in ids if ids.count(identifier) > 1})
     if names:
@@ -245,7 +245,7 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
 
 def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
-        return checked_centres(parameters.init, n_clusters, held.dimension)
+        return check_centres(parameters.init, n_clusters, held.dimension)
     sample = _draw_sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
         return random_start(sample, n_clusters)
@@ -256,7 +256,7 @@ def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.fl
     """The `num_rows` rows of lowest priority, in that order; the partitions do not matter."""
     share = min(1.0, (1.5 * num_rows + 100) / held.num_rows)
     while True:
-        parts = gathered(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
+        parts = gather(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
         priority = np.concatenate([part[0] for part in parts])
         if len(priority) >= num_rows or share >= 1.0:
             break
@@ -280,7 +280,7 @@ def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Parti
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
         level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = gathered(held.client, level)[0]
+    partial: Partial = gather(held.client, level)[0]
     return partial
 
 

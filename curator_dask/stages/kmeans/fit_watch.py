@@ -38,7 +38,7 @@ class DeviceFullError(DeviceError):
     """A device was full: the fit can be repeated with the vectors in host memory."""
 
 
-def watched(client: Any, work: Callable[[], T], *, workers: Collection[str], deadline_s: float) -> T:
+def watch(client: Any, work: Callable[[], T], *, workers: Collection[str], deadline_s: float) -> T:
     """Do ``work``, which waits for tasks of all ``workers`` at once, and give it up as soon as it cannot succeed.
 
     It cannot if a worker is gone, if one rank's task has failed while the others still wait for it, or if the deadline
@@ -53,7 +53,7 @@ def watched(client: Any, work: Callable[[], T], *, workers: Collection[str], dea
             return outcome.result(timeout=LOOK_EVERY_S)
         except Exception as error:
             if outcome.done():
-                raise in_our_words(error) from error
+                raise translate_error(error) from error
         trouble = _find_trouble(client, before, workers) or (
             FitLostError(f"k-means did not end within {deadline_s:,.0f} s") if time.monotonic() > give_up_at else None
         )
@@ -82,11 +82,11 @@ def _find_trouble(client: Any, before: Collection[str], workers: Collection[str]
         )
     for key, state in list(client.futures.items()):
         if key not in before and str(key).startswith(RANK_TASKS) and state.status == "error":
-            return in_our_words(state.exception)
+            return translate_error(state.exception)
     return None
 
 
-def in_our_words(error: BaseException | None) -> CuratorError:
+def translate_error(error: BaseException | None) -> CuratorError:
     """The error of ours for one of cuML, NCCL or Dask; its class says whether the fit can be repeated."""
     from distributed import CancelledError, KilledWorker
 
@@ -113,7 +113,7 @@ def _cancel(client: Any, keys: Collection[Any]) -> None:
         client.cancel([Future(key, client) for key in keys], force=True)
 
 
-def retried(client: Any, attempt: Callable[[bool], T], reporter: Reporter) -> T:
+def retry(client: Any, attempt: Callable[[bool], T], reporter: Reporter) -> T:
     """Call ``attempt(in_host_memory)``, and once more on fresh workers if a worker was lost or a device was full.
 
     An attempt must begin by reading the vectors, as restarted workers hold nothing. Raises ClusterError or DeviceError

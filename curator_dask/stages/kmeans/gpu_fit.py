@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curator_dask.errors import ClusterError
 from curator_dask.runtime.device import WorkerMemory, worker_memory
-from curator_dask.stages.kmeans.fit_watch import watched
+from curator_dask.stages.kmeans.fit_watch import watch
 from curator_dask.stages.kmeans.spec import FitRows
 
 DEVICE_SHARE: Final = 0.6
@@ -74,7 +74,7 @@ def fit_on_gpus(
         ``(centres, iterations)``: (k, D) float32 on the host, and the number of iterations.
 
     Raises:
-        FitLostError: a worker was lost or the deadline passed; `retried` repeats the fit.
+        FitLostError: a worker was lost or the deadline passed; `retry` repeats the fit.
         DeviceFullError: a device had too little memory.
         ClusterError, DeviceError: there are no GPU workers, or cuML fails.
     """
@@ -93,7 +93,7 @@ def fit_on_gpus(
         return _fit_together(client, filled, dimension, options, plan, sorted(memories))
 
     deadline_s = longest_fit_s(sum(sizes), dimension, k, parameters.max_iter, len(memories))
-    return watched(client, work, workers=set(memories), deadline_s=deadline_s)
+    return watch(client, work, workers=set(memories), deadline_s=deadline_s)
 
 
 def plan_fit(memories: Sequence[WorkerMemory], num_rows: int, dimension: int, *, in_host_memory: bool = False) -> Plan:
@@ -128,10 +128,10 @@ def longest_fit_s(num_rows: int, dimension: int, k: int, max_iter: int, num_work
     return START_S + (flop / FLOP_PER_S + moved / BYTES_PER_S) / num_workers
 
 
-def placed(sizes: Sequence[int], workers: Sequence[str]) -> list[str]:
+def choose_workers(sizes: Sequence[int], workers: Sequence[str]) -> list[str]:
     """A worker for every part: the largest part is placed first, each on the worker with the fewest rows.
 
-    >>> placed([5, 9, 4, 1], ["a", "b"])
+    >>> choose_workers([5, 9, 4, 1], ["a", "b"])
     ['b', 'a', 'b', 'a']
     """
     rows = dict.fromkeys(workers, 0)
@@ -166,9 +166,9 @@ def dask_matrix(
     """
     import dask.array as da
 
-    places = placed([size for _, size in parts], workers)
+    places = choose_workers([size for _, size in parts], workers)
     held = [
-        # Pinned: a rank is made of the parts that its worker holds. `watched` notices a lost worker.
+        # Pinned: a rank is made of the parts that its worker holds. `watch` notices a lost worker.
         client.submit(_matrix, future, on_device=on_device, workers=[place], pure=False)
         for (future, _), place in zip(parts, places, strict=True)
     ]
@@ -205,11 +205,11 @@ def _fit_alone(
     """On the only worker: fit all parts in one array, as cuML's estimator for one GPU needs it."""
     from cuml.cluster import KMeans
 
-    model = KMeans(output_type="numpy", **options).fit(assembled([part.X for part in rows], on_device=on_device))
+    model = KMeans(output_type="numpy", **options).fit(join_parts([part.X for part in rows], on_device=on_device))
     return _on_host(model.cluster_centers_), int(model.n_iter_)
 
 
-def assembled(parts: Sequence[NDArray[np.float32]], *, on_device: bool) -> Any:
+def join_parts(parts: Sequence[NDArray[np.float32]], *, on_device: bool) -> Any:
     """The parts (n_i, D) as one array, in host memory or on the device; neither holds the rows twice."""
     if not on_device:
         return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)

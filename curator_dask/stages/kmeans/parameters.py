@@ -41,7 +41,7 @@ class KMeansParameters:
             check_method(self.init)
         for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch"):
             if name != "n_clusters" or self.n_clusters is not None:
-                object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+                object.__setattr__(self, name, check_count(name, getattr(self, name)))
         if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):
             raise ParameterError(f"random_state ({self.random_state!r}) must be an integer from 0 to 2**63 - 1")
         object.__setattr__(self, "random_state", int(self.random_state))
@@ -53,7 +53,7 @@ class KMeansParameters:
             raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
 
 
-def checked_count(name: str, value: Any) -> int:
+def check_count(name: str, value: Any) -> int:
     """The value as a plain int, since JSON takes no NumPy integers. Raises ParameterError unless it is >= 1."""
     if not (_is_integer(value) and value >= 1):
         raise ParameterError(f"{name} ({value!r}) must be an integer >= 1")

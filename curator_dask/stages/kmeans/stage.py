@@ -27,7 +27,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit
-from curator_dask.stages.kmeans.parameters import KMeansParameters, checked_count
+from curator_dask.stages.kmeans.parameters import KMeansParameters, check_count
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
@@ -94,7 +94,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
                 raise ParameterError(f"{name} is missing: give a folder or a URL")
         super().__post_init__()
         if self.embedding_dim is not None:
-            object.__setattr__(self, "embedding_dim", checked_count("embedding_dim", self.embedding_dim))
+            object.__setattr__(self, "embedding_dim", check_count("embedding_dim", self.embedding_dim))
 
     @property
     def output(self) -> Folder:

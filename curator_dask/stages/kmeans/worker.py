@@ -44,7 +44,7 @@ def assign_chunk(task: AssignTask) -> None:
     import pyarrow as pa
 
     spec = task.spec
-    table = assigned(task)
+    table = assign_rows(task)
     bucket = table[LABEL].to_numpy() % spec.n_buckets
     ends = np.searchsorted(bucket, np.arange(spec.n_buckets), side="right")
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
@@ -57,7 +57,7 @@ def assign_chunk(task: AssignTask) -> None:
             writer.write_batch(_one_batch(table.slice(start, end - start)))
 
 
-def assigned(task: AssignTask) -> pa.Table:
+def assign_rows(task: AssignTask) -> pa.Table:
     """A chunk's good rows as they will be written, and `LABEL`; in the order of their buckets."""
     import pyarrow as pa
 

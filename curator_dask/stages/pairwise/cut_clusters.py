@@ -60,7 +60,7 @@ def plan_units(state: StageState, clusters: list[Unit[ClusterTask]]) -> Pairwise
     done = state.done_units()
     todo = [unit for unit in clusters if done.get(unit.key) != unit.inputs]
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        counted = list(pool.map(_counted, todo))
+        counted = list(pool.map(_count_unit_rows, todo))
     large = [_cut(state, unit) for unit in counted if unit.task.num_rows > CUT_ROWS]
     whole = [unit for unit in counted if unit.task.num_rows <= CUT_ROWS]
     whole.sort(key=lambda unit: -unit.task.num_rows)
@@ -68,7 +68,7 @@ def plan_units(state: StageState, clusters: list[Unit[ClusterTask]]) -> Pairwise
     return PairwisePlan(clusters, [*(part for one in large for part in one.parts), *whole, *skipped], large)
 
 
-def _counted(unit: Unit[ClusterTask]) -> Unit[ClusterTask]:
+def _count_unit_rows(unit: Unit[ClusterTask]) -> Unit[ClusterTask]:
     """The unit with its number of rows, and the share of a Dask task that it fills."""
     try:
         num_rows = count_rows(unit.task.spec.input, unit.task.paths)

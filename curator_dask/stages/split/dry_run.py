@@ -51,7 +51,7 @@ def _all_counts(listing: VideoListing, total: dict[str, int]) -> dict[str, int]:
 def _plan_video(splitter: Splitter, listing: VideoListing, video: SourceVideo) -> dict[str, int] | MediaError:
     """The counts of one video, or the error that its probe met."""
     try:
-        with listing.folder.fetched(video.relative_path) as path:
+        with listing.folder.local_copy(video.relative_path) as path:
             info = probe_video(path)
             plan = splitter.plan(info.duration_s, info.framerate)
     except MediaError as error:

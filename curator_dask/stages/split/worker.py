@@ -24,7 +24,7 @@ TRANSIENT_REASONS = frozenset({"timeout", "no-space"})
 def split_video(task: SplitTask) -> UnitResult:
     """Probe, plan, cut and record one video."""
     try:
-        with task.folder.fetched(task.video.relative_path) as path:
+        with task.folder.local_copy(task.video.relative_path) as path:
             return _split_file(task, path)
     except MediaError as error:
         failure = Failure(SPLIT, printable(task.video.path), error.reason, str(error))
@@ -47,7 +47,7 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
     tap = VectorTap(task.spec.embed) if task.spec.embed is not None else None
     report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     if report.outlasts(info):  # the header said less than there is: plan again on the frames themselves
-        info = report.corrected(info)
+        info = report.correct(info)
         plan = task.spec.splitter.plan(info.duration_s, info.framerate)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     result = _record_video(task, info, plan, report)

@@ -87,7 +87,7 @@ class CutReport:
         end_s = 0.0 if self.account is None else self.account.end_s
         return info.duration_s is not None and end_s > info.duration_s + LATE_FRAMES_S
 
-    def corrected(self, info: VideoInfo) -> VideoInfo:
+    def correct(self, info: VideoInfo) -> VideoInfo:
         """The video with the duration that its decoded frames have, and a warning that says so."""
         end_s = 0.0 if self.account is None else self.account.end_s
         warning = f"the header says {info.duration_s:.2f} s, the frames last {end_s:.2f} s: all of them were cut"

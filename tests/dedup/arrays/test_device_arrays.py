@@ -1,4 +1,4 @@
-"""The kernels on arrays of a device: nothing they do is out of CuPy's reach, and the results are the host's, bit for bit."""
+"""The kernels on arrays of a device: they use only what CuPy has, and the results are those of the host, bit for bit."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def cp(monkeypatch):
 
 
 def crowded(num_rows: int = 300, dim: int = 24) -> np.ndarray:
-    """Many near ties, twins and singles."""
+    """Rows with many nearly equal cosines, twins, and rows without a near one."""
     return random_unit(num_rows, dim, 7, copies=0.5, noise=1e-7)
 
 
 class TestTheStandInItself:
-    """What it refuses is what CuPy refuses; without these a kernel could pass on a stand-in that lets all through."""
+    """The stand-in refuses what CuPy refuses. Otherwise a kernel could pass here and fail on a GPU."""
 
     @pytest.mark.parametrize(
         "mistake",

@@ -26,7 +26,7 @@ def test_strings_of_any_width_have_the_same_value(dtype):
 
 
 def test_values_are_pinned():
-    """Runs resume on the values of earlier versions: they must never change."""
+    """These values must never change, because runs of an earlier version are continued with them."""
     assert sample_priority(np.array([0]), 0).tolist() == [12035550249420947055]
     assert sample_priority(["clip-0"], 42).tolist() == [14791599891805296384]
 

@@ -36,14 +36,14 @@ def clustered(X: np.ndarray, k: int, iterations: int = 4) -> tuple[np.ndarray, n
 
 
 def twins(X: np.ndarray, cosine: float, seed: int) -> np.ndarray:
-    """A row at exactly that cosine from each row of X, in a random direction."""
+    """For each row of X, a row at exactly this cosine from it, in a random direction."""
     away = np.random.default_rng(seed).standard_normal(X.shape)
     away -= (away * X).sum(axis=1, keepdims=True) * X
     return unit(cosine * X + math.sqrt(1 - cosine**2) * away / np.linalg.norm(away, axis=1, keepdims=True))
 
 
 def borders_of(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float, budget: float):
-    """(row, cluster) pairs of all rows, and how many were left out."""
+    """The (row, cluster) pairs of the border rows of all clusters, and how many pairs were left out."""
     members = [np.flatnonzero(labels == j) for j in range(len(C))]
     centroids = prepare_centroids(C, np.array([len(rows) for rows in members], dtype=float))
     chosen, left_out = set(), 0

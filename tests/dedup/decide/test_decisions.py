@@ -81,7 +81,7 @@ def test_example_5(blobs, eps, hard, easy):
 
 
 def test_example_5_the_pair_at_the_line(blobs):
-    """At eps .0001 and easy, one row lies within a float32 rounding of the line: the count is 908 or 909."""
+    """At eps .0001, ranked `easy`, one row is so near the threshold that float32 rounding decides: 908 or 909 rows."""
     X, labels, distance = blobs
     counts = [removed_from(X, labels, distance, "easy", eps) for eps in (0.0001 - 1e-7, 0.0001 + 1e-7)]
     assert counts[0] <= 908

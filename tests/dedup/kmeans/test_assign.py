@@ -56,7 +56,7 @@ def test_equally_near_centres_that_differ_are_a_tie_too():
 
 
 def test_labels_do_not_depend_on_threads_or_on_the_place_in_the_block():
-    """The centres lie in pairs closer than what a float32 product can tell apart."""
+    """The centres lie in pairs, so close together that a float32 product cannot tell them apart."""
     X = random_unit(3000, 256, 0)
     twins = X[:50].astype(np.float64)
     C = np.vstack([twins, twins + 1e-8 * np.random.default_rng(1).standard_normal(twins.shape)]).astype(np.float32)
@@ -112,7 +112,7 @@ def test_rows_at_a_time_change_nothing(max_rows):
 
 
 def test_a_crowd_of_centres_closer_than_a_float32_product_can_tell():
-    """All 60 centres are candidates of every row, so a float64 product thins them out first."""
+    """All 60 centres are candidates of every row, so a float64 product has to exclude most of them first."""
     random = np.random.default_rng(7)
     middle = random_unit(1, 128, 8).astype(np.float64)
     C = (middle + 1e-6 * random.standard_normal((60, 128))).astype(np.float32)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from curator_dask.dedup.kmeans.lloyd import (
     KMeansResult,
     Partial,
-    converged,
+    has_converged,
     kmeans_fit,
     lloyd,
     lloyd_partial,
@@ -69,7 +69,7 @@ def test_the_grid_costs_no_accuracy():
 
 
 def test_sums_stay_exact_at_the_stated_number_of_rows():
-    """2**29 equal rows, by doubling one partial 29 times: not a bit is lost until then."""
+    """The sums of 2**29 equal rows, made by adding a partial sum to itself 29 times, are exact."""
     row = np.array([[1.0, 2.0**-24, 0.75]], dtype=np.float32)
     partial = lloyd_partial(row, np.zeros((1, 3), np.float32))
     whole = reduce(lambda total, _: merge(total, total), range(29), partial)
@@ -98,7 +98,7 @@ def test_an_empty_cluster_keeps_its_centre():
     ],
 )
 def test_stop_rule(cost, last, shift, expected):
-    assert converged(cost, last, shift, 1e-4) is expected
+    assert has_converged(cost, last, shift, 1e-4) is expected
 
 
 def test_shift_is_the_sum_of_squares():

@@ -25,7 +25,7 @@ def test_every_centre_is_another_row():
 
 
 def test_far_rows_are_found():
-    """Nineteen of twenty rows crowd into one place: a random draw would mostly miss the other five places."""
+    """Nineteen of twenty rows lie in one place, so a random draw would miss most of the other five places."""
     places = np.eye(6, dtype=np.float32)
     sample = places[np.repeat([0, 1, 2, 3, 4, 5], [95, 1, 1, 1, 1, 1])]
     for seed in range(20):
@@ -103,7 +103,7 @@ def test_rows_are_taken_by_position_through_the_chunks():
 
 
 class TestLargeSamples:
-    """Above `SMALL_SAMPLE` rows only those drawn by k-means|| are candidates."""
+    """Above `SMALL_SAMPLE` rows, only the rows that k-means|| draws are candidates."""
 
     @pytest.fixture(autouse=True)
     def every_sample_is_large(self, monkeypatch):

@@ -1,4 +1,4 @@
-"""Products in few bits find the same pairs: simulated under NumPy, and on the stand-in for a device."""
+"""Products of low precision find the same pairs: simulated with NumPy, and on the stand-in for a device."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ GIB = 1 << 30
 
 
 def rounded(X: np.ndarray, bits: int) -> np.ndarray:
-    """float32 numbers to the nearest with so many significant bits."""
+    """float32 numbers rounded to this many significant bits."""
     half = np.uint32(1 << (23 - bits))
     return cut_off((np.ascontiguousarray(X, dtype=np.float32).view(np.uint32) + half).view(np.float32), bits)
 
 
 @dataclass(frozen=True)
 class Simulated(Precision):
-    """A precision as some hardware has it, by NumPy."""
+    """The low precision of some hardware, simulated with NumPy."""
 
     bits: int = 24
     way: str = "cut off"
@@ -109,7 +109,7 @@ class TestBounds:
         assert np.abs(out - exact).max() <= precision.bound(dim)
 
     def test_the_probe_comes_close_to_them(self):
-        """So that a device with a bit less than it should have does not pass."""
+        """The probe's errors come close to the bound, so a device with one bit too few does not pass."""
         X = probe_rows()
         exact = X.astype(np.float64) @ X.T.astype(np.float64)
         for precision, bits in [(TF32, 11), (BFLOAT16, 8)]:
@@ -159,7 +159,7 @@ def test_any_rows(seed, num_rows, dim, tile_rows, noise, way):
 
 @pytest.mark.parametrize("floor", [-1.0, 0.0, 0.5, 0.97, 1.0])
 def test_a_floor(coarse, floor):
-    """Just below and above it cosines are told apart as without coarse products."""
+    """Cosines just below and just above a floor are told apart as well as without coarse products."""
     X = near_ties(400, 32, 6, 0.03)
     sides = side(X[:150]), side(X[150:])
     got = best_match(*sides, earlier_only=False, tile_rows=40, floor=floor)
@@ -180,7 +180,7 @@ def test_what_waits_is_bounded(coarse, monkeypatch):
 class TestHowMuchIsMeasured:
     @staticmethod
     def counted(monkeypatch, X, way) -> tuple[int, int]:
-        """Pairs measured in float32, and in float64."""
+        """The numbers of pairs that were measured in float32 and in float64."""
         singles, doubles = [], []
         pair_products, measure_pairs = tiles._pair_products, tiles.measure_pairs
         monkeypatch.setattr(tiles, "candidate_precision", lambda rows: way)

@@ -71,7 +71,7 @@ noises = st.sampled_from([0.0, 1e-8, 1e-7, 1e-6, 1e-4, 1e-2])
 @given(seeds, sizes, st.integers(1, 40), tile_sizes, noises, st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=150, deadline=None)
 def test_scores_are_those_of_brute_force(seed, num_rows, dim, tile_rows, noise, copies):
-    """Also where rows differ by less than float32 products can tell: the reference works in float64."""
+    """This holds also where float32 products cannot tell rows apart: the reference works in float64."""
     X = random_unit(num_rows, dim, seed, copies=copies, noise=noise)
     score, argmax = max_earlier_similarity(X, tile_rows=tile_rows)
     expected_score, expected_index = earlier(X)
@@ -81,7 +81,7 @@ def test_scores_are_those_of_brute_force(seed, num_rows, dim, tile_rows, noise, 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5, 1e-3])
 def test_tile_sizes_and_threads_change_no_bit(noise):
-    """700 rows crowded around 20 places: many near ties of each kind."""
+    """700 rows around 20 places, so that many cosines are nearly equal."""
     X = random_unit(20, 128, 0)[np.arange(700) % 20] + noise * random_unit(700, 128, 1)
     X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     expected = max_earlier_similarity(X)

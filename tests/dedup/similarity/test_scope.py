@@ -23,7 +23,7 @@ def rows(seed: int, num_rows: int, noise: float) -> tuple[np.ndarray, np.ndarray
 
 
 def counted(scope: str, sources: np.ndarray) -> np.ndarray:
-    """(N, N): which pairs are in scope, by the definition."""
+    """(N, N) mask of the pairs in scope, by the definition."""
     same = sources[:, None] == sources
     pairs = {"all": np.ones_like(same), "cross": ~same, "same": same}[scope]
     return pairs & ~np.eye(len(sources), dtype=np.bool_)
@@ -75,7 +75,7 @@ def test_decisions_are_those_of_the_definition(seed, num_rows, tile_rows, noise,
 
 
 def components(near: np.ndarray) -> list[int]:
-    """The lowest row that each row is joined to."""
+    """For each row, the lowest row of its group."""
     labels = list(range(len(near)))
     for i, j in zip(*np.nonzero(near), strict=True):
         low, high = sorted((labels[i], labels[j]))
@@ -84,7 +84,7 @@ def components(near: np.ndarray) -> list[int]:
 
 
 def test_a_chain_in_and_out_of_scope():
-    """Example 3 with A and C of one video, B of another: across videos B goes for A, and C for B or not at all."""
+    """Example 3 with A and C of one video, B of another: with scope `cross`, A removes B, and C is removed for B or stays."""
     X, sources = chain(), np.array([0, 1, 0])
 
     def gone(scope: str, rule: str) -> list[bool]:

@@ -42,7 +42,7 @@ KINDS = ["equal", "equal but some", "chain", "signs", "opposite", "1e-7", "1e-6"
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hard_rows_have_the_scores_of_brute_force(kind):
-    """More rows than a block and a tile, so that blocks, tiles, pieces and steps all have their part."""
+    """There are more rows than a block and a tile hold, so that blocks, tiles, pieces and steps all occur."""
     X = hard(kind, 1500)
     score, index = max_earlier_similarity(X, tile_rows=300)
     expected_score, expected_index = earlier(X)
@@ -73,7 +73,7 @@ def test_any_tiles_on_any_threads(seed, num_rows, dim, tile_rows, num_threads, n
 
 @pytest.mark.parametrize("kind", ["1e-6", "1e-4", "equal but some", "chain"])
 def test_candidates_that_wait_are_bounded(kind, monkeypatch):
-    """Measured early, when many wait, they give the same."""
+    """Where many candidates wait, they are measured early, and the result is the same."""
     X = hard(kind, 900)
     expected = max_earlier_similarity(X)
     monkeypatch.setattr(tiles, "DENSE", 10**6)  # nothing is settled by a float64 product: all wait

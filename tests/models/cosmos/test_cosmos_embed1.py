@@ -17,7 +17,7 @@ import torch
 
 from curator_dask.errors import ModelError, ParameterError
 from curator_dask.models import ModelOptions, load_model
-from curator_dask.models.cosmos.model import _enlarged
+from curator_dask.models.cosmos.model import _enlarge
 
 transformers = pytest.importorskip("transformers")
 
@@ -139,7 +139,7 @@ def edit_json(path, **changes):
 
 @pytest.fixture
 def make(tmp_path):
-    """A function that writes the folder of a variant below a model folder, and gives it."""
+    """A function that writes the folder of a variant below a model folder, and returns it."""
 
     def make_folder(variant="224p", *, dimension=256, resolution=28):
         folder = tmp_path / "models" / "nvidia" / f"Cosmos-Embed1-{variant}"
@@ -398,7 +398,7 @@ KEEPING = """
 
 @pytest.mark.parametrize("enlarged", [True, False], ids=["enlarged", "left-random"])
 def test_positions_are_those_of_the_file_on_the_variant_s_grid(make, enlarged):
-    """A revision that loads by itself: once with the hook that enlarges, once with positions it made up."""
+    """Code that loads its own weights: once it enlarges the positions of the file, once it puts random numbers in their place."""
     folder = make("336p", dimension=768, resolution=42)
     save_weights(folder, weights(dimension=768, num_patches=4))
     hook = ENLARGING if enlarged else ENLARGING.replace("torch.cat(", "torch.randn(1, 10, 8) + 0 * torch.cat(")
@@ -414,12 +414,12 @@ def test_positions_are_those_of_the_file_on_the_variant_s_grid(make, enlarged):
 def test_enlarging_keeps_the_first_row_and_smooth_grids():
     ramp = torch.arange(16.0).reshape(4, 4, 1).expand(4, 4, 5).reshape(1, 16, 5)
     positions = torch.cat([torch.full((1, 1, 5), 7.0), ramp], dim=1)
-    larger = _enlarged(positions, 65)
+    larger = _enlarge(positions, 65)
     assert larger.shape == (1, 65, 5)
     assert torch.equal(larger[:, 0], positions[:, 0])
     assert larger[0, 1:].reshape(8, 8, 5)[3:5, 3:5].mean() == pytest.approx(7.5, abs=1e-5)
     with pytest.raises(ModelError, match="of 17 rows does not fit a network of 60"):
-        _enlarged(positions, 60)
+        _enlarge(positions, 60)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hugging Face image models: golden vectors of six folders, other kinds made here, and folders that are no good."""
+"""Hugging Face image models: golden vectors of six folders, other kinds made here, and damaged folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def models(golden):
 
 @pytest.fixture
 def copied(golden, tmp_path):
-    """A function that copies a golden folder to where it can be spoiled."""
+    """A function that copies a golden folder to a place where tests may damage it."""
 
     def copy(name):
         folder = tmp_path / name
@@ -47,7 +47,7 @@ def copied(golden, tmp_path):
 
 
 def save(folder, network, kind="vit", **processor):
-    """Write a model folder, `processor` being what its preprocessing has besides the usual."""
+    """Write a model folder; `processor` adds fields to its preprocessing."""
     network.save_pretrained(folder)
     content = {"image_processor_type": PROCESSORS[kind], "image_mean": [0.5] * 3, "image_std": [0.5] * 3, **processor}
     (folder / "preprocessor_config.json").write_text(json.dumps(content))
@@ -310,7 +310,7 @@ def test_pooling(rows, expected):
 
 
 class Broken:
-    """Ways to spoil a folder of a tiny ViT, and what is said of each."""
+    """Ways to damage the folder of a tiny ViT, and the message for each."""
 
     @staticmethod
     def no_config(folder):

@@ -48,7 +48,7 @@ def tiny_network(seed=0):
 
 
 def place(model_dir, content, suffix=".safetensors", config=None):
-    """Write weights to where they are looked for."""
+    """Write weights to the place where the model looks for them."""
     folder = model_dir / REPOSITORY
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{FILE_STEM}{suffix}"
@@ -322,7 +322,7 @@ class TestModel:
 
 
 class TestMemory:
-    """The network runs out of memory above some batch size, by torch's own error, raised before it computes."""
+    """Above some batch size the network raises torch's out-of-memory error before it computes."""
 
     @staticmethod
     def limited(most, clips_per_batch=8):

@@ -1,4 +1,4 @@
-"""Bars are found over a whole clip, and nothing else is taken for one."""
+"""Bars are found over a whole clip, and nothing else is taken for a bar."""
 
 from __future__ import annotations
 

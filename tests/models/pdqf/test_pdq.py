@@ -88,7 +88,7 @@ def test_turned_coefficients_are_those_of_the_turned_picture():
 
 
 def test_the_transform_is_exact():
-    """In whole numbers of Python, without limit of size, the two products are what float64 gives."""
+    """Computed with Python's integers, which have no limit, the two products equal those in float64."""
     worst = torch.full((1, 64, 64), 255.0)
     noisy = torch.from_numpy(np.random.default_rng(1).random((1, 64, 64), dtype=np.float32) * 255)
     columns, rows = pdq._cosines()

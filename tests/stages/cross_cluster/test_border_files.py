@@ -27,7 +27,7 @@ GROUP_OF = np.array([0, 0, 1, 1, 2])  # of five clusters
 
 
 def border_rows(seed: int, num_rows: int, pairs: list[tuple[int, int]]) -> BorderRows:
-    """Rows named after their number, and pairs of a row and a cluster that it has to meet."""
+    """Rows with their number as id, and pairs of a row and a cluster that it is compared with."""
     random = np.random.default_rng(seed)
     row, target = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     columns = pa.table({"id": [f"{seed}-{number}" for number in range(num_rows)]})

@@ -47,7 +47,7 @@ def planted() -> tuple[list[str], np.ndarray]:
 
 @pytest.fixture
 def parted(tmp_path, context, write_vectors, planted) -> Path:
-    """The k-means (``k``) and pairwise (``p``) outputs of these."""
+    """The k-means (``k``) and pairwise (``p``) output of the rows of `planted`."""
     ids, X = planted
     source = write_vectors(ids, X, parts=3)
     return builders.score_vectors(source, tmp_path, context, 7)

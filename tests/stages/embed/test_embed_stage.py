@@ -21,7 +21,7 @@ from tests.trees import tree
 
 
 def split_and_embed(videos, out, context, *, frames_from="auto", tapped=True, **split):
-    """The split stage and then the embed stage; returns what the embed stage came to."""
+    """The split stage and then the embed stage; returns the result of the embed stage."""
     embed = EmbedStage(str(out), video_dir=str(videos), frames_from=frames_from)
     SplitStage(str(videos), str(out), vectors=embed if tapped else None, **split).run(context=context)
     return embed.run(context=context)
@@ -132,7 +132,7 @@ def test_threads_that_read_ahead(monkeypatch, device, cores, gpus, threads):
 
 
 class Noting:
-    """Says in each vector how many clips came with it."""
+    """A model whose vectors hold the number of clips in the same call."""
 
     name, dimension, default_eps, light = "noting", 2, 0.1, False
     frame_rule = FrameRule.spread(2, width=16, height=16)
@@ -161,7 +161,7 @@ def test_batches_are_filled_across_videos(tapped, tmp_path, monkeypatch):
 
 
 class Failing:
-    """A light model that cannot do it."""
+    """A light model that always fails."""
 
     name, dimension, default_eps, light = "failing", 3, 0.1, True
     frame_rule = FrameRule.spread(2, width=16, height=16)

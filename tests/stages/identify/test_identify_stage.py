@@ -23,7 +23,7 @@ Cluster = tuple[Sequence[Any], np.ndarray, Sequence[Any]]
 
 
 def write_run(root: Path, clusters: dict[int, Cluster]) -> None:
-    """k-means and pairwise output of clusters (ids, X, sources) whose rows are ranked as they come."""
+    """Write k-means and pairwise output of clusters (ids, X, sources); rows rank in the given order."""
     (root / "p").mkdir()
     for number, (ids, X, sources) in clusters.items():
         score, best = max_earlier_similarity(X)
@@ -161,7 +161,7 @@ def test_target_keep_chooses_eps(crowd, context, tmp_path, target_keep):
 @pytest.mark.parametrize("scope", ["all", "cross", "same"])
 @pytest.mark.parametrize("num_rows", [1000, 40])
 def test_recall_is_that_of_brute_force(context, tmp_path, scope, num_rows):
-    """Rows of near copies spread over clusters at random, a few of unknown source."""
+    """Rows with near copies, spread over clusters at random; the source of a few is unknown."""
     X, random = random_unit(150, 6, 5, copies=0.7, noise=0.05), np.random.default_rng(5)
     labels, videos = random.integers(0, 3, 150), random.choice(["v", "w", "x", None], 150)
     clusters = {
@@ -203,7 +203,7 @@ def test_a_scope_by_a_carried_column(chained, context, scope):
 
 @pytest.fixture
 def across(tmp_path: Path) -> Path:
-    """Tables that name rows of other clusters, as the cross-cluster stage writes them: B1 went for A1, D for C."""
+    """Tables that name rows of other clusters, as the cross-cluster stage writes them: B1 matches A1, D matches C."""
     a, c = np.eye(3, dtype=np.float32)[:2]
     near = np.array([[0.995, 0, 0.0998749]], np.float32)
     rows = {0: (["A1"], a[None]), 1: (["B1", "B2", "C"], np.vstack([near, near, c])), 2: (["D"], c[None])}
@@ -227,7 +227,7 @@ def test_a_kept_twin_in_another_cluster(across, context):
 
 
 def test_the_greedy_rule_across_clusters_leaves_no_orphan(across, context):
-    """B1 stays, as B2 goes for it; D goes for C, which stays."""
+    """B1 stays, because B2 was removed for it; D is removed for C, which stays."""
     counts = stage(across, rule="greedy").run(context=context).counts
     assert removed(across) == ["B2", "D"]
     assert counts == {"rows": 5, "kept": 3, "removed": 2, "orphans": 0, "groups": 2}

@@ -1,4 +1,4 @@
-"""Decisions of single clusters put together: random ones, against what must hold of them and a search of the groups."""
+"""Decisions of single clusters, joined: random cases, checked by properties and by an independent search for groups."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def write(folder: Path, ids: list[Any], X: np.ndarray, name: str = "a.parquet") 
 
 
 def finish(root: Path, context: RunContext, rule: str, eps: float) -> None:
-    """A run over ``root/old``."""
+    """Run all stages on ``root/old``."""
     builders.score_vectors(root / "old", root, context, CLUSTERS, kmeans={"metadata_fields": ["size"]})
     builders.identify_duplicates(root, context, eps=eps, rule=rule)
 
@@ -63,7 +63,7 @@ def vectors(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def full_run(root: Path, rule: str, eps: float, parts: list[Path]) -> dict[int, tuple[int, float, bool]]:
-    """Id → (max_id, score, gone) by the definition: per cluster the rows of each part in turn, each ranked hard first."""
+    """Id → (max_id, score, removed) by the definition: the parts of a cluster follow each other, each ranked `hard`."""
     C = np.load(root / "k" / "kmeans_centroids.npy")
     found = {}
     for cluster in range(len(C)):
@@ -161,7 +161,7 @@ def small(tmp_path, cluster) -> Path:
 
 
 def test_a_folder_that_has_grown(small, context):
-    """Known rows are passed over, in the files of new ones too; the new ones come out the same, to the byte."""
+    """Known rows are passed over, also in files with new rows; the output for the new rows is the same, byte for byte."""
     stage(small, small / "a").run(context=context)
     old, new = (pq.read_table(small / name / "a.parquet") for name in ("old", "new"))
     grown = write(small / "grown", ["x"], np.ones((1, 4), np.float32), "b.parquet")
@@ -177,7 +177,7 @@ def test_a_folder_that_has_grown(small, context):
 
 
 def test_the_largest_is_kept_by_the_clip_index(small, context):
-    """Three equal new clips: the one of the most pixels stays, whatever its distance or id."""
+    """Of three equal new clips the one with the most pixels stays, whatever its distance or id."""
     same = np.tile(np.array([0.1, -0.7, 0.3, 0.64], np.float32), (3, 1))
     write(small / "twins", ["a", "b", "c"], same)
     rows = [

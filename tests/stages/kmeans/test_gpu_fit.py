@@ -1,4 +1,4 @@
-"""Fits on GPUs, as far as no GPU is needed: where vectors go, what cuML is told, and the watch over workers that die."""
+"""The parts of a fit on GPUs that need no GPU: where vectors go, what cuML is told, and what happens when workers die."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import WorkerMemory, torch_device, worker_memory
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.stages.kmeans import fit_watch as kmeans_watch
-from curator_dask.stages.kmeans.fit_watch import DeviceFullError, FitLostError, in_our_words, retried, watched
+from curator_dask.stages.kmeans.fit_watch import DeviceFullError, FitLostError, retry, translate_error, watch
 from curator_dask.stages.kmeans.gpu_fit import (
     GpuFit,
     Plan,
-    assembled,
+    choose_workers,
     estimator_options,
+    join_parts,
     longest_fit_s,
-    placed,
     plan_fit,
 )
 
@@ -73,11 +73,11 @@ class TestPlan:
         }  # fmt: skip
 
     def test_parts_are_shared_out_evenly(self):
-        assert placed([5, 9, 4, 1], ["a", "b"]) == ["b", "a", "b", "a"]
-        assert placed([3], ["a", "b"]) == ["a"]
+        assert choose_workers([5, 9, 4, 1], ["a", "b"]) == ["b", "a", "b", "a"]
+        assert choose_workers([3], ["a", "b"]) == ["a"]
         rows = dict.fromkeys("abc", 0)
         sizes = np.random.default_rng(0).integers(1, 1000, 60).tolist()
-        for size, place in zip(sizes, placed(sizes, "abc"), strict=True):
+        for size, place in zip(sizes, choose_workers(sizes, "abc"), strict=True):
             rows[place] += size
         assert max(rows.values()) - min(rows.values()) <= min(sizes) + 30
 
@@ -89,8 +89,8 @@ class TestPlan:
 
     def test_parts_become_one_array(self):
         parts = [np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)]
-        assert assembled(parts, on_device=False).tolist() == [[1] * 3, [1] * 3, [0] * 3]
-        assert assembled(parts[:1], on_device=False) is parts[0]
+        assert join_parts(parts, on_device=False).tolist() == [[1] * 3, [1] * 3, [0] * 3]
+        assert join_parts(parts[:1], on_device=False) is parts[0]
 
 
 class TestErrors:
@@ -108,7 +108,7 @@ class TestErrors:
         ids=lambda value: getattr(value, "__name__", None),
     )
     def test_are_put_in_our_words(self, error, kind, told):
-        found = in_our_words(error)
+        found = translate_error(error)
         assert type(found) is kind
         assert told in str(found)
 
@@ -129,7 +129,7 @@ class TestErrors:
 
 
 def hang() -> None:
-    """A rank in a collective that others never join."""
+    """A task that waits for other tasks that never come."""
     time.sleep(300)
 
 
@@ -139,7 +139,7 @@ def _func_fit() -> None:
 
 @pytest.fixture(scope="module")
 def pair():
-    """Two workers of their own: these tests kill them."""
+    """A client of two workers that these tests may kill."""
     with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as lazy:
         yield lazy.client
 
@@ -151,7 +151,7 @@ def workers(pair) -> list[str]:
 
 
 def ranks(client, workers: list[str], *functions) -> None:
-    """A task for every worker, waited for all together, as cuML does."""
+    """Run one task per worker and wait for all of them, as cuML does."""
     tasks = [client.submit(function, workers=[worker], pure=False)
              for function, worker in zip(functions, workers, strict=True)]  # fmt: skip
     client.gather(tasks)
@@ -168,7 +168,7 @@ class TestWatch:
         monkeypatch.setattr(kmeans_watch, "LOOK_EVERY_S", 0.05)
 
     def test_a_fit_that_ends_well(self, pair, workers):
-        assert watched(pair, lambda: pair.submit(sum, [1, 2]).result(), workers=workers, deadline_s=60) == 3
+        assert watch(pair, lambda: pair.submit(sum, [1, 2]).result(), workers=workers, deadline_s=60) == 3
 
     def test_a_worker_that_dies_while_the_others_wait_for_it(self, pair, workers):
         ended: Outcome[BaseException] = Outcome()
@@ -182,7 +182,7 @@ class TestWatch:
 
         threading.Timer(1.0, kill, [pair, workers[0]]).start()
         with pytest.raises(FitLostError, match="1 of 2 GPU workers went away|went away during the fit"):
-            watched(pair, work, workers=workers, deadline_s=120)
+            watch(pair, work, workers=workers, deadline_s=120)
         assert ended.result(timeout=30)  # the thread that waited is not left behind
         kmeans_watch.restart(pair, workers)
         fresh = set(pair.scheduler_info(n_workers=-1)["workers"])
@@ -191,7 +191,7 @@ class TestWatch:
 
     def test_a_rank_that_fails_is_told_at_once_though_the_others_hang(self, pair, workers):
         with pytest.raises(DeviceFullError, match="bad_alloc"):
-            watched(pair, lambda: pair.gather(
+            watch(pair, lambda: pair.gather(
                 [pair.submit(function, workers=[worker], pure=False)
                  for function, worker in zip((hang, _func_fit), workers, strict=True)], errors="skip",
             ), workers=workers, deadline_s=120)  # fmt: skip
@@ -199,7 +199,7 @@ class TestWatch:
 
     def test_a_deadline(self, pair, workers):
         with pytest.raises(FitLostError, match="did not end within 1 s"):
-            watched(pair, lambda: ranks(pair, workers, hang, hang), workers=workers, deadline_s=1)
+            watch(pair, lambda: ranks(pair, workers, hang, hang), workers=workers, deadline_s=1)
         kmeans_watch.restart(pair, workers)
 
 
@@ -223,7 +223,7 @@ class TestRetry:
                 raise error
             return "fitted"
 
-        assert retried(pair, attempt, notes) == "fitted"
+        assert retry(pair, attempt, notes) == "fitted"
         assert attempts == [False, in_host_memory]
         assert not before & set(pair.run(os.getpid).values())
         assert len(notes.notes) == 1
@@ -236,7 +236,7 @@ class TestRetry:
             raise error
 
         with pytest.raises(kind, match="x, ") as told:
-            retried(pair, attempt, SilentReporter())
+            retry(pair, attempt, SilentReporter())
         assert type(told.value) is kind
 
     def test_other_errors_pass(self, pair, workers):
@@ -245,5 +245,5 @@ class TestRetry:
 
         before = set(pair.run(os.getpid).values())
         with pytest.raises(InputError):
-            retried(pair, attempt, SilentReporter())
+            retry(pair, attempt, SilentReporter())
         assert set(pair.run(os.getpid).values()) == before

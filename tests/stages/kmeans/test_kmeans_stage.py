@@ -41,7 +41,7 @@ def run(tmp_path: Path, context: RunContext) -> Callable[..., Path]:
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[RunContext]:
-    """A cluster of one worker."""
+    """A local Dask cluster of one worker."""
     with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
         yield RunContext(one)
 
@@ -53,7 +53,7 @@ def vectors(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
 
 
 def rows_of(out: Path) -> dict[object, dict[str, object]]:
-    """Id → row, with its cluster; fails on a doubled id, or a file in a cluster that is not one."""
+    """Id → row with its cluster. Fails if an id is there twice or a file lies in the folder of no cluster."""
     rows: dict[object, dict[str, object]] = {}
     for path in sorted(out.glob("centroid=*")):
         (file,) = path.iterdir()
@@ -64,7 +64,7 @@ def rows_of(out: Path) -> dict[object, dict[str, object]]:
 
 
 def check(out: Path, expected: dict[object, np.ndarray]) -> dict[object, dict[str, object]]:
-    """Every row is there once, normalised, in the file of the nearest centroid, with its distances to it."""
+    """Check that every row is there once, of unit length, in the file of its nearest centroid, with its distances."""
     rows = rows_of(out)
     assert rows.keys() == expected.keys()
     C = np.load(out / "kmeans_centroids.npy").astype(np.float64)
@@ -326,7 +326,7 @@ class TestFiles:
 
 
 class TestTheDataAlone:
-    """Files, partitions, buckets, workers and the order of rows leave no trace in a single byte."""
+    """The output depends on the data alone: not on files, partitions, buckets, workers or the order of rows."""
 
     @pytest.mark.parametrize("fraction", [None, 0.6])
     def test_workers(self, run, alone, write_vectors, fraction):

@@ -1,4 +1,4 @@
-"""Buckets to clusters: one whose vectors are more than one Arrow array of lists can hold."""
+"""Clusters from buckets: a bucket with more vectors than one Arrow array of lists can hold."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def files_of(task: BucketTask) -> list[bytes]:
 
 @pytest.mark.parametrize(("most_values", "group_rows"), [(ROWS * DIM, 100), (1300, 100), (600, 100), (100 * DIM, 700)])
 def test_vectors_beyond_one_array_make_the_same_files(tmp_path, monkeypatch, most_values, group_rows):
-    """The limit of an array is lowered, for the writer and for Arrow: where it falls leaves no trace in the rows."""
+    """The limit of an array is lowered, for the writer and for Arrow; the rows do not depend on where it falls."""
     make = kmeans_write.matrix_column
     sizes = []
 

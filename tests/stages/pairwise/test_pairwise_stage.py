@@ -52,7 +52,7 @@ def stage_of(folder: Path, name: str, **parameters: object) -> PairwiseStage:
 
 @pytest.fixture
 def skewed(tmp_path: Path) -> Path:
-    """Clusters of 900, 40, 1 and 300 rows; near copies all over, some of them equal."""
+    """Clusters of 900, 40, 1 and 300 rows with near copies in all of them, some of them equal."""
     for cluster, (num_rows, files) in enumerate([(900, 3), (40, 1), (1, 1), (300, 1)]):
         X = random_unit(num_rows, 16, cluster, copies=0.6, noise=[0.0, 1e-7, 1e-3, 1e-5][cluster])
         write_cluster(tmp_path / "k", cluster, X, files=files, group_rows=130)
@@ -96,7 +96,7 @@ def test_a_cut_cluster_has_the_scores_of_brute_force(skewed, context, small_part
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_cut_of_any_files(tmp_path_factory, seed, num_rows, part_rows, batch_rows, files, noise):
-    """The units in this process, with batches and parts of any size."""
+    """The units run in this process, with batches and parts of any size."""
     folder = tmp_path_factory.mktemp("cut")
     X = random_unit(num_rows, 5, seed, copies=0.5, noise=noise)
     write_cluster(folder / "k", 0, X, files=min(files, num_rows), group_rows=7)
@@ -171,7 +171,7 @@ def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkey
 
 
 class Watched(Folder):
-    """Notes how much is asked of its files at a time."""
+    """A folder that records how many bytes are read from its files at a time."""
 
     asked: ClassVar[list[int]] = []
 
@@ -187,7 +187,7 @@ class Watched(Folder):
 
 
 def test_a_large_row_group_is_read_bit_by_bit(tmp_path, monkeypatch):
-    """One row group of 3.3 MB, 64 KiB at a time; pages may be larger, but not by much."""
+    """One row group of 3.3 MB is read 64 KiB at a time. Pages may be larger, but not by much."""
     monkeypatch.setattr(clusters_module, "READ_BYTES", 1 << 16)
     X = random_unit(13_000, 64, 0)
     table = pa.table({"embedding": matrix_column(X)})

@@ -1,4 +1,4 @@
-"""A video whose header says less than the file holds: it is planned and cut again, on the frames themselves."""
+"""A video whose header says less than the file holds: it is planned and cut again by the frames that were decoded."""
 
 from __future__ import annotations
 

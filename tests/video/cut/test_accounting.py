@@ -1,4 +1,4 @@
-"""The account of frames: what the spans of a lane should hold, against what its clips hold."""
+"""The account of frames: the frames that the spans of a lane should hold, compared with those that its clips hold."""
 
 from __future__ import annotations
 

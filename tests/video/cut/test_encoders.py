@@ -1,4 +1,4 @@
-"""What encoders are told."""
+"""The options that encoders get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans become lanes: arithmetic, checked by hand and by property."""
+"""How spans are put into lanes: worked examples and properties."""
 
 from __future__ import annotations
 

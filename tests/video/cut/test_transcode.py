@@ -63,7 +63,7 @@ def assert_exact(path: Path, spans: tuple[Span, ...], report: CutReport) -> None
 
 @pytest.fixture(scope="module")
 def eight_seconds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 frames at 25 per second."""
+    """A video of 200 frames at 25 per second."""
     return numbered_video(tmp_path_factory.mktemp("cut") / "eight.mp4", extra=H264)
 
 
@@ -211,7 +211,7 @@ def test_a_picture_too_large_for_the_encoder_is_scaled_down_and_that_is_said(tmp
 
 
 def copy_source(tmp_path: Path) -> Path:
-    """Key frames at 0, 1.6, 3.2, 4.8 and 6.4 s."""
+    """A video with key frames at 0, 1.6, 3.2, 4.8 and 6.4 s."""
     keys = ("-g", "40", "-sc_threshold", "0", "-bf", "2")
     return numbered_video(tmp_path / "keys.mp4", extra=(*H264, *keys))
 

@@ -1,4 +1,4 @@
-"""Frames for models: that the right ones come, from trusted clips and from files of strangers."""
+"""The right frames reach the models, from our own clips and from any other file."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_every_width_can_be_had_of_a_clip(numbered, tmp_path, width):
 
 
 class Taken:
-    """A tap that keeps what it gets."""
+    """A tap that keeps the frames that it gets."""
 
     rule = RULES["rate"]
 

@@ -1,4 +1,4 @@
-"""The ffmpeg program that is found, and how it opens files."""
+"""Which ffmpeg program is found, and how it opens files."""
 
 from __future__ import annotations
 
