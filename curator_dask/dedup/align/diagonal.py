@@ -1,0 +1,107 @@
+"""Two lines laid over each other at one offset: how alike are their pictures, and how alike is what changes in them?
+
+For a run of windows with the rows a and b:
+
+* ``picture`` is the cosine of all rows of a with all rows of b, taken as one vector each.
+* ``motion`` is the same after the mean row of each side is taken away. What stands in the picture is then gone, and what
+  moves is left.
+* ``energy`` is the length of what moves over the length of what stands, of the livelier side.
+
+Rows are means over a whole second, every half second. Where the offset is an odd number of quarter seconds, the rows of
+one side are means of the two neighbouring seconds. All sums run over whole numbers below 2**53, so their order does not
+matter: NumPy and CuPy find the same numbers, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.align.line import Line
+
+QUARTERS_PER_WINDOW = 2
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The rows of two lines that lie over each other, and running sums over them. Row r is the second that begins with
+    window ``first_x + r`` of x."""
+
+    first_x: int
+    first_y: int
+    sums: NDArray[np.float64]
+    """(n + 1, 4) running sums of: usable rows, x·x, y·y, x·y."""
+    vectors_x: NDArray[np.float64]
+    """(n + 1, D) running sums of the rows of x."""
+    vectors_y: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.sums) - 1
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What `compare` finds out about runs of rows; (R,) each."""
+
+    num_rows: NDArray[np.float64]
+    """Rows of the run that are usable on both sides."""
+    picture: NDArray[np.float64]
+    motion: NDArray[np.float64]
+    energy: NDArray[np.float64]
+
+
+def align(x: Line, y: Line, offset: int) -> Alignment:
+    """Lay y over x. `offset` is in quarter seconds: second t of x lies over second t - offset / 4 of y."""
+    half, odd = divmod(offset, QUARTERS_PER_WINDOW)
+    rows_x, usable_x = _seconds(x) if not odd else _seconds(x, scale=2)
+    rows_y, usable_y = _seconds(y) if not odd else _between_seconds(y)
+    # An odd row of y is centred a quarter second later than the even row of the same number.
+    shift = half + odd
+    first_x, first_y = max(0, shift), max(0, -shift)
+    num_rows = max(0, min(len(rows_x) - first_x, len(rows_y) - first_y))
+    both = (usable_x[first_x : first_x + num_rows] & usable_y[first_y : first_y + num_rows])[:, None]
+    a, b = rows_x[first_x : first_x + num_rows] * both, rows_y[first_y : first_y + num_rows] * both
+    products = np.concatenate(
+        [both, *((p * q).sum(axis=1, keepdims=True) for p, q in ((a, a), (b, b), (a, b)))], axis=1
+    )
+    return Alignment(first_x, first_y, _running(products), _running(a), _running(b))
+
+
+def compare(alignment: Alignment, first: NDArray[np.int64], stop: NDArray[np.int64]) -> Likeness:
+    """Compare runs of rows [first, stop), R of them. Runs without usable rows, or without change, have motion 0."""
+    num_rows, xx, yy, xy = (alignment.sums[stop] - alignment.sums[first]).T
+    sum_x, sum_y = (sums[stop] - sums[first] for sums in (alignment.vectors_x, alignment.vectors_y))
+    mean_xx, mean_yy, mean_xy = (
+        np.einsum("ij,ij->i", p, q) for p, q in ((sum_x, sum_x), (sum_y, sum_y), (sum_x, sum_y))
+    )
+    moving_x, moving_y = num_rows * xx - mean_xx, num_rows * yy - mean_yy
+    return Likeness(
+        num_rows,
+        picture=_ratio(xy, np.sqrt(xx) * np.sqrt(yy)),
+        motion=_ratio(num_rows * xy - mean_xy, np.sqrt(moving_x) * np.sqrt(moving_y)),
+        energy=np.sqrt(np.maximum(_ratio(moving_x, mean_xx), _ratio(moving_y, mean_yy))),
+    )
+
+
+def _seconds(line: Line, scale: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Sums of two neighbouring windows, times `scale`."""
+    windows = line.windows.astype(np.float64) * scale
+    return windows[:-1] + windows[1:], line.usable[:-1] & line.usable[1:]
+
+
+def _between_seconds(line: Line) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Sums of two neighbouring seconds: centred between them."""
+    rows, usable = _seconds(line)
+    return rows[:-1] + rows[1:], usable[:-1] & usable[1:]
+
+
+def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    return sums
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -1,0 +1,86 @@
+"""The line of a source video: the tracks of its clips, laid out in half seconds of the source's own time.
+
+A copy may be cut at other places than its original, so clips are not compared with clips: lines are compared with lines,
+and what they share is then given to the clips that show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW_S = 0.5
+"""Seconds per window of a track."""
+GREY_LEVELS = 256
+
+
+@dataclass(frozen=True)
+class ClipTrack:
+    """The track of one clip, and where it lies in its source. See `curator_dask.models.pdqf.track.Track`."""
+
+    start_s: float
+    """Where the clip begins in its source."""
+    windows: NDArray[np.int8]
+    """(W, D)"""
+    usable: NDArray[np.bool_]
+    """(W,)"""
+    stills: NDArray[np.int32]
+    """(S, 2) first window, and window after the last."""
+    pictures: NDArray[np.uint8]
+    """(S, P)"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The windows of one source video, one every half second."""
+
+    windows: NDArray[np.int8]
+    """(W, D); zeros where no clip has a usable window."""
+    usable: NDArray[np.bool_]
+    """(W,)"""
+    still: NDArray[np.int32]
+    """(W,) the still stretch that each window belongs to; -1: none."""
+    pictures: NDArray[np.uint8]
+    """(S, P) the mean picture of each still stretch."""
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+def first_window(start_s: float) -> int:
+    """The window of the source in which a clip begins that starts at this second: the nearest.
+
+    >>> first_window(10.0), first_window(9.9), first_window(0.2)
+    (20, 20, 0)
+    """
+    return int(np.floor(start_s / WINDOW_S + 0.5))
+
+
+def lay_out(clips: Sequence[ClipTrack]) -> Line:
+    """The line of a source from the tracks of its clips. Where clips overlap, the first of them counts."""
+    ends = [first_window(clip.start_s) + len(clip.windows) for clip in clips]
+    num_windows, dimension = max(ends, default=0), clips[0].windows.shape[1] if clips else 0
+    windows = np.zeros((num_windows, dimension), np.int8)
+    usable = np.zeros(num_windows, np.bool_)
+    still = np.full(num_windows, -1, np.int32)
+    num_stills = 0
+    for clip, end in zip(clips, ends, strict=True):
+        place = np.arange(end - len(clip.windows), end)
+        new = clip.usable & ~usable[place]
+        windows[place[new]] = clip.windows[new]
+        still[place[new]] = _stretch_of_windows(clip, num_stills)[new]
+        usable[place[new]] = True
+        num_stills += len(clip.stills)
+    pictures = [clip.pictures for clip in clips if len(clip.pictures)]
+    return Line(windows, usable, still, np.concatenate(pictures) if pictures else np.zeros((0, 0), np.uint8))
+
+
+def _stretch_of_windows(clip: ClipTrack, first: int) -> NDArray[np.int32]:
+    """(W,) the number of the still stretch of each window, counted from `first`; -1 for the others."""
+    stretch = np.full(len(clip.windows), -1, np.int32)
+    for number, (start, stop) in enumerate(clip.stills.tolist()):
+        stretch[start:stop] = first + number
+    return stretch

@@ -1,0 +1,144 @@
+"""Find the runs in which two lines show the same: where a copy begins and ends, at which offset.
+
+Every four seconds on a diagonal are judged by themselves. Passing ones join to runs; a gap between two is bridged, and the
+end of the lines reached, where the longer run passes too. Of runs that cover the same seconds the longest is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.align.diagonal import Alignment, align, compare
+from curator_dask.dedup.align.judge import Thresholds, moves_alike
+from curator_dask.dedup.align.line import Line
+from curator_dask.dedup.align.stills import worst_block
+
+SEGMENT = 8
+"""Windows that are judged by themselves: four seconds."""
+ROWS = SEGMENT - 1
+MOST_UNUSABLE = 2
+REACH = 8
+"""Windows: gaps and ends of at most this length are bridged."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A stretch of x and a stretch of y that show the same. Windows are those of the lines, [first, stop)."""
+
+    first_x: int
+    stop_x: int
+    first_y: int
+    stop_y: int
+    offset: int
+    """In quarter seconds: second t of x is second t - offset / 4 of y."""
+    picture: float
+    motion: float
+    energy: float
+    still: bool
+
+    @property
+    def num_windows(self) -> int:
+        return min(self.stop_x - self.first_x, self.stop_y - self.first_y)
+
+
+def find_moving(x: Line, y: Line, offsets: Iterable[int], thresholds: Thresholds) -> list[Overlap]:
+    """The overlaps at the given offsets (quarter seconds) in which something moves, without those that a longer one covers."""
+    found = [overlap for offset in sorted(set(offsets)) for overlap in _on_diagonal(x, y, offset, thresholds)]
+    return best_of(found)
+
+
+def find_stills(x: Line, y: Line, thresholds: Thresholds) -> list[Overlap]:
+    """The still stretches of both lines that show the same picture. Nothing tells their offset; their starts are matched."""
+    if not len(x.pictures) or not len(y.pictures):
+        return []
+    alike = np.argwhere(worst_block(x.pictures, y.pictures) <= thresholds.max_still_difference)
+    places_x, places_y = _stretches(x), _stretches(y)
+    return [
+        Overlap(*places_x[i], *places_y[j], 2 * (places_x[i][0] - places_y[j][0]), 1.0, 0.0, 0.0, True)
+        for i, j in alike.tolist()
+        if i in places_x and j in places_y
+    ]
+
+
+def best_of(overlaps: Iterable[Overlap]) -> list[Overlap]:
+    """The overlaps without those that lie half or more under a better one on both sides; longer ones are better."""
+    kept: list[Overlap] = []
+    for one in sorted(overlaps, key=lambda one: (-round(one.num_windows / 4), -one.motion, one.offset, one.first_x)):
+        if not any(_covers(other, one) for other in kept):
+            kept.append(one)
+    return sorted(kept, key=lambda one: (one.first_x, one.first_y, one.offset))
+
+
+def _covers(better: Overlap, worse: Overlap) -> bool:
+    shared_x = min(better.stop_x, worse.stop_x) - max(better.first_x, worse.first_x)
+    shared_y = min(better.stop_y, worse.stop_y) - max(better.first_y, worse.first_y)
+    return min(shared_x, shared_y) * 2 >= worse.num_windows
+
+
+def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Overlap]:
+    alignment = align(x, y, offset)
+    length = min(ROWS, len(alignment))
+    if length < ROWS:
+        return
+    first = np.arange(len(alignment) - length + 1)
+    likeness = compare(alignment, first, first + length)
+    passing = moves_alike(likeness, thresholds) & (likeness.num_rows >= length - MOST_UNUSABLE)
+    runs = _joined(alignment, _runs_of(passing, length), thresholds)
+    for start, stop in runs:
+        start, stop = _extended(alignment, start, stop, thresholds)
+        yield _overlap(alignment, offset, start, stop)
+
+
+def _runs_of(passing: NDArray[np.bool_], length: int) -> list[tuple[int, int]]:
+    """Runs of rows that passing segments cover."""
+    edges = np.diff(np.concatenate([[0], passing.astype(np.int8), [0]]))
+    return list(
+        zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) + length - 1).tolist(), strict=True)
+    )
+
+
+def _joined(alignment: Alignment, runs: list[tuple[int, int]], thresholds: Thresholds) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, stop in runs:
+        near = joined and start - joined[-1][1] <= REACH
+        if near and _passes(alignment, joined[-1][0], stop, thresholds):
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def _extended(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> tuple[int, int]:
+    """Reach the ends of the diagonal where they are near and the longer run passes too."""
+    if 0 < start <= REACH and _passes(alignment, 0, stop, thresholds):
+        start = 0
+    end = len(alignment)
+    if 0 < end - stop <= REACH and _passes(alignment, start, end, thresholds):
+        stop = end
+    return start, stop
+
+
+def _passes(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> bool:
+    return bool(moves_alike(compare(alignment, np.array([start]), np.array([stop])), thresholds)[0])
+
+
+def _overlap(alignment: Alignment, offset: int, start: int, stop: int) -> Overlap:
+    likeness = compare(alignment, np.array([start]), np.array([stop]))
+    # A row is the second from one window on, so a run of n rows shows n + 1 windows.
+    windows = stop - start + 1
+    first_x, first_y = alignment.first_x + start, alignment.first_y + start
+    picture, motion, energy = (float(value[0]) for value in (likeness.picture, likeness.motion, likeness.energy))
+    return Overlap(first_x, first_x + windows, first_y, first_y + windows, offset, picture, motion, energy, False)
+
+
+def _stretches(line: Line) -> dict[int, tuple[int, int]]:
+    """The first window of each still stretch, and the window after its last."""
+    places: dict[int, tuple[int, int]] = {}
+    for window in np.flatnonzero(line.still >= 0).tolist():
+        number = int(line.still[window])
+        places[number] = (places[number][0] if number in places else window, window + 1)
+    return places

@@ -1,0 +1,133 @@
+"""The track of a clip: what its picture shows every half second, small enough to lay thousands of hours over each other.
+
+A vector says what a clip looks like as a whole. A track says what it shows when, so two clips can be compared at every
+offset (see :mod:`curator_dask.dedup.align`). It comes from the frames that the default model sees, 64x64 at 15 per
+second, with plain bars cut off:
+
+1. Each frame gets its PDQF, as the signed square root at unit length.
+2. The 91 lowest frequencies are averaged over each half second, and kept as whole numbers: 256 times the mean.
+3. Where the picture stands still for two seconds or more, such numbers cannot tell a slide from one with other words.
+   There the mean picture itself is kept, as 32x32 grey levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from curator_dask.models.pdqf import pdq
+
+WINDOW_S = 0.5
+FRAMES_PER_SECOND = 15
+SCALE = 256
+"""A mean of 1.0 is kept as this number. Means reach about 0.5 at most; larger ones are cut to 127."""
+LOWEST = 12
+"""Frequencies whose row and column numbers (from 0) add up to at most this are kept: those that lossy copies keep too."""
+PICTURE_SIDE = 32
+STILL = 0.1
+"""A window stands still if it differs from the one before it by at most this share of its own length."""
+SHORTEST_STILL = 4
+"""Windows; shorter still stretches get no picture."""
+MIN_QUALITY = 10
+"""Windows of a lower PDQ quality are too plain to be told apart. A clip needs more to get a vector, as it stands for
+itself; a window stands beside its neighbours, and dark scenes have 20 to 40."""
+TRACK_VERSION = 1
+"""Raise this number with any change to the tracks."""
+
+FREQUENCIES: npt.NDArray[np.int64] = np.flatnonzero(
+    np.add.outer(np.arange(pdq.NUM_FREQUENCIES), np.arange(pdq.NUM_FREQUENCIES)).ravel() <= LOWEST
+)
+"""The places of the kept frequencies among the 256 numbers of a PDQF."""
+DIMENSION = len(FREQUENCIES)
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one clip shows, in windows of half a second from its first frame. The last window may be half full."""
+
+    windows: npt.NDArray[np.int8]
+    """(W, 91) means of the lowest frequencies, times 256."""
+    usable: npt.NDArray[np.bool_]
+    """(W,) whether the window's picture has enough texture to be matched."""
+    stills: npt.NDArray[np.int32]
+    """(S, 2) still stretches: the first window, and the window after the last."""
+    pictures: npt.NDArray[np.uint8]
+    """(S, 1024) the mean picture of each still stretch, 32x32 grey levels."""
+
+
+def track_of_frames(features: torch.Tensor, quality: torch.Tensor, luma: torch.Tensor) -> Track:
+    """The track of a clip of T frames at 15 per second.
+
+    Args:
+        features: (T, 256) float64, signed square roots of the PDQF at unit length, zeros without texture.
+        quality: (T,) int64, the PDQ quality of each frame.
+        luma: (T, 64, 64) float32 luminance, 0 to 255.
+    """
+    window = window_of_frames(len(features))
+    low = features[:, torch.from_numpy(FREQUENCIES).to(features.device)]
+    windows = _rounded(_means(low, window) * SCALE, -127, 127).astype(np.int8)
+    best = np.zeros(len(windows), np.int64)
+    np.maximum.at(best, window, quality.cpu().numpy())
+    usable = (best >= MIN_QUALITY) & windows.any(axis=1)
+    stills = still_stretches(windows, usable)
+    return Track(windows, usable, stills, _pictures(luma, window, stills))
+
+
+def window_of_frames(num_frames: int) -> npt.NDArray[np.int64]:
+    """(T,) the window of each frame. A last window of less than a quarter second joins the one before it.
+
+    >>> window_of_frames(20).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+    >>> window_of_frames(17).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+    """
+    window = np.arange(num_frames) * 2 // FRAMES_PER_SECOND
+    last = window == (window[-1] if num_frames else 0)
+    if last.sum() < FRAMES_PER_SECOND // 4 and num_frames and window[-1] > 0:
+        window[last] -= 1
+    return window
+
+
+def still_stretches(windows: npt.NDArray[np.int8], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """(S, 2) the longest stretches of at least four usable windows in which each window is near the one before it."""
+    values = windows.astype(np.int64)
+    change = (np.diff(values, axis=0) ** 2).sum(axis=1)
+    length = (values**2).sum(axis=1)
+    joined = np.zeros(len(values) + 1, np.bool_)
+    joined[1:-1] = (change <= STILL**2 * length[1:]) & usable[1:] & usable[:-1]
+    edges = np.diff(joined.astype(np.int8))
+    first, after = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
+    long_enough = after - first >= SHORTEST_STILL
+    return np.stack([first[long_enough], after[long_enough]], axis=1).astype(np.int32)
+
+
+def _means(rows: torch.Tensor, window: npt.NDArray[np.int64]) -> torch.Tensor:
+    """(W, D) float64 means of the rows of each window; exact, as the rows are whole multiples of a power of two."""
+    at = torch.from_numpy(window).to(rows.device)
+    counts = torch.bincount(at)
+    sums = torch.zeros(len(counts), rows.shape[1], dtype=torch.float64, device=rows.device)
+    sums.index_add_(0, at, rows.double())
+    return sums / counts[:, None]
+
+
+def _pictures(
+    luma: torch.Tensor, window: npt.NDArray[np.int64], stills: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint8]:
+    """(S, 1024) the mean picture of each still stretch."""
+    half = luma.shape[-1] // PICTURE_SIDE
+    pictures = np.zeros((len(stills), PICTURE_SIDE**2), np.uint8)
+    for row, (first, after) in enumerate(stills.tolist()):
+        frames = luma[torch.from_numpy((window >= first) & (window < after)).to(luma.device)]
+        # Grey levels in whole 256ths: their sum is exact in any order.
+        levels = (frames.double() * 256).round().sum(dim=0).reshape(PICTURE_SIDE, half, PICTURE_SIDE, half)
+        means = levels.sum(dim=(1, 3)) / (256 * half**2 * len(frames))
+        pictures[row] = _rounded(means.flatten(), 0, 255).astype(np.uint8)
+    return pictures
+
+
+def _rounded(values: torch.Tensor, lowest: int, highest: int) -> npt.NDArray[np.float64]:
+    rounded: npt.NDArray[np.float64] = values.round().clamp(lowest, highest).cpu().numpy()
+    return rounded
