@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 WINDOW_S = 0.5
 """Seconds per window of a track."""
-GREY_LEVELS = 256
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class ClipTrack:
 
     start_s: float
     """Where the clip begins in its source."""
-    windows: NDArray[np.int8]
+    windows: NDArray[np.int16]
     """(W, D)"""
     usable: NDArray[np.bool_]
     """(W,)"""
@@ -37,7 +36,7 @@ class ClipTrack:
 class Line:
     """The windows of one source video, one every half second."""
 
-    windows: NDArray[np.int8]
+    windows: NDArray[np.int16]
     """(W, D); zeros where no clip has a usable window."""
     usable: NDArray[np.bool_]
     """(W,)"""
@@ -63,7 +62,7 @@ def lay_out(clips: Sequence[ClipTrack]) -> Line:
     """The line of a source from the tracks of its clips. Where clips overlap, the first of them counts."""
     ends = [first_window(clip.start_s) + len(clip.windows) for clip in clips]
     num_windows, dimension = max(ends, default=0), clips[0].windows.shape[1] if clips else 0
-    windows = np.zeros((num_windows, dimension), np.int8)
+    windows = np.zeros((num_windows, dimension), np.int16)
     usable = np.zeros(num_windows, np.bool_)
     still = np.full(num_windows, -1, np.int32)
     num_stills = 0

@@ -1,7 +1,7 @@
 """Find the runs in which two lines show the same: where a copy begins and ends, at which offset.
 
-Every four seconds on a diagonal are judged by themselves. Passing ones join to runs; a gap between two is bridged, and the
-end of the lines reached, where the longer run passes too. Of runs that cover the same seconds the longest is kept.
+Every eight seconds on a diagonal are judged by themselves, and every four by a stricter measure. Passing ones join to runs;
+a gap between two is bridged, and the end of the lines reached, where the longer run passes too. Of runs that cover the same seconds the longest is kept.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from curator_dask.dedup.align.judge import Thresholds, moves_alike
 from curator_dask.dedup.align.line import Line
 from curator_dask.dedup.align.stills import worst_block
 
-SEGMENT = 8
-"""Windows that are judged by themselves: four seconds."""
-ROWS = SEGMENT - 1
-MOST_UNUSABLE = 2
+SEGMENT_ROWS = (7, 15)
+"""Rows (whole seconds, every half second) that are judged by themselves: four and eight seconds."""
+LEAST_USABLE = 0.7
+"""At least this share of the rows of a segment must be usable on both sides."""
 REACH = 8
 """Windows: gaps and ends of at most this length are bridged."""
 
@@ -81,24 +81,28 @@ def _covers(better: Overlap, worse: Overlap) -> bool:
 
 def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Overlap]:
     alignment = align(x, y, offset)
-    length = min(ROWS, len(alignment))
-    if length < ROWS:
-        return
-    first = np.arange(len(alignment) - length + 1)
-    likeness = compare(alignment, first, first + length)
-    passing = moves_alike(likeness, thresholds) & (likeness.num_rows >= length - MOST_UNUSABLE)
-    runs = _joined(alignment, _runs_of(passing, length), thresholds)
-    for start, stop in runs:
-        start, stop = _extended(alignment, start, stop, thresholds)
-        yield _overlap(alignment, offset, start, stop)
+    passing = np.zeros(len(alignment), np.bool_)
+    for num_rows in SEGMENT_ROWS:
+        passing |= _passing_rows(alignment, num_rows, thresholds)
+    for start, stop in _joined(alignment, _runs_of(passing), thresholds):
+        yield _overlap(alignment, offset, *_extended(alignment, start, stop, thresholds))
 
 
-def _runs_of(passing: NDArray[np.bool_], length: int) -> list[tuple[int, int]]:
-    """Runs of rows that passing segments cover."""
+def _passing_rows(alignment: Alignment, num_rows: int, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """(n,) the rows that lie in a passing segment of this length."""
+    covered = np.zeros(len(alignment) + 1, np.int64)
+    first = np.arange(len(alignment) - num_rows + 1)
+    if len(first):
+        likeness = compare(alignment, first, first + num_rows)
+        passing = moves_alike(likeness, thresholds) & (likeness.num_rows >= num_rows * LEAST_USABLE)
+        np.add.at(covered, first[passing], 1)
+        np.add.at(covered, first[passing] + num_rows, -1)
+    return np.cumsum(covered)[:-1] > 0
+
+
+def _runs_of(passing: NDArray[np.bool_]) -> list[tuple[int, int]]:
     edges = np.diff(np.concatenate([[0], passing.astype(np.int8), [0]]))
-    return list(
-        zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) + length - 1).tolist(), strict=True)
-    )
+    return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
 
 
 def _joined(alignment: Alignment, runs: list[tuple[int, int]], thresholds: Thresholds) -> list[tuple[int, int]]:

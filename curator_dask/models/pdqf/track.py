@@ -4,8 +4,10 @@ A vector says what a clip looks like as a whole. A track says what it shows when
 offset (see :mod:`curator_dask.dedup.align`). It comes from the frames that the default model sees, 64x64 at 15 per
 second, with plain bars cut off:
 
-1. Each frame gets its PDQF, as the signed square root at unit length.
-2. The 91 lowest frequencies are averaged over each half second, and kept as whole numbers: 256 times the mean.
+1. Each frame gets its PDQF: the cosine transform of its luminance.
+2. The 66 lowest frequencies are averaged over each half second, weighted so that fine detail counts too, and kept as
+   whole numbers of 12 bits. They stay linear: what stands in the picture, such as a logo, adds the same to all windows
+   and goes away with their mean.
 3. Where the picture stands still for two seconds or more, such numbers cannot tell a slide from one with other words.
    There the mean picture itself is kept, as 32x32 grey levels.
 """
@@ -22,13 +24,15 @@ from curator_dask.models.pdqf import pdq
 
 WINDOW_S = 0.5
 FRAMES_PER_SECOND = 15
-SCALE = 256
-"""A mean of 1.0 is kept as this number. Means reach about 0.5 at most; larger ones are cut to 127."""
-LOWEST = 12
+STEP = 3.0
+"""The weighted numbers are kept as multiples of this. Lossy coding changes them by as much."""
+LARGEST = 2047
+LOWEST = 10
 """Frequencies whose row and column numbers (from 0) add up to at most this are kept: those that lossy copies keep too."""
 PICTURE_SIDE = 32
-STILL = 0.1
-"""A window stands still if it differs from the one before it by at most this share of its own length."""
+STILL = 0.012
+"""A window stands still if it differs from the one before it by at most this share of its own length. Slides have up to
+0.003, an empty street before a still camera 0.02 and more."""
 SHORTEST_STILL = 4
 """Windows; shorter still stretches get no picture."""
 MIN_QUALITY = 10
@@ -37,10 +41,13 @@ itself; a window stands beside its neighbours, and dark scenes have 20 to 40."""
 TRACK_VERSION = 1
 """Raise this number with any change to the tracks."""
 
-FREQUENCIES: npt.NDArray[np.int64] = np.flatnonzero(
-    np.add.outer(np.arange(pdq.NUM_FREQUENCIES), np.arange(pdq.NUM_FREQUENCIES)).ravel() <= LOWEST
-)
+_ROW_PLUS_COLUMN: npt.NDArray[np.int64] = np.add.outer(
+    np.arange(pdq.NUM_FREQUENCIES), np.arange(pdq.NUM_FREQUENCIES)
+).ravel()
+FREQUENCIES: npt.NDArray[np.int64] = np.flatnonzero(_ROW_PLUS_COLUMN <= LOWEST)
 """The places of the kept frequencies among the 256 numbers of a PDQF."""
+WEIGHTS: npt.NDArray[np.float64] = np.sqrt(_ROW_PLUS_COLUMN[FREQUENCIES] + 2.0)
+"""The size of a natural picture's frequencies falls about as fast as their number grows; this weighs half against it."""
 DIMENSION = len(FREQUENCIES)
 
 
@@ -48,8 +55,8 @@ DIMENSION = len(FREQUENCIES)
 class Track:
     """What one clip shows, in windows of half a second from its first frame. The last window may be half full."""
 
-    windows: npt.NDArray[np.int8]
-    """(W, 91) means of the lowest frequencies, times 256."""
+    windows: npt.NDArray[np.int16]
+    """(W, 66) weighted means of the lowest frequencies, in steps of 3, within -2047 and 2047."""
     usable: npt.NDArray[np.bool_]
     """(W,) whether the window's picture has enough texture to be matched."""
     stills: npt.NDArray[np.int32]
@@ -58,19 +65,19 @@ class Track:
     """(S, 1024) the mean picture of each still stretch, 32x32 grey levels."""
 
 
-def track_of_frames(features: torch.Tensor, quality: torch.Tensor, luma: torch.Tensor) -> Track:
+def track_of_frames(descriptors: pdq.Descriptors, luma: torch.Tensor) -> Track:
     """The track of a clip of T frames at 15 per second.
 
     Args:
-        features: (T, 256) float64, signed square roots of the PDQF at unit length, zeros without texture.
-        quality: (T,) int64, the PDQ quality of each frame.
+        descriptors: PDQF and quality of the T frames.
         luma: (T, 64, 64) float32 luminance, 0 to 255.
     """
-    window = window_of_frames(len(features))
-    low = features[:, torch.from_numpy(FREQUENCIES).to(features.device)]
-    windows = _rounded(_means(low, window) * SCALE, -127, 127).astype(np.int8)
+    window = window_of_frames(len(luma))
+    low = descriptors.pdqf[:, torch.from_numpy(FREQUENCIES).to(luma.device)]
+    weights = torch.from_numpy(WEIGHTS / STEP).to(luma.device)
+    windows = _rounded(_means(low, window) * weights, -LARGEST, LARGEST).astype(np.int16)
     best = np.zeros(len(windows), np.int64)
-    np.maximum.at(best, window, quality.cpu().numpy())
+    np.maximum.at(best, window, descriptors.quality.cpu().numpy())
     usable = (best >= MIN_QUALITY) & windows.any(axis=1)
     stills = still_stretches(windows, usable)
     return Track(windows, usable, stills, _pictures(luma, window, stills))
@@ -91,7 +98,7 @@ def window_of_frames(num_frames: int) -> npt.NDArray[np.int64]:
     return window
 
 
-def still_stretches(windows: npt.NDArray[np.int8], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+def still_stretches(windows: npt.NDArray[np.int16], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """(S, 2) the longest stretches of at least four usable windows in which each window is near the one before it."""
     values = windows.astype(np.int64)
     change = (np.diff(values, axis=0) ** 2).sum(axis=1)
