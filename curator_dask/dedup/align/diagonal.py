@@ -55,8 +55,8 @@ class Likeness:
 def align(x: Line, y: Line, offset: int) -> Alignment:
     """Lay y over x. `offset` is in quarter seconds: second t of x lies over second t - offset / 4 of y."""
     half, odd = divmod(offset, QUARTERS_PER_WINDOW)
-    rows_x, usable_x = _seconds(x) if not odd else _seconds(x, scale=2)
-    rows_y, usable_y = _seconds(y) if not odd else _between_seconds(y)
+    rows_x, usable_x = seconds(x) if not odd else seconds(x, scale=2)
+    rows_y, usable_y = seconds(y) if not odd else _between_seconds(y)
     # An odd row of y is centred a quarter second later than the even row of the same number.
     shift = half + odd
     first_x, first_y = max(0, shift), max(0, -shift)
@@ -85,15 +85,15 @@ def compare(alignment: Alignment, first: NDArray[np.int64], stop: NDArray[np.int
     )
 
 
-def _seconds(line: Line, scale: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Sums of two neighbouring windows, times `scale`."""
+def seconds(line: Line, *, scale: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(W - 1, D) sums of two neighbouring windows, times `scale`; and whether both are usable."""
     windows = line.windows.astype(np.float64) * scale
     return windows[:-1] + windows[1:], line.usable[:-1] & line.usable[1:]
 
 
 def _between_seconds(line: Line) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Sums of two neighbouring seconds: centred between them."""
-    rows, usable = _seconds(line)
+    rows, usable = seconds(line)
     return rows[:-1] + rows[1:], usable[:-1] & usable[1:]
 
 

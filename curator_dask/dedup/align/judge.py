@@ -24,7 +24,7 @@ from curator_dask.errors import ParameterError
 _ENERGIES = np.array([0.03, 0.08, 0.12, 0.25, 0.5, 0.8])
 _NEEDED = np.array([0.95, 0.90, 0.85, 0.80, 0.70, 0.62])
 _SHORT_ROWS, _LONG_ROWS = 7.0, 15.0
-_SHORT_EXTRA = 0.15
+_SHORT_EXTRA = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ def needed_motion(energy: NDArray[np.float64], num_rows: NDArray[np.float64]) ->
     """The motion from which on a run counts as a copy, by its energy and its length in rows of half a second.
 
     >>> needed_motion(np.array([0.8, 0.8, 0.1, 0.1]), np.array([15.0, 7.0, 15.0, 7.0])).round(3).tolist()
-    [0.62, 0.77, 0.875, 0.96]
+    [0.62, 0.82, 0.875, 0.96]
     """
     needed = np.interp(energy, _ENERGIES, _NEEDED)
     short = (_LONG_ROWS - np.clip(num_rows, _SHORT_ROWS, _LONG_ROWS)) / (_LONG_ROWS - _SHORT_ROWS)
-    return np.minimum(needed + _SHORT_EXTRA * short, 0.96)
+    motion: NDArray[np.float64] = np.minimum(needed + _SHORT_EXTRA * short, 0.96)
+    return motion
 
 
 def moves_alike(likeness: Likeness, thresholds: Thresholds) -> NDArray[np.bool_]:

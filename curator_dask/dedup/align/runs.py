@@ -1,7 +1,8 @@
 """Find the runs in which two lines show the same: where a copy begins and ends, at which offset.
 
-Every eight seconds on a diagonal are judged by themselves, and every four by a stricter measure. Passing ones join to runs;
-a gap between two is bridged, and the end of the lines reached, where the longer run passes too. Of runs that cover the same seconds the longest is kept.
+Every eight seconds on a diagonal are judged by themselves, and every four by a stricter measure. Passing ones join to
+runs; a gap between two is bridged, and the end of the lines reached, where the longer run passes too. Of runs that cover
+the same seconds the longest is kept.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Seeds: pairs of four seconds that move alike. They tell which lines to lay over each other, and at which offsets.
+
+Each four seconds of a line become a row of 198 whole numbers: how its 66 numbers change over that time, as three cosine
+waves. (The constant part, which is what stands, is left out.) A product of two rows is then a sum of whole numbers below
+2**24, which float32 adds exactly in any order: every BLAS and every GPU find the same seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.dedup.align.diagonal import seconds
+from curator_dask.dedup.align.line import Line
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+
+SEGMENT_ROWS = 7
+NUM_WAVES = 3
+LENGTH = 400.0
+"""The length that each row is scaled to. Its numbers then stay within 127; the few that do not are cut off."""
+BLOCK_ROWS = 2048
+_WAVES = np.cos(np.pi * np.outer(np.arange(1, NUM_WAVES + 1), np.arange(SEGMENT_ROWS) + 0.5) / SEGMENT_ROWS)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The moving segments of several lines."""
+
+    rows: Array
+    """(N, 3 * D) float32, whole numbers of about length 400."""
+    line: NDArray[np.int64]
+    """(N,) the line that each segment lies in."""
+    start: NDArray[np.int64]
+    """(N,) the window that it begins with."""
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Pairs of segments, S of them."""
+
+    line_x: NDArray[np.int64]
+    line_y: NDArray[np.int64]
+    start_x: NDArray[np.int64]
+    start_y: NDArray[np.int64]
+    score: NDArray[np.float32]
+    """The cosine of the two rows."""
+
+
+def segments_of(lines: Sequence[Line], min_energy: float, *, least_usable: float = 0.7) -> Segments:
+    """The segments of all lines in which something moves, one from every window on."""
+    parts = [_moving_segments(line, min_energy, least_usable) for line in lines]
+    counts = [len(start) for _, start in parts]
+    dimension = max((rows.shape[1] for rows, _ in parts), default=0)
+    rows = [rows for rows, _ in parts if len(rows)]
+    return Segments(
+        np.concatenate(rows) if rows else np.zeros((0, dimension), np.float32),
+        np.repeat(np.arange(len(lines)), counts),
+        np.concatenate([np.zeros(0, np.int64), *(start for _, start in parts)]),
+    )
+
+
+def find_seeds(x: Segments, y: Segments, least: float) -> Iterator[Seeds]:
+    """All pairs with a score of at least `least`, block by block."""
+    limit = np.float32(least * LENGTH**2)
+    xp = array_module(x.rows)
+    for block in row_blocks(len(x), BLOCK_ROWS):
+        for other in row_blocks(len(y), BLOCK_ROWS):
+            products = x.rows[block] @ y.rows[other].T
+            i, j = xp.nonzero(products >= limit)
+            if len(i):
+                score = (to_host(products[i, j]) / LENGTH**2).astype(np.float32)
+                i, j = to_host(i) + block.start, to_host(j) + other.start
+                yield Seeds(x.line[i], y.line[j], x.start[i], y.start[j], score)
+
+
+def _moving_segments(
+    line: Line, min_energy: float, least_usable: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rows, usable = seconds(line)
+    count = max(0, len(rows) - SEGMENT_ROWS + 1)
+    rows = rows * usable[:, None]
+    pieces = np.stack([rows[at : at + count] for at in range(SEGMENT_ROWS)], axis=1)
+    num_usable = np.sum([usable[at : at + count] for at in range(SEGMENT_ROWS)], axis=0)
+    standing = (pieces.sum(axis=1) ** 2).sum(axis=1)
+    moving = SEGMENT_ROWS * (pieces**2).sum(axis=(1, 2)) - standing
+    start = np.flatnonzero(
+        (num_usable >= least_usable * SEGMENT_ROWS) & (moving >= min_energy**2 * standing) & (moving > 0)
+    )
+    waves = np.einsum("hr,nrd->nhd", _WAVES, pieces[start]).reshape(len(start), -1)
+    lengths = np.sqrt(np.einsum("ij,ij->i", waves, waves))
+    scaled = np.clip(np.rint(waves * (LENGTH / np.where(lengths > 0, lengths, 1.0))[:, None]), -127, 127)
+    return scaled.astype(np.float32), start
