@@ -222,6 +222,7 @@ def curate(
     transcode_encoder_threads: int = 1,
     transcode_use_input_video_bit_rate: bool = False,
     transcode_bit_rate: str | None = None,
+    audio: str = "1",
     upload_clips: bool = True,
     relative_ids: bool = False,
     input_storage_options: Mapping[str, Any] | None = None,
@@ -274,6 +275,7 @@ def curate(
         transcode_encoder_threads: encoder threads per ffmpeg process.
         transcode_use_input_video_bit_rate: encode at the bit rate of the source video.
         transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
+        audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         input_storage_options: fsspec options for `video_dir`.

@@ -58,7 +58,7 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
     """Header facts, one decoded frame, and a scan of the packets only where the header cannot be believed."""
     with open_container(request) as container:
         video = choose_video(container)
-        facts = {**container_facts(container), **stream_facts(video), **audio_facts(container)}
+        facts = {**container_facts(container), **stream_facts(video), **audio_facts(container, video)}
         facts |= first_frame_facts(container, video, request["max_pixels"])
         facts |= without_late_start(facts)
         index = video.index
@@ -119,13 +119,24 @@ def stream_facts(video: VideoStream) -> dict[str, Any]:
     }
 
 
-def audio_facts(container: InputContainer) -> dict[str, Any]:
-    """The best audio stream that has a decoder, a sample rate and channels; a nameless one would break the cut."""
-    audio = container.streams.best("audio")
-    context = audio.codec_context if audio is not None else None
-    if audio is None or context is None or not getattr(context, "sample_rate", 0):
-        return {"audio_stream": None, "audio_codec": None}
-    return {"audio_stream": audio.index, "audio_codec": context.codec.canonical_name}
+def audio_facts(container: InputContainer, video: VideoStream) -> dict[str, Any]:
+    """The sound tracks that have a decoder, a sample rate and channels; a nameless one would break the cut.
+
+    Where the file holds several programmes (television channels), only those of the pictures' programme.
+    """
+    programme = container.streams.best("video", related=video)
+    tracks = [
+        {
+            "stream": audio.index,
+            "codec": audio.codec_context.codec.canonical_name,
+            "has_header": bool(audio.codec_context.extradata),
+        }
+        for audio in container.streams.audio
+        if audio.codec_context is not None
+        and audio.codec_context.sample_rate
+        and container.streams.best("video", related=audio) == programme
+    ]
+    return {"audio_tracks": tracks}
 
 
 def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels: int) -> dict[str, Any]:

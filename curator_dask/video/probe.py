@@ -44,6 +44,17 @@ _TRANSFERS |= {
 
 
 @dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One sound track that ffmpeg can decode."""
+
+    stream: int
+    """Index among all streams of the file."""
+    codec: str
+    has_header: bool
+    """The file states the track's configuration once, for all its packets. False: packets bring their own."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """One video file as it will be decoded."""
 
@@ -75,8 +86,8 @@ class VideoInfo:
     """Bits per second of the video stream, or of the whole file if the stream does not say."""
     video_stream: int
     """Index among all streams of the file, as in ffmpeg's ``-map 0:{index}``."""
-    audio_stream: int | None
-    audio_codec: str | None
+    audio_tracks: tuple[AudioTrack, ...]
+    """The sound tracks in the order of the file; where it holds several programmes, those of the pictures' programme."""
     color_transfer: str | None
     """FFmpeg's name (``smpte2084`` and ``arib-std-b67`` are HDR); None if unspecified."""
     needs_generated_timestamps: bool
@@ -85,6 +96,8 @@ class VideoInfo:
     """The header could not be believed, so duration and frame count come from reading all packets."""
     warnings: tuple[str, ...] = ()
     """Oddities of the time line that were repaired: sentences for people."""
+    notes: tuple[str, ...] = ()
+    """What was chosen where the file offers several things: sentences for people."""
 
     @property
     def framerate(self) -> float:
@@ -199,8 +212,7 @@ def _video_info(path: Path, size_bytes: int, facts: dict[str, Any]) -> VideoInfo
         num_frames=facts["num_frames"],
         bit_rate=facts["bit_rate"] or (int(size_bytes * 8 / duration_s) if duration_s else None),
         video_stream=facts["video_stream"],
-        audio_stream=facts["audio_stream"],
-        audio_codec=facts["audio_codec"],
+        audio_tracks=tuple(AudioTrack(**track) for track in facts["audio_tracks"]),
         color_transfer=_TRANSFERS.get(facts["color_transfer"]),
         needs_generated_timestamps=facts["container"] == "avi" or facts["packets_without_pts"] > 0,
         is_scanned=facts["scanned"],

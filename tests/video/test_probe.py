@@ -12,7 +12,7 @@ import pytest
 
 from curator_dask.errors import MediaError
 from curator_dask.video import probe
-from curator_dask.video.probe import VideoInfo, probe_video
+from curator_dask.video.probe import AudioTrack, VideoInfo, probe_video
 from tests.video.cut import test_transcode_real
 from tests.video.videotools import numbered_video, run_ffmpeg
 
@@ -52,7 +52,7 @@ def test_a_plain_video(small: Path) -> None:
     info = probe_video(small)
     assert (info.codec, info.width, info.height, info.rotation_deg) == ("h264", 64, 48, 0)
     assert (info.fps, info.framerate, info.duration_s, info.num_frames) == (Fraction(25), 25.0, 2.0, 50)
-    assert (info.video_stream, info.audio_stream, info.audio_codec) == (0, None, None)
+    assert (info.video_stream, info.audio_tracks) == (0, ())
     assert info.size_bytes == small.stat().st_size
     assert not info.is_scanned
     assert not info.needs_generated_timestamps
@@ -70,7 +70,7 @@ def test_real_files_agree_with_their_manifest(real_videos: Path) -> None:
         assert info.duration_s == pytest.approx(expected["duration_s"], abs=0.7), name
         assert info.num_frames == (expected["frames_decoded"] if info.is_scanned else expected["frames_header"]), name
         assert info.needs_generated_timestamps == name.endswith(".avi"), name
-        assert (info.audio_stream is not None) == bool(expected["audio"]), name
+        assert bool(info.audio_tracks) == bool(expected["audio"]), name
         assert info.is_scanned == name.endswith(".ts"), name
 
 
@@ -79,7 +79,7 @@ def test_real_files_agree_with_their_manifest(real_videos: Path) -> None:
     ("name", "field", "value"),
     [
         ("iphone_rot90_gps.mov", "video_stream", 1),
-        ("iphone_rot90_gps.mov", "audio_stream", 0),
+        ("iphone_rot90_gps.mov", "audio_tracks", (AudioTrack(0, "aac", has_header=True),)),
         ("hdr10_av1_10bit_portrait.mp4", "color_transfer", "smpte2084"),
         ("hdr10_av1_10bit_portrait.mp4", "codec", "av1"),
         ("hevc10_editlist_rot90.mp4", "pixel_format", "yuv420p10le"),

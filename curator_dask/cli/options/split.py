@@ -35,6 +35,9 @@ UseInputBitRate = Annotated[
 BitRate = Annotated[
     str | None, option("--transcode-bit-rate", help="Encode at this bit rate, such as 4M. Default: constant quality.")
 ]
+Audio = Annotated[
+    str, option("--audio", help="Sound of the clips: the number of one track (1 is the first), all or none.")
+]
 UploadClips = Annotated[
     bool, option("--upload-clips/--no-upload-clips", help="Write the clips as MP4 files, or only plan and record them.")
 ]
@@ -64,3 +67,4 @@ class SplitOptions:
     transcode_encoder_threads: EncoderThreads = 1
     transcode_use_input_video_bit_rate: UseInputBitRate = False
     transcode_bit_rate: BitRate = None
+    audio: Audio = "1"

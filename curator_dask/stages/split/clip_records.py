@@ -83,7 +83,7 @@ def _video_record(video: SourceVideo, info: VideoInfo, num_clips: int, warnings:
         "duration": info.duration_s,
         "video_codec": info.codec,
         "pixel_format": info.pixel_format,
-        "audio_format": info.audio_codec,
+        "audio_format": info.audio_tracks[0].codec if info.audio_tracks else None,
         "color_transfer": info.color_transfer,
         "rotation": info.rotation_deg,
         "num_total_clips": num_clips,

@@ -29,6 +29,8 @@ COUNTS = (
     "spans_over_limit", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
+_LATER_PARAMETERS = {"audio": "1"}
+"""Parameters that the first version did not have, with the values that do what it did."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class SplitStage(Stage):
         transcode_encoder_threads: encoder threads per ffmpeg process.
         transcode_use_input_video_bit_rate: encode at the bit rate of the source video, if it is known.
         transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
+        audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``. AAC is copied where
+            its configuration never changes; other sound is encoded as AAC.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         input_storage_options: fsspec options for `video_dir`.
@@ -72,6 +76,7 @@ class SplitStage(Stage):
     transcode_encoder_threads: int = 1
     transcode_use_input_video_bit_rate: bool = False
     transcode_bit_rate: str | None = None
+    audio: str = "1"
     upload_clips: bool = True
     relative_ids: bool = False
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -99,6 +104,7 @@ class SplitStage(Stage):
             encoder_threads=self.transcode_encoder_threads,
             bit_rate=self.transcode_bit_rate,
             use_input_bit_rate=self.transcode_use_input_video_bit_rate,
+            audio=self.audio,
         )
 
     @property
@@ -110,6 +116,8 @@ class SplitStage(Stage):
         left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options", "vectors"}
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
+        # At their defaults, later parameters are left out, so that folders of earlier versions go on.
+        left_out |= {name for name, usual in _LATER_PARAMETERS.items() if getattr(self, name) == usual}
         params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
         return {**params, "video_dir": Folder(self.video_dir, self.input_storage_options).root}
 

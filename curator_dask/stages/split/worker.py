@@ -62,7 +62,8 @@ def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutR
     cuts: dict[int, CutClip] = {cut.span_index: cut for cut in report.clips} if report else {}
     rows = [_write_clip(task, info, span, cuts.get(span.index), outputs) for span in plan.spans]
     warnings = report.warnings if report else ()
-    for path, record in video_records(task.video, info, rows, warnings):
+    notes = report.notes if report else info.notes  # they say nothing of damage, so they do not count as such
+    for path, record in video_records(task.video, info, rows, [*warnings, *notes]):
         outputs[path] = task.spec.output.write_bytes(path, dump_json(record))
     counts = {**_counts(rows, plan), "videos_damaged": int(bool(warnings))}
     return UnitResult(outputs, counts, _failures(task, rows), {"clips": rows})

@@ -20,6 +20,7 @@ from curator_dask.video.cut.plan import (
     select_expression,
 )
 from curator_dask.video.cut.sound import REPRODUCIBLE
+from curator_dask.video.cut.tracks import ClipTrack, sound_args
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.frames.sampling import FrameRule
@@ -32,7 +33,6 @@ READ_BEYOND_S = 5.0
 order."""
 TAP_TIMES = "tap.times"
 DECODED_TIMES = "decoded.stats"
-_AUDIO_COPIED = "aac"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class CutJob:
     info: VideoInfo
     lanes: tuple[Lane, ...]
     settings: TranscodeSettings
-    with_audio: bool
+    sound: tuple[ClipTrack, ...] = ()
     cut_times: tuple[tuple[float, ...], ...] | None = None
     """Per lane, where to cut, in seconds from its first frame; None for every period."""
     tap: FrameRule | None = None
@@ -55,8 +55,8 @@ def arguments(job: CutJob) -> list[str]:
     limit_s = read_limit_s(job)
     limit = [] if limit_s is None else ["-t", f"{limit_s:.6f}"]
     # A new frame size in mid-stream must not restart the filters, which count from the first frame; scale copes with
-    # it.
-    steady = [] if copied else ["-reinit_filter", "0"]
+    # it. Sound whose channels change needs a restart of its own filters.
+    steady = [] if copied else ["-reinit_filter:v", "0"]
     shift = ["-itsoffset", f"{-late_start_s(job.info):.6f}"] if late_start_s(job.info) else []
     source = [*shift, *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
@@ -144,13 +144,10 @@ def _encoded_video(job: CutJob, number: int) -> list[str]:
 
 
 def _audio(job: CutJob, lane: Lane) -> list[str]:
-    if not job.with_audio:
+    if not job.sound:
         return ["-an"]
-    copied = ["-c:a", "copy"]
-    encoded = ["-c:a", "aac", "-ac", "2", "-ar", "48000", "-b:a", "128k"]
     trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job.info) - late_start_s(job.info))}'"
-    codec = copied if job.info.audio_codec == _AUDIO_COPIED else encoded
-    return ["-map", f"0:{job.info.audio_stream}", *codec, "-bsf:a", trim]
+    return [*sound_args(job.sound), "-bsf:a", trim]
 
 
 def _segments(job: CutJob, number: int) -> list[str]:

@@ -52,8 +52,9 @@ class TranscodeSettings:
     """A bit rate such as ``4M`` or ``800k``; None means constant quality."""
     use_input_bit_rate: bool = False
     """Whether to encode at the bit rate of the source, if it is known; this overrides ``bit_rate``."""
-    keep_audio: bool = True
-    """Whether clips have sound. AAC is copied; other sound becomes AAC stereo at 128 kbit/s."""
+    audio: str = "1"
+    """The sound of the clips: the number of one track (1 is the first), ``all`` or ``none``. AAC is copied where its
+    configuration never changes; other sound becomes AAC stereo at 128 kbit/s."""
     max_error_rate: float = 0.05
     """The share of frames that may fail to decode; with more, the video is refused as damaged."""
     timeout_s: float | None = None
@@ -66,6 +67,8 @@ class TranscodeSettings:
             raise ParameterError(f"transcode_encoder_threads ({self.encoder_threads}) must be >= 1")
         if self.bit_rate is not None and not re.fullmatch(r"[1-9]\d*[kKM]?", self.bit_rate):
             raise ParameterError(f"transcode_bit_rate ({self.bit_rate!r}) must be a number with k or M, such as 4M")
+        if not re.fullmatch(r"all|none|[1-9]\d*", self.audio):
+            raise ParameterError(f"audio ({self.audio!r}) must be all, none or the number of a track, such as 1")
         if not 0 <= self.max_error_rate <= 1:
             raise ParameterError(f"max_error_rate ({self.max_error_rate}) must be between 0 and 1")
         if self.timeout_s is not None and not self.timeout_s > 0:

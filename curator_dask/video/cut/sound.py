@@ -57,17 +57,18 @@ def trim_sound(limits: Sequence[SoundLimit]) -> None:
 
 
 def last_packet_s(path: Path) -> float | None:
-    """When the last packet of sound starts, in seconds from the first frame; None for a clip without sound."""
+    """When the last packet of any sound track starts, in seconds from the first frame; None for a clip without sound."""
     with path.open("rb") as file:
         movie = _read_movie(file)
     ticks_per_second = _uint(movie[b"mvhd"][0], 12, 20, size_1=4)
+    last_s = []
     for track in movie[b"trak"]:
         boxes = dict(_boxes(track))
         media = dict(_boxes(boxes[b"mdia"]))
         if media[b"hdlr"][8:12] == b"soun":
             end_s = _uint(boxes[b"tkhd"], 20, 28) / ticks_per_second
-            return end_s - _SAMPLES_PER_PACKET / _uint(media[b"mdhd"], 12, 20, size_1=4)
-    return None
+            last_s.append(end_s - _SAMPLES_PER_PACKET / _uint(media[b"mdhd"], 12, 20, size_1=4))
+    return max(last_s, default=None)
 
 
 def _copy_trimmed(limits: Sequence[SoundLimit]) -> None:

@@ -25,6 +25,7 @@ from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings,
 from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
 from curator_dask.video.cut.sound import SoundLimit, trim_sound
+from curator_dask.video.cut.tracks import plan_sound
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.read import SpanFrames
 from curator_dask.video.probe import VideoInfo
@@ -73,6 +74,8 @@ class CutReport:
     clips: tuple[CutClip, ...]
     warnings: tuple[str, ...]
     """Damage, lost audio, scaling: sentences for people."""
+    notes: tuple[str, ...]
+    """What was chosen or changed in a sound but unusual video: sentences for people."""
     num_packets: int | None
     """Video packets read; None where this ffmpeg does not say."""
     num_frames_decoded: int | None
@@ -124,8 +127,8 @@ def cut_clips(
         raise ParameterError("transcode_encoder copy decodes no frames that could be tapped; choose another encoder")
     lanes = plan_lanes(spans, info.duration_s)
     _require_encoder(info, settings, lanes)
-    with_audio = settings.keep_audio and info.audio_stream is not None
-    job = cut_command.CutJob(info, tuple(lanes), settings, with_audio, tap=tap.rule if tap else None)
+    sound = plan_sound(info, settings.audio)
+    job = cut_command.CutJob(info, tuple(lanes), settings, sound.tracks, tap=tap.rule if tap else None)
     cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
     account = _account(cut, work_dir)
     trim_sound(list(_sound_limits(cut, work_dir)))
@@ -133,6 +136,7 @@ def cut_clips(
     return CutReport(
         clips=tuple(clips),
         warnings=(*cut.warnings, *_warnings(cut)),
+        notes=(*info.notes, *sound.notes),
         num_packets=cut.summary.num_packets,
         num_frames_decoded=cut.summary.num_frames_decoded,
         num_decode_errors=cut.summary.num_decode_errors,
@@ -196,7 +200,7 @@ def _account(cut: _Cut, work_dir: Path) -> FrameAccount | None:
 
 def _sound_limits(cut: _Cut, work_dir: Path) -> Iterator[SoundLimit]:
     """Where the sound of each clip must end. With ``copy`` the pictures do not end with the span, and nor does the sound."""
-    if not cut.job.with_audio or cut.job.settings.encoder == "copy":
+    if not cut.job.sound or cut.job.settings.encoder == "copy":
         return
     for lane, frames in zip(cut.job.lanes, cut.frames, strict=True):
         for cell, group in frames.groups.items():
@@ -226,9 +230,9 @@ def _run_with_or_without_audio(job: cut_command.CutJob, work_dir: Path, pour: _P
     try:
         return _run(job, work_dir, pour)
     except MediaError as error:
-        if not job.with_audio or error.reason not in ("cut-failed", "no-decodable-frame"):
+        if not job.sound or error.reason not in ("cut-failed", "no-decodable-frame"):
             raise
-        silent = _run(dataclasses.replace(job, with_audio=False), work_dir, pour)
+        silent = _run(dataclasses.replace(job, sound=()), work_dir, pour)
         warning = f"the sound was left out, as the cut failed with it: {error}"
         return dataclasses.replace(silent, warnings=(warning,))
 

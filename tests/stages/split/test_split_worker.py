@@ -42,3 +42,9 @@ def test_frames_behind_the_stated_end_are_cut_too(tmp_path, context):
     assert "the header says 21.00 s, the frames last 26.00 s: all of them were cut" in record.read_text()
     embedded = embed.run(context=context)  # the vectors of the second cut are there, of all three clips
     assert (embedded.counts["clips_in"], embedded.counts["embeddings"], embedded.num_run) == (3, 3, 0)
+
+
+def test_a_folder_of_an_earlier_version_goes_on_unless_the_sound_is_another():
+    usual = SplitStage("videos", "out").identity()
+    assert "audio" not in usual
+    assert SplitStage("videos", "out", audio="all").identity() == {**usual, "audio": "all"}

@@ -17,7 +17,7 @@ from curator_dask.video.cut.command import CutJob, arguments
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.cut.plan import plan_lanes
 from curator_dask.video.cut.transcode import CutReport, cut_clips
-from curator_dask.video.probe import probe_video
+from curator_dask.video.probe import AudioTrack, probe_video
 from curator_dask.video.process import ffmpeg
 from curator_dask.video.spans import Span, fixed_stride_spans
 from tests.video.videotools import frame_numbers, frame_times, numbered_video, run_ffmpeg
@@ -335,7 +335,7 @@ def test_sound_that_outlasts_the_pictures_ends_with_them(tmp_path: Path) -> None
 
 def test_sound_can_be_left_out(eight_seconds: Path, tmp_path: Path) -> None:
     source = with_chirp(tmp_path / "in.mp4", eight_seconds, "-c:a", "aac")
-    report = cut(source, (Span(0, 0.0, 2.0),), tmp_path / "out", keep_audio=False)
+    report = cut(source, (Span(0, 0.0, 2.0),), tmp_path / "out", audio="none")
     with av.open(str(report.clips[0].path)) as container:
         assert not container.streams.audio
 
@@ -343,7 +343,7 @@ def test_sound_can_be_left_out(eight_seconds: Path, tmp_path: Path) -> None:
 def test_sound_that_breaks_the_cut_is_left_out_and_that_is_said(eight_seconds: Path, tmp_path: Path) -> None:
     source = with_chirp(tmp_path / "in.mkv", eight_seconds, "-c:a", "libopus")
     # An MP4 that should hold raw Opus packets as AAC: what a file does whose header misnames its sound.
-    info = dataclasses.replace(probe_video(source), audio_stream=7)
+    info = dataclasses.replace(probe_video(source), audio_tracks=(AudioTrack(7, "aac", has_header=True),))
     (tmp_path / "out").mkdir()
     report = cut_clips(info, plan(source, 4, 4), TranscodeSettings(), tmp_path / "out")
     assert [clip.num_frames for clip in report.clips] == [100, 100]
