@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -225,6 +225,9 @@ def curate(
     audio: str = "1",
     upload_clips: bool = True,
     relative_ids: bool = False,
+    include: str | Sequence[str] | None = (),
+    exclude: str | Sequence[str] | None = (),
+    follow_links: bool = False,
     input_storage_options: Mapping[str, Any] | None = None,
     output_storage_options: Mapping[str, Any] | None = None,
     embedding_algorithm: str = "pdqf_tmk_nobars",
@@ -278,6 +281,9 @@ def curate(
         audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
+        include: globs such as ``*.mp4`` or ``day1/**``; only files that one of them chooses are read.
+        exclude: globs; files that one of them chooses are left out.
+        follow_links: also read what symbolic links out of `video_dir` lead to.
         input_storage_options: fsspec options for `video_dir`.
         output_storage_options: fsspec options for `output_path`.
         embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.

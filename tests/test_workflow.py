@@ -202,6 +202,37 @@ def test_a_video_that_is_gone_is_no_longer_part_of_the_result(tmp_path, few_vide
     assert len(list((out / "clips").iterdir())) == 4  # nothing is deleted without being asked
 
 
+def test_what_was_left_out_is_in_the_record_and_the_output_may_lie_inside(tmp_path, few_videos, context):
+    videos = tmp_path / "videos"
+    shutil.copytree(few_videos, videos)
+    for name in ("notes.txt", ".hidden.mp4"):
+        (videos / name).touch()
+    (videos / "passwd.mp4").symlink_to("/etc/passwd")
+    out = videos / "out"
+    choice = {"exclude": ["scene_1*"]}
+    result = run(videos, out, context, split=choice)
+    assert result.totals.clips == 2
+    record = json.loads((out / "run.json").read_text())
+    no_videos = sum(1 for path in few_videos.iterdir() if path.suffix == ".json")
+    assert record["left_out"] == {
+        "split": {
+            "excluded": {".mkv": 1, ".mp4": 1},
+            "hidden": {".mp4": 1},
+            "link-out": {".mp4": 1},
+            "no-video": {".txt": 1} | ({".json": no_videos} if no_videos else {}),
+            "output": {},
+        }
+    }
+    counts = result.stage("split").counts
+    assert (
+        counts["files_found"] == 2 + counts["files_left_out"] == sum(1 for path in videos.iterdir() if path.is_file())
+    )
+    assert "<br>1 have a hidden name: .mp4 1" in result._repr_html_()
+    before = times(videos)
+    assert run(videos, out, context, split=choice).stage("split").num_run == 0
+    assert times(videos) == before
+
+
 def test_names_that_are_no_utf8(tmp_path, few_videos, context):
     videos = tmp_path / "videos"
     videos.mkdir()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from curator_dask.cli.progress_bars import make_reporter
 from curator_dask.files import layout
+from curator_dask.files.left_out import describe_left_out
 from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ LOG_COLUMNS = 120
 """Width of tables that do not go to a terminal."""
 ALWAYS_SHOWN = ("clips", "embeddings", "rows", "kept", "removed")
 """These counts are shown even if they are zero."""
+NEVER_SHOWN = ("n_clusters", "files_found", "files_left_out")
+"""The clusters that have rows are counted, and the files left out have lines of their own."""
 
 
 @contextlib.contextmanager
@@ -59,12 +62,20 @@ def show_results(results: Sequence[StageResult]) -> None:
         units = (f"{count:,}" if count else "-" for count in (result.num_run, result.num_skipped))
         table.add_row(result.stage, describe_counts(result), *units, f"{result.seconds:.1f}")
     Console(width=None if sys.stdout.isatty() else LOG_COLUMNS, highlight=False).print(table)
+    for result in results:
+        _show_left_out(result)
+
+
+def _show_left_out(result: StageResult) -> None:
+    """Print why files of the input were not taken, and how many."""
+    lines = describe_left_out(result.left_out)
+    if lines:
+        print("\n".join([f"{result.stage}: files of the input that were left out", *(f"  {line}" for line in lines)]))  # noqa: T201  the command line may print
 
 
 def describe_counts(result: StageResult) -> str:
     """The counts in words, without most of the zeros."""
-    # n_clusters is the number asked for; the clusters that have rows are counted too.
-    parts = (_describe_count(name, value) for name, value in result.counts.items() if name != "n_clusters")
+    parts = (_describe_count(name, value) for name, value in result.counts.items() if name not in NEVER_SHOWN)
     return ", ".join(part for part in parts if part)
 
 

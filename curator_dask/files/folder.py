@@ -13,12 +13,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.files.local_files import (
+    HIDDEN,
     TEMPORARY_PREFIX,
     Entry,
     flush,
@@ -118,19 +119,26 @@ class Folder:
         Links to folders are followed, but never in a circle. With `max_depth` 1, only the files of the folder itself.
         Raises InputError for a folder that cannot be read: leaving it out would lose its files without a word.
         """
+        found = self.all_entries(path, hidden=hidden, max_depth=max_depth)
+        return [entry for entry in found if not entry.passed_over]
+
+    def all_entries(
+        self, path: str = "", *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True
+    ) -> list[Entry]:
+        """As `entries`, and also what it leaves out, each with the reason in `Entry.passed_over`.
+
+        A hidden folder is one entry. Without `follow_links`, links that lead out of the folder are passed over too.
+        """
         start = self.join(path) if path else self.root
         if self.is_local:
-            found = list(local_entries(start, hidden=hidden, max_depth=max_depth))
+            found = list(local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links))
         else:
             with self._reach() as fs:
                 found = list(_remote_entries(fs, start, max_depth))
-        prefix = f"{path}/" if path else ""
-        chosen = [
-            Entry(prefix + entry.path, entry.num_bytes, entry.version)
-            for entry in found
-            if hidden or not any(part.startswith(".") for part in entry.path.split("/"))
-        ]
-        return sorted(chosen, key=lambda entry: entry.path)
+            found = found if hidden else _with_hidden_as_one(found)
+        if path:
+            found = [replace(entry, path=f"{path}/{entry.path}") for entry in found]
+        return sorted(found, key=lambda entry: entry.path)
 
     def entry(self, path: str) -> Entry | None:
         """One file, hidden or not; None where there is none."""
@@ -373,6 +381,20 @@ def _remote_entries(fs: Any, start: str, max_depth: int | None) -> Iterator[Entr
         relative = path[len(start) + 1 :]  # a key may go on with a slash of its own
         if relative and not relative.endswith("/"):  # stores mark folders with empty objects
             yield Entry(relative, int(info.get("size") or 0), _remote_version(info))
+
+
+def _with_hidden_as_one(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, with one in place of each hidden file and of all that lies below a hidden folder."""
+    return list({entry.path: entry for entry in map(_hidden_or_itself, entries)}.values())
+
+
+def _hidden_or_itself(entry: Entry) -> Entry:
+    parts = entry.path.split("/")
+    first = next((number for number, part in enumerate(parts) if part.startswith(".")), None)
+    if first is None:
+        return entry
+    is_folder = first + 1 < len(parts)
+    return Entry("/".join(parts[: first + 1]) + ("/" if is_folder else ""), 0, "", HIDDEN)
 
 
 def _remote_version(info: Mapping[str, Any]) -> str:

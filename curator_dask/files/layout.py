@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 
+from curator_dask.files.local_files import TEMPORARY_PREFIX
 from curator_dask.files.names import name_bytes, printable
 
 KMEANS = "kmeans"
@@ -56,6 +57,11 @@ UNITS = "units"
 PUBLISHED = "files.json"
 SUMMARY = "summary.json"
 
+_OUTPUT_NAMES = frozenset({
+    STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, FAILURES, RUN_RECORD,
+    "metas", "previews", "processed_videos", "processed_clip_chunks",
+})  # fmt: skip
+_EMBEDDINGS_ENDING = "_embd_parquet"
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 
 # File systems take 255 bytes; the rest is for endings such as ``_0.json``.
@@ -76,6 +82,14 @@ def processed_video_path(relative_path: str) -> str:
 
 def processed_chunk_path(relative_path: str, index: int) -> str:
     return f"processed_clip_chunks/{relative_path}_{index}.json"
+
+
+def is_of_output(path: str, *, clips: bool = True) -> bool:
+    """Whether a path, relative to an output folder, is that of a file that a stage wrote; without `clips`, no clip is."""
+    first = path.split("/", 1)[0]
+    if first == "clips":
+        return clips
+    return first in _OUTPUT_NAMES or first.endswith(_EMBEDDINGS_ENDING) or first.startswith(TEMPORARY_PREFIX)
 
 
 def safe_relative(relative_path: str) -> str:
@@ -100,11 +114,11 @@ def _safe_part(part: str) -> str:
 def embeddings_folder(model_name: str) -> str:
     """``iv2_embd_parquet`` and ``ce1_embd_parquet`` as users know them; other models under their own name."""
     if model_name.startswith("cosmos-embed1"):
-        return "ce1_embd_parquet"
+        return f"ce1{_EMBEDDINGS_ENDING}"
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in model_name)
     # A leading underscore would hide the folder from readers of data sets; a path may be longer than a name can be.
     short = _SHORT_MODEL_NAMES.get(model_name, safe.strip("_") or "model")
-    return f"{_safe_part(short)}_embd_parquet"
+    return f"{_safe_part(short)}{_EMBEDDINGS_ENDING}"
 
 
 def centroid_file(cluster: int) -> str:

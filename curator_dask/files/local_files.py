@@ -18,6 +18,10 @@ from curator_dask.errors import InputError
 TEMPORARY_PREFIX = ".curator-tmp-"
 
 
+HIDDEN = "hidden"
+LINK_OUT = "link-out"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file below a folder."""
@@ -27,6 +31,8 @@ class Entry:
     num_bytes: int
     version: str
     """Changes when the file is replaced: modification time in ns, or the store's etag."""
+    passed_over: str = ""
+    """Why a listing does not look at it: ``HIDDEN`` or ``LINK_OUT``. It may be a folder then, with a slash at its end."""
 
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -94,11 +100,17 @@ def open_file(path: str) -> IO[bytes]:
     return os.fdopen(descriptor, "rb")
 
 
-def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterator[Entry]:
-    """Folders first by their own path, then those that only links lead to, each once: no circle, no file twice."""
+def local_entries(
+    start: str, *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True
+) -> Iterator[Entry]:
+    """Folders first by their own path, then those that only links lead to, each once: no circle, no file twice.
+
+    What is passed over (hidden names; without `follow_links`, links that lead out of the folder) is named and not entered.
+    """
     seen: set[tuple[int, int]] = set()
     pending: list[tuple[str, str]] = [(start, "")]
     linked: list[tuple[str, str]] = []
+    reason_for = _PassingOver(hidden, "" if follow_links else os.path.realpath(start))
     while pending or linked:
         if not pending:
             linked.sort(reverse=True)
@@ -109,13 +121,35 @@ def local_entries(start: str, *, hidden: bool, max_depth: int | None) -> Iterato
         folder, prefix = pending.pop()
         seen.add(_identity(folder))
         for item in _scan(folder):
-            if item.name.startswith(".") and not hidden:
-                continue
-            path = prefix + item.name
-            if not _is_folder(item):
+            path, is_folder = prefix + item.name, _is_folder(item)
+            if reason := reason_for(item):
+                yield Entry(f"{path}/" if is_folder else path, 0, "", reason)
+            elif not is_folder:
                 yield local_entry(item.path, path)
             elif max_depth is None or path.count("/") + 1 < max_depth:
                 (linked if item.is_symlink() else pending).append((item.path, f"{path}/"))
+
+
+@dataclass(frozen=True)
+class _PassingOver:
+    """Why a listing passes a name over; "" if it does not."""
+
+    hidden: bool
+    """Hidden names are listed."""
+    links_stay_in: str
+    """The real path of the folder that links must not leave; empty: they may lead anywhere."""
+
+    def __call__(self, item: os.DirEntry[str]) -> str:
+        if item.name.startswith(".") and not self.hidden:
+            return HIDDEN
+        if self.links_stay_in and item.is_symlink() and not is_below(os.path.realpath(item.path), self.links_stay_in):
+            return LINK_OUT
+        return ""
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a real path is that of the folder or of something in it."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:

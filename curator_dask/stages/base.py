@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
+from curator_dask.files.left_out import LeftOut, describe_left_out
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.progress import Reporter, SilentReporter
 from curator_dask.runtime.records import Failure
@@ -49,6 +50,8 @@ class StageResult:
     seconds: float = 0.0
     tables: tuple[str, ...] = ()
     """The Parquet files of the result, relative to the output folder."""
+    left_out: LeftOut = field(default_factory=dict)
+    """The files of the input that were not taken: reason → ending → number."""
 
     @property
     def output_path(self) -> str:
@@ -66,7 +69,10 @@ class StageResult:
             f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td style='text-align:right'>{value:,}</td></tr>"
             for name, value in self.counts.items()
         )
-        return f"<b>{html.escape(self.stage)}</b> → <code>{html.escape(self.output.url)}</code><table>{rows}</table>"
+        told = "".join(f"<br>{html.escape(line)}" for line in describe_left_out(self.left_out))
+        return (
+            f"<b>{html.escape(self.stage)}</b> → <code>{html.escape(self.output.url)}</code><table>{rows}</table>{told}"
+        )
 
 
 class Stage(ABC):

@@ -48,6 +48,7 @@ def write_run_record(
         "version": __version__,
         "parameters": {stage.name: stage.identity() for stage in stages},
         "stages": {result.stage: dict(result.counts) for result in results},
+        "left_out": {result.stage: result.left_out for result in results if result.left_out},
         "totals": asdict(totals) if totals else None,
     }
     write_if_changed(folder, layout.RUN_RECORD, dump_json(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -217,6 +218,20 @@ def test_dry_run_writes_nothing_and_tells_the_plan(few_videos, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "4 clips planned" in done.stdout
     assert times(tmp_path) == {}
+
+
+def test_the_summary_says_what_was_left_out(few_videos, tmp_path):
+    videos = tmp_path / "in"
+    shutil.copytree(few_videos, videos)
+    (videos / "notes.TXT").touch()
+    folders = ("--video-dir", videos, "--output-path", videos / "out")
+    done = cli("run", *folders, "--include", "scene_0*", "--include", "*.TXT", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 clips planned" in done.stdout
+    told = done.stdout.partition("split: files of the input that were left out\n")[2]
+    assert "  2 are not chosen by --include and --exclude: .mkv 1, .mp4 1\n" in told
+    assert ".txt 1" in told
+    assert "the output folder lies in the folder of the videos" in told
 
 
 def test_progress_keeps_quiet_off_a_terminal(few_videos, tmp_path):

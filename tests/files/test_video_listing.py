@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Folder
-from curator_dask.files.video_listing import VIDEO_SUFFIXES, list_videos, source_folder
+from curator_dask.files.video_listing import VIDEO_SUFFIXES, VideoChoice, list_videos, source_folder
 
 RAW = os.fsdecode(b"raw-\xff.mp4")
 
@@ -21,8 +22,8 @@ def make(root: Path, *paths: str) -> Folder:
     return Folder(str(root))
 
 
-def paths(folder: Folder, **how: int) -> list[str]:
-    return [video.relative_path for video in list_videos(folder, **how).videos]
+def paths(folder: Folder, **how: Any) -> list[str]:
+    return [video.relative_path for video in list_videos(folder, VideoChoice(**how)).videos]
 
 
 def test_all_videos_below_a_folder_in_path_order(tmp_path):
@@ -35,7 +36,8 @@ def test_all_videos_below_a_folder_in_path_order(tmp_path):
     assert listing.videos[0].path == str(tmp_path / "00" / "clip.mp4")
     assert listing.videos[0].num_bytes == 3
     assert listing.videos[0].version == str((tmp_path / "00" / "clip.mp4").stat().st_mtime_ns)
-    assert (listing.folder, listing.num_beyond_limit) == (folder, 0)
+    assert listing.folder == folder
+    assert listing.left_out == {"no-video": {".txt": 1}, "hidden": {".mp4": 2, "folder": 1}}
 
 
 def test_what_cannot_be_a_video_is_listed_to_be_recorded(tmp_path):
@@ -53,14 +55,17 @@ def test_what_cannot_be_a_video_is_listed_to_be_recorded(tmp_path):
      (5, ["a.mp4", "b.mp4", "c.mp4"], 0)],
 )  # fmt: skip
 def test_the_first_videos_only(tmp_path, limit, kept, beyond):
-    listing = list_videos(make(tmp_path, "c.mp4", "a.mp4", "b.mp4"), limit=limit)
+    listing = list_videos(make(tmp_path, "c.mp4", "a.mp4", "b.mp4"), VideoChoice(limit=limit))
     assert [video.relative_path for video in listing.videos] == kept
-    assert listing.num_beyond_limit == beyond
+    assert listing.left_out == ({"beyond-limit": {".mp4": beyond}} if beyond else {})
+    assert listing.counts == {
+        "files_found": 3, "files_left_out": beyond, "videos_found": 3, "videos_skipped": beyond
+    }  # fmt: skip
 
 
 def test_a_negative_limit(tmp_path):
     with pytest.raises(ParameterError, match=r"video_limit \(-1\)"):
-        list_videos(make(tmp_path, "a.mp4"), limit=-1)
+        VideoChoice(limit=-1)
 
 
 @pytest.mark.parametrize("name", ["one.mp4", ".hidden.mp4", "we[i]rd*.mp4", "a b\n.mp4", RAW])
@@ -135,8 +140,8 @@ def test_on_an_object_store(s3):
         ("missing.mp4", "does not exist"),
         ("missing/*.mp4", "matches no file"),
         ("empty", "is empty"),
-        ("texts", r"none of the 2 files in .* ends with \.mp4"),
-        ("texts/1.txt", r"none of the 1 files"),
+        ("texts", r"of the 2 files in .*, 2 are no videos by their endings: \.txt 2\. Videos end with \.mp4"),
+        ("texts/1.txt", r"of the 1 files"),
     ],
 )
 def test_nothing_found_says_why(tmp_path, url, told):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import typer
+
 from curator_dask.cli.options.declare import option
 
 VideoDir = Annotated[str, option("--video-dir", help="The videos: a folder (searched recursively), file, glob or URL.")]
@@ -13,6 +15,21 @@ ClipFolder = Annotated[
 ]
 ModelDir = Annotated[str, option("--model-dir", help="Folder with model weights.")]
 VideoLimit = Annotated[int | None, option("--video-limit", help="Read only the first N videos in path order.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        help="Glob; only files that it chooses are read, such as '*.mp4', a folder's name, or 'day1/**'. May be repeated.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", help="Glob; files that it chooses are left out and counted. May be repeated."),
+]
+FollowLinks = Annotated[
+    bool,
+    option("--follow-links", help="Also read what symbolic links out of the folder lead to; else they are left out."),
+]
 SplittingAlgorithm = Annotated[str, option("--splitting-algorithm", help="How videos are cut: fixed_stride.")]
 SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
 SplitStride = Annotated[
@@ -58,6 +75,9 @@ class SplitOptions:
     output_path: ClipFolder
     model_dir: ModelDir = "./models"
     video_limit: VideoLimit = None
+    include: Include = None
+    exclude: Exclude = None
+    follow_links: FollowLinks = False
     splitting_algorithm: SplittingAlgorithm = "fixed_stride"
     fixed_stride_split_duration: SplitDuration = 10.0
     fixed_stride_stride: SplitStride = None

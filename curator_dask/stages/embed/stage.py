@@ -11,6 +11,7 @@ from curator_dask.data.clip_index import read_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.video_listing import VideoChoice
 from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
@@ -19,7 +20,7 @@ from curator_dask.runtime.units import Unit, gather, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
 from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask, ModelSpec
-from curator_dask.stages.embed.units import num_clips, plan_units
+from curator_dask.stages.embed.units import list_ready_clips, num_clips, plan_units
 from curator_dask.stages.embed.worker import embed_unit, embed_units, settle_on_gpu
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         video_dir: the source videos; needed if frames come from them.
         id_field: column of the ids in the files of vectors.
         embedding_field: column of the vectors.
+        include: in a folder of ready clips: globs such as ``*.mp4`` or ``day1/**``; only files that one of them chooses
+            are read.
+        exclude: globs; ready clips that one of them chooses are left out.
+        follow_links: also read what symbolic links out of a folder of ready clips lead to.
         input_storage_options: fsspec options for `input_path` and `video_dir`.
         output_storage_options: fsspec options for `output_path`; empty: those of the input.
         model_dir: folder with the weights of the models.
@@ -72,6 +77,9 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     video_dir: str | None = None
     id_field: str = "id"
     embedding_field: str = "embedding"
+    include: str | Sequence[str] | None = ()
+    exclude: str | Sequence[str] | None = ()
+    follow_links: bool = False
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -203,17 +211,24 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         stage = self.resolved()
         state = StageState(self.output, self.name)
         identity = stage.identity()  # first, so that an unknown model is refused before clips are listed
-        units = plan_units(stage.spec())
+        ready_clips = list_ready_clips(stage.spec(), self._choice())
+        left_out = ready_clips.left_out if ready_clips is not None else {}
+        units = plan_units(stage.spec(), ready_clips)
         if context.dry_run:
             state.check(identity)
-            return StageResult(self.name, self.output, {"clips_in": num_clips(units)})
+            return StageResult(self.name, self.output, {"clips_in": num_clips(units)}, left_out=left_out)
         self._require_source(state, units)
         if context.overwrite or has_work(state, units):
             spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers
             units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
             identity = stage.identity_with(fingerprint)
         stage.claim_as(context, identity)
-        return self._run(context, state, units)
+        return replace(self._run(context, state, units), left_out=left_out)
+
+    def _choice(self) -> VideoChoice:
+        """Which ready clips are taken. The folder that they lie in may be the one that results go to."""
+        root = Folder(self.output_path or self.input_path, self.output_storage_options or self.input_storage_options)
+        return VideoChoice(self.include, self.exclude, follow_links=self.follow_links, output=root, lists_clips=True)
 
     def _run(self, context: RunContext, state: StageState, units: list[Unit[EmbedTask]]) -> StageResult:
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})

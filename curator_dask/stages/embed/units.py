@@ -12,7 +12,7 @@ from curator_dask.data.clip_index import read_clip_index, real_name
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.names import printable
-from curator_dask.files.video_listing import SourceVideo, list_videos
+from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
@@ -21,11 +21,18 @@ from curator_dask.video.spans import Span
 CLIPS_PER_UNIT = 32
 
 
-def plan_units(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
-    """The units of all clips in the input folder. Raises InputError if two ready clips share an id."""
-    if spec.input.exists(layout.CLIP_INDEX):
-        return _units_of_index(spec)
-    return _units_of_ready_clips(spec)
+def list_ready_clips(spec: EmbedSpec, choice: VideoChoice | None = None) -> VideoListing | None:
+    """The videos of a folder of ready clips; None if the input folder is an output of the split stage."""
+    return None if spec.input.exists(layout.CLIP_INDEX) else list_videos(spec.input, choice)
+
+
+def plan_units(spec: EmbedSpec, ready_clips: VideoListing | None = None) -> list[Unit[EmbedTask]]:
+    """The units of `ready_clips`, if given, else of all clips in the input folder.
+
+    Raises InputError if two ready clips share an id.
+    """
+    found = ready_clips or list_ready_clips(spec)
+    return _units_of_index(spec) if found is None else _units_of_ready_clips(spec, found.videos)
 
 
 def num_clips(units: Sequence[Unit[EmbedTask]]) -> int:
@@ -57,8 +64,7 @@ def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[U
     ]
 
 
-def _units_of_ready_clips(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
-    videos = list_videos(spec.input).videos
+def _units_of_ready_clips(spec: EmbedSpec, videos: Sequence[SourceVideo]) -> list[Unit[EmbedTask]]:
     clips = [_ready_clip(video) for video in videos]
     doubled = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
     if doubled:

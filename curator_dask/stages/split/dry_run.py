@@ -15,8 +15,8 @@ from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import Splitter
 
 COUNTS = (
-    "videos_found", "videos_planned", "videos_failed", "videos_skipped", "clips_planned", "spans_too_short",
-    "clip_milliseconds", "source_bytes",
+    "files_found", "files_left_out", "videos_found", "videos_planned", "videos_failed", "videos_skipped",
+    "clips_planned", "spans_too_short", "clip_milliseconds", "source_bytes",
 )  # fmt: skip
 """The counts in the order in which they are shown."""
 
@@ -41,11 +41,7 @@ def planned_counts(
 
 
 def _all_counts(listing: VideoListing, total: dict[str, int]) -> dict[str, int]:
-    listed = {
-        "videos_found": len(listing.videos) + listing.num_beyond_limit,
-        "videos_skipped": listing.num_beyond_limit,
-    }
-    return {name: {**total, **listed}.get(name, 0) for name in COUNTS}
+    return {name: {**total, **listing.counts}.get(name, 0) for name in COUNTS}
 
 
 def _plan_video(splitter: Splitter, listing: VideoListing, video: SourceVideo) -> dict[str, int] | MediaError:

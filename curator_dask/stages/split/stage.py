@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, cast
 
@@ -10,7 +10,7 @@ from curator_dask.data.clip_index import write_clip_index
 from curator_dask.errors import ParameterError, ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.video_listing import SourceVideo, VideoListing, list_videos
+from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -31,6 +31,8 @@ COUNTS = (
 """The counts that are sums over all videos."""
 _LATER_PARAMETERS = {"audio": "1"}
 """Parameters that the first version did not have, with the values that do what it did."""
+CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
+"""Parameters that say which videos are cut, and change nothing in how."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class SplitStage(Stage):
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         input_storage_options: fsspec options for `video_dir`.
         output_storage_options: fsspec options for `output_path`.
+        include: globs; only files that one of them chooses are read. Without a slash, a glob stands for names of files and
+            folders at any depth (``*.mp4``, ``day1``); with one, for paths below `video_dir` (``day1/*.mp4``).
+        exclude: globs; files that one of them chooses are left out.
+        follow_links: also read what symbolic links out of `video_dir` lead to; otherwise these are left out.
         vectors: the embed stage that follows. Vectors that it can compute from the frames of the cutting process are
             computed there. It still has to run afterwards, for the other vectors and for the counts. The clips do not
             depend on it.
@@ -82,12 +88,19 @@ class SplitStage(Stage):
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     vectors: EmbedStage | None = None
+    include: str | Sequence[str] | None = ()
+    exclude: str | Sequence[str] | None = ()
+    follow_links: bool = False
 
     name: ClassVar[str] = SPLIT
 
     def __post_init__(self) -> None:
         self.splitter()
         self.transcode_settings()
+        self.choice()
+
+    def choice(self) -> VideoChoice:
+        return VideoChoice(self.include, self.exclude, self.video_limit, self.follow_links, self.output)
 
     def splitter(self) -> Splitter:
         return make_splitter(
@@ -112,8 +125,8 @@ class SplitStage(Stage):
         return Folder(self.output_path, self.output_storage_options)
 
     def identity(self) -> dict[str, Any]:
-        # video_limit only chooses videos, and the bytes of libopenh264 do not depend on its threads.
-        left_out = {"output_path", "video_limit", "input_storage_options", "output_storage_options", "vectors"}
+        # Some only choose videos, and the bytes of libopenh264 do not depend on its threads.
+        left_out = {"output_path", "input_storage_options", "output_storage_options", "vectors", *CHOOSE_VIDEOS}
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
         # At their defaults, later parameters are left out, so that folders of earlier versions go on.
@@ -122,7 +135,7 @@ class SplitStage(Stage):
         return {**params, "video_dir": Folder(self.video_dir, self.input_storage_options).root}
 
     def list_videos(self) -> VideoListing:
-        return list_videos(Folder(self.video_dir, self.input_storage_options), limit=self.video_limit)
+        return list_videos(Folder(self.video_dir, self.input_storage_options), self.choice())
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -130,7 +143,7 @@ class SplitStage(Stage):
         if context.dry_run:
             state.check(self.identity())
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
-            return StageResult(self.name, self.output, counts, failures)
+            return StageResult(self.name, self.output, counts, failures, left_out=listing.left_out)
         self._check_encoder()
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]
@@ -140,7 +153,7 @@ class SplitStage(Stage):
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
-            tables=(layout.CLIP_INDEX,),
+            tables=(layout.CLIP_INDEX,), left_out=listing.left_out,
         )  # fmt: skip
 
     def _claimed_spec(self, state: StageState, context: RunContext) -> SplitSpec:
@@ -174,10 +187,9 @@ class SplitStage(Stage):
 def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
     sums = {name: outcome.counts.get(name, 0) for name in COUNTS}
     return {
-        "videos_found": len(listing.videos) + listing.num_beyond_limit,
+        **listing.counts,
         "videos_processed": sums.pop("videos_processed"),
         "videos_failed": outcome.counts.get("videos_failed", 0) + outcome.counts.get("units_failed", 0),
-        "videos_skipped": listing.num_beyond_limit,
         **sums,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -171,6 +172,14 @@ class Failing:
 
     def embed(self, clips):
         raise RuntimeError("no luck today")
+
+
+def test_globs_choose_among_ready_clips(tmp_path, few_videos, context):
+    shutil.copytree(few_videos, tmp_path / "ready")
+    stage = EmbedStage(str(tmp_path / "ready"), include="scene_*", exclude=["scene_1*"])
+    planned = stage.run(context=replace(context, dry_run=True))
+    assert (planned.counts["clips_in"], planned.left_out["excluded"]) == (2, {".mkv": 1, ".mp4": 1})
+    assert stage.identity() == EmbedStage(stage.input_path).identity()
 
 
 def test_a_model_that_fails_beside_the_cut_does_not_cost_the_clips(few_videos, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from curator_dask.cli.options import paths
 from curator_dask.cli.options.embed import EmbeddingOptions, SourceVideoDir
 from curator_dask.cli.options.groups import parameters_of
 from curator_dask.cli.options.run_options import RunOptions, stage_command
-from curator_dask.cli.options.split import ModelDir
+from curator_dask.cli.options.split import Exclude, FollowLinks, Include, ModelDir
 
 
 @stage_command
@@ -20,6 +20,9 @@ def embed(
     embedding_options: EmbeddingOptions,
     model_dir: ModelDir = "./models",
     video_dir: SourceVideoDir = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",
     run_options: RunOptions,
