@@ -225,6 +225,7 @@ def curate(
     audio: str = "1",
     upload_clips: bool = True,
     relative_ids: bool = False,
+    ids: str = "exact",
     include: str | Sequence[str] | None = (),
     exclude: str | Sequence[str] | None = (),
     follow_links: bool = False,
@@ -281,6 +282,8 @@ def curate(
         audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
+        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow adds seconds
+            up), for lengths such as 3.3 s whose ids exist already.
         include: globs such as ``*.mp4`` or ``day1/**``; only files that one of them chooses are read.
         exclude: globs; files that one of them chooses are left out.
         follow_links: also read what symbolic links out of `video_dir` lead to.

@@ -11,7 +11,7 @@ from curator_dask.cli.options.embed import EmbeddingOptions
 from curator_dask.cli.options.export import ExportOptions
 from curator_dask.cli.options.groups import parameters_of
 from curator_dask.cli.options.run_options import RunOptions, stage_command
-from curator_dask.cli.options.split import RelativeIds, SplitOptions, UploadClips
+from curator_dask.cli.options.split import Ids, RelativeIds, SplitOptions, UploadClips
 
 if TYPE_CHECKING:
     from curator_dask import Workflow
@@ -24,6 +24,7 @@ def run(
     split_options: SplitOptions,
     upload_clips: UploadClips = True,
     relative_ids: RelativeIds = False,
+    ids: Ids = "exact",
     embedding_options: EmbeddingOptions,
     n_clusters: dedup.NumClusters = None,
     which_to_keep: dedup.WhichToKeep = "hard",

@@ -65,6 +65,14 @@ RelativeIds = Annotated[
         help="Make clip ids from paths relative to --video-dir, so that ids stay when the videos are moved.",
     ),
 ]
+Ids = Annotated[
+    str,
+    option(
+        "--ids",
+        help="How clip ids follow from the times of a clip: exact, or original (as the original workflow adds seconds up), "
+        "for lengths such as 3.3 s whose ids exist already.",
+    ),
+]
 
 
 @dataclass(frozen=True)

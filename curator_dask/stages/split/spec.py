@@ -8,6 +8,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo
 from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.video.cut.encoders import TranscodeSettings
+from curator_dask.video.original_ids import OriginalTimes
 from curator_dask.video.spans import Splitter
 
 SPLIT = "split"
@@ -25,6 +26,8 @@ class SplitSpec:
     """False: clips are planned and recorded, but not cut."""
     relative_ids: bool
     """Make clip ids from paths relative to the folder of the videos, so that ids stay when the videos are moved."""
+    original_times: OriginalTimes | None
+    """Make clip ids from the times that the original workflow computes; None: from the times of the spans."""
     embed: EmbedSpec | None
     """How to embed the frames of the cutting process; None: the embed stage computes all vectors later."""
 

@@ -21,6 +21,7 @@ from curator_dask.stages.split.dry_run import planned_counts
 from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.stages.split.worker import split_video
 from curator_dask.video.cut.encoders import Encoder, TranscodeSettings
+from curator_dask.video.original_ids import OriginalTimes, check_ids
 from curator_dask.video.process.ffmpeg import encoder_failure
 from curator_dask.video.spans import Splitter, make_splitter
 
@@ -29,7 +30,7 @@ COUNTS = (
     "spans_over_limit", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
-_LATER_PARAMETERS = {"audio": "1"}
+_LATER_PARAMETERS = {"ids": "exact", "audio": "1"}
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
@@ -59,6 +60,8 @@ class SplitStage(Stage):
             its configuration never changes; other sound is encoded as AAC.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
+        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow adds seconds
+            up), for lengths such as 3.3 s whose ids exist already.
         input_storage_options: fsspec options for `video_dir`.
         output_storage_options: fsspec options for `output_path`.
         include: globs; only files that one of them chooses are read. Without a slash, a glob stands for names of files and
@@ -85,6 +88,7 @@ class SplitStage(Stage):
     audio: str = "1"
     upload_clips: bool = True
     relative_ids: bool = False
+    ids: str = "exact"
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     vectors: EmbedStage | None = None
@@ -95,6 +99,7 @@ class SplitStage(Stage):
     name: ClassVar[str] = SPLIT
 
     def __post_init__(self) -> None:
+        check_ids(self.ids)
         self.splitter()
         self.transcode_settings()
         self.choice()
@@ -119,6 +124,11 @@ class SplitStage(Stage):
             use_input_bit_rate=self.transcode_use_input_video_bit_rate,
             audio=self.audio,
         )
+
+    def original_times(self) -> OriginalTimes | None:
+        """The arithmetic of the original workflow if clip ids are to follow it."""
+        length_s, stride_s = self.fixed_stride_split_duration, self.fixed_stride_stride
+        return OriginalTimes(length_s, length_s if stride_s is None else stride_s) if self.ids == "original" else None
 
     @property
     def output(self) -> Folder:
@@ -171,8 +181,9 @@ class SplitStage(Stage):
     def spec(self, embed: EmbedSpec | None) -> SplitSpec:
         """What workers are told; `embed`: how to embed the frames of the cutting process."""
         return SplitSpec(
-            self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids, embed
-        )
+            self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids,
+            self.original_times(), embed,
+        )  # fmt: skip
 
     def _check_encoder(self) -> None:
         if self.upload_clips and self.transcode_encoder != "copy":

@@ -60,7 +60,8 @@ def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutR
     """Write the files of all clips and the records of the video."""
     outputs: dict[str, int] = {}
     cuts: dict[int, CutClip] = {cut.span_index: cut for cut in report.clips} if report else {}
-    rows = [_write_clip(task, info, span, cuts.get(span.index), outputs) for span in plan.spans]
+    ids = _clip_ids(task, info, plan)
+    rows = [_write_clip(task, info, span, ids[span.index], cuts.get(span.index), outputs) for span in plan.spans]
     warnings = report.warnings if report else ()
     notes = report.notes if report else info.notes  # they say nothing of damage, so they do not count as such
     for path, record in video_records(task.video, info, rows, [*warnings, *notes]):
@@ -69,11 +70,20 @@ def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutR
     return UnitResult(outputs, counts, _failures(task, rows), {"clips": rows})
 
 
+def _clip_ids(task: SplitTask, info: VideoInfo, plan: SpanPlan) -> dict[int, str]:
+    """The id of each span by its index. Raises MediaError if two spans would share an id."""
+    times = task.spec.original_times
+    spans = plan.spans if times is None else times.spans(plan.spans, info.duration_s or 0.0, info.framerate)
+    ids = {span.index: clip_id(task.name_in_ids, span, info.framerate) for span in spans}
+    if len(set(ids.values())) < len(ids):
+        raise MediaError("shared-clip-ids", "clips of this video would share their ids: use a longer stride")
+    return ids
+
+
 def _write_clip(
-    task: SplitTask, info: VideoInfo, span: Span, cut: CutClip | None, outputs: dict[str, int]
+    task: SplitTask, info: VideoInfo, span: Span, identifier: str, cut: CutClip | None, outputs: dict[str, int]
 ) -> dict[str, Any]:
     """Move one clip to the output, write its JSON record, and add both to `outputs`; returns its row."""
-    identifier = clip_id(task.name_in_ids, span, info.framerate)
     output = task.spec.output
     clip, meta = layout.clip_path(identifier), layout.meta_path(identifier)
     if cut is not None and cut.path is not None:

@@ -7,7 +7,7 @@ import typer
 from curator_dask.cli.options.embed import EmbeddingOptions, GenerateEmbeddings
 from curator_dask.cli.options.groups import parameters_of
 from curator_dask.cli.options.run_options import RunOptions, stage_command
-from curator_dask.cli.options.split import RelativeIds, SplitOptions, UploadClips
+from curator_dask.cli.options.split import Ids, RelativeIds, SplitOptions, UploadClips
 
 
 @stage_command
@@ -19,6 +19,7 @@ def split(
     generate_embeddings: GenerateEmbeddings = True,
     upload_clips: UploadClips = True,
     relative_ids: RelativeIds = False,
+    ids: Ids = "exact",
     run_options: RunOptions,
 ) -> None:
     """Cut videos into clips and compute their vectors."""
