@@ -12,6 +12,9 @@ def decision_report(eps: float, counts: Mapping[str, int]) -> str:
 
 def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
     rows = counts["rows"]
+    if not rows:
+        yield f"eps {eps:.6g}: there are no rows to decide on"
+        return
     groups = f", {counts['groups']:,} groups of duplicates" if "groups" in counts else ""
     yield f"eps {eps:.6g}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
     if counts["orphans"]:
@@ -21,6 +24,9 @@ def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
         )
     if "recall_rows" in counts:
         found, pairs = counts["recall_pairs_found"], counts["recall_pairs"]
+        if not pairs:
+            yield f"recall: the {counts['recall_rows']:,} sampled rows have no duplicates"
+            return
         yield (
             f"recall {_share(found, pairs)}: {found:,} of the {pairs:,} duplicate pairs of {counts['recall_rows']:,} "
             "sampled rows lie within a cluster"
@@ -28,4 +34,4 @@ def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole if whole else 1.0:.1%}"
+    return f"{part / whole:.1%}"

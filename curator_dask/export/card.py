@@ -49,7 +49,7 @@ webdataset.WebDataset(sorted(glob.glob("{first}/*.tar")), shardshuffle=False).de
 import datasets
 datasets.load_dataset(".").cast_column("mp4", datasets.Video(decode=False))
 
-import wids  # a part of webdataset before 1.0
+import wids  # a part of webdataset before 1.0; it needs torch
 wids.ShardListDataset("index.json")
 ```
 

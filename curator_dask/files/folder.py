@@ -105,6 +105,17 @@ class Folder:
         with self._reach() as fs:
             return bool(fs.isfile(self.root))
 
+    def check_is_no_file(self) -> None:
+        """Raise InputError if a file is where this local folder, or a folder above it, has to be made."""
+        if not self.is_local:
+            return
+        place = Path(self.root)
+        first = next(path for path in (place, *place.parents) if os.path.lexists(path))
+        if not first.is_dir():
+            raise InputError(
+                f"{self.url} cannot be a folder: {str(first)!r} is a file or a broken link. Name another one"
+            )
+
     def size(self, path: str) -> int | None:
         """Bytes of a file, or None where there is none."""
         try:

@@ -37,6 +37,10 @@ class Entry:
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors that only writing causes, whatever the user's rights."""
+REFUSED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""Errors of a folder that the user may not write to, or that cannot be made. /proc, for one, says "no such file"."""
 
 
 def flush(path: Path) -> None:
@@ -53,11 +57,11 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def writing_to(path: Path, *, refused: bool = False) -> Iterator[None]:
-    """A full or read-only disk becomes an InputError that says what to do; with `refused`, missing rights too."""
+    """A full or read-only disk becomes an InputError that says what to do; with `refused`, a folder that cannot be had too."""
     try:
         yield
     except OSError as error:
-        if error.errno in UNWRITABLE or (refused and error.errno in (errno.EACCES, errno.EPERM)):
+        if error.errno in UNWRITABLE or (refused and error.errno in REFUSED):
             raise InputError(
                 f"cannot write {str(path)!r}: {os.strerror(error.errno or 0)}. Make room there or get the right to write, "
                 "or choose another folder, and run again"

@@ -53,10 +53,11 @@ class StageState:
     def claim(self, identity: Mapping[str, JSON], *, overwrite: bool = False) -> None:
         """Take the folder for these parameters.
 
-        Raises FolderInUseError if it holds results of others, naming the fields that differ; with `overwrite`, removes
-        the files that those results recorded (nothing else) and starts anew. Results of the same parameters are kept
-        in any case: there is nothing in them to replace.
+        Raises InputError where it cannot be a folder, and FolderInUseError if it holds results of others, naming the
+        fields that differ; with `overwrite`, removes the files that those results recorded (nothing else) and starts
+        anew. Results of the same parameters are kept in any case: there is nothing in them to replace.
         """
+        self.folder.check_is_no_file()
         wanted = self._as_parameters(identity)
         held = self.held_for()
         if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
@@ -71,6 +72,7 @@ class StageState:
 
     def check(self, identity: Mapping[str, JSON]) -> None:
         """Refuse as `claim` does, but write nothing (for a dry run)."""
+        self.folder.check_is_no_file()
         wanted = self._as_parameters(identity)
         held = self.held_for()
         if held not in (None, wanted):

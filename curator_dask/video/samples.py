@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curator_dask.errors import ToolError
+from curator_dask.files.folder import Folder
+from curator_dask.files.local_files import writing_to
 from curator_dask.video.process.ffmpeg import ffmpeg_path, global_args
 from curator_dask.video.process.sandbox import run
 
@@ -45,9 +47,12 @@ def render_samples(folder: Path, *, num_scenes: int = 8, length_s: float = 21.0)
     """Render scenes and twins into `folder`; existing files are kept.
 
     Returns the planted pairs ``(original, twin)`` as file names, and writes them to ``truth.json``. Every clip of the
-    twin is a near-duplicate of the original's clip at the same position. Raises ToolError if ffmpeg fails.
+    twin is a near-duplicate of the original's clip at the same position. Raises ToolError if ffmpeg fails,
+    InputError if the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    Folder(str(folder)).check_is_no_file()
+    with writing_to(folder, refused=True):
+        folder.mkdir(parents=True, exist_ok=True)
     scenes = [folder / f"scene_{number}.mp4" for number in range(num_scenes)]
     for number, path in enumerate(scenes):
         _render(_scene_input(number, length_s), _SCENE_ENCODER, path)

@@ -149,6 +149,14 @@ def test_bad_input_is_one_line_and_a_code(tmp_path, arguments, code, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_output_that_is_a_file_is_refused_before_any_work(few_videos, tmp_path):
+    (tmp_path / "file").touch()
+    done = cli("run", "--video-dir", few_videos, "--output-path", tmp_path / "file" / "out", "--dry-run")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be a folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def stage_by_stage(tmp_path_factory, few_videos) -> Path:
     """The output of every stage, each run as a command of its own."""

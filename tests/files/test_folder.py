@@ -322,6 +322,26 @@ class TestAddresses:
         assert "secret" not in repr(folder)
 
 
+class TestPlacesThatCannotBeFolders:
+    def test_a_file_is_there(self, tmp_path):
+        (tmp_path / "file").touch()
+        (tmp_path / "link").symlink_to("nowhere")
+        for path in ("file", "file/below/it", "link"):
+            with pytest.raises(InputError, match=r"cannot be a folder: '.*/(file|link)' is a file or a broken link"):
+                Folder(str(tmp_path / path)).check_is_no_file()
+        Folder(str(tmp_path / "new" / "deep")).check_is_no_file()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+    @pytest.mark.parametrize("path", ["/proc/curated", "{tmp}/file/below"])
+    def test_writing_there_is_refused(self, tmp_path, path):
+        (tmp_path / "file").touch()
+        folder = Folder(path.format(tmp=tmp_path))
+        with pytest.raises(InputError, match="cannot write .*choose another folder"):
+            folder.write_bytes("a.txt", b"1")
+        with pytest.raises(InputError, match="cannot write"), folder.scratch("tmp"):
+            pass
+
+
 class TestFullDisks:
     def test_a_full_one(self, small_disk):
         folder = Folder(str(small_disk("size=64k")))

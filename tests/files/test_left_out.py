@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError
@@ -190,6 +190,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "ab", "c.mp4"]), min_size=1, max_siz
 PATTERNS = st.lists(st.sampled_from(["a", "*", "?", "**", "*.mp4"]), min_size=1, max_size=4).map("/".join)
 
 
+@settings(deadline=None)
 @given(NAMES, PATTERNS)
 def test_a_glob_that_stands_for_a_path_reaches_all_its_folders(path, pattern):
     folders = ["/".join(path.split("/")[:end]) for end in range(1, path.count("/") + 1)]
@@ -198,6 +199,7 @@ def test_a_glob_that_stands_for_a_path_reaches_all_its_folders(path, pattern):
         assert chooses(path, pattern)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=60))
 def test_no_file_is_lost_in_the_counts(paths):
     assert num_left_out({"no-video": count_endings(paths)}) == len(paths)
