@@ -63,4 +63,4 @@ def test_the_script_runs_as_it_is(tmp_path: Path) -> None:
     scores = pa.concat_tables(tables).to_pydict()
     assert len(scores["id"]) == 1200
     assert sum(score >= 0.99 for score in scores["cosine_sim_score"]) == 600
-    assert (tmp_path / "dedup" / "kmeans" / "kmeans_centroids.npy").exists()
+    assert (tmp_path / "dedup" / "kmeans" / "_kmeans_centroids.npy").exists()

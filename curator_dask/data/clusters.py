@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.layout import CENTROIDS, PUBLIC_CENTROIDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +39,27 @@ def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
     if not found:
         raise InputError(f"{folder.url} holds no centroid=… folders: it is not the output of a k-means stage")
     return dict(sorted(found.items()))
+
+
+def centroids_name(folder: Folder) -> str:
+    """The name of the file of centroids in a k-means output. Raises InputError if there is none."""
+    for name in (CENTROIDS, PUBLIC_CENTROIDS):
+        if folder.exists(name):
+            return name
+    raise InputError(
+        f"{folder.url} holds no {CENTROIDS}, nor {PUBLIC_CENTROIDS}: it is not the output of a k-means stage"
+    )
+
+
+def read_centroids(data: bytes) -> NDArray[np.float32]:
+    """(n_clusters, D) float32, from the bytes of the file. Raises InputError if they hold another array or none."""
+    try:
+        C = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{CENTROIDS} cannot be read: {error}") from error
+    if C.ndim != 2 or C.dtype.kind != "f":
+        raise InputError(f"{CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
+    return np.ascontiguousarray(C, dtype=np.float32)
 
 
 def cluster_files(folder: Folder) -> dict[int, Entry]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from curator_dask.dedup.arrays.rows import REASONS, normalise
 from curator_dask.dedup.arrays.xp import Array, array_module, to_host
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.hive_partitions import partition_types, partition_values
 from curator_dask.files.names import printable
 
 if TYPE_CHECKING:
@@ -54,11 +55,18 @@ class VectorSource:
     metadata_fields: tuple[str, ...] = ()
     dimension: int | None = None
     """D, the length of a vector. Reading rows needs it; `find_dimension` finds it."""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    """The Arrow types of the metadata fields that stand in the names of folders; `with_partitions` finds them."""
 
     @property
     def columns(self) -> list[str]:
         """The names of all columns to read."""
         return [self.id_field, self.embedding_field, *self.metadata_fields]
+
+    def with_partitions(self, entries: Iterable[Entry]) -> VectorSource:
+        """The source with those of its metadata fields that stand in the names of folders of these files."""
+        types = partition_types(entry.path for entry in entries)
+        return replace(self, partitions={name: kind for name, kind in types.items() if name in self.metadata_fields})
 
     @property
     def known_dimension(self) -> int:
@@ -151,7 +159,7 @@ def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
     """The length of most vectors in the first file that has any. Raises InputError if none has."""
     for chunk in chunks:
         for piece in chunk:
-            length = vector_length(_read_table(source, piece, source.columns)[source.embedding_field])
+            length = vector_length(read_columns(source, piece, source.columns)[source.embedding_field])
             if length is not None:
                 return length
     raise InputError(f"no vectors: column {source.embedding_field!r} is empty in every file of {source.folder.url}")
@@ -162,7 +170,7 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
 
     to_gpu = device == "gpu" and source.filetype == "parquet"
     others = [name for name in source.columns if name != source.embedding_field]
-    table = _read_table(source, piece, others if to_gpu else source.columns)
+    table = read_columns(source, piece, others if to_gpu else source.columns)
     ids = _check_ids(table[source.id_field].combine_chunks(), piece.path)
     if to_gpu:
         X, reasons = read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
@@ -191,7 +199,20 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
     return Rows(ids, unit, metadata, rejects)
 
 
-def _read_table(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Table:
+def read_columns(source: VectorSource, piece: Piece, columns: Sequence[str]) -> pa.Table:
+    """Columns of a piece as they stand in its file and in the names of its folders; nothing is checked or normalised."""
+    import pyarrow as pa
+
+    of_folders = {name: value for name, value in partition_values(piece.path).items() if name in source.partitions}
+    table = _read_file(source, piece, [name for name in columns if name not in of_folders])
+    for name, value in of_folders.items():
+        if name in columns:
+            values = pa.repeat(pa.scalar(value, pa.string()), len(table)).cast(source.partitions[name])
+            table = table.append_column(name, values)
+    return table.select(list(columns))
+
+
+def _read_file(source: VectorSource, piece: Piece, columns: list[str]) -> pa.Table:
     if source.filetype == "tmk":
         table = tmk_table(source.folder, piece.path, source.id_field, source.embedding_field)
         require_columns(piece.path, table.column_names, columns)

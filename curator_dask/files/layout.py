@@ -7,7 +7,7 @@ The folders of the original workflow keep their names. What this package adds fo
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
       clips.parquet                    one row per clip, failed ones included
       {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on
-      kmeans/centroid={k}/*.parquet    kmeans/kmeans_centroids.npy      kmeans/_rejects.parquet
+      kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
@@ -35,7 +35,10 @@ RUN_RECORD = "run.json"
 
 FINGERPRINT = "_fingerprint.json"
 
-CENTROIDS = "kmeans_centroids.npy"
+CENTROIDS = "_kmeans_centroids.npy"
+"""Arrow passes over names that begin so: the whole folder can be read as one table of Parquet files."""
+PUBLIC_CENTROIDS = "kmeans_centroids.npy"
+"""The name in the original workflow, in outputs of version 0.1, and of the copy in ``cache_path``."""
 REJECTS = "_rejects.parquet"
 
 DUPLICATES_TABLE = "duplicates.parquet"

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import (
+    CrossClusterStage,
     FolderInUseError,
     IdentifyDuplicatesStage,
+    IncrementalStage,
     InputError,
     KMeansStage,
     PairwiseStage,
@@ -46,7 +48,7 @@ def test_kmeans_writes_distances_to_the_raw_centroid(tmp_path, context, write_ve
     result = stage.run(context=context)
     assert result.counts["rows"] == 3
     # One iteration moves the centroids to the means of {a, c'} or {b, c'}; distances are to what was written.
-    centroids = np.load(tmp_path / "k" / "kmeans_centroids.npy")
+    centroids = np.load(tmp_path / "k" / "_kmeans_centroids.npy")
     for k in range(2):
         rows = read(tmp_path / "k" / f"centroid={k}" / "part-0.parquet")
         X = np.array(rows["embedding"], np.float32)
@@ -196,7 +198,7 @@ def test_doubled_ids_are_named(tmp_path, context, write_vectors):
     source = write_vectors(["a", "b", "a", "c", "b", "d"], EXAMPLE_1, parts=3)
     with pytest.raises(InputError, match=r"2 ids occur more than once, for example a, b"):
         KMeansStage(1, input_path=str(source), output_path=str(tmp_path / "k")).run(context=context)
-    assert not (tmp_path / "k" / "kmeans_centroids.npy").exists()
+    assert not (tmp_path / "k" / "_kmeans_centroids.npy").exists()
 
 
 def test_more_clusters_than_rows_are_clamped(tmp_path, context, write_vectors):
@@ -226,7 +228,7 @@ def test_fit_on_a_share_assigns_all_rows(tmp_path, context, write_vectors):
     result = stage.run(context=context)
     assert result.counts["rows"] == 300
     cached = np.load(tmp_path / "cache" / "kmeans_centroids.npy")
-    np.testing.assert_array_equal(cached, np.load(tmp_path / "k" / "kmeans_centroids.npy"))
+    np.testing.assert_array_equal(cached, np.load(tmp_path / "k" / "_kmeans_centroids.npy"))
 
 
 def test_no_usable_vector_is_an_error_with_the_reasons(tmp_path, context, write_vectors):
@@ -274,5 +276,54 @@ def test_identify_refuses_clusters_that_do_not_belong_together(tmp_path, context
     )
     with pytest.raises(InputError, match="run the pairwise stage again"):
         IdentifyDuplicatesStage(str(tmp_path / "out" / "p"), str(tmp_path / "out" / "k"), str(tmp_path / "e")).run(
+            context=context
+        )
+
+
+def test_the_clusters_can_be_read_as_one_table(tmp_path, context, write_vectors):
+    dedup(write_vectors(list(range(6)), EXAMPLE_1), tmp_path, context)
+    table = pq.read_table(tmp_path / "k")
+    assert sorted(table["id"].to_pylist()) == list(range(6))
+    assert set(table["centroid"].to_pylist()) == set(clusters_of(tmp_path / "k"))
+
+
+def clusters_of(folder: Path) -> list[int]:
+    return [int(path.name.removeprefix("centroid=")) for path in folder.glob("centroid=*")]
+
+
+def test_centroids_under_their_former_name_are_read(tmp_path, context, write_vectors):
+    source = write_vectors(list(range(6)), EXAMPLE_1)
+    dedup(source, tmp_path, context)
+    (tmp_path / "k" / "_kmeans_centroids.npy").rename(tmp_path / "k" / "kmeans_centroids.npy")
+    new = builders.write_vectors(tmp_path / "new" / "a.parquet", [6], EXAMPLE_1[:1])
+    paths = {name: str(tmp_path / name) for name in ("k", "p", "d", "n", "x")}
+    CrossClusterStage(input_path=paths["k"], pairwise_path=paths["p"], output_path=paths["x"]).run(context=context)
+    result = IncrementalStage(str(new), paths["k"], paths["d"], paths["n"]).run(context=context)
+    assert result.counts["removed"] == 1
+
+
+def test_folders_with_values_in_their_names_are_columns(tmp_path, context):
+    source = tmp_path / "v"
+    for row, folder in enumerate(("year=2023/city=S%C3%A3o", "year=2024/city=B", "year=2024/city=C")):
+        builders.write_vectors(source / folder / "a.PARQUET", [row], EXAMPLE_1[row : row + 1], size=[row])
+    fields = ["city", "size", "year"]
+    KMeansStage(1, input_path=str(source), output_path=str(tmp_path / "k"), metadata_fields=fields).run(context=context)
+    year = RankingStrategy.metadata_based(["year", "city"], ascending=False)
+    PairwiseStage(input_path=str(tmp_path / "k"), output_path=str(tmp_path / "p"), ranking_strategy=year).run(
+        context=context
+    )
+    table = read(tmp_path / "k" / "centroid=0" / "part-0.parquet")
+    assert table == {**table, "id": [0, 1, 2], "city": ["São", "B", "C"], "size": [0, 1, 2], "year": [2023, 2024, 2024]}
+    assert read(tmp_path / "p" / "cluster_0.parquet")["id"] == [2, 1, 0]
+    decide = IdentifyDuplicatesStage(str(tmp_path / "p"), str(tmp_path / "k"), str(tmp_path / "d"))
+    decide.run(context=context)
+    builders.write_vectors(source / "year=2025" / "city=B" / "a.parquet", [3, 0], EXAMPLE_1[[3, 0]], size=[3, 0])
+    more = IncrementalStage(str(source), str(tmp_path / "k"), str(tmp_path / "d"), str(tmp_path / "n"),
+                            metadata_fields=fields).run(context=context)  # fmt: skip
+    assert (more.counts["rows_known"], more.counts["rows"]) == (4, 1)
+    new = read(tmp_path / "n" / "kmeans" / "centroid=0" / "part-0.parquet")
+    assert [new[name] for name in ("id", *fields)] == [[3], ["B"], [3], [2025]]
+    with pytest.raises(InputError, match="has no column 'month'"):
+        KMeansStage(1, input_path=str(source), output_path=str(tmp_path / "m"), metadata_fields=["month"]).run(
             context=context
         )

@@ -125,7 +125,7 @@ def test_cpu_and_gpu_write_the_same_files(tmp_path, context, on_gpu, device_byte
     assert (options["n_clusters"], options["n_init"], options["init"].shape) == (6, 1, (6, 16))
     assert options["on_device"] == (device_bytes > 10**6)
     assert (options["device_buffer_samples"] > 0) != options["on_device"]
-    assert np.load(tmp_path / "gpu" / "k" / "kmeans_centroids.npy").shape == (6, 16)
+    assert np.load(tmp_path / "gpu" / "k" / "_kmeans_centroids.npy").shape == (6, 16)
 
 
 @pytest.mark.parametrize(("value", "refused"), [("1", True), ("2", True), ("0", False), ("", False)])

@@ -15,7 +15,11 @@ EmbeddingDim = Annotated[
     int | None, option("--embedding-dim", help="Length of a vector. Default: the length of the first one.")
 ]
 MetadataFields = Annotated[
-    list[str] | None, option("--metadata-fields", help="Another column to carry along; may be repeated.")
+    list[str] | None,
+    option(
+        "--metadata-fields",
+        help="Another column to carry along, or the name in folders such as year=2024; may be repeated.",
+    ),
 ]
 ClipsPath = Annotated[
     str | None, option("--clips-path", help="Output of split: adds source video and times to the table.")

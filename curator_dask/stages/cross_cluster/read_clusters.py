@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import id_values, read_cluster, unit_rows
+from curator_dask.data.clusters import centroids_name, id_values, read_centroids, read_cluster, unit_rows
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.cross_cluster.borders import Centroids, prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import Indices
@@ -57,17 +56,15 @@ def places_of(order: Indices) -> Indices:
 
 def read_prepared_centroids(spec: CrossClusterSpec) -> Centroids:
     """The centroids of all clusters on the device, with the clusters' sizes."""
-    C = read_centroids(spec.input, spec.groups.numbers)
+    C = centroids_of(spec.input, spec.groups.numbers)
     costs = np.array([cluster.num_bytes for cluster in spec.groups.clusters], dtype=np.float64)
     return prepare_centroids(to_device(C, spec.device), costs)
 
 
-def read_centroids(folder: Folder, numbers: Indices) -> NDArray[np.float32]:
+def centroids_of(folder: Folder, numbers: Indices) -> NDArray[np.float32]:
     """(len(numbers), D) the centroids of these clusters. Raises InputError if there is none, or too few for the numbers."""
-    if not folder.exists(layout.CENTROIDS):
-        raise InputError(f"{folder.url} has no {layout.CENTROIDS}: it is not the output of a k-means stage")
-    C = np.load(io.BytesIO(folder.read_bytes(layout.CENTROIDS)))
-    if C.ndim != 2 or len(C) <= max(numbers):
+    C = read_centroids(folder.read_bytes(centroids_name(folder)))
+    if len(C) <= max(numbers):
         raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {max(numbers)}")
     chosen: NDArray[np.float32] = C[numbers]
     return chosen

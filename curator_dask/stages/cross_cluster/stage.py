@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from curator_dask.data.clip_columns import ClipIndex
-from curator_dask.data.clusters import clusters_and_tables
+from curator_dask.data.clusters import centroids_name, clusters_and_tables
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
@@ -24,7 +24,7 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.cross_cluster.read_clusters import read_centroids
+from curator_dask.stages.cross_cluster.read_clusters import centroids_of
 from curator_dask.stages.cross_cluster.spec import Cluster, ClusterGroups, CrossClusterSpec, GroupTask
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
 from curator_dask.stages.pairwise.parameters import RankedClusters, require_paths
@@ -150,8 +150,9 @@ class CrossClusterStage(RankedClusters, Stage):
         self, folders: Mapping[int, list[Entry]], tables: Mapping[int, Entry], spec: CrossClusterSpec
     ) -> str:
         """Digest of everything that the result depends on, but for the parameters."""
-        centroids = self.input.entry(layout.CENTROIDS)
-        version = recorded_versions(self.input).get(layout.CENTROIDS, centroids.version if centroids else "")
+        name = centroids_name(self.input)
+        centroids = self.input.entry(name)
+        version = recorded_versions(self.input).get(name, centroids.version if centroids else "")
         entries = [*(entry for entries in folders.values() for entry in entries), *tables.values()]
         files = file_versions(entries)
         made_from = digest(version, files, spec.groups.groups)
@@ -192,7 +193,7 @@ def group_clusters(input: Folder, folders: Mapping[int, Sequence[Entry]]) -> Clu
         Cluster(number, tuple(entry.path for entry in entries), sum(entry.num_bytes for entry in entries))
         for number, entries in folders.items()
     ]
-    order = neighbour_order(read_centroids(input, np.array(list(folders))))
+    order = neighbour_order(centroids_of(input, np.array(list(folders))))
     size = max(GROUP_BYTES, sum(cluster.num_bytes for cluster in clusters) / MOST_GROUPS)
     return ClusterGroups.cut(clusters, order, size)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curator_dask.data.clusters import read_centroids
 from curator_dask.data.ids import id_list, id_text, one_type, stored
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource, plan_chunks
@@ -22,7 +23,6 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import gather
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.incremental.finished_runs import read_centroids
 from curator_dask.stages.incremental.sift_chunk import sift_chunk
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -79,7 +79,8 @@ def assign_new(
     if record is None:
         state.forget([one.key for one in state.records()])
         n_clusters, dimension = read_centroids(centroids).shape
-        new = NewVectors(files, replace(source, dimension=dimension), state)
+        source = replace(source, dimension=dimension).with_partitions(files.entries())
+        new = NewVectors(files, source, state)
         record = _assign(context, new, centroids, n_clusters, known, inputs)
     return dict(record.counts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.clusters import centroids_name, cluster_folders
 from curator_dask.data.ids import id_column, id_list, one_type
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
@@ -39,9 +38,7 @@ class FinishedRuns:
         """The bytes of the centroids' file. Raises InputError if there is none, or the runs have different ones."""
         found = []
         for folder in self.kmeans:
-            if not folder.exists(layout.CENTROIDS):
-                raise InputError(f"{folder.url} holds no {layout.CENTROIDS}: give the output of a k-means stage")
-            found.append(folder.read_bytes(layout.CENTROIDS))
+            found.append(folder.read_bytes(centroids_name(folder)))
             if found[-1] != found[0]:
                 raise InputError(
                     f"{folder.url} and {self.kmeans[0].url} have different centroids: give runs that agree"
@@ -76,17 +73,6 @@ class FinishedRuns:
     def versions(self) -> tuple[str, ...]:
         """Digest of each table of duplicates. Raises InputError if one is missing."""
         return tuple(_table_digest(folder) for folder in self.duplicates)
-
-
-def read_centroids(data: bytes) -> NDArray[np.float32]:
-    """(n_clusters, D) float32, from the bytes of the file. Raises InputError if they hold another array or none."""
-    try:
-        C = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{layout.CENTROIDS} cannot be read: {error}") from error
-    if C.ndim != 2 or C.dtype.kind != "f":
-        raise InputError(f"{layout.CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
-    return np.ascontiguousarray(C, dtype=np.float32)
 
 
 def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int) -> set[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.data.ids import id_column, one_type, stored
-from curator_dask.data.tables import read_row_groups, read_table, write_parquet
-from curator_dask.data.vector_source import Piece, VectorSource, read_rows
+from curator_dask.data.tables import write_parquet
+from curator_dask.data.vector_source import Piece, read_columns, read_rows
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 
 if TYPE_CHECKING:
@@ -27,18 +27,12 @@ def sift_chunk(task: SiftTask, known: pa.Array) -> Sifted:
 
 def _copy_new_rows(task: SiftTask, number: int, piece: Piece, known: pa.Array) -> Piece:
     source = task.source
-    table = _read_unchanged(source, piece)
+    # Not normalised: a vector that is normalised twice could differ in its last bit.
+    table = read_columns(source, piece, source.columns)
     path = f"{task.number:06d}-{number:06d}.parquet"
     new = table.filter(_invert(_is_known(id_column(table, source.id_field), known)))
     write_parquet(task.output, path, new, vectors=[source.embedding_field])
     return Piece(path)
-
-
-def _read_unchanged(source: VectorSource, piece: Piece) -> pa.Table:
-    """The rows of a file without normalising: a vector that is normalised twice could differ in its last bit."""
-    if piece.row_groups is None:
-        return read_table(source.folder, piece.path, source.filetype, source.columns)
-    return read_row_groups(source.folder, piece.path, piece.row_groups, source.columns)
 
 
 def _is_known(ids: pa.Array, known: pa.Array) -> Any:

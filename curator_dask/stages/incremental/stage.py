@@ -56,7 +56,7 @@ class IncrementalStage(StorageKwargs, Stage):
         id_field: column of the ids, in the input and in the finished run.
         embedding_field: column of the vectors, in the input and in the finished run.
         input_filetype: ``parquet``, ``jsonl`` or ``tmk``.
-        metadata_fields: further columns to copy into the clusters.
+        metadata_fields: further columns to copy into the clusters; also those of folders such as ``year=2024``.
         which_to_keep: the new rows that rank first: ``hard``: those far from the centroid; ``easy``: those near it;
             ``random``: a seeded shuffle decides.
         sim_metric: ``cosine`` or ``l2``: the distance to the centroid that `which_to_keep` ranks by.

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from curator_dask.data.clusters import centroids_name
 from curator_dask.data.tables import check_filetype
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
@@ -45,7 +46,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.
 
     Writes ``centroid={k}/part-0.parquet`` with the id, the normalised float32 vector, the metadata fields,
-    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``kmeans_centroids.npy``, (n_clusters, D) float32. Rows that
+    ``l2_dist_to_cent`` and ``cosine_dist_to_cent``, and ``_kmeans_centroids.npy``, (n_clusters, D) float32. Rows that
     cannot be clustered are listed in ``_rejects.parquet`` with their reasons.
 
     Args:
@@ -56,9 +57,9 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         output_path: folder for the clusters.
         input_filetype: ``parquet``, ``jsonl`` or ``tmk``.
         embedding_dim: length of the vectors, others are rejected; None: the length of the first vectors.
-        metadata_fields: further columns to copy into the clusters.
+        metadata_fields: further columns to copy into the clusters; also those of folders such as ``year=2024``.
         verbose: report the inertia of every iteration.
-        cache_path: folder for a copy of the centroids.
+        cache_path: folder for a copy of the centroids, ``kmeans_centroids.npy``.
         read_kwargs: ``{"storage_options": {...}}`` of fsspec for the input.
         write_kwargs: the same for the output and `cache_path`.
         max_iter: the fit stops after this many iterations at the latest.
@@ -124,11 +125,11 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "fit_data_fraction": self.fit_data_fraction,
         }
 
-    def source(self, dimension: int | None) -> VectorSource:
+    def source(self, dimension: int | None, entries: list[Entry]) -> VectorSource:
         fields = tuple(self.metadata_fields or ())
         return VectorSource(
             self.files.folder, self.input_filetype, self.id_field, self.embedding_field, fields, dimension
-        )
+        ).with_partitions(entries)
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -140,7 +141,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         state.claim(self.identity(), overwrite=context.overwrite)
         inputs = digest(file_versions(entries))
         record = self._find_or_fit(context, state, entries, inputs)
-        spec = self._write_spec(context, state, record)
+        spec = self._write_spec(context, state, record, entries)
         units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
         num_run = self._write_clusters(context, spec, units)
         counts = self._counts(state, record)
@@ -159,15 +160,16 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
                 return record
         state.forget([record.key for record in state.records()])  # clusters of other inputs must not mix with new ones
         dimension, chunks = self._chunks(entries)
-        spec = FitSpec(self.source(dimension), self._own_parameters(), context.cluster.device, self.verbose)
+        spec = FitSpec(self.source(dimension, entries), self._own_parameters(), context.cluster.device, self.verbose)
         fitted = fit(context.cluster.client, spec, chunks, context.reporter)
         record = self._record_fit(fitted, dimension, inputs)
         state.write(record)
         return record
 
     def _chunks(self, entries: list[Entry]) -> tuple[int, list[Chunk]]:
-        chunks = plan_chunks(self.source(None), entries)
-        dimension = self.embedding_dim or find_dimension(self.source(None), chunks)
+        source = self.source(None, entries)
+        chunks = plan_chunks(source, entries)
+        dimension = self.embedding_dim or find_dimension(source, chunks)
         return dimension, chunks
 
     def _record_fit(self, fitted: Fit, dimension: int, inputs: str) -> UnitRecord:
@@ -193,9 +195,11 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         """The part of the parameters that a fit needs."""
         return KMeansParameters(**{one.name: getattr(self, one.name) for one in fields(KMeansParameters)})
 
-    def _write_spec(self, context: RunContext, state: StageState, record: UnitRecord) -> WriteClustersSpec:
+    def _write_spec(
+        self, context: RunContext, state: StageState, record: UnitRecord, entries: list[Entry]
+    ) -> WriteClustersSpec:
         return WriteClustersSpec(
-            self.source(record.data["dimension"]),
+            self.source(record.data["dimension"], entries),
             self.output,
             state,
             n_buckets=min(record.data["n_buckets"], record.data["n_clusters"]),
@@ -226,9 +230,9 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         if self.cache_path is None:
             return
         folder = self.folder_to_write(self.cache_path)
-        data = self.output.read_bytes(layout.CENTROIDS)
-        if not folder.exists(layout.CENTROIDS) or folder.read_bytes(layout.CENTROIDS) != data:
-            folder.write_bytes(layout.CENTROIDS, data)
+        data, name = self.output.read_bytes(centroids_name(self.output)), layout.PUBLIC_CENTROIDS
+        if not folder.exists(name) or folder.read_bytes(name) != data:
+            folder.write_bytes(name, data)
 
 
 def _array_digest(array: np.ndarray[Any, Any]) -> str:

@@ -7,7 +7,6 @@ clusters small files.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.clusters import centroids_name, read_centroids
 from curator_dask.data.ids import one_type, stored
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
@@ -63,7 +63,7 @@ def assign_rows(task: AssignTask) -> pa.Table:
 
     spec = task.spec
     rows = read_rows(spec.source, task.chunk, spec.device)
-    C = np.load(io.BytesIO(spec.output.read_bytes(layout.CENTROIDS)))
+    C = read_centroids(spec.output.read_bytes(centroids_name(spec.output)))
     X = to_device(rows.X, spec.device)
     centres = array_module(X).asarray(C)
     labels, _ = assign(X, centres, max_rows=spec.max_rows)

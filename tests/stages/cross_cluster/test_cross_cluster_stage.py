@@ -232,7 +232,7 @@ def test_missing_centroids_and_clusters_are_named(parted, context):
     with pytest.raises(InputError, match="run the pairwise stage again"):
         stage(parted).run(context=context)
     shutil.rmtree(parted / "k" / "centroid=1")
-    (parted / "k" / "kmeans_centroids.npy").unlink()
+    (parted / "k" / "_kmeans_centroids.npy").unlink()
     with pytest.raises(InputError, match=r"kmeans_centroids\.npy"):
         stage(parted).run(context=context)
 

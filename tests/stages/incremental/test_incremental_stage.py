@@ -64,7 +64,7 @@ def vectors(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def full_run(root: Path, rule: str, eps: float, parts: list[Path]) -> dict[int, tuple[int, float, bool]]:
     """Id → (max_id, score, removed) by the definition: the parts of a cluster follow each other, each ranked `hard`."""
-    C = np.load(root / "k" / "kmeans_centroids.npy")
+    C = np.load(root / "k" / "_kmeans_centroids.npy")
     found = {}
     for cluster in range(len(C)):
         all_ids, all_X = [], []
@@ -114,7 +114,7 @@ def test_each_removed_row_has_its_nearest_kept_one(finished, context, tmp_path):
     result = stage(root, tmp_path).run(context=context)
     kept = {*ids_in(root / "d" / "keep.txt"), *ids_in(tmp_path / "duplicates" / "keep.txt")}
     X = {one: x for part in ("old", "new") for one, x in zip(*vectors(root / part), strict=True)}
-    C = np.load(root / "k" / "kmeans_centroids.npy")
+    C = np.load(root / "k" / "_kmeans_centroids.npy")
     label = dict(zip(X, np.asarray(assign(np.stack(list(X.values())), C)[0]).tolist(), strict=True))
     orphans = 0
     for row in pq.read_table(tmp_path / "duplicates" / "duplicates.parquet").to_pylist():
@@ -248,7 +248,7 @@ def test_input_that_does_not_fit_is_named(small, context, tmp_path):
     assert "(wrong-dimension); the finished run has vectors of 4 numbers" in message(input_path=str(wide))
     numbers = write(tmp_path / "i", [1, 2], np.ones((2, 4), np.float32))
     assert "integers or strings" in message(input_path=str(numbers))
-    assert "holds no kmeans_centroids.npy" in message(kmeans_path=str(small / "old"))
+    assert "holds no _kmeans_centroids.npy" in message(kmeans_path=str(small / "old"))
     assert "holds no duplicates.parquet" in message(duplicates_path=str(small / "old"), eps=0.1)
     assert "give eps" in message(duplicates_path=str(small / "old"))
     IdentifyDuplicatesStage(

@@ -67,7 +67,7 @@ def check(out: Path, expected: dict[object, np.ndarray]) -> dict[object, dict[st
     """Check that every row is there once, of unit length, in the file of its nearest centroid, with its distances."""
     rows = rows_of(out)
     assert rows.keys() == expected.keys()
-    C = np.load(out / "kmeans_centroids.npy").astype(np.float64)
+    C = np.load(out / "_kmeans_centroids.npy").astype(np.float64)
     assert np.isfinite(C).all()
     for identifier, vector in expected.items():
         row = rows[identifier]
@@ -140,12 +140,12 @@ class TestParameters:
         out = run(write_vectors(list(range(60)), X), 3, init=unit[:3], max_iter=1)
         labels = ((unit[:, None] - unit[None, :3]) ** 2).sum(axis=2).argmin(axis=1)
         means = [unit[labels == cluster].mean(axis=0) for cluster in range(3)]
-        np.testing.assert_allclose(np.load(out / "kmeans_centroids.npy"), means, atol=1e-6)
+        np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), means, atol=1e-6)
 
     def test_an_array_says_how_many_and_empty_ones_stay(self, run, write_vectors):
         C = np.vstack([np.eye(4), -np.eye(4)]).astype(np.float32)
         out = run(write_vectors([1, 2], np.eye(4)[:2]), None, init=C)
-        np.testing.assert_array_equal(np.load(out / "kmeans_centroids.npy"), C)
+        np.testing.assert_array_equal(np.load(out / "_kmeans_centroids.npy"), C)
         assert {row["cluster"] for row in check(out, {1: np.eye(4)[0], 2: np.eye(4)[1]}).values()} == {0, 1}
 
     @pytest.mark.parametrize("init", [np.eye(3), np.full((2, 16), np.nan)], ids=["shape", "nan"])
@@ -192,7 +192,7 @@ class TestParameters:
 
         def centroids(factor: float) -> bytes:
             out = run(source, 20, max_iter=1, oversampling_factor=factor)
-            return (out / "kmeans_centroids.npy").read_bytes()
+            return (out / "_kmeans_centroids.npy").read_bytes()
 
         assert centroids(2.0) == centroids(3.0)
         monkeypatch.setattr(start, "SMALL_SAMPLE", 100)
@@ -256,7 +256,7 @@ class TestAwkwardVectors:
     def test_few_and_equal_rows(self, run, write_vectors, X, k, init):
         out = run(write_vectors(list(range(len(X))), X, parts=min(3, len(X))), k, init=init)
         check(out, dict(enumerate(X)))
-        assert len(np.load(out / "kmeans_centroids.npy")) == min(k, len(X))
+        assert len(np.load(out / "_kmeans_centroids.npy")) == min(k, len(X))
 
     def test_bad_rows_in_every_partition_leave_the_good_ones_as_they_are(self, tmp_path, context, run, write_vectors):
         X = vectors(40)
