@@ -29,7 +29,7 @@ def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
             return
         yield (
             f"recall {_share(found, pairs)}: {found:,} of the {pairs:,} duplicate pairs of {counts['recall_rows']:,} "
-            "sampled rows lie within a cluster"
+            "sampled rows were found"
         )
 
 

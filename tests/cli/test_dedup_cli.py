@@ -35,7 +35,7 @@ def test_a_wanted_share_by_the_greedy_rule_with_its_recall(scored, tmp_path):
     assert kept >= 42
     said = done.stdout
     assert f"{kept} of 60 rows kept ({kept / 60:.1%})" in said
-    assert "duplicate pairs of 30 sampled rows lie within a cluster" in said
+    assert "duplicate pairs of 30 sampled rows were found" in said
     assert "orphans" not in said
 
 

@@ -74,7 +74,7 @@ RecallSample = Annotated[
     int,
     option(
         "--recall-sample",
-        help="Compare this many sampled rows with all rows, to measure how many duplicates lie in different clusters.",
+        help="Compare this many sampled rows with all rows, to measure how many of their duplicates were not found.",
     ),
 ]
 KMeansPath = Annotated[str, option("--kmeans-path", help="Output of kmeans: the vectors.")]

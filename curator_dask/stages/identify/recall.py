@@ -1,4 +1,4 @@
-"""Measure recall: find the duplicates of a sample of rows among all rows, and count those in the same cluster."""
+"""Measure recall: find the duplicates of a sample of rows among all rows, and count those that the run knows of."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clusters import id_values
-from curator_dask.data.scored_clusters import ClusterInput, read_in_order
+from curator_dask.data.ids import id_column, one_type, stored
+from curator_dask.data.scored_clusters import ClusterInput, read_in_order, read_scores
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.recall import count_near
+from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.similarity.scope import is_known, source_codes
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.units import gather
@@ -35,6 +37,8 @@ class Sample:
     """(M, D) unit rows."""
     sources: NDArray[Any] | None
     """(M,); None where all pairs count."""
+    duplicate: NDArray[np.bool_]
+    """(M,) rows that the similarity tables call duplicates."""
 
 
 def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: RecallSearch) -> dict[str, int]:
@@ -42,17 +46,21 @@ def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: Recall
 
     Returns:
         ``recall_rows`` (rows of the sample), ``recall_pairs`` (pairs within eps of a sampled row and any other row) and
-        ``recall_pairs_found`` (those of them in one cluster, which are all that the run compared). Memory holds the
-        sample, and on a worker one cluster.
+        ``recall_pairs_found`` (those of them in one cluster; after cross-cluster comparisons also those of two clusters
+        of which a row is called a duplicate, as no table lists all pairs). Memory holds the sample, and on a worker one
+        cluster.
     """
-    lowest = np.zeros(0, np.uint64)
-    for priorities in _map_clusters(client, _lowest_priorities, clusters, num_rows=search.num_rows):
+    lowest, across = np.zeros(0, np.uint64), False
+    for priorities, names_others in _map_clusters(client, _survey, clusters, num_rows=search.num_rows):
         lowest = np.sort(np.concatenate([lowest, priorities]))[: search.num_rows]
+        across = across or names_others
     at_most = int(lowest[-1])
     sample = _concatenate(list(_map_clusters(client, _sample_cluster, clusters, at_most=at_most, search=search)))
     held = client.scatter(sample, broadcast=True, hash=False)
     pairs = found = 0
-    for num_pairs, num_found in _map_clusters(client, _count_pairs, clusters, sample=held, search=search):
+    for num_pairs, num_found in _map_clusters(
+        client, _count_pairs, clusters, sample=held, search=search, across=across
+    ):
         pairs, found = pairs + num_pairs, found + num_found
     return {"recall_rows": len(sample.cluster), "recall_pairs": pairs, "recall_pairs_found": found}
 
@@ -69,8 +77,14 @@ def _ids(cluster: ClusterInput) -> NDArray[Any]:
     return id_values(table, cluster.id_field)
 
 
-def _lowest_priorities(cluster: ClusterInput, num_rows: int) -> NDArray[np.uint64]:
-    return np.sort(sample_priority(_ids(cluster), SEED))[:num_rows]
+def _survey(cluster: ClusterInput, num_rows: int) -> tuple[NDArray[np.uint64], bool]:
+    """The lowest priorities of a cluster, and whether its table names rows of other clusters."""
+    import pyarrow.compute as pc
+
+    table = read_parquet(cluster.tables, cluster.table, [cluster.id_field, "max_id"])
+    max_ids, ids = map(stored, one_type([id_column(table, name) for name in ("max_id", cluster.id_field)]))
+    within = pc.all(pc.is_in(max_ids, value_set=ids)).as_py()
+    return np.sort(sample_priority(id_values(table, cluster.id_field), SEED))[:num_rows], not within
 
 
 def _sample_cluster(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
@@ -80,7 +94,8 @@ def _sample_cluster(cluster: ClusterInput, at_most: int, search: RecallSearch) -
         return None
     X, sources = read_in_order(cluster, ids.tolist(), search.sources)
     own = sources[chosen] if sources is not None else None
-    return Sample(np.full(len(chosen), cluster.number, np.int64), X[chosen], own)
+    duplicate = is_duplicate(read_scores(cluster).score[chosen], search.eps)
+    return Sample(np.full(len(chosen), cluster.number, np.int64), X[chosen], own, duplicate)
 
 
 def _concatenate(parts: Sequence[Sample | None]) -> Sample:
@@ -90,11 +105,16 @@ def _concatenate(parts: Sequence[Sample | None]) -> Sample:
         np.concatenate([part.cluster for part in there]),
         np.concatenate([part.X for part in there]),
         np.concatenate(sources) if sources else None,
+        np.concatenate([part.duplicate for part in there]),
     )
 
 
-def _count_pairs(cluster: ClusterInput, sample: Sample, search: RecallSearch) -> tuple[int, int]:
-    """Count the pairs of sampled rows with the rows of one cluster, and how many of them lie within it."""
+def _count_pairs(cluster: ClusterInput, sample: Sample, search: RecallSearch, across: bool) -> tuple[int, int]:
+    """Count the pairs of sampled rows with the rows of one cluster, and how many of them the run knows of.
+
+    Args:
+        across: whether pairs of two clusters were compared; then all pairs of rows count, whatever their sources.
+    """
     X, sources = read_in_order(cluster, _ids(cluster).tolist(), search.sources)
     codes = own_codes = None
     if sources is not None and sample.sources is not None:
@@ -106,7 +126,21 @@ def _count_pairs(cluster: ClusterInput, sample: Sample, search: RecallSearch) ->
     )  # fmt: skip
     own = sample.cluster == cluster.number
     counts[own & _counts_itself(search.scope, sample)] -= 1
-    return int(counts.sum()), int(counts[own].sum())
+    found = int(counts[own].sum())
+    if across:
+        found += int(counts[~own & sample.duplicate].sum())
+        found += _count_duplicates(cluster, X, sample.X[~own & ~sample.duplicate], search)
+    return int(counts.sum()), found
+
+
+def _count_duplicates(
+    cluster: ClusterInput, X: NDArray[np.float32], rows: NDArray[np.float32], search: RecallSearch
+) -> int:
+    """Count the pairs of some rows with those rows of a cluster, all in X, that its table calls duplicates."""
+    duplicate = is_duplicate(read_scores(cluster).score, search.eps)
+    if not len(rows) or not duplicate.any():
+        return 0
+    return int(count_near(to_device(rows, search.device), to_device(X[duplicate], search.device), search.eps).sum())
 
 
 def _counts_itself(scope: str, sample: Sample) -> NDArray[np.bool_]:

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 EPS_UNIT, RECALL_UNIT = "eps", "recall"
+RECALL_VERSION = 2
+"""Version of what counts as found. A recall of an older version is measured again."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             pairs of the same source video.
         source_field: The column of the k-means output that names the source of a row. None: the source video in the clip
             index at `clips_path`.
-        recall_sample: Compare this many sampled rows with all rows, and count how many of their duplicates lie in the
-            same cluster.
+        recall_sample: Compare this many sampled rows with all rows, and count how many of their pairs within eps were
+            found: those in the same cluster, and after cross-cluster comparisons those of which a row is a duplicate.
     """
 
     input_path: str
@@ -223,7 +225,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         sources: RowSources | None,
     ) -> dict[str, int]:  # fmt: skip
         """The counts of `measure_recall`, measured once."""
-        inputs = digest([cluster.version for cluster in clusters], eps, self.recall_sample)
+        inputs = digest([cluster.version for cluster in clusters], eps, self.recall_sample, RECALL_VERSION)
         before = state.record(RECALL_UNIT)
         if before is not None and before.inputs == inputs:
             return dict(before.counts)

@@ -11,6 +11,7 @@ import pytest
 
 from curator_dask import IdentifyDuplicatesStage, InputError, KMeansStage, PairwiseStage, ParameterError
 from curator_dask.data.clusters import cluster_folders
+from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
@@ -21,6 +22,7 @@ from curator_dask.stages.cross_cluster import stage as cross_cluster
 from curator_dask.stages.cross_cluster.spec import GroupTask
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage, group_clusters, score_across_clusters
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
+from tests.dedup.reference import cosines
 from tests.stages import builders
 from tests.trees import results
 
@@ -220,6 +222,28 @@ def test_other_input_is_noticed(parted, context, monkeypatch):
     result = stage(parted).run(context=context)
     assert tables(parted / "x").keys() == whole.keys() - {"cluster_2.parquet"}
     assert result.counts["clusters"] == len(whole) - 1
+
+
+@pytest.mark.parametrize("tables_of", ["p", "x"])
+def test_recall_counts_the_pairs_that_were_found_between_clusters(parted, context, tables_of):
+    stage(parted).run(context=context)
+    paths = [str(parted / name) for name in (tables_of, "k", f"d-{tables_of}")]
+    counts = IdentifyDuplicatesStage(*paths, eps=EPS, recall_sample=80).run(context=context).counts
+    ids, X, _ = all_rows(parted)
+    label = {
+        one: cluster.name for cluster in (parted / "k").glob("centroid=*")
+        for one in pq.ParquetFile(cluster / "part-0.parquet").read()["id"].to_pylist()
+    }  # fmt: skip
+    scored = [pq.read_table(path).to_pydict() for path in (parted / tables_of).glob("cluster_*.parquet")]
+    gone = {one for table in scored for one, score in zip(table["id"], table["cosine_sim_score"], strict=True)
+            if score >= 1 - EPS}  # fmt: skip
+    sampled = np.argsort(sample_priority(ids, 42))[:80]
+    near = (cosines(X) >= 1 - EPS) & ~np.eye(len(X), dtype=bool)
+    same = np.array([[label[one] == label[other] for other in ids] for one in ids])
+    duplicate = np.isin(ids, list(gone))
+    found = near & (same | (duplicate[:, None] | duplicate if tables_of == "x" else False))
+    assert (counts["recall_pairs"], counts["recall_pairs_found"]) == (near[sampled].sum(), found[sampled].sum())
+    assert (counts["recall_pairs_found"] == counts["recall_pairs"]) == (tables_of == "x")
 
 
 def test_another_ranking_than_that_of_the_tables_is_refused(parted, context):
