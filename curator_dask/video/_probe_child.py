@@ -59,6 +59,7 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
     with open_container(request) as container:
         video = choose_video(container)
         facts = {**container_facts(container), **stream_facts(video), **audio_facts(container, video)}
+        facts |= choice_facts(container, video)
         facts |= first_frame_facts(container, video, request["max_pixels"])
         facts |= without_late_start(facts)
         index = video.index
@@ -76,18 +77,33 @@ def open_container(request: dict[str, Any]) -> InputContainer:
 
 
 def choose_video(container: InputContainer) -> VideoStream:
-    """FFmpeg's best video stream, unless that is a cover picture; then the largest that is none."""
+    """The video stream with the largest pictures that is no cover picture; FFmpeg's best where several are as large.
+
+    A stream with less than half the frames of another is none either: some phones add a few large stills.
+    """
     if container.metadata.get("major_brand", "").strip() in STILL_IMAGE_BRANDS:
         raise Rejected("still-image", "it is a photo (HEIF or AVIF), not a video")
-    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    videos = listed_videos(container)
     if not videos:
         covers = " but a cover picture" if container.streams.video else ""
         raise Rejected("no-video-stream", f"there is no video in it{covers}")
+    most_frames = max(stream.frames for stream in videos)
+    whole = [stream for stream in videos if not stream.frames or 2 * stream.frames >= most_frames]
     best = container.streams.best("video")
-    chosen = best if best in videos else max(videos, key=lambda stream: area(stream))
+    chosen = max(whole, key=lambda stream: (area(stream), stream == best))
     if not isinstance(chosen, VideoStream) or chosen.codec_context is None:
         raise Rejected("unknown-codec", "FFmpeg has no decoder for its video")
     return chosen
+
+
+def listed_videos(container: InputContainer) -> list[VideoStream]:
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def choice_facts(container: InputContainer, chosen: VideoStream) -> dict[str, Any]:
+    num_videos = len(listed_videos(container))
+    note = f"it has {num_videos} video streams: stream {chosen.index} was taken ({chosen.width}x{chosen.height})"
+    return {"notes": [note] if num_videos > 1 else []}
 
 
 def area(stream: VideoStream) -> int:
@@ -163,9 +179,16 @@ def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels:
         "coded_height": frame.height,
         "rotation_ccw_deg": frame.rotation,
         "pixel_format": frame.format.name,
+        "is_rgb": frame.format.is_rgb or frame.format.has_palette,
+        "has_alpha": has_alpha(frame.format) or video.metadata.get("alpha_mode") == "1",
+        "is_interlaced": bool(frame.interlaced_frame),
         "start_s": seconds(frame.pts, frame.time_base) or 0.0,
         "packets_without_pts": num_without_pts,
     }
+
+
+def has_alpha(pixel_format: av.VideoFormat) -> bool:
+    return any(component.is_alpha for component in pixel_format.components)
 
 
 def without_late_start(facts: dict[str, Any]) -> dict[str, Any]:

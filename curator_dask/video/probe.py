@@ -90,6 +90,12 @@ class VideoInfo:
     """The sound tracks in the order of the file; where it holds several programmes, those of the pictures' programme."""
     color_transfer: str | None
     """FFmpeg's name (``smpte2084`` and ``arib-std-b67`` are HDR); None if unspecified."""
+    is_rgb: bool
+    """Pictures are stored as red, green and blue, or with a palette of such colours."""
+    has_alpha: bool
+    """Pictures may be transparent."""
+    is_interlaced: bool
+    """The first frame holds two fields, of two moments."""
     needs_generated_timestamps: bool
     """Frame times must be counted from the frame rate: AVI has none, and some files lack them."""
     is_scanned: bool
@@ -214,8 +220,12 @@ def _video_info(path: Path, size_bytes: int, facts: dict[str, Any]) -> VideoInfo
         video_stream=facts["video_stream"],
         audio_tracks=tuple(AudioTrack(**track) for track in facts["audio_tracks"]),
         color_transfer=_TRANSFERS.get(facts["color_transfer"]),
+        is_rgb=facts["is_rgb"],
+        has_alpha=facts["has_alpha"],
+        is_interlaced=facts["is_interlaced"],
         needs_generated_timestamps=facts["container"] == "avi" or facts["packets_without_pts"] > 0,
         is_scanned=facts["scanned"],
+        notes=tuple(facts["notes"]),
     )
 
 

@@ -55,6 +55,10 @@ BitRate = Annotated[
 Audio = Annotated[
     str, option("--audio", help="Sound of the clips: the number of one track (1 is the first), all or none.")
 ]
+Deinterlace = Annotated[
+    bool,
+    option("--deinterlace/--no-deinterlace", help="Make interlaced pictures whole, or keep both fields in each."),
+]
 UploadClips = Annotated[
     bool, option("--upload-clips/--no-upload-clips", help="Write the clips as MP4 files, or only plan and record them.")
 ]
@@ -96,3 +100,4 @@ class SplitOptions:
     transcode_use_input_video_bit_rate: UseInputBitRate = False
     transcode_bit_rate: BitRate = None
     audio: Audio = "1"
+    deinterlace: Deinterlace = False

@@ -30,7 +30,7 @@ COUNTS = (
     "spans_over_limit", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
-_LATER_PARAMETERS = {"ids": "exact", "audio": "1"}
+_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False}
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
@@ -58,6 +58,7 @@ class SplitStage(Stage):
         transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
         audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``. AAC is copied where
             its configuration never changes; other sound is encoded as AAC.
+        deinterlace: make interlaced pictures whole; frames and times stay the same. False: keep both fields in each.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow adds seconds
@@ -86,6 +87,7 @@ class SplitStage(Stage):
     transcode_use_input_video_bit_rate: bool = False
     transcode_bit_rate: str | None = None
     audio: str = "1"
+    deinterlace: bool = False
     upload_clips: bool = True
     relative_ids: bool = False
     ids: str = "exact"
@@ -123,6 +125,7 @@ class SplitStage(Stage):
             bit_rate=self.transcode_bit_rate,
             use_input_bit_rate=self.transcode_use_input_video_bit_rate,
             audio=self.audio,
+            deinterlace=self.deinterlace,
         )
 
     def original_times(self) -> OriginalTimes | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from curator_dask.video.cut.encoders import TranscodeSettings, encoded_size, encoder_args
+from curator_dask.video.cut.encoders import TranscodeSettings, encoder_args
+from curator_dask.video.cut.pictures import picture_filters
 from curator_dask.video.cut.plan import (
     PRIMING_S,
     Lane,
@@ -45,6 +46,8 @@ class CutJob:
     sound: tuple[ClipTrack, ...] = ()
     cut_times: tuple[tuple[float, ...], ...] | None = None
     """Per lane, where to cut, in seconds from its first frame; None for every period."""
+    shape: float | None = None
+    """Width over height, as shown, that pictures of other shapes are fitted to between bars. None: all are stretched."""
     tap: FrameRule | None = None
     """Hand out every frame at this rule's size as well; not with ``copy``, which decodes nothing."""
 
@@ -92,13 +95,12 @@ def late_start_s(info: VideoInfo) -> float:
 
 def filter_graph(job: CutJob) -> str:
     """Size, pixel format and times once for all, then one branch per lane that passes its frames."""
-    width, height = encoded_size(job.settings.encoder, job.info.width, job.info.height)
     decoded, tapped = f"[0:{job.info.video_stream}]", []
     if job.tap is not None:
         tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, job.tap)}[tap]"]
         decoded = "[in]"
-    scaled = f"{decoded}scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact"
-    shared = ",".join([scaled, "format=yuv420p", *frame_pipe.counted_times(job.info)])
+    pictures = picture_filters(job.info, job.settings, job.shape)
+    shared = decoded + ",".join([*pictures, *frame_pipe.counted_times(job.info)])
     names = range(len(job.lanes))
     split = f"{shared},split={len(job.lanes) + 1}[all]" + "".join(f"[s{number}]" for number in names)
     return ";".join([*tapped, split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])

@@ -55,6 +55,8 @@ class TranscodeSettings:
     audio: str = "1"
     """The sound of the clips: the number of one track (1 is the first), ``all`` or ``none``. AAC is copied where its
     configuration never changes; other sound becomes AAC stereo at 128 kbit/s."""
+    deinterlace: bool = False
+    """Whether interlaced pictures are made whole; the frames and their times stay the same."""
     max_error_rate: float = 0.05
     """The share of frames that may fail to decode; with more, the video is refused as damaged."""
     timeout_s: float | None = None
@@ -69,6 +71,8 @@ class TranscodeSettings:
             raise ParameterError(f"transcode_bit_rate ({self.bit_rate!r}) must be a number with k or M, such as 4M")
         if not re.fullmatch(r"all|none|[1-9]\d*", self.audio):
             raise ParameterError(f"audio ({self.audio!r}) must be all, none or the number of a track, such as 1")
+        if self.deinterlace and self.encoder == "copy":
+            raise ParameterError("transcode_encoder copy changes no pictures: choose another encoder to deinterlace")
         if not 0 <= self.max_error_rate <= 1:
             raise ParameterError(f"max_error_rate ({self.max_error_rate}) must be between 0 and 1")
         if self.timeout_s is not None and not self.timeout_s > 0:

@@ -22,6 +22,7 @@ from curator_dask.video.cut import command as cut_command
 from curator_dask.video.cut import result as cut_result
 from curator_dask.video.cut.accounting import FrameAccount, account_for_frames, read_decoded_times
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
+from curator_dask.video.cut.pictures import LogWatch, PictureSize, as_decoded, fitted_shape, picture_notes
 from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
 from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
 from curator_dask.video.cut.sound import SoundLimit, trim_sound
@@ -136,7 +137,7 @@ def cut_clips(
     return CutReport(
         clips=tuple(clips),
         warnings=(*cut.warnings, *_warnings(cut)),
-        notes=(*info.notes, *sound.notes),
+        notes=(*info.notes, *picture_notes(info, settings, cut.sizes), *sound.notes),
         num_packets=cut.summary.num_packets,
         num_frames_decoded=cut.summary.num_frames_decoded,
         num_decode_errors=cut.summary.num_decode_errors,
@@ -153,6 +154,8 @@ class _Cut:
     summary: Summary
     frames: tuple[LaneFrames, ...]
     """Per lane."""
+    sizes: tuple[PictureSize, ...] = ()
+    """The different sizes of the decoded pictures, the first one first."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -180,7 +183,7 @@ class _Pour:
 
 def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     """Run the job; run it once more with the cuts spelled out if the muxer cut elsewhere."""
-    cut = _run_with_or_without_audio(job, work_dir, pour)
+    cut = _with_true_pictures(_run_with_or_without_audio(job, work_dir, pour), work_dir)
     if not cut.is_as_planned:
         cut_times = tuple(frames.cut_times_s for frames in cut.frames)
         # The frames are the same again: the tap has them.
@@ -189,6 +192,16 @@ def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None)
     if not cut.is_as_planned:
         raise MediaError("cut-failed", f"{str(job.info.path)!r}: ffmpeg did not cut where it was told to")
     return cut
+
+
+def _with_true_pictures(cut: _Cut, work_dir: Path) -> _Cut:
+    """Run the job once more if its pictures are of another size or shape than it was made for."""
+    job = cut.job
+    true_job = dataclasses.replace(job, info=as_decoded(job.info, cut.sizes), shape=fitted_shape(cut.sizes))
+    if true_job == job:
+        return cut
+    again = _run(dataclasses.replace(true_job, tap=None), work_dir, None)
+    return dataclasses.replace(again, warnings=cut.warnings)
 
 
 def _account(cut: _Cut, work_dir: Path) -> FrameAccount | None:
@@ -243,13 +256,14 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
         leftover.unlink()
     times_path = work_dir / cut_command.TAP_TIMES
     times_path.write_bytes(b"")
+    watch = LogWatch()
     with sandbox.stream(
         cut_command.arguments(job),
         timeout_s=job.settings.timeout_s or _timeout_s(job),
         # CUDA reserves far more address space than memory.
         memory_limit_bytes=None if job.settings.encoder == "h264_nvenc" else sandbox.MEMORY_LIMIT_BYTES,
         cwd=work_dir,
-        keep_line=cut_result.is_telling,
+        keep_line=watch.keep_line,
     ) as child:
         if pour is not None:
             pour.pour(child, times_path)
@@ -257,7 +271,8 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     summary = cut_result.read_summary(finished, job.info.video_stream)
     _raise_if_failed(job, finished.returncode, summary)
     lanes = enumerate(job.lanes)
-    return _Cut(job, summary, tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in lanes))
+    frames = tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in lanes)
+    return _Cut(job, summary, frames, tuple(watch.sizes))
 
 
 def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
