@@ -18,11 +18,14 @@ from typing import Any
 
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, ParameterError
+from curator_dask.runtime.ask_workers import ask_workers
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
 from curator_dask.runtime.local_cluster import local_gpus, local_processes
 
 CONNECT_TIMEOUT_S = 30.0
+NO_WORKERS_S = 300.0
+"""How long to wait for workers: an adaptive cluster may rest without any, and batch systems take a while to start some."""
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
@@ -93,9 +96,12 @@ class LazyCluster:
             return "cpu"
         if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
             return resolve_device(self.settings.device)
-        found = set(self.client.run(resolve_device, self.settings.device).values())
-        if not found:
-            raise ClusterError("the Dask cluster has no workers at the moment: start some, then run again")
+        try:
+            found = ask_workers(self.client, resolve_device, self.settings.device, timeout_s=NO_WORKERS_S)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"the Dask cluster has had no workers for {NO_WORKERS_S:.0f} s: start some, then run again"
+            ) from error
         if len(found) != 1:
             raise ClusterError(f"the workers differ ({sorted(found)}): use workers with GPUs or without, not both")
         return str(found.pop())
@@ -174,12 +180,11 @@ def _attach(settings: ClusterSettings) -> Iterator[Any]:
         ) from error
     with client:
         try:
-            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+            _check_versions(client)
         except TimeoutError as error:
             raise ClusterError(
                 f"the scheduler at {address} has no workers: start some with: dask worker {where}"
             ) from error
-        _check_versions(client)
         yield client
 
 
@@ -213,9 +218,12 @@ def _address_in(scheduler_file: Path) -> str:
 
 
 def _check_versions(client: Any) -> None:
-    """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason."""
+    """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason.
+
+    Raises TimeoutError where there are no workers.
+    """
     try:
-        found = set(client.run(package_version).values())
+        found = ask_workers(client, package_version, timeout_s=CONNECT_TIMEOUT_S)
     except (ImportError, AttributeError) as error:
         raise ClusterError(
             f"the workers cannot import curator_dask ({error}): install version {__version__} where they run"

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError
 from curator_dask.files.names import printable
-from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster import NO_WORKERS_S, LazyCluster
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure, UnitRecord, UnitResult, add_counts
 from curator_dask.runtime.state import StageState
@@ -39,9 +39,6 @@ MOST_IN_TASK = 64
 THREADS_IN_TASK = 8
 # How often the cluster's workers are counted, as they may come and go during a run.
 LOOK_EVERY_S = 5.0
-# How long units wait on a cluster that has lost all its workers; batch systems take a while to start new ones.
-NO_WORKERS_S = 300.0
-
 # Dask's own message names the worker, so it would differ in every run.
 ALL_WORKERS_DIED = "every worker that tried it died: out of memory, or a crash in native code"
 

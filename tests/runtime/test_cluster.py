@@ -18,13 +18,14 @@ import dask
 import psutil
 import pytest
 from dask.system import CPU_COUNT
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from curator_dask.errors import ClusterError, DeviceError, ParameterError
 from curator_dask.files.folder import Folder
 from curator_dask.pipeline import Pipeline
 from curator_dask.runtime import cluster as cluster_module
 from curator_dask.runtime import local_cluster
+from curator_dask.runtime.ask_workers import ask_workers
 from curator_dask.runtime.cluster import LazyCluster, current_cluster, dask_client
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import DEVICE_VARIABLE, resolve_device
@@ -224,6 +225,48 @@ class TestClientsOfOthers:
         with cluster.client.as_current(), current_cluster() as mine:
             assert mine.client is cluster.client
         assert cluster.client.status == "running"
+
+    def test_an_adaptive_one_starts_workers_for_work(self, tmp_path):
+        state = StageState(Folder(str(tmp_path)), "work")
+        with LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None) as adaptive:
+            adaptive.adapt(minimum=0, maximum=1, interval="100ms")
+            with Client(adaptive, set_as_default=False) as client:
+                lazy = LazyCluster.of(client)
+                assert client.nthreads() == {}
+                assert lazy.device == "cpu"
+                units = [Unit(key, key, key, f"/videos/{key}") for key in "ab"]
+                outcome = run_units(
+                    lazy,
+                    state,
+                    units,
+                    lambda key: UnitResult(counts={"made": 1}),
+                    reporter=SilentReporter(),
+                    what="units",
+                )
+        assert outcome.counts == {"made": 2}
+
+    def test_one_that_gets_no_workers_is_refused_in_the_end(self, monkeypatch):
+        monkeypatch.setattr(cluster_module, "NO_WORKERS_S", 0.2)
+        with (
+            LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+            Client(empty, set_as_default=False) as client,
+            pytest.raises(ClusterError, match="has had no workers for 0 s"),
+        ):
+            _ = LazyCluster.of(client).device
+
+    def test_a_worker_that_leaves_while_it_is_asked_has_no_answer(self, cluster):
+        """The answers of the others count; what the function itself raises is raised."""
+
+        def leave() -> str:
+            raise ConnectionResetError("the worker is gone")
+
+        def fail() -> str:
+            raise DeviceError("no GPU")
+
+        with pytest.raises(ConnectionResetError):  # asked again, as a task, since nobody answered
+            ask_workers(cluster.client, leave, timeout_s=60)
+        with pytest.raises(DeviceError, match="no GPU"):
+            ask_workers(cluster.client, fail, timeout_s=60)
 
     def test_a_closed_one_is_refused(self, cluster):
         client = Client(cluster.client.scheduler.address, set_as_default=False)
