@@ -48,7 +48,8 @@ def _read_groups(path: Path | None) -> tuple[tuple[str, ...], ...]:
     if path is None:
         return ()
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        with path.open(encoding="utf-8-sig", newline="") as file:  # the reader finds the ends of lines, quoted ones too
+            rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ParameterError(f"--known-duplicates: cannot read {path}: {error}") from error
     return tuple(tuple(name.strip() for name in row if name.strip()) for row in rows if row)
