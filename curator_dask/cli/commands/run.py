@@ -28,11 +28,11 @@ def run(
     embedding_options: EmbeddingOptions,
     n_clusters: dedup.NumClusters = None,
     which_to_keep: dedup.WhichToKeep = "hard",
-    keep: dedup.Keep = None,
+    keep: dedup.KeepOfRun = None,
     sim_metric: dedup.SimMetric = "cosine",
     pairwise_batch_size: dedup.BatchSize = 1024,
     random_state: dedup.RandomState = 42,
-    eps: dedup.Eps = None,
+    eps: dedup.EpsOfModel = None,
     target_keep: dedup.TargetKeep = None,
     rule: dedup.Rule = "pairwise",
     scope: dedup.Scope = "all",
@@ -40,7 +40,10 @@ def run(
     export_options: ExportOptions,
     run_options: RunOptions,
 ) -> None:
-    """Split, embed, kmeans, pairwise, identify and export in one command; continues where the last run stopped."""
+    """Run all steps, from videos to training data.
+
+    The steps are split, embed, kmeans, pairwise, identify and export. It continues where the last run stopped.
+    """
     import curator_dask as cd
     from curator_dask.cli import terminal
 

@@ -14,7 +14,10 @@ Tol = Annotated[float, option("--tol", help="Stop when an iteration lowers the c
 RandomState = Annotated[int, option("--random-state", help="Seed of k-means and of random choices.")]
 InitMethod = Annotated[str, option("--init", help="How k-means chooses its first centroids: k-means|| or random.")]
 NInit = Annotated[int, option("--n-init", help="Number of fits from different first centroids; the best one wins.")]
-FitFraction = Annotated[float | None, option("--fit-data-fraction", help="Share of the rows to fit on. Default: all.")]
+FitFraction = Annotated[
+    float | None,
+    option("--fit-data-fraction", help="Share of the rows to fit on. Default: all, or as many as 2 GiB hold."),
+]
 CachePath = Annotated[str | None, option("--cache-path", help="Folder for a copy of the centroids.")]
 
 WhichToKeep = Annotated[
@@ -28,12 +31,17 @@ Keep = Annotated[
     str | None,
     option(
         "--keep",
-        help="Instead of --which-to-keep: largest, longest or column:desc, column:asc; several with commas. Columns "
-        "may come from --clips-path.",
+        help="Instead of --which-to-keep: largest, longest, column:desc or column:asc; several with commas. Columns are "
+        "those that kmeans copied, and with --clips-path those of clips.parquet.",
     ),
 ]
-RankingClipsPath = Annotated[
-    str | None, option("--clips-path", help="Output of split: columns for --keep that kmeans did not carry along.")
+KeepOfRun = Annotated[
+    str | None,
+    option(
+        "--keep",
+        help="Instead of --which-to-keep: largest, longest, column:desc or column:asc (columns of clips.parquet); "
+        "several with commas.",
+    ),
 ]
 SimMetric = Annotated[
     str, option("--sim-metric", help="Distance to the centroid that --which-to-keep ranks by: cosine or l2.")
@@ -46,7 +54,17 @@ CrossCluster = Annotated[
 ]
 CrossClusterEps = Annotated[float, option("--eps", help="With --cross-cluster: look for pairs up to this eps.")]
 
-Eps = Annotated[float | None, option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates.")]
+EpsOfModel = Annotated[
+    float | None,
+    option(
+        "--eps",
+        help="Clips with a similarity of at least 1 - eps are duplicates. Default: that of the embedding model.",
+    ),
+]
+Eps = Annotated[
+    float | None,
+    option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates. Default: 0.01."),
+]
 TargetKeep = Annotated[
     float | None,
     option("--target-keep", help="Instead of --eps: use the largest eps that keeps at least this share of the rows."),
@@ -81,12 +99,18 @@ KMeansPath = Annotated[str, option("--kmeans-path", help="Output of kmeans: the 
 
 FinishedKMeansPaths = Annotated[
     list[str],
-    option("--kmeans-path", help="Output of kmeans of the finished run; repeat it for those of earlier additions."),
+    option(
+        "--kmeans-path",
+        metavar="<str>",
+        help="Output of kmeans of the finished run; repeat it for those of earlier additions.",
+    ),
 ]
 FinishedDuplicatesPaths = Annotated[
     list[str],
     option(
-        "--duplicates-path", help="Output of identify of the finished run; repeat it for those of earlier additions."
+        "--duplicates-path",
+        metavar="<str>",
+        help="Output of identify of the finished run; repeat it for those of earlier additions.",
     ),
 ]
 EpsOrFinished = Annotated[float | None, option("--eps", help="Default: the eps of the finished run.")]

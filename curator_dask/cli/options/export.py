@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DuplicatesPath = Annotated[
     str | None, option("--duplicates-path", help="Output of identify: the clips that it removed are left out.")
 ]
+RemovedPath = Annotated[
+    str | None, option("--duplicates-path", help="Output of identify: no clip that it removed may be in a shard.")
+]
 PairwisePath = Annotated[str | None, option("--pairwise-path", help="Output of pairwise: adds the scores.")]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
 DatasetPath = Annotated[str, typer.Argument(help="The folder that export wrote.")]

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from curator_dask.cli.options.declare import option
 
-InputPath = Annotated[str, option("--input-path", help="Folder or URL to read.")]
+ClipsToRead = Annotated[
+    str, option("--input-path", help="Folder or URL to read: the output of split, or any folder of clips.")
+]
+SplitToRead = Annotated[str, option("--input-path", help="Folder or URL to read: the output of split.")]
+VectorsToRead = Annotated[str, option("--input-path", help="Folder or URL to read: the files with the vectors.")]
+KMeansToRead = Annotated[str, option("--input-path", help="Folder or URL to read: the output of kmeans.")]
+PairwiseToRead = Annotated[str, option("--input-path", help="Folder or URL to read: the output of pairwise.")]
+OutputPathOrInput = Annotated[
+    str | None,
+    option("--output-path", help="Folder or URL that the folder of vectors is written to. Default: --input-path."),
+]
 OutputPath = Annotated[str, option("--output-path", help="Folder or URL to write to.")]
 InputFiletype = Annotated[str, option("--input-filetype", help="Type of the input files: parquet, jsonl or tmk.")]
 IdField = Annotated[str, option("--id-field", help="Column with the ids.")]
@@ -18,9 +28,17 @@ MetadataFields = Annotated[
     list[str] | None,
     option(
         "--metadata-fields",
-        help="Another column to carry along, or the name in folders such as year=2024; may be repeated.",
+        metavar="<str>",
+        help="Another column to copy to the clusters, or the name in folders such as year=2024; may be repeated.",
     ),
 ]
 ClipsPath = Annotated[
     str | None, option("--clips-path", help="Output of split: adds source video and times to the table.")
+]
+RankingClipsPath = Annotated[
+    str | None, option("--clips-path", help="Output of split: columns for --keep that kmeans did not copy.")
+]
+NewClipsPath = Annotated[
+    str | None,
+    option("--clips-path", help="Output of split: adds source video and times to the table, and columns for --keep."),
 ]

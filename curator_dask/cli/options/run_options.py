@@ -19,14 +19,23 @@ PANEL_CLUSTER = "Where it runs"
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--storage-option", help="KEY=VALUE for the file system of URLs, such as endpoint_url=…; may be repeated."
+        "--storage-option",
+        metavar="<str>",
+        help="KEY=VALUE for the file system of URLs, such as endpoint_url=…; may be repeated.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; write, decode and encode nothing.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace results of other parameters in the output folder.")
 ]
-Device = Annotated[str, option("--device", help="auto, cpu or gpu.", rich_help_panel=PANEL_CLUSTER)]
+Device = Annotated[
+    str,
+    option(
+        "--device",
+        help="Where clusters and similarities are computed: auto, cpu or gpu.",
+        rich_help_panel=PANEL_CLUSTER,
+    ),
+]
 NWorkers = Annotated[
     int | None,
     option(

@@ -19,12 +19,15 @@ Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
+        metavar="<str>",
         help="Glob; only files that it chooses are read, such as '*.mp4', a folder's name, or 'day1/**'. May be repeated.",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Glob; files that it chooses are left out and counted. May be repeated."),
+    typer.Option(
+        "--exclude", metavar="<str>", help="Glob; files that it chooses are left out and counted. May be repeated."
+    ),
 ]
 FollowLinks = Annotated[
     bool,

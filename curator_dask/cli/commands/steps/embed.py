@@ -15,8 +15,8 @@ from curator_dask.cli.options.split import Exclude, FollowLinks, Include, ModelD
 def embed(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
-    output_path: paths.OutputPath | None = None,
+    input_path: paths.ClipsToRead,
+    output_path: paths.OutputPathOrInput = None,
     embedding_options: EmbeddingOptions,
     model_dir: ModelDir = "./models",
     video_dir: SourceVideoDir = None,
@@ -27,7 +27,7 @@ def embed(
     embedding_field: paths.EmbeddingField = "embedding",
     run_options: RunOptions,
 ) -> None:
-    """Compute one vector per clip, of the output of split or of any folder of clips."""
+    """Compute one vector per clip."""
     from curator_dask import EmbedStage
     from curator_dask.cli import terminal
 

@@ -13,7 +13,7 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 def export(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.SplitToRead,
     output_path: paths.OutputPath,
     duplicates_path: options.DuplicatesPath = None,
     pairwise_path: options.PairwisePath = None,
@@ -21,7 +21,7 @@ def export(
     export_options: options.ExportOptions,
     run_options: RunOptions,
 ) -> None:
-    """Write the kept clips as WebDataset shards, or as a Parquet index with media."""
+    """Write the kept clips as training data. The format is WebDataset shards, or a Parquet index with media."""
     from curator_dask import ExportStage
     from curator_dask.cli import terminal
 

@@ -13,7 +13,7 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 def identify(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.PairwiseToRead,
     kmeans_path: dedup.KMeansPath,
     output_path: paths.OutputPath,
     eps: dedup.Eps = None,
@@ -27,7 +27,7 @@ def identify(
     embedding_field: paths.EmbeddingField = "embedding",
     run_options: RunOptions,
 ) -> None:
-    """Decide which clips are removed as duplicates; write lists of kept and of removed clips."""
+    """Decide which clips are duplicates. Writes lists of the kept and of the removed clips."""
     from curator_dask import IdentifyDuplicatesStage
     from curator_dask.cli import terminal
     from curator_dask.cli.decision_report import decision_report

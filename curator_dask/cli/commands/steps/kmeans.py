@@ -13,7 +13,7 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 def kmeans(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.VectorsToRead,
     output_path: paths.OutputPath,
     n_clusters: dedup.NumClusters = None,
     id_field: paths.IdField = "id",

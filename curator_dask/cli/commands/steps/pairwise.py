@@ -13,14 +13,14 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 def pairwise(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.KMeansToRead,
     output_path: paths.OutputPath,
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",
     embedding_dim: paths.EmbeddingDim = None,
     which_to_keep: dedup.WhichToKeep = "hard",
     keep: dedup.Keep = None,
-    clips_path: dedup.RankingClipsPath = None,
+    clips_path: paths.RankingClipsPath = None,
     sim_metric: dedup.SimMetric = "cosine",
     pairwise_batch_size: dedup.BatchSize = 1024,
     random_seed: dedup.RandomSeed = 42,
@@ -28,7 +28,7 @@ def pairwise(
     eps: dedup.CrossClusterEps = 0.01,
     run_options: RunOptions,
 ) -> None:
-    """Score each clip against the clips ranked before it in its cluster; with --cross-cluster, in all clusters."""
+    """Score each clip against those ranked before it in its cluster. With --cross-cluster, also in other clusters."""
     from curator_dask import CrossClusterStage, PairwiseStage
     from curator_dask.cli import terminal
     from curator_dask.dedup.ranking.keep_rules import parse_keep

@@ -18,7 +18,7 @@ from curator_dask.errors import ParameterError
 def calibrate(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.ClipsToRead,
     output_path: paths.OutputPath,
     embedding_algorithm: embed.EmbeddingAlgorithm = "pdqf_tmk_nobars",
     model_dir: ModelDir = "./models",
@@ -30,7 +30,7 @@ def calibrate(
     trust_remote_code: embed.TrustRemoteCode = False,
     run_options: RunOptions,
 ) -> None:
-    """Edit some of your clips, embed the copies, and recommend an eps with the numbers behind it."""
+    """Recommend an eps for your clips. It edits some of them, embeds the copies, and shows the numbers behind it."""
     from curator_dask import CalibrateStage
     from curator_dask.cli import terminal
     from curator_dask.cli.calibration_report import calibration_report

@@ -13,7 +13,7 @@ from curator_dask.cli.options.run_options import RunOptions, stage_command
 def dedup_new(
     ctx: typer.Context,
     *,
-    input_path: paths.InputPath,
+    input_path: paths.VectorsToRead,
     kmeans_path: dedup.FinishedKMeansPaths,
     duplicates_path: dedup.FinishedDuplicatesPaths,
     output_path: paths.OutputPath,
@@ -28,10 +28,10 @@ def dedup_new(
     sim_metric: dedup.SimMetric = "cosine",
     random_seed: dedup.RandomSeed = 42,
     pairwise_batch_size: dedup.BatchSize = 1024,
-    clips_path: paths.ClipsPath = None,
+    clips_path: paths.NewClipsPath = None,
     run_options: RunOptions,
 ) -> None:
-    """Decide which new vectors are duplicates of each other or of a finished run, whose decisions do not change."""
+    """Decide which new vectors are duplicates. The decisions of the finished run do not change."""
     from curator_dask import IncrementalStage
     from curator_dask.cli import terminal
     from curator_dask.cli.decision_report import decision_report

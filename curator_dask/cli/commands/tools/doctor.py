@@ -8,7 +8,7 @@ import typer
 
 
 def doctor() -> None:
-    """Show device, driver, RAPIDS, memory, ffmpeg and its encoders; exits with 1 if something necessary is missing."""
+    """Show device, driver, RAPIDS, memory, ffmpeg and its encoders. Exits with 1 if something necessary is missing."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -15,7 +15,7 @@ def samples(
         float, typer.Option("--length-s", min=1, max=3600, help="Length of a scene in seconds.")
     ] = 21.0,
 ) -> None:
-    """Render sample videos with known twins (re-encoded, scaled, cropped, trimmed, grey)."""
+    """Render sample videos with known twins. The twins are re-encoded, scaled, cropped, trimmed or grey."""
     from curator_dask.video.samples import TRUTH, render_samples
 
     pairs = render_samples(folder, num_scenes=num_scenes, length_s=length_s)

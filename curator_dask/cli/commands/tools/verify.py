@@ -12,7 +12,7 @@ MAX_FAULTS_SHOWN = 10
 
 def verify(
     path: options.DatasetPath,
-    duplicates_path: options.DuplicatesPath = None,
+    duplicates_path: options.RemovedPath = None,
     clips_opened_per_shard: options.ClipsOpened = 1,
     storage_option: StorageOption = None,
 ) -> None:
