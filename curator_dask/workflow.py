@@ -124,12 +124,14 @@ class Workflow:
     def _identify_stage(
         self, kmeans: KMeansStage, scores: PairwiseStage | CrossClusterStage
     ) -> IdentifyDuplicatesStage:
+        by_overlap = self.identify.rule == "overlap"
         return IdentifyDuplicatesStage(
             input_path=scores.output_path,
             kmeans_path=kmeans.output_path,
             output_path=self.below(layout.DUPLICATES),
             clips_path=self.split.output_path,
-            **vars(replace(self.identify, eps=self._eps())),
+            overlaps_path=self.below(layout.OVERLAPS) if by_overlap else None,
+            **vars(replace(self.identify, eps=None if by_overlap else self._eps())),
             **self._table_options(),
         )
 
@@ -257,6 +259,7 @@ def curate(
     eps: float | None = None,
     target_keep: float | None = None,
     rule: str = "pairwise",
+    min_cover: float = 0.8,
     scope: str = "all",
     recall_sample: int = 0,
     format: str = "webdataset",
@@ -315,7 +318,9 @@ def curate(
         cross_cluster: also find duplicates that k-means put in different clusters.
         eps: clips with a similarity of at least 1 - eps are duplicates; None: the model's own eps.
         target_keep: instead of `eps`: use the largest eps that keeps at least this share of the clips.
-        rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only).
+        rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only),
+            both by their similarity; or ``overlap`` (kept clips that show the same moments).
+        min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
         format: ``webdataset`` or ``parquet``.

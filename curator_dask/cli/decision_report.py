@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 
-def decision_report(eps: float, counts: Mapping[str, int]) -> str:
-    """The eps and the share that it keeps, advice on orphans if there are any, and the recall if it was measured."""
-    return "\n".join(_sentences(eps, counts))
+def decision_report(criterion: str, counts: Mapping[str, int]) -> str:
+    """What decided (``eps 0.01``, say), the share kept, advice on orphans if there are any, and the recall if measured."""
+    return "\n".join(_sentences(criterion, counts))
 
 
-def _sentences(eps: float, counts: Mapping[str, int]) -> Iterator[str]:
+def _sentences(criterion: str, counts: Mapping[str, int]) -> Iterator[str]:
     rows = counts["rows"]
     if not rows:
-        yield f"eps {eps:.6g}: there are no rows to decide on"
+        yield f"{criterion}: there are no rows to decide on"
         return
     groups = f", {counts['groups']:,} groups of duplicates" if "groups" in counts else ""
-    yield f"eps {eps:.6g}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
+    yield f"{criterion}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
     if counts["orphans"]:
         yield (
             f"{counts['orphans']:,} of the removed rows are orphans: no kept row lies within eps of them, as in a "

@@ -51,7 +51,7 @@ def run_stages(stages: Sequence[Stage], options: RunOptions) -> list[StageResult
 
 
 def show_results(results: Sequence[StageResult]) -> None:
-    """Print a table with one row per stage."""
+    """Print a table with one row per stage; warnings go to stderr."""
     from rich.console import Console
     from rich.table import Table
 
@@ -64,6 +64,8 @@ def show_results(results: Sequence[StageResult]) -> None:
     Console(width=None if sys.stdout.isatty() else LOG_COLUMNS, highlight=False).print(table)
     for result in results:
         _show_left_out(result)
+    for warning in (warning for result in results for warning in result.warnings):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)  # noqa: T201  the command line may print
 
 
 def _show_left_out(result: StageResult) -> None:

@@ -28,6 +28,7 @@ PAIRWISE = "pairwise"
 CROSS_CLUSTER = "cross_cluster"
 DUPLICATES = "duplicates"
 DATASET = "dataset"
+OVERLAPS = "overlaps"
 
 CLIP_INDEX = "clips.parquet"
 FAILURES = "failures.jsonl"
@@ -40,6 +41,8 @@ CENTROIDS = "_kmeans_centroids.npy"
 PUBLIC_CENTROIDS = "kmeans_centroids.npy"
 """The name in the original workflow, in outputs of version 0.1, and of the copy in ``cache_path``."""
 REJECTS = "_rejects.parquet"
+
+OVERLAPS_TABLE = "overlaps.parquet"
 
 DUPLICATES_TABLE = "duplicates.parquet"
 DUPLICATES_CSV = "duplicates.csv"

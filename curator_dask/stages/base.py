@@ -52,6 +52,8 @@ class StageResult:
     """The Parquet files of the result, relative to the output folder."""
     left_out: LeftOut = field(default_factory=dict)
     """The files of the input that were not taken: reason → ending → number."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed and may be not what was wanted, with what to do about it."""
 
     @property
     def output_path(self) -> str:

@@ -35,6 +35,7 @@ def run(
     eps: dedup.EpsOfModel = None,
     target_keep: dedup.TargetKeep = None,
     rule: dedup.Rule = "pairwise",
+    min_cover: dedup.MinCover = 0.8,
     scope: dedup.Scope = "all",
     cross_cluster: dedup.CrossCluster = False,
     export_options: ExportOptions,

@@ -67,16 +67,27 @@ Eps = Annotated[
 ]
 TargetKeep = Annotated[
     float | None,
-    option("--target-keep", help="Instead of --eps: use the largest eps that keeps at least this share of the rows."),
+    option(
+        "--target-keep",
+        help="Instead of --eps: use the largest eps that keeps at least this share of the rows. With --rule overlap: leave "
+        "out the weakest overlaps.",
+    ),
 ]
 Rule = Annotated[
     str,
     option(
         "--rule",
         help="Which similar clips cause a removal: pairwise (any clip ranked before it, even a removed one) or greedy "
-        "(kept clips only).",
+        "(kept clips only), both by their similarity; or overlap (kept clips that show the same moments, as align found).",
     ),
 ]
+MinCover = Annotated[
+    float,
+    option(
+        "--min-cover", help="With --rule overlap: a clip goes if kept clips show at least this share of its length."
+    ),
+]
+OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
 Scope = Annotated[
     str,
     option(

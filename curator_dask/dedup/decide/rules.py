@@ -1,7 +1,8 @@
-"""Decide on a ranked cluster by one of the two rules, over the pairs in scope."""
+"""Decide on a ranked cluster by one of the two rules that compare scores with eps, over the pairs in scope."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +16,14 @@ from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
 from curator_dask.errors import ParameterError
 
-RULES: Final = ("pairwise", "greedy")
+RULES: Final = ("pairwise", "greedy", "overlap")
+RULES_BY_SCORE: Final = RULES[:2]
+"""The rules that compare scores with eps."""
 
 
-def check_rule(rule: str) -> None:
-    if rule not in RULES:
-        raise ParameterError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+def check_rule(rule: str, rules: Sequence[str] = RULES) -> None:
+    if rule not in rules:
+        raise ParameterError(f"rule must be one of {', '.join(rules)}, got {rule!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Rule:
     """When a row is removed."""
 
     name: str
-    """``"pairwise"``: if it is similar to any earlier row; ``"greedy"``: if it is similar to a kept earlier row."""
+    """``"pairwise"``: if it is similar to any earlier row; ``"greedy"``: if it is similar to a kept earlier row.
+    (``"overlap"``, which knows no eps, is decided by `cover`.)"""
     eps: float
     scope: str = "all"
 

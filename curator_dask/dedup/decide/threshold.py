@@ -66,11 +66,16 @@ def suggest_eps(scores: Any, target_keep: float) -> float:
     >>> suggest_eps(np.float32([0, 0.75, 0.875, 0.75, 0]), 0.6)
     0.125
     """
-    if not 0 <= target_keep <= 1:
-        raise ParameterError(f"target_keep must be from 0 to 1, got {target_keep}")
     values = np.sort(np.asarray(scores).astype(np.float64))[::-1]
-    # The share is a decimal fraction: 0.7 of 10 rows are 7, not 8 because 0.7 * 10 came out a hair above.
-    may_go = len(values) - math.ceil(target_keep * len(values) - 1e-9)
+    may_go = rows_that_may_go(len(values), target_keep)
     lines, counts = np.unique(-values[values > 0], return_counts=True)
     affordable = np.flatnonzero(np.cumsum(counts) <= may_go)
     return float(1.0 + lines[affordable[-1]]) if len(affordable) else 0.0
+
+
+def rows_that_may_go(num_rows: int, target_keep: float) -> int:
+    """The most rows that can be removed such that at least the share ``target_keep``, from 0 to 1, is kept."""
+    if not 0 <= target_keep <= 1:
+        raise ParameterError(f"target_keep must be from 0 to 1, got {target_keep}")
+    # The share is a decimal fraction: 0.7 of 10 rows are 7, not 8 because 0.7 * 10 came out a hair above.
+    return num_rows - math.ceil(target_keep * num_rows - 1e-9)

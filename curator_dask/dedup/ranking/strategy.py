@@ -87,21 +87,21 @@ class RankingStrategy:
         Raises:
             ParameterError: a column is missing. InputError: a column holds values that have no order.
         """
-        keys = [_codes(ids, "id", self.id_ascending)]
+        keys = [ranking_codes(ids, "id", self.id_ascending)]
         if self.strategy == "random":
             keys.append(sample_priority(ids, self.random_seed))
         directions: Any = self.ascending
         for name, ascending in reversed(list(zip(self.metadata_cols, directions, strict=True))):
             if name not in columns:
                 raise ParameterError(f"ranking column {name!r} is not there; there are {sorted(columns)}")
-            keys.append(_codes(columns[name], name, ascending))
+            keys.append(ranking_codes(columns[name], name, ascending))
         return np.lexsort(keys)
 
 
-def _codes(values: Any, name: str, ascending: bool) -> NDArray[Any]:
+def ranking_codes(values: Any, name: str, ascending: bool) -> NDArray[Any]:
     """(N,) int64 codes that sort as ``values`` do; nulls have the highest code in either direction."""
     array = np.asarray(values)
-    null = _is_null(array)
+    null = is_null(array)
     codes = np.full(len(array), len(array), dtype=np.int64)
     try:
         distinct, code = np.unique(array[~null], return_inverse=True)
@@ -111,15 +111,16 @@ def _codes(values: Any, name: str, ascending: bool) -> NDArray[Any]:
     return codes
 
 
-def _is_null(array: NDArray[Any]) -> NDArray[np.bool_]:
+def is_null(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """(N,) where a value is None, NaN or NaT."""
     if array.dtype.kind in "fmM":
         null: NDArray[np.bool_] = np.isnat(array) if array.dtype.kind in "mM" else np.isnan(array)
         return null
     if array.dtype.kind == "O":
-        return np.array([_is_null_object(value) for value in array], dtype=np.bool_)
+        return np.array([_is_null_value(value) for value in array], dtype=np.bool_)
     return np.zeros(len(array), dtype=np.bool_)
 
 
-def _is_null_object(value: Any) -> bool:
+def _is_null_value(value: Any) -> bool:
     # NaN and NaT differ from themselves; pandas.NA says neither yes nor no.
     return value is None or type(value).__name__ == "NAType" or bool(value != value)

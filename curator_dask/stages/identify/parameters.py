@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import check_rule
 from curator_dask.dedup.decide.threshold import check_eps, chosen_eps
 from curator_dask.dedup.similarity.scope import check_scope
@@ -18,10 +19,14 @@ class IdentifyParameters:
     """A row is a duplicate of a row ranked before it if their cosine is at least 1 − eps. None: the default of the
     embedding model where it is known (in a whole run), else 0.01; or the eps that `target_keep` leads to."""
     target_keep: float | None = None
-    """Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1."""
+    """Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1. With the rule
+    ``overlap``: leave out the weakest overlaps, as many as it takes."""
     rule: str = "pairwise"
     """Which similar rows cause a removal. ``pairwise``: any row ranked before it, even a removed one. ``greedy``: kept
-    rows only, so that every removed row has a kept row within eps."""
+    rows only, so that every removed row has a kept row within eps. ``overlap``: kept clips that show the same moments, as
+    the align stage found them; eps does not count."""
+    min_cover: float = 0.8
+    """With the rule ``overlap``: a clip is removed if kept clips show at least this share of its length."""
     scope: str = "all"
     """Which pairs of rows count. ``all``; ``cross``: only pairs of different source videos; ``same``: only pairs of the
     same source video."""
@@ -40,8 +45,27 @@ class IdentifyParameters:
         if self.recall_sample < 0:
             raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
         check_rule(self.rule)
+        check_min_cover(self.min_cover)
         check_scope(self.scope)
 
     def eps_for_model(self, model_default: float) -> float:
         """The eps to decide by for vectors of a model with this default."""
         return chosen_eps(self.eps, model_default)
+
+
+def check_overlap_parameters(parameters: IdentifyParameters, overlaps_path: str | None) -> None:
+    """Raise ParameterError where the parameters of a stage and the rule ``overlap`` do not fit together."""
+    if parameters.rule != "overlap":
+        if overlaps_path is not None:
+            raise ParameterError(f"overlaps_path is for the rule overlap only, and rule is {parameters.rule!r}")
+        return
+    if overlaps_path is None:
+        raise ParameterError("rule 'overlap' needs overlaps_path: the output of the align stage")
+    if parameters.eps is not None:
+        raise ParameterError(f"rule 'overlap' knows no eps, got {parameters.eps}: give min_cover or target_keep")
+    if parameters.source_field is not None:
+        raise ParameterError(
+            f"rule 'overlap' takes sources from overlaps_path: source_field ({parameters.source_field!r}) does not count"
+        )
+    if parameters.recall_sample:
+        raise ParameterError("recall_sample counts pairs within eps, which rule 'overlap' does not know: leave it out")

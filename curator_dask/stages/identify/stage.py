@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
@@ -19,15 +19,23 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.choose_eps import choose_eps
-from curator_dask.stages.identify.decision_table import VERSION, read_decision_tables
-from curator_dask.stages.identify.join_decisions import join_decisions
+from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
+from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
+from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
 from curator_dask.stages.identify.list_clusters import list_clusters
-from curator_dask.stages.identify.output_files import write_decisions
-from curator_dask.stages.identify.parameters import IdentifyParameters
+from curator_dask.stages.identify.overlap.decide_overlaps import OverlapRule, decide_by_overlaps
+from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
+from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
+from curator_dask.stages.identify.overlap.spec import RankedRowsTask
+from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
 from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
 from curator_dask.stages.identify.worker import decide_cluster
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "DEFAULT_EPS",
@@ -40,9 +48,20 @@ RECALL_VERSION = 2
 """Version of what counts as found. A recall of an older version is measured again."""
 
 
+class Decided(NamedTuple):
+    """What a rule made of the rows."""
+
+    outcome: UnitsOutcome
+    counts: dict[str, int]
+    decided: dict[str, Any]
+    """What it decided by: eps, or the cover and the strength of overlaps."""
+    warnings: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
-    """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them.
+    """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them; or, by the
+    rule ``overlap``, the clips whose moments are seen in kept clips.
 
     Writes ``duplicates.parquet`` and ``.csv`` (one row per removed clip), ``groups.parquet`` (one row per member of a
     group of duplicates), ``keep.txt`` and ``remove.txt`` (ids, sorted).
@@ -58,9 +77,13 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         write_kwargs: ``{"storage_options": {…}}`` for the output.
         eps: A row is a duplicate of a row ranked before it if their cosine is at least 1 − eps. None: 0.01, or the eps
             that `target_keep` leads to. (A whole run takes the default of the embedding model instead of 0.01.)
-        target_keep: Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1.
+        target_keep: Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1. With the
+            rule ``"overlap"``: leave out the weakest overlaps, as many as it takes.
         rule: Which similar rows cause a removal. ``"pairwise"``: any row ranked before it, even a removed one.
-            ``"greedy"``: kept rows only, so that every removed row has a kept row within eps.
+            ``"greedy"``: kept rows only, so that every removed row has a kept row within eps. ``"overlap"``: kept clips
+            that show the same moments; it needs `overlaps_path`, and eps does not count.
+        min_cover: With the rule ``"overlap"``: a clip is removed if kept clips show at least this share of its length.
+        overlaps_path: With the rule ``"overlap"``: the output of the align stage.
         scope: Which pairs of rows count. ``"all"``; ``"cross"``: only pairs of different source videos; ``"same"``: only
             pairs of the same source video.
         source_field: The column of the k-means output that names the source of a row. None: the source video in the clip
@@ -75,12 +98,16 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     id_field: str = "id"
     embedding_field: str = "embedding"
     clips_path: str | None = None
+    overlaps_path: str | None = None
 
     name: ClassVar[str] = "identify"
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_overlap_parameters(self, self.overlaps_path)
+        if self.rule == "overlap":
+            return
         if self.scope != "all" and self.source_field is None:
             self._clips_with_sources()
 
@@ -92,18 +119,25 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     def clips(self) -> Folder | None:
         return self.folder_to_read(self.clips_path) if self.clips_path else None
 
+    @property
+    def overlaps(self) -> Folder:
+        """The output of the align stage, which the rule ``overlap`` needs."""
+        return self.folder_to_read(str(self.overlaps_path))
+
     def identity(self) -> dict[str, Any]:
+        by_overlap = self.rule == "overlap"
         return {
             "input_path": self.folder_to_read(self.input_path).root,
             "kmeans_path": self.folder_to_read(self.kmeans_path).root,
             "clips_path": self.clips.root if self.clips else None,
-            "eps": chosen_eps(self.eps) if self.target_keep is None else None,
+            "eps": None if by_overlap or self.target_keep is not None else chosen_eps(self.eps),
             "id_field": self.id_field,
             "embedding_field": self.embedding_field,
             "rule": self.rule,
             "scope": self.scope,
             "source_field": self.source_field,
             "target_keep": self.target_keep,
+            **({"min_cover": self.min_cover, "overlaps_path": self.overlaps.root} if by_overlap else {}),
         }
 
     def execute(self, context: RunContext) -> StageResult:
@@ -118,14 +152,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        sources = self._sources()
-        if sources is not None:
-            clusters = self._score_in_scope(context, state, clusters, sources)
-        rule = Rule(self.rule, self._settle_eps(context, state, clusters), self.scope)
-        outcome, counts = self._decide(context, state, clusters, rule, sources)
-        if self.recall_sample:
-            counts |= self._recall(context, state, clusters, rule.eps, sources)
-        state.summarise(counts, {"eps": rule.eps}, failures=outcome.failures)
+        decide = self._decide_by_overlaps if self.rule == "overlap" else self._decide_by_scores
+        outcome, counts, decided, warnings = decide(context, state, clusters)
+        state.summarise(counts, decided, failures=outcome.failures)
         return StageResult(
             self.name,
             self.output,
@@ -134,14 +163,77 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             outcome.num_run,
             outcome.num_skipped,
             tables=(layout.DUPLICATES_TABLE,),
+            warnings=warnings,
         )
 
+    def _decide_by_scores(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
+        """Decide by one of the rules that compare scores with eps."""
+        sources = self._sources()
+        if sources is not None:
+            clusters = self._score_in_scope(context, state, clusters, sources)
+        rule = Rule(self.rule, self._settle_eps(context, state, clusters), self.scope)
+        outcome, decisions = self._decide(context, state, clusters, rule, sources)
+        known = source_videos(decisions.ids, self.clips) if self.clips is not None else None
+        counts, warnings = self._write(state, decisions, known)
+        if self.recall_sample:
+            counts |= self._recall(context, state, clusters, rule.eps, sources)
+        return Decided(outcome, counts, {"eps": rule.eps}, warnings)
+
+    def _decide_by_overlaps(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
+        """Decide by the rule ``overlap``."""
+        strategy, index = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
+        keys = {cluster.number: f"cluster-{cluster.number:06d}" for cluster in clusters}
+        tasks = {
+            keys[one.number]: RankedRowsTask(one, strategy, index, self.output, state.beside_marker(keys[one.number]))
+            for one in clusters
+        }
+        version = index.version if index is not None else ""
+        units = [
+            Unit(key, digest(task.cluster.version, version, asdict(strategy), VERSION), task, str(task.cluster))
+            for key, task in tasks.items()
+        ]
+        outcome = _all_done(
+            run_units(context.cluster, state, units, list_ranked_rows, reporter=context.reporter, what="clusters")
+        )
+        state.forget({record.key for record in state.records()} - tasks.keys())
+        rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
+        tables = read_decision_tables(self.output, [task.table for task in tasks.values()])
+        found = decide_by_overlaps(tables, self.overlaps, rule)
+        counts, warnings = self._write(state, found.decisions, found.sources)
+        decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
+        return Decided(outcome, counts, decided, warnings)
+
+    def _write(
+        self, state: StageState, decisions: Decisions, sources: pa.ChunkedArray | None
+    ) -> tuple[dict[str, int], tuple[str, ...]]:
+        """Write the decisions; returns the counts, and what a user should look at. Sources are those of all rows."""
+        write_decisions(state, decisions, self.clips)
+        counts = {"rows": len(decisions.removed), **decisions.counts()}
+        num_emptied, warnings = warn_of_emptied_sources(decisions, sources) if sources is not None else (0, ())
+        return counts | ({"sources_mostly_removed": num_emptied} if num_emptied else {}), warnings
+
     def decided_eps(self) -> float:
-        """The eps that a finished run decided by, also where it was chosen for `target_keep`."""
+        """The eps that a finished run decided by, also where it was chosen for `target_keep`.
+
+        Raises InputError if there is no finished run, or if it was decided by the rule ``overlap``, which knows no eps.
+        """
+        eps = self._summary()["eps"]
+        if eps is None:
+            raise InputError(f"{self.output.url} was decided by the rule overlap, which knows no eps")
+        return float(eps)
+
+    def criterion(self) -> str:
+        """What a finished run decided by, in words: ``eps 0.01``, or the least cover."""
+        if self.rule != "overlap":
+            return f"eps {self.decided_eps():.6g}"
+        strength = self._summary()["min_strength"]
+        return f"cover {self.min_cover:.6g}" + (f" by overlaps of strength {strength:.3g} and more" if strength else "")
+
+    def _summary(self) -> dict[str, Any]:
         summary = StageState(self.output, self.name).summary()
         if summary is None:
             raise InputError(f"{self.output.url} holds no finished run of the identify stage: run it first")
-        return float(summary["eps"])
+        return summary
 
     def _clips_with_sources(self) -> Folder:
         if self.clips is None:
@@ -195,8 +287,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     def _decide(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], rule: Rule,
         sources: RowSources | None,
-    ) -> tuple[UnitsOutcome, dict[str, int]]:  # fmt: skip
-        """Decide cluster by cluster, join the decisions and write them; returns counts too."""
+    ) -> tuple[UnitsOutcome, Decisions]:  # fmt: skip
+        """Decide cluster by cluster, and join the decisions."""
         device = context.cluster.device
         units = [self._unit(state, cluster, rule, sources, device) for cluster in clusters]
         outcome = _all_done(
@@ -204,9 +296,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         )
         self._forget_others(state, {unit.key for unit in units}, clusters)
         tables = read_decision_tables(self.output, [unit.task.table for unit in units])
-        decisions = join_decisions(tables, rule)
-        write_decisions(state, decisions, self.clips)
-        return outcome, {"rows": outcome.counts.get("rows", 0), **decisions.counts()}
+        return outcome, join_decisions(tables, rule)
 
     def _unit(
         self, state: StageState, cluster: ClusterInput, rule: Rule, sources: RowSources | None, device: str

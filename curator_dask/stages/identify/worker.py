@@ -10,7 +10,7 @@ from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.similarity.scope import source_codes
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
-from curator_dask.stages.identify.decision_table import decision_table, write_decisions_of_unit
+from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.identify.spec import DecideTask
 
 

@@ -24,7 +24,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
-from curator_dask.stages.identify.decision_table import decision_table, write_decisions_of_unit
+from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.identify.scoped_scores import score_table
 from curator_dask.stages.incremental.finished_runs import removed_ids
 from curator_dask.stages.incremental.spec import ScoreNewTask

@@ -16,7 +16,7 @@ from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.scored_clusters import task_share
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource
-from curator_dask.dedup.decide.rules import Rule, check_rule
+from curator_dask.dedup.decide.rules import RULES_BY_SCORE, Rule, check_rule
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
 from curator_dask.errors import InputError, ParameterError
@@ -27,9 +27,9 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.decision_table import VERSION, read_decision_tables
-from curator_dask.stages.identify.join_decisions import join_decisions
-from curator_dask.stages.identify.output_files import write_decisions
+from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
+from curator_dask.stages.identify.decisions.join_decisions import join_decisions
+from curator_dask.stages.identify.decisions.output_files import write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
 from curator_dask.stages.incremental.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.score_new import score_new
@@ -97,7 +97,7 @@ class IncrementalStage(StorageKwargs, Stage):
         if self.eps is not None:
             check_eps(self.eps)
         if self.rule is not None:
-            check_rule(self.rule)
+            check_rule(self.rule, RULES_BY_SCORE)
         if self.pairwise_batch_size < 1:
             raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
         RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
@@ -168,10 +168,16 @@ class IncrementalStage(StorageKwargs, Stage):
                 f"{self.finished.duplicates[0].url} was decided with scope {held['scope']!r}: new rows can only be "
                 "decided over all pairs"
             )
+        rule = self.rule or held["rule"] or "pairwise"
+        if rule not in RULES_BY_SCORE:
+            raise InputError(
+                f"{self.finished.duplicates[0].url} was decided with rule {rule!r}, which new rows cannot be decided by "
+                "yet: give rule (pairwise or greedy) and eps"
+            )
         eps = self.eps if self.eps is not None else held["eps"]
         if eps is None:
             raise InputError(f"{self.finished.duplicates[0].url} does not say which eps it was decided at: give eps")
-        return Rule(self.rule or held["rule"] or "pairwise", float(eps))
+        return Rule(rule, float(eps))
 
     def _source(self, folder: Folder) -> VectorSource:
         """The columns of the new vectors, with those that the ranking needs."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.errors import InputError
-from curator_dask.stages.identify.decision_table import decision_table
-from curator_dask.stages.identify.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.decision_table import decision_table
+from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 
 EPS = 0.1
 

@@ -19,6 +19,8 @@ def identify(
     eps: dedup.Eps = None,
     target_keep: dedup.TargetKeep = None,
     rule: dedup.Rule = "pairwise",
+    min_cover: dedup.MinCover = 0.8,
+    overlaps_path: dedup.OverlapsPath = None,
     scope: dedup.Scope = "all",
     source_field: dedup.SourceField = None,
     recall_sample: dedup.RecallSample = 0,
@@ -35,4 +37,4 @@ def identify(
     stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
     (result,) = terminal.run_stages([stage], run_options)
     if not run_options.dry_run:
-        typer.echo(decision_report(stage.decided_eps(), result.counts))
+        typer.echo(decision_report(stage.criterion(), result.counts))

@@ -43,4 +43,4 @@ def dedup_new(
     )
     (result,) = terminal.run_stages([stage], run_options)
     if not run_options.dry_run:
-        typer.echo(decision_report(stage.decided_rule().eps, result.counts))
+        typer.echo(decision_report(f"eps {stage.decided_rule().eps:.6g}", result.counts))

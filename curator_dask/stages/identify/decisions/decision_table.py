@@ -72,12 +72,17 @@ def empty_decision_table() -> pa.Table:
 
 def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Rule) -> UnitResult:
     """Write the table of a unit. The result names the file and counts the decisions."""
+    return write_unit_table(folder, path, table, _counts(table, rule))
+
+
+def write_unit_table(folder: Folder, path: str, table: pa.Table, counts: dict[str, int]) -> UnitResult:
+    """Write the Arrow file of a unit. The result names it, with these counts."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table.combine_chunks())
-    return UnitResult({path: folder.write_bytes(path, sink.getvalue().to_pybytes())}, _counts(table, rule))
+    return UnitResult({path: folder.write_bytes(path, sink.getvalue().to_pybytes())}, counts)
 
 
 def read_decision_tables(folder: Folder, paths: Iterable[str]) -> Iterator[pa.Table]:

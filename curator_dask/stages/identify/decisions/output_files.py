@@ -15,7 +15,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import DUPLICATES_CSV, DUPLICATES_TABLE, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.covering_columns import covering_columns, joined_lists
+from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,11 +52,20 @@ def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
             "cosine_sim_score": decisions.cosine[rows],
             "kept_score": decisions.kept_score[rows],
             "cluster": decisions.cluster[rows],
-            "eps": np.full(len(rows), float(decisions.rule.eps)),
+            "eps": _eps(decisions, len(rows)),
             "reason": pa.repeat("near-duplicate", len(rows)),
             **_sources(ids, clips),
+            **covering_columns(decisions, rows),
         }
     )
+
+
+def _eps(decisions: Decisions, num_rows: int) -> pa.Array:
+    """The eps that the rows were decided by; nulls for the rule that has none."""
+    import pyarrow as pa
+
+    eps = float(decisions.rule.eps) if decisions.covered is None else None
+    return pa.repeat(pa.scalar(eps, pa.float64()), num_rows)
 
 
 def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.ChunkedArray]:
@@ -73,6 +83,16 @@ def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.Chunked
     return {"source": values["source_video"], "start_s": values["start_s"], "end_s": values["end_s"]}
 
 
+def source_videos(ids: pa.ChunkedArray, clips: Folder) -> pa.ChunkedArray:
+    """The source videos of rows from the clip index; null for rows that it does not hold."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    index = read_clip_index(clips).select(["id", "source_video"])
+    place = pc.index_in(id_texts(ids), value_set=index["id"].cast(pa.large_string()))
+    return index["source_video"].take(place)
+
+
 def _groups_table(decisions: Decisions) -> pa.Table:
     """One row per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
     import pyarrow as pa
@@ -81,7 +101,7 @@ def _groups_table(decisions: Decisions) -> pa.Table:
     rows, first = decisions.grouped()
     kind, some = decisions.id_type, pa.array(rows)
     kept_ids = decisions.kept_ids.take(some)
-    has_kept = pc.is_valid(kept_ids)
+    has_cosine = pc.and_(pc.is_valid(kept_ids), pa.scalar(decisions.covered is None))
     return pa.table(
         {
             "group_id": np.cumsum(np.diff(first, prepend=-1) != 0) - 1,
@@ -91,7 +111,7 @@ def _groups_table(decisions: Decisions) -> pa.Table:
             "representative_id": decisions.ids.take(pa.array(first)).cast(kind),
             "nearest_kept_id": kept_ids.cast(kind),
             "nearest_kept_cosine": pc.if_else(
-                has_kept, pa.array(decisions.kept_score[rows]), pa.scalar(None, pa.float32())
+                has_cosine, pa.array(decisions.kept_score[rows]), pa.scalar(None, pa.float32())
             ),
         }
     )
@@ -111,12 +131,18 @@ def _csv(table: pa.Table) -> bytes:
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    cells = [
-        column if pa.types.is_primitive(column.type) else safe_cells(id_texts(column)) for column in table.itercolumns()
-    ]
+    cells = [_cells(column) for column in table.itercolumns()]
     sink = io.BytesIO()
     pc.write_csv(pa.table(cells, table.column_names), sink)
     return sink.getvalue()
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if pa.types.is_list(column.type):
+        return safe_cells(joined_lists(column))
+    return column if pa.types.is_primitive(column.type) else safe_cells(id_texts(column))
 
 
 def _id_list(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:

@@ -20,12 +20,28 @@ from curator_dask.data.ids import id_list, id_text, stored
 from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
-from curator_dask.stages.identify.decision_table import count_orphans, empty_decision_table
+from curator_dask.stages.identify.decisions.decision_table import count_orphans, empty_decision_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CoveredRows:
+    """How kept rows cover each of N rows by the rule ``overlap``. Only removed rows have them."""
+
+    share: NDArray[np.float64]
+    """(N,) the share of the row's length that kept rows cover."""
+    offset_s: NDArray[np.float64]
+    """(N,) second t of the row shows what second t - offset_s of its first kept row shows."""
+    kind: pa.Array
+    """(N,) text, the kind of their overlap."""
+    first: Indices
+    """(N + 1,) the kept rows of row i are ``kept[first[i] : first[i + 1]]``."""
+    kept: Indices
+    """Kept rows, most covering first."""
 
 
 @dataclass
@@ -41,6 +57,7 @@ class Decisions:
         kept_score: (N,) float32, the cosine of each removed row with its kept row.
         group: (N,) int64, the lowest row of the group of duplicates of each row; itself where it is in none.
         id_type: the type of ids in the files that are read and written.
+        covered: how kept rows cover the removed ones, where the rule is ``overlap``; else None.
     """
 
     ids: pa.ChunkedArray
@@ -53,6 +70,7 @@ class Decisions:
     group: Indices
     rule: Rule
     id_type: Any = None
+    covered: CoveredRows | None = None
 
     def counts(self) -> dict[str, int]:
         """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
@@ -60,9 +78,14 @@ class Decisions:
         return {
             "kept": len(self.removed) - num_removed,
             "removed": num_removed,
-            "orphans": count_orphans(self.removed, self.kept_score, self.rule),
+            "orphans": self._count_orphans(),
             "groups": int((np.bincount(self.group) > 1).sum()) if len(self.group) else 0,
         }
+
+    def _count_orphans(self) -> int:
+        if self.covered is not None:
+            return int((self.removed & (np.diff(self.covered.first) == 0)).sum())
+        return count_orphans(self.removed, self.kept_score, self.rule)
 
     def grouped(self) -> tuple[Indices, Indices]:
         """The rows that are in groups, group by group, and for each the row that leads its group.
@@ -119,14 +142,14 @@ def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Ind
     table = pa.concat_tables(ordered or [empty_decision_table()], promote_options="permissive")
     names = ("cluster", "removed", "cosine_sim_score", "kept_score", "group", "cross_cluster")
     cluster, removed, cosine, kept_score, group, cross_cluster = (table[name].to_numpy() for name in names)
-    ids, max_ids, kept_ids = (_use_long_offsets(table[name]) for name in ("id", "max_id", "kept_id"))
+    ids, max_ids, kept_ids = (use_long_offsets(table[name]) for name in ("id", "max_id", "kept_id"))
     group = group + np.repeat(starts[:-1], np.diff(starts))
     decisions = Decisions(ids, max_ids, kept_ids, cluster, removed.copy(), cosine, kept_score.copy(), group, rule)
     decisions.id_type = table["id"].type
     return decisions, np.flatnonzero(cross_cluster)
 
 
-def _use_long_offsets(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+def use_long_offsets(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     """Stored ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
     import pyarrow as pa
 

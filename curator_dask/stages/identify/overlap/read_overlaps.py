@@ -1,0 +1,132 @@
+"""Read the output of the align stage: spans and sources of the clips, and the overlaps of clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.ids import id_texts, plain_ids
+from curator_dask.data.tables import read_parquet
+from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Folder
+from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KINDS = ("identical", "copy", "shifted", "still")
+TIMES = ("start_s", "end_s", "other_start_s", "other_end_s", "offset_s")
+SCORES = ("picture", "motion")
+
+
+@dataclass(frozen=True)
+class ClipSpans:
+    """Where N rows lie in their sources."""
+
+    source: pa.ChunkedArray
+    """(N,) text. A row that the align stage does not know is a source of its own, with its id for a name."""
+    start: Indices
+    """(N,) microseconds."""
+    length: Indices
+    """(N,) microseconds; 0 for a row that the align stage does not know."""
+
+
+@dataclass(frozen=True)
+class FoundOverlaps:
+    """E overlaps of rows, for the decision, and what the table of duplicates says of them."""
+
+    overlaps: Overlaps
+    offset_s: NDArray[np.float64]
+    """(E,) second t of `row` shows what second t - offset_s of `other` shows."""
+    kind: pa.Array
+    """(E,) text."""
+
+
+def read_spans(folder: Folder, ids: pa.ChunkedArray) -> ClipSpans:
+    """The spans and sources of rows. `ids` are texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"])
+    place = pc.index_in(ids, value_set=_texts(table["id"]))
+    source = pc.coalesce(table["source"].cast(pa.large_string()).take(place), ids)
+    start, end = (_micros(pc.fill_null(table[name].take(place), 0.0), folder, CLIP_INDEX) for name in TIMES[:2])
+    return ClipSpans(source, start, np.maximum(end - start, 0))
+
+
+def read_overlaps(folder: Folder, ids: pa.ChunkedArray) -> FoundOverlaps:
+    """The overlaps of the rows with these ids, which are texts. Those of other clips are left out.
+
+    Raises InputError where a value is none, or where not one overlap is between two of the rows.
+    """
+    import pyarrow.compute as pc
+
+    table = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES])
+    row, other = (_rows(table[name], ids) for name in ("id", "other_id"))
+    known = (row >= 0) & (other >= 0)
+    if len(table) and not known.any():
+        raise InputError(
+            f"{folder.join(OVERLAPS_TABLE)} names no two of the {len(ids):,} clips to decide on: is overlaps_path the "
+            "output that align made from these clips?"
+        )
+    table = table.filter(known)
+    kind = pc.cast(table["kind"].combine_chunks(), "string")
+    times = {name: _micros(table[name], folder, OVERLAPS_TABLE) for name in TIMES}
+    overlaps = Overlaps(
+        row[known], other[known],
+        np.stack([times["start_s"], times["end_s"]], axis=1),
+        np.stack([times["other_start_s"], times["other_end_s"]], axis=1),
+        pc.equal(kind, "still").to_numpy(zero_copy_only=False),
+        _strength(table, kind, folder),
+    )  # fmt: skip
+    return FoundOverlaps(overlaps, table["offset_s"].to_numpy(), kind)
+
+
+def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
+    """(E,) thousandths. Identical clips have 1000, still pictures their `picture`, and all others their `motion`."""
+    import pyarrow.compute as pc
+
+    unknown = [one for one in pc.unique(kind).to_pylist() if one not in KINDS]
+    if unknown:
+        raise InputError(
+            f"{folder.join(OVERLAPS_TABLE)} has overlaps of the unknown kind {unknown[0]!r}: run align again"
+        )
+    picture, motion = (_finite(table[name], folder, OVERLAPS_TABLE) for name in SCORES)
+    is_kind = {name: pc.equal(kind, name).to_numpy(zero_copy_only=False) for name in KINDS}
+    score = np.where(is_kind["identical"], 1.0, np.where(is_kind["still"], picture, motion))
+    strength: Indices = np.rint(np.clip(score, 0, 1) * 1000).astype(np.int64)
+    return strength
+
+
+def _read(folder: Folder, path: str, columns: list[str]) -> pa.Table:
+    if not folder.exists(path):
+        raise InputError(f"{folder.url} holds no {path}: give the output of the align stage as overlaps_path")
+    return read_parquet(folder, path, columns)
+
+
+def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    return id_texts(plain_ids(ids))
+
+
+def _rows(wanted: pa.ChunkedArray, ids: pa.ChunkedArray) -> Indices:
+    """The rows with these ids; -1 for an id that is not among them."""
+    import pyarrow.compute as pc
+
+    rows: Indices = pc.fill_null(pc.index_in(_texts(wanted), value_set=ids), -1).to_numpy().astype(np.int64)
+    return rows
+
+
+def _micros(seconds: pa.ChunkedArray, folder: Folder, path: str) -> Indices:
+    return np.rint(_finite(seconds, folder, path) * SECOND).astype(np.int64)
+
+
+def _finite(values: Any, folder: Folder, path: str) -> NDArray[np.float64]:
+    """Numbers as float64. Raises InputError if one is missing."""
+    numbers: NDArray[np.float64] = values.to_numpy().astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{folder.join(path)} has rows without a number for a time or a score: run align again")
+    return numbers
