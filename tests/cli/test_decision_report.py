@@ -8,13 +8,13 @@ NONE = {"rows": 0, "kept": 0, "removed": 0, "orphans": 0}
 
 
 def test_no_rows():
-    assert decision_report(0.05, NONE) == "eps 0.05: there are no rows to decide on"
+    assert decision_report("eps 0.05", NONE) == "eps 0.05: there are no rows to decide on"
 
 
 def test_a_recall_without_pairs():
     counts = {"rows": 4, "kept": 4, "removed": 0, "orphans": 0}
     recall = {"recall_rows": 4, "recall_pairs": 0, "recall_pairs_found": 0}
-    assert decision_report(0.05, counts | recall).splitlines() == [
+    assert decision_report("eps 0.05", counts | recall).splitlines() == [
         "eps 0.05: 4 of 4 rows kept (100.0%)",
         "recall: the 4 sampled rows have no duplicates",
     ]
