@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from curator_dask.errors import MediaError
 from curator_dask.video.cut.encoders import TranscodeSettings
@@ -82,7 +83,7 @@ def write(
     return path
 
 
-def made(*options: str, **sources: str) -> Make:
+def made(*options: str, **sources: Any) -> Make:
     return lambda path: void(write(path, *options, **sources))
 
 
@@ -167,6 +168,7 @@ CASES = (
     Case("Ogg", "VP8 and Vorbis", ".ogv", made("-c:v", "libvpx", "-c:a", "libvorbis")),
     Case("MXF", "MPEG-2 and PCM", ".mxf", made("-c:v", "mpeg2video", "-c:a", "pcm_s16le", "-ar", "48000")),
     Case("GIF", "palette, may be transparent", ".gif", made(tone="")),
+    Case("WebP", "animated", ".webp", made("-c:v", "libwebp_anim", tone="", seconds=1)),
     Case("MPEG-TS", "parts joined, the clock restarts", ".ts", joined(USUAL, USUAL)),
     Case("MPEG-PS", "parts joined, the clock restarts", ".mpg", joined(MPEG2, MPEG2)),
     Case("MPEG-TS", "the clock jumps forward by an hour", ".ts", joined(USUAL, (*USUAL, "-output_ts_offset", "3600"))),

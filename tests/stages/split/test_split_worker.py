@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
@@ -44,7 +45,26 @@ def test_frames_behind_the_stated_end_are_cut_too(tmp_path, context):
     assert (embedded.counts["clips_in"], embedded.counts["embeddings"], embedded.num_run) == (3, 3, 0)
 
 
-def test_a_folder_of_an_earlier_version_goes_on_unless_the_sound_is_another():
+def test_sound_and_fields_are_as_asked_for_and_in_the_record(tmp_path, context):
+    (tmp_path / "videos").mkdir()
+    inputs = ("testsrc2=size=64x48:rate=20:duration=3,interlace", "sine=frequency=300:duration=3", "sine=duration=3")
+    sources = [word for source in inputs for word in ("-f", "lavfi", "-i", source)]
+    codecs = ("-c:v", "libx264", "-flags", "+ildct+ilme", "-c:a", "aac")
+    run_ffmpeg(*sources, "-map", "0", "-map", "1", "-map", "2", *codecs, str(tmp_path / "videos" / "in.mp4"))
+    out = tmp_path / "out"
+    result = SplitStage(str(tmp_path / "videos"), str(out), audio="all", deinterlace=True).run(context=context)
+    (clip,) = out.glob("clips/*.mp4")
+    with av.open(str(clip)) as container:
+        assert len(container.streams.audio) == 2
+        assert not next(container.decode(video=0)).interlaced_frame
+    (record,) = out.glob("processed_videos/*.json")
+    warnings = ["the pictures are interlaced: they were deinterlaced, one picture for each"]
+    assert json.loads(record.read_text())["warnings"] == warnings
+    assert result.counts["videos_damaged"] == 0
+
+
+def test_a_folder_of_an_earlier_version_goes_on_unless_sound_or_fields_are_others():
     usual = SplitStage("videos", "out").identity()
-    assert "audio" not in usual
-    assert SplitStage("videos", "out", audio="all").identity() == {**usual, "audio": "all"}
+    assert not {"audio", "deinterlace"} & usual.keys()
+    changed = SplitStage("videos", "out", audio="all", deinterlace=True)
+    assert changed.identity() == {**usual, "audio": "all", "deinterlace": True}
