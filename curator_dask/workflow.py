@@ -242,6 +242,7 @@ def curate(
     torch_device: str = "auto",
     trust_remote_code: bool = False,
     decode_threads: int | None = None,
+    tracks: bool = True,
     n_clusters: int | None = None,
     max_iter: int = 300,
     tol: float = 1e-4,
@@ -302,6 +303,7 @@ def curate(
         torch_device: where the model runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust_remote_code: allow Python code from the model's folder to run.
         decode_threads: clips decoded at the same time, ahead of the model; None: chosen by the device.
+        tracks: write a track beside each vector: what the clip shows every half second.
         n_clusters: number of clusters; None: one per 1000 rows, at most 1000.
         max_iter: largest number of iterations of k-means.
         tol: stop k-means when an iteration lowers the cost by less than this share.

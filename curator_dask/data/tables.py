@@ -23,21 +23,28 @@ ROW_GROUP_ROWS = 65_536
 MAX_JSON_BYTES = 2**31 - 1
 
 
-def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = ()) -> bytes:
-    """The table as a Parquet file. Vector columns are not dictionary-encoded: no value occurs twice."""
+def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = False) -> bytes:
+    """The table as a Parquet file. Vector columns are not dictionary-encoded: no value occurs twice.
+
+    A lean file has no dictionaries, no statistics and no Arrow schema, which in a file of few rows weigh more than these.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     plain = {f"{name}.list.element" for name in vectors}
     leaves = [name for name in _leaf_paths(table.schema) if name not in plain]
     sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
-    pq.write_table(table, sink, compression="zstd", use_dictionary=leaves or False, row_group_size=ROW_GROUP_ROWS)
+    dictionaries = False if lean else leaves or False
+    options = {"write_statistics": not lean, "store_schema": not lean, "row_group_size": ROW_GROUP_ROWS}
+    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries, **options)
     return cast("bytes", sink.getvalue().to_pybytes())
 
 
-def write_parquet(folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = ()) -> int:
-    """Write a whole table; returns the number of bytes."""
-    return folder.write_bytes(path, parquet_bytes(table, vectors=vectors))
+def write_parquet(
+    folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = False
+) -> int:
+    """Write a whole table; returns the number of bytes. See `parquet_bytes`."""
+    return folder.write_bytes(path, parquet_bytes(table, vectors=vectors, lean=lean))
 
 
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:

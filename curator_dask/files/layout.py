@@ -6,7 +6,7 @@ The folders of the original workflow keep their names. What this package adds fo
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
       clips.parquet                    one row per clip, failed ones included
-      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on
+      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on; _tracks/*.parquet
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
@@ -35,6 +35,8 @@ FAILURES = "failures.jsonl"
 RUN_RECORD = "run.json"
 
 FINGERPRINT = "_fingerprint.json"
+TRACKS = "_tracks"
+"""Beside the files of vectors. The underscore hides it from readers of data sets."""
 
 CENTROIDS = "_kmeans_centroids.npy"
 """Arrow passes over names that begin so: the whole folder can be read as one table of Parquet files."""
@@ -125,6 +127,10 @@ def embeddings_folder(model_name: str) -> str:
     # A leading underscore would hide the folder from readers of data sets; a path may be longer than a name can be.
     short = _SHORT_MODEL_NAMES.get(model_name, safe.strip("_") or "model")
     return f"{_safe_part(short)}{_EMBEDDINGS_ENDING}"
+
+
+def track_file(unit: str) -> str:
+    return f"{TRACKS}/{unit}.parquet"
 
 
 def centroid_file(cluster: int) -> str:

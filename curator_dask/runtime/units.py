@@ -14,7 +14,7 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -82,11 +82,14 @@ def run_units(
     reporter: Reporter,
     what: str,
     together: WorkTogether[T] | None = None,
+    again: Collection[str] = (),
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
 
     `together` does the same for several units that share a Dask task, and yields their results in order. Without it, a
     few of them run at a time. If it raises, the units whose results are missing are done one by one.
+
+    `again` holds the keys of units that are to be done even if they are done.
 
     A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
     earlier version of a failed unit are removed, so that no later stage takes them for the current ones.
@@ -95,8 +98,7 @@ def run_units(
         ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
     """
     _check_keys(units)
-    done = state.done_units()
-    todo = [unit for unit in units if done.get(unit.key) != unit.inputs]
+    todo = _undone(state, units, again)
     unfinished: dict[str, UnitRecord] = {}
     reporter.start(state.stage, len(units), what)
     try:
@@ -113,10 +115,14 @@ def run_units(
     return _outcome(state, units, unfinished, num_run=len(todo))
 
 
-def has_work(state: StageState, units: Sequence[Unit[Any]]) -> bool:
-    """Whether some of the units are not done."""
+def has_work(state: StageState, units: Sequence[Unit[Any]], again: Collection[str] = ()) -> bool:
+    """Whether `run_units` would do some of the units."""
+    return bool(_undone(state, units, again))
+
+
+def _undone(state: StageState, units: Sequence[Unit[T]], again: Collection[str]) -> list[Unit[T]]:
     done = state.done_units()
-    return any(done.get(unit.key) != unit.inputs for unit in units)
+    return [unit for unit in units if done.get(unit.key) != unit.inputs or unit.key in again]
 
 
 def gather(client: Any, futures: Sequence[Any]) -> list[Any]:

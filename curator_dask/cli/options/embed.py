@@ -50,6 +50,13 @@ DecodeThreads = Annotated[
         help="Clips decoded at the same time, ahead of the model. Default: 1; with a GPU, its share of the cores.",
     ),
 ]
+Tracks = Annotated[
+    bool,
+    option(
+        "--tracks/--no-tracks",
+        help="Write a track beside each vector: what the clip shows every half second, under 200 bytes per second.",
+    ),
+]
 GenerateEmbeddings = Annotated[
     bool, option("--generate-embeddings/--no-generate-embeddings", help="Compute vectors, or only split.")
 ]
@@ -74,3 +81,4 @@ class EmbeddingOptions:
     torch_device: TorchDevice = "auto"
     trust_remote_code: TrustRemoteCode = False
     decode_threads: DecodeThreads = None
+    tracks: Tracks = True

@@ -21,7 +21,8 @@ clip's vector does not depend on its neighbours in the batch, on threads, or on 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from curator_dask.models.base import JSON, Frames, ModelOptions, Unusable, Vecto
 from curator_dask.models.device import usable_device
 from curator_dask.models.pdqf import pdq
 from curator_dask.models.pdqf.letterbox import without_bars
+from curator_dask.models.pdqf.track import Track, track_of_frames
 from curator_dask.video.frames.sampling import FrameRule
 
 ALGORITHM_VERSION = 1
@@ -48,6 +50,22 @@ LEVEL1_EPS = 0.2
 No limit separates crops from different videos."""
 _SHARE_STEP = 2.0**-30  # the sum over up to 2**22 frames of shares within 1 is exact
 _UNIT_STEP = 2.0**-22  # a square has 44 bits, and a sum of 256 squares at most 53
+
+
+@dataclass(frozen=True)
+class _Described:
+    """The frames of several clips, one after the other, and what is computed of each frame."""
+
+    frames: torch.Tensor
+    """(N, 64, 64, 3) uint8 RGB."""
+    descriptors: pdq.Descriptors
+    lengths: list[int]
+    """The number of frames of each clip."""
+
+    def tracks(self) -> list[Track]:
+        rows = (self.descriptors.pdqf, self.descriptors.quality, self.frames)
+        parts = zip(*(torch.split_with_sizes(one, self.lengths) for one in rows), strict=True)
+        return [track_of_frames(pdq.Descriptors(pdqf, quality), pdq.luma(frames)) for pdqf, quality, frames in parts]
 
 
 class PdqfTmk:
@@ -93,14 +111,17 @@ class PdqfTmk:
         A clip is unusable if no frame has quality 50 (``low-quality``: black, blank, faded), or if its frames have no
         descriptor or cancel out (``no-texture``).
         """
-        if not clips:
-            return []
+        return self._vectors(self._describe(clips)) if clips else []
+
+    def _describe(self, clips: Sequence[Frames]) -> _Described:
         _require_clips(clips)
         if self._cuts_bars:
             clips = [without_bars(clip) for clip in clips]
         frames = torch.from_numpy(np.concatenate(clips)).to(self._device)
-        descriptors = pdq.describe_frames(frames)
-        lengths = [len(clip) for clip in clips]
+        return _Described(frames, pdq.describe_frames(frames), [len(clip) for clip in clips])
+
+    def _vectors(self, described: _Described) -> list[Vector | Unusable]:
+        descriptors, lengths = described.descriptors, described.lengths
         best = [int(part.max()) for part in torch.split_with_sizes(descriptors.quality, lengths)]
         means = _segment_means(self._frame_features(descriptors.pdqf), lengths, self._num_segments)
         vectors = join_segments(means).cpu().numpy().astype(np.float32)
@@ -112,16 +133,31 @@ class PdqfTmk:
         return features * pdq.has_texture(descriptors)[:, None]
 
 
+class PdqfTmkWithoutBars(PdqfTmk):
+    """The default model. What it computes of each frame is what a track needs, so it gives both at once."""
+
+    def embed_with_tracks(self, clips: Sequence[Frames]) -> list[tuple[Vector | Unusable, Track]]:
+        """The vectors that :meth:`embed` gives, each with the track of its clip; a clip without a vector has one too."""
+        if not clips:
+            return []
+        described = self._describe(clips)
+        return list(zip(self._vectors(described), described.tracks(), strict=True))
+
+
+Model = TypeVar("Model", bound=PdqfTmk)
+
+
 def load_segments(options: ModelOptions) -> PdqfTmk:
     """Load ``pdqf_tmk``: 1024 numbers. Only the device of the options matters; there are no weights."""
-    return _load("pdqf_tmk", options, num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS)
+    return _load("pdqf_tmk", options, PdqfTmk, num_segments=NUM_SEGMENTS, signed_sqrt=True, default_eps=SEGMENTS_EPS)
 
 
-def load_without_bars(options: ModelOptions) -> PdqfTmk:
+def load_without_bars(options: ModelOptions) -> PdqfTmkWithoutBars:
     """Load ``pdqf_tmk_nobars``: ``pdqf_tmk`` after plain bars (letterbox, pillarbox) are cut off the pictures."""
     return _load(
         "pdqf_tmk_nobars",
         options,
+        PdqfTmkWithoutBars,
         num_segments=NUM_SEGMENTS,
         signed_sqrt=True,
         default_eps=SEGMENTS_EPS,
@@ -131,15 +167,15 @@ def load_without_bars(options: ModelOptions) -> PdqfTmk:
 
 def load_level1(options: ModelOptions) -> PdqfTmk:
     """Load ``pdqf_tmk_level1``: 256 numbers. Only the device of the options matters; there are no weights."""
-    return _load("pdqf_tmk_level1", options, num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS)
+    return _load("pdqf_tmk_level1", options, PdqfTmk, num_segments=1, signed_sqrt=False, default_eps=LEVEL1_EPS)
 
 
-def _load(name: str, options: ModelOptions, **parameters: Any) -> PdqfTmk:
+def _load(name: str, options: ModelOptions, kind: type[Model], **parameters: Any) -> Model:
     if options.frame_sampling == "prefix":
         raise ParameterError(f"{name} looks at the whole clip, so frame_sampling cannot be 'prefix'")
     if options.dtype not in ("auto", "float32"):
         raise ParameterError(f"{name} computes in whole numbers, so dtype cannot be {options.dtype!r}")
-    return PdqfTmk(name, device=options.device, **parameters)
+    return kind(name, device=options.device, **parameters)
 
 
 def signed_sqrt_unit(pdqf: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,9 @@
 Frames come from one of two places. From clip files: Decord reads those that this project encoded, and no others, because
 on files of unknown origin it returns wrong frames or hangs; an ffmpeg process with limits reads all others. Or from the
 source video, by a process that only decodes; the frames are those that the cutting process has (see `VectorTap`).
+
+Where the model and the track see different frames, each has a decode of its own: two readers of a clip file, one after
+the other, or two processes over the source video, side by side.
 """
 
 from __future__ import annotations
@@ -18,28 +21,31 @@ from curator_dask.errors import MediaError
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
 from curator_dask.files.video_listing import source_folder
-from curator_dask.models.base import Frames
+from curator_dask.stages.embed.clip_tracks import ClipFrames
 from curator_dask.stages.embed.clip_vectors import CLIPS_PER_BATCH
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedTask
 
 if TYPE_CHECKING:
+    from curator_dask.models.base import Frames
     from curator_dask.video.frames.sampling import FrameRule
 
 MOST_THREADS_AHEAD = 8
 """More threads would decode faster than any model here computes, and hold the frames of more clips."""
 
-Read: TypeAlias = "tuple[int, ClipToEmbed, Frames | MediaError]"
+Rules: TypeAlias = "tuple[FrameRule, ...]"
+"""The rule of the model's frames, and that of the track's where it is another one."""
+Read: TypeAlias = tuple[int, ClipToEmbed, ClipFrames]
 """The number of a clip's unit, the clip, and its frames or the reason why there are none."""
 
 
-def read_frames(tasks: Sequence[EmbedTask], rule: FrameRule) -> Iterator[Read]:
-    """The frames of all clips, as the rule chooses them, in the order of the units."""
+def read_frames(tasks: Sequence[EmbedTask], rules: Rules) -> Iterator[Read]:
+    """The frames of all clips, as the rules choose them, in the order of the units."""
     for from_source, group in itertools.groupby(enumerate(tasks), lambda unit: bool(unit[1].source_spans)):
         if from_source:
             for number, task in group:
-                yield from ((number, clip, frames) for clip, frames in _frames_of_source(task, rule))
+                yield from ((number, clip, frames) for clip, frames in read_source(task, rules))
         else:
-            yield from _read_ahead([(number, task, clip) for number, task in group for clip in task.clips], rule)
+            yield from _read_ahead([(number, task, clip) for number, task in group for clip in task.clips], rules)
 
 
 def threads_ahead(torch_device: str) -> int:
@@ -52,61 +58,64 @@ def threads_ahead(torch_device: str) -> int:
     return max(1, min(MOST_THREADS_AHEAD, CPU_COUNT // max(1, torch.cuda.device_count())))
 
 
-def _read_ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rule: FrameRule) -> Iterator[Read]:
+def _read_ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rules: Rules) -> Iterator[Read]:
     """Read clips in threads, a bounded number ahead of the consumer, and give them in order."""
     spec = clips[0][1].spec
     num_threads = spec.decode_threads or threads_ahead(spec.model.options.device)
     # One batch more than the threads, so that they read on while the model computes the last batch.
     most_waiting = num_threads + CLIPS_PER_BATCH
     with ThreadPoolExecutor(num_threads) as pool:
-        waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]] = deque()
+        waiting: deque[tuple[int, ClipToEmbed, Future[ClipFrames]]] = deque()
         for number, task, clip in clips:
-            waiting.append((number, clip, pool.submit(_frames_of_clip, task.spec.input, clip, rule)))
+            waiting.append((number, clip, pool.submit(_frames_of_clip, task.spec.input, clip, rules)))
             if len(waiting) >= most_waiting:
                 yield _first_read(waiting)
         while waiting:
             yield _first_read(waiting)
 
 
-def _first_read(waiting: deque[tuple[int, ClipToEmbed, Future[Frames | MediaError]]]) -> Read:
+def _first_read(waiting: deque[tuple[int, ClipToEmbed, Future[ClipFrames]]]) -> Read:
     number, clip, frames = waiting.popleft()
     return number, clip, frames.result()
 
 
-def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:
+def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rules: Rules) -> ClipFrames:
     try:
         with folder.local_copy(clip.path) as path:
-            return _frames_of_file(path, clip, rule)
-    except MediaError as error:
-        return error
+            return ClipFrames(*(_frames_or_error(path, clip, rule) for rule in rules))
     except FileNotFoundError:
-        return MediaError("clip-missing", f"the clip file {clip.path} is not there any more")
+        return ClipFrames(MediaError("clip-missing", f"the clip file {clip.path} is not there any more"))
 
 
-def _frames_of_file(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames:
+def _frames_or_error(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:
     from curator_dask.video.frames.read import read_clip_frames, read_ready_clip
 
-    if clip.trusted:
-        return read_clip_frames(path, rule, duration_s=clip.end_s - clip.start_s)
-    return read_ready_clip(path, rule)
+    try:
+        if clip.trusted:
+            return read_clip_frames(path, rule, duration_s=clip.end_s - clip.start_s)
+        return read_ready_clip(path, rule)
+    except MediaError as error:
+        return error
 
 
-def _frames_of_source(task: EmbedTask, rule: FrameRule) -> Iterator[tuple[ClipToEmbed, Frames | MediaError]]:
-    """The frames of the clips of one video, from one pass over it."""
+def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, ClipFrames]]:
+    """The frames of the clips of one video, from one pass over it for each rule."""
     from curator_dask.video.frames.read import read_source_frames
     from curator_dask.video.probe import probe_video
 
     clips = {clip.span_index: clip for clip in task.clips}
     try:
         with _videos_of(task).local_copy(task.clips[0].source) as path:
-            for span, frames in read_source_frames(probe_video(path), task.source_spans, rule):
+            info = probe_video(path)
+            for found in zip(*(read_source_frames(info, task.source_spans, rule) for rule in rules), strict=True):
+                span = found[0][0]
                 if span.index in clips:
-                    yield clips.pop(span.index), frames
+                    yield clips.pop(span.index), ClipFrames(*(frames for _, frames in found))
     except MediaError as error:
-        yield from ((clip, error) for clip in clips.values())
+        yield from ((clip, ClipFrames(error)) for clip in clips.values())
     except FileNotFoundError:
         missing = MediaError("source-missing", f"the video {printable(task.clips[0].source)} is not there any more")
-        yield from ((clip, missing) for clip in clips.values())
+        yield from ((clip, ClipFrames(missing)) for clip in clips.values())
 
 
 def _videos_of(task: EmbedTask) -> Folder:

@@ -1,4 +1,4 @@
-"""Vectors of clips: batches of frames go through the model, and each unit gets one Parquet file."""
+"""Vectors of clips: batches of frames go through the model, and each unit gets a file of vectors and one of tracks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
 from curator_dask.models.base import Unusable
 from curator_dask.runtime.records import Failure, UnitResult
+from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedded, Embedder, note_of_tracks, write_track_file
 from curator_dask.stages.embed.spec import EMBED, ClipToEmbed, EmbedTask
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curator_dask.models.base import EmbeddingModel
-
-    Frames: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
     Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 CLIPS_PER_BATCH = 16
@@ -28,15 +26,15 @@ CLIPS_PER_BATCH = 16
 class VectorBatches:
     """Collects frames into batches for the model, and keeps the result of each clip under the caller's key."""
 
-    def __init__(self, model: EmbeddingModel) -> None:
-        self._model = model
-        self._waiting: list[tuple[Any, Frames]] = []
-        self.results: dict[Any, Vector | Unusable | MediaError] = {}
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._waiting: list[tuple[Any, ClipFrames]] = []
+        self.results: dict[Any, Embedded] = {}
 
-    def add(self, key: Any, frames: Frames | MediaError) -> None:
+    def add(self, key: Any, frames: ClipFrames) -> None:
         """Take the frames of one clip, or the reason why there are none. A full batch is embedded at once."""
-        if isinstance(frames, MediaError):
-            self.results[key] = frames
+        if isinstance(frames.model, MediaError):
+            self.results[key] = Embedded(frames.model)
             return
         self._waiting.append((key, frames))
         if len(self._waiting) == CLIPS_PER_BATCH:
@@ -46,26 +44,27 @@ class VectorBatches:
         """Embed the clips that wait for a full batch."""
         if self._waiting:
             batch, self._waiting = self._waiting, []
-            results = self._model.embed([frames for _, frames in batch])
+            results = self._embedder.embed([frames for _, frames in batch])
             self.results.update((key, result) for (key, _), result in zip(batch, results, strict=True))
 
 
-def write_vectors(task: EmbedTask, result_of: Callable[[ClipToEmbed], Vector | Unusable | MediaError]) -> UnitResult:
-    """Write the Parquet file of a unit. Every clip is counted as a vector or as a failure."""
+def write_unit(task: EmbedTask, result_of: Callable[[ClipToEmbed], Embedded]) -> UnitResult:
+    """Write the Parquet files of a unit. Every clip is counted as a vector or as a failure."""
+    results = [(clip, result_of(clip)) for clip in task.clips]
     ids: list[str] = []
     vectors: list[Vector] = []
     failures: list[Failure] = []
-    for clip in task.clips:
-        result = result_of(clip)
-        if isinstance(result, MediaError):
-            failures.append(_failure(clip, result.reason, str(result)))
-        elif isinstance(result, Unusable):
-            failures.append(_failure(clip, result.reason, result.message))
+    for clip, result in results:
+        if isinstance(result.vector, MediaError):
+            failures.append(_failure(clip, result.vector.reason, str(result.vector)))
+        elif isinstance(result.vector, Unusable):
+            failures.append(_failure(clip, result.vector.reason, result.vector.message))
         else:
             ids.append(clip.id)
-            vectors.append(result)
-    outputs = _write_file(task, ids, vectors) if ids else {}
-    return UnitResult(outputs, {"embeddings": len(ids), "clips_failed": len(failures)}, tuple(failures))
+            vectors.append(result.vector)
+    outputs = {**(_write_file(task, ids, vectors) if ids else {}), **write_track_file(task, results)}
+    counts = {"embeddings": len(ids), "clips_failed": len(failures)}
+    return UnitResult(outputs, counts, tuple(failures), note_of_tracks(task, results))
 
 
 def _write_file(task: EmbedTask, ids: list[str], vectors: list[Vector]) -> dict[str, int]:

@@ -59,6 +59,8 @@ class EmbedSpec:
     decode_threads: int | None
     reads_source: bool
     """Frames come from the source videos, even if there are clip files."""
+    tracks: bool
+    """Each clip gets a track beside its vector."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Clips → vectors: some clips of one video per unit, one Parquet file per unit."""
+"""Clips → vectors and tracks: some clips of one video per unit, one Parquet file of each per unit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, gather, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.embed.clip_tracks import TRACK_VERSION, track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
 from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask, ModelSpec
 from curator_dask.stages.embed.units import list_ready_clips, num_clips, plan_units
@@ -40,10 +42,11 @@ class EmbedPaths:
 
 @dataclass(frozen=True)
 class EmbedStage(EmbedParameters, EmbedPaths, Stage):
-    """Compute one vector per clip.
+    """Compute one vector per clip, and its track.
 
     Vectors go to ``{model}_embd_parquet`` below `output_path`: Parquet files with the columns `id_field` and
-    `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made.
+    `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made. The
+    tracks, which say what each clip shows every half second, lie in ``_tracks`` there.
 
     Args:
         input_path: the output of the split stage, or any folder of ready clips, whose ids are then their file names.
@@ -72,6 +75,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         trust_remote_code: allow Python code from the model's folder to run.
         decode_threads: clips decoded at the same time, ahead of the model; None: one; for a model on a GPU, its share of
             the cores.
+        tracks: write a track beside each vector: what the clip shows every half second, under 200 bytes per second. It
+            costs little beside the default model and its kin, and one more decode of each clip beside the others.
     """
 
     video_dir: str | None = None
@@ -151,6 +156,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             self.embedding_field,
             self.decode_threads,
             reads_source=self.frames_from == "source",
+            tracks=self.tracks,
         )
 
     def spec_beside_cut(self) -> EmbedSpec | None:
@@ -205,7 +211,24 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         """Take the output folder for this identity, and write the fingerprint."""
         state = StageState(self.output, self.name)
         state.claim(identity, overwrite=context.overwrite)
-        state.publish(layout.FINGERPRINT, dump_json({**identity["model"], "frames_from": identity["frames_from"]}))
+        fingerprint = {**identity["model"], "frames_from": identity["frames_from"], **self._version_of_tracks()}
+        state.publish(layout.FINGERPRINT, dump_json(fingerprint))
+
+    def _version_of_tracks(self) -> dict[str, Any]:
+        """``track_version`` for the fingerprint. Without new tracks, it stays that of the tracks that are there."""
+        if self.tracks:
+            return {TRACK_VERSION: track_version()}
+        try:
+            held = json.loads(self.output.read_bytes(layout.FINGERPRINT))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return {}
+        return {TRACK_VERSION: held[TRACK_VERSION]} if TRACK_VERSION in held else {}
+
+    def _units_without_tracks(self, state: StageState) -> set[str]:
+        """The keys of finished units that still need tracks: an earlier version made none, or others."""
+        if not self.tracks:
+            return set()
+        return {record.key for record in state.records() if record.data.get(TRACK_VERSION) != track_version()}
 
     def execute(self, context: RunContext) -> StageResult:
         stage = self.resolved()
@@ -217,40 +240,48 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         if context.dry_run:
             state.check(identity)
             return StageResult(self.name, self.output, {"clips_in": num_clips(units)}, left_out=left_out)
-        self._require_source(state, units)
-        if context.overwrite or has_work(state, units):
+        again = stage._units_without_tracks(state)
+        self._require_source(state, units, again)
+        if context.overwrite or has_work(state, units, again):
             spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers
             units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
             identity = stage.identity_with(fingerprint)
         stage.claim_as(context, identity)
-        return replace(self._run(context, state, units), left_out=left_out)
+        return replace(self._run(context, state, units, again), left_out=left_out)
 
     def _choice(self) -> VideoChoice:
         """Which ready clips are taken. The folder that they lie in may be the one that results go to."""
         root = Folder(self.output_path or self.input_path, self.output_storage_options or self.input_storage_options)
         return VideoChoice(self.include, self.exclude, follow_links=self.follow_links, output=root, lists_clips=True)
 
-    def _run(self, context: RunContext, state: StageState, units: list[Unit[EmbedTask]]) -> StageResult:
+    def _run(
+        self, context: RunContext, state: StageState, units: list[Unit[EmbedTask]], again: set[str]
+    ) -> StageResult:
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(
-            context.cluster, state, units, embed_unit, reporter=context.reporter, what="units", together=embed_units
+            *(context.cluster, state, units, embed_unit),
+            reporter=context.reporter,
+            what="units",
+            together=embed_units,
+            again=again,
         )
         embedded = outcome.counts.get("embeddings", 0)
         clips = num_clips(units)
         counts = {"clips_in": clips, "embeddings": embedded, "clips_failed": clips - embedded}
         state.summarise(counts, failures=outcome.failures)
-        tables = tuple(path for record in state.records() for path in record.outputs)
+        written = (path for record in state.records() for path in record.outputs)
+        tables = tuple(path for path in written if not path.startswith(f"{layout.TRACKS}/"))
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables
         )
 
-    def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]]) -> None:
+    def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]], again: set[str]) -> None:
         """Raise InputError if unfinished work needs videos that were not named. A finished job needs none."""
         from_source = [unit for unit in units if unit.task.source_spans]
-        if self.video_dir is None and from_source and has_work(state, from_source):
+        if self.video_dir is None and from_source and has_work(state, from_source, again):
             raise InputError(
                 f"the frames for {self.output.url} come from the source videos (no clips were written, or frames_from is "
-                "'source'): name them with video_dir"
+                "'source'): name them with video_dir, or, if only tracks are missing, leave these out with tracks=False"
             )
 
 

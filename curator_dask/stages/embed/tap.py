@@ -10,8 +10,11 @@ from curator_dask.data.clip_index import stored_name
 from curator_dask.errors import MediaError
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.embed.clip_vectors import VectorBatches, write_vectors
-from curator_dask.stages.embed.spec import EMBED, EmbedSpec
+from curator_dask.runtime.units import Unit
+from curator_dask.stages.embed.clip_frames import read_source
+from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedder
+from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
+from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask
 from curator_dask.stages.embed.units import units_of_video
 from curator_dask.video.spans import Span
 
@@ -33,30 +36,37 @@ class VectorTap:
 
     def __init__(self, spec: EmbedSpec) -> None:
         self._spec = spec
-        self._model = spec.model.load()
-        self._batches = VectorBatches(self._model)
+        self._embedder = Embedder(spec)
+        self._batches = VectorBatches(self._embedder)
         self._is_broken = False
 
     @property
     def rule(self) -> FrameRule:
-        return self._model.frame_rule
+        return self._embedder.rules[0]
 
     def restart(self) -> None:
-        self._batches = VectorBatches(self._model)
+        self._batches = VectorBatches(self._embedder)
 
     def take(self, span: Span, frames: Frames | MediaError) -> None:
-        self._guard(lambda: self._batches.add(span.index, frames))
+        self._guard(lambda: self._batches.add(span.index, ClipFrames(frames)))
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the vectors and the markers that the embed stage would write for a video with these rows."""
+        """Write the vectors, tracks and markers that the embed stage would write for a video with these rows."""
         self._guard(self._batches.flush)
         stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
-        results = self._batches.results
         for unit in units_of_video(self._spec, stored):
-            if not self._is_broken and all(clip.span_index in results for clip in unit.task.clips):
-                result = write_vectors(unit.task, lambda clip: results[clip.span_index])
-                state = StageState(self._spec.output, EMBED)
-                state.write(UnitRecord.of(unit.key, unit.inputs, result))
+            self._guard(lambda unit=unit: self._write_unit(unit))  # type: ignore[misc]
+
+    def _write_unit(self, unit: Unit[EmbedTask]) -> None:
+        results, task = self._batches.results, unit.task
+        if not all(clip.span_index in results for clip in task.clips):
+            return
+        for rule in self._embedder.rules[1:]:  # the cut does not give these frames: they take another decode
+            for clip, frames in read_source(task, (rule,)):
+                results[clip.span_index] = self._embedder.with_track(results[clip.span_index], frames.model)
+        result = write_unit(task, lambda clip: results[clip.span_index])
+        state = StageState(self._spec.output, EMBED)
+        state.write(UnitRecord.of(unit.key, unit.inputs, result))
 
     def _guard(self, work: Callable[[], None]) -> None:
         if self._is_broken:

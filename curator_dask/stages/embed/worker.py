@@ -1,4 +1,4 @@
-"""The work of the embed stage on a worker: frames of clips in, one Parquet file of vectors per unit out."""
+"""The work of the embed stage on a worker: frames of clips in, one file of vectors and one of tracks per unit out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from curator_dask.runtime.device import torch_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.embed.clip_frames import read_frames
-from curator_dask.stages.embed.clip_vectors import VectorBatches, write_vectors
+from curator_dask.stages.embed.clip_tracks import Embedder
+from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
 from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
 
 
 def embed_unit(task: EmbedTask) -> UnitResult:
-    """Decode, compute and write the vectors of one unit."""
+    """Decode, compute and write the vectors and tracks of one unit."""
     (result,) = embed_units([task])
     return result
 
@@ -23,12 +24,12 @@ def embed_unit(task: EmbedTask) -> UnitResult:
 def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitResult]:
     """Embed several units of one stage, in order. Clips are read ahead and batches are filled across units.
 
-    The result of each unit comes as soon as its file is written.
+    The result of each unit comes as soon as its files are written.
     """
-    model = tasks[0].spec.model.load()
-    batches = VectorBatches(model)
+    embedder = Embedder(tasks[0].spec)
+    batches = VectorBatches(embedder)
     unwritten = deque(enumerate(tasks))
-    for number, clip, frames in read_frames(tasks, model.frame_rule):
+    for number, clip, frames in read_frames(tasks, embedder.rules):
         batches.add((number, clip.id), frames)
         yield from _write_complete_units(unwritten, batches)
     batches.flush()
@@ -40,7 +41,7 @@ def _write_complete_units(unwritten: deque[tuple[int, EmbedTask]], batches: Vect
     while unwritten and all((unwritten[0][0], clip.id) in batches.results for clip in unwritten[0][1].clips):
         number, task = unwritten.popleft()
         found = {clip.id: batches.results.pop((number, clip.id)) for clip in task.clips}
-        yield write_vectors(task, lambda clip, found=found: found[clip.id])  # type: ignore[misc]
+        yield write_unit(task, lambda clip, found=found: found[clip.id])  # type: ignore[misc]
 
 
 def settle_on_gpu(spec: EmbedSpec) -> tuple[EmbedSpec, dict[str, Any]]:
