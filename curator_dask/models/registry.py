@@ -80,10 +80,10 @@ def _factory(name: str) -> ModelFactory:
     if name in _registered:
         return _registered[name]
     if name in _BUILT_IN:
-        return _imported(_BUILT_IN[name])
+        return _import(_BUILT_IN[name])
     for prefix, place in _PREFIXES.items():
         if name.startswith(prefix):
-            load: Callable[[str, ModelOptions], EmbeddingModel] = _imported(place)
+            load: Callable[[str, ModelOptions], EmbeddingModel] = _import(place)
             rest = name.removeprefix(prefix)
             return lambda options: load(rest, options)
     raise ParameterError(
@@ -92,7 +92,7 @@ def _factory(name: str) -> ModelFactory:
     )
 
 
-def _imported(place: str) -> Callable[..., EmbeddingModel]:
+def _import(place: str) -> Callable[..., EmbeddingModel]:
     module, _, attribute = place.partition(":")
     function: Callable[..., EmbeddingModel] = getattr(importlib.import_module(module), attribute)
     return function

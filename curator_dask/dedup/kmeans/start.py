@@ -122,7 +122,7 @@ def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float
         candidates, weights = np.arange(m), np.ones(m)
     else:
         candidates, weights = _draw_candidates(places, min(k, m), max(1.0, oversampling * k), random)
-    drawn = candidates[_choose_greedily(places.chosen(candidates), weights, k, random)]
+    drawn = candidates[_choose_greedily(places.take(candidates), weights, k, random)]
     left = np.setdiff1d(np.arange(m), drawn)
     order = np.concatenate([drawn, left])
     return np.ascontiguousarray(sample[order[np.arange(k) % m]], dtype=np.float32)
@@ -139,14 +139,14 @@ class _Places(NamedTuple):
         rows = np.rint(sample * np.float32(D2_GRID)) / np.float32(D2_GRID)
         return _Places(rows, np.einsum("nd,nd->n", rows, rows))
 
-    def chosen(self, which: slice | NDArray[np.int64]) -> _Places:
+    def take(self, which: slice | NDArray[np.int64]) -> _Places:
         return _Places(self.rows[which], self.sq_norms[which])
 
     def sq_distances(self, to: _Places) -> NDArray[np.float32]:
         """(len(self), len(to)), exact multiples of 2**-22.
 
         >>> places = _Places.of(np.float32([[1, 0], [0, 1], [-1, 0]]))
-        >>> places.sq_distances(places.chosen(slice(1))).tolist()
+        >>> places.sq_distances(places.take(slice(1))).tolist()
         [[0.0], [2.0], [4.0]]
         """
         distances = self.rows @ to.rows.T
@@ -162,13 +162,13 @@ def _draw_candidates(
     """At least ``wanted`` candidates (fewer if there are fewer distinct places), and how many rows are nearest to each."""
     m = len(places.rows)
     candidates = np.array([random.integers(m)])
-    nearest, owner = places.sq_distances(places.chosen(candidates))[:, 0], np.zeros(m, dtype=np.int64)
+    nearest, owner = places.sq_distances(places.take(candidates))[:, 0], np.zeros(m, dtype=np.int64)
     done = 0
     while nearest.any() and (done < ROUNDS or len(candidates) < wanted):
         done += 1
         chance = nearest / nearest.sum(dtype=np.float64) * per_round
         new = np.flatnonzero(random.random(m) < chance)
-        _move_to_nearer(places, places.chosen(new), nearest, owner, len(candidates))
+        _move_to_nearer(places, places.take(new), nearest, owner, len(candidates))
         candidates = np.concatenate([candidates, new])
     return candidates, np.bincount(owner, minlength=len(candidates)).astype(np.float64)
 
@@ -182,7 +182,7 @@ def _move_to_nearer(
 
     def work(blocks: Iterator[slice]) -> None:
         for rows in blocks:
-            distances = places.chosen(rows).sq_distances(new)
+            distances = places.take(rows).sq_distances(new)
             index = distances.argmin(axis=1)
             distance = distances[np.arange(len(index)), index]
             nearer = distance < nearest[rows]
@@ -213,13 +213,13 @@ def _lookup(places: _Places) -> Callable[[NDArray[np.int64]], NDArray[np.float32
     """A function that returns the squared distances of some places to all; it reads a table of all pairs if that fits."""
     m = len(places.rows)
     if 4 * m * m > TABLE_BYTES:
-        return lambda which: places.chosen(which).sq_distances(places)
+        return lambda which: places.take(which).sq_distances(places)
     # Measured for 6,000 places: a thousand products of eight rows with all cost ten times the CPU time of the table.
     table = np.empty((m, m), dtype=np.float32)
 
     def work(blocks: Iterator[slice]) -> None:
         for rows in blocks:
-            table[rows] = places.chosen(rows).sq_distances(places)
+            table[rows] = places.take(rows).sq_distances(places)
 
     over_blocks(work, row_blocks(m, block_rows(places.rows, 4 * m)))
     return lambda which: table[which]

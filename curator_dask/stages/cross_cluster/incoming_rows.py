@@ -85,7 +85,7 @@ class IncomingRows:
         X = to_device(members.X, self.spec.device)
         sketches = sketch(X, self.sketches.shape[1]) if width else None
         return score_cross_cluster(
-            self._chosen(chosen),
+            self._queries(chosen),
             ComparedRows.of(X, sketches, members.scores),
             lambda query, member: self._order(chosen[query], members.rows, member),
             self.spec.eps,
@@ -93,7 +93,7 @@ class IncomingRows:
             tile_rows=self.spec.tile_rows,
         )
 
-    def _chosen(self, chosen: Indices) -> ComparedRows:
+    def _queries(self, chosen: Indices) -> ComparedRows:
         """Some of the rows as queries; their vectors are fetched where they are needed."""
 
         def fetch(some: Indices) -> Array:

@@ -77,7 +77,7 @@ def fitted_shape(sizes: Sequence[PictureSize]) -> float | None:
 def picture_filters(info: VideoInfo, settings: TranscodeSettings, shape: float | None) -> list[str]:
     """Return the filters between decoder and encoder. Pictures that are not of `shape` get bars; None: none does."""
     width, height = encoded_size(settings.encoder, info.width, info.height)
-    size = _fitted(shape, width, height) if shape else f"{width}:{height}"
+    size = _scaled_size(shape, width, height) if shape else f"{width}:{height}"
     # RGB has no matrix of its own to go on with, and ffmpeg would write none.
     colours = ":out_color_matrix=bt709:out_range=tv" if info.is_rgb else ""
     fields = ":interl=-1" if settings.deinterlace else ""
@@ -89,7 +89,7 @@ def picture_filters(info: VideoInfo, settings: TranscodeSettings, shape: float |
     ]
 
 
-def _fitted(shape: float, width: int, height: int) -> str:
+def _scaled_size(shape: float, width: int, height: int) -> str:
     """Size of the scaled picture, by its shape relative to that of the whole."""
     relative = f"(iw*sar/ih/{shape:.6f})"
     narrow, wide = 1 - _SAME_SHAPE, 1 + _SAME_SHAPE

@@ -81,7 +81,7 @@ def _copy_trimmed(limits: Sequence[SoundLimit]) -> None:
     if finished.returncode != 0:
         raise MediaError("cut-failed", f"the sound of clips could not be cut to their spans: {finished.stderr_tail}")
     for limit in limits:
-        _trimmed(limit.path).replace(limit.path)
+        _trimmed_path(limit.path).replace(limit.path)
 
 
 def _output(number: int, limit: SoundLimit) -> list[str]:
@@ -91,11 +91,11 @@ def _output(number: int, limit: SoundLimit) -> list[str]:
         *("-map", str(number), "-c", "copy"),
         *("-bsf:a", f"noise=amount=0:drop='gte(pts*tb,{limit.end_s:.9f})',{lasting}"),
         *(*REPRODUCIBLE, "-movflags", "+faststart", "-avoid_negative_ts", "disabled"),
-        *("-f", "mp4", str(_trimmed(limit.path))),
+        *("-f", "mp4", str(_trimmed_path(limit.path))),
     ]
 
 
-def _trimmed(path: Path) -> Path:
+def _trimmed_path(path: Path) -> Path:
     return path.with_suffix(".trimmed")
 
 

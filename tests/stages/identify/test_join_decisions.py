@@ -90,7 +90,7 @@ def test_what_must_hold(parts, name):
             assert stands in kept
         elif matches.get(one) in kept:
             assert stands == matches[one]
-    rows, first = found.grouped()
+    rows, first = found.rows_in_groups()
     groups: dict[str, list[str]] = {}
     for row, lead in zip(rows.tolist(), first.tolist(), strict=True):
         groups.setdefault(ids[lead], []).append(ids[row])
@@ -115,7 +115,7 @@ def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
 def test_no_cluster_at_all():
     found = join_decisions([], Rule("pairwise", EPS))
     assert found.counts() == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
-    assert [part.tolist() for part in found.grouped()] == [[], []]
+    assert [part.tolist() for part in found.rows_in_groups()] == [[], []]
 
 
 def test_a_match_that_is_nowhere_is_an_error():
@@ -130,7 +130,7 @@ def test_the_worked_example_of_groups():
     scores = np.zeros(6, np.float32)
     rule = Rule("pairwise", EPS)
     decisions = Decisions(nothing, nothing, nothing, np.zeros(6, np.int64), removed, scores, scores, group, rule)
-    assert [part.tolist() for part in decisions.grouped()] == [[0, 2, 5, 4, 1], [0, 0, 0, 4, 4]]
+    assert [part.tolist() for part in decisions.rows_in_groups()] == [[0, 2, 5, 4, 1], [0, 0, 0, 4, 4]]
 
 
 def test_the_worked_example_of_the_greedy_rule_across_clusters():

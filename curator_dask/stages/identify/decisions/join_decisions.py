@@ -87,7 +87,7 @@ class Decisions:
             return int((self.removed & (np.diff(self.covered.first) == 0)).sum())
         return count_orphans(self.removed, self.kept_score, self.rule)
 
-    def grouped(self) -> tuple[Indices, Indices]:
+    def rows_in_groups(self) -> tuple[Indices, Indices]:
         """The rows that are in groups, group by group, and for each the row that leads its group.
 
         A group is led by its first kept row; the others follow in order::

@@ -98,7 +98,7 @@ def _groups_table(decisions: Decisions) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows, first = decisions.grouped()
+    rows, first = decisions.rows_in_groups()
     kind, some = decisions.id_type, pa.array(rows)
     kept_ids = decisions.kept_ids.take(some)
     has_cosine = pc.and_(pc.is_valid(kept_ids), pa.scalar(decisions.covered is None))
