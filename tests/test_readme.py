@@ -84,6 +84,14 @@ def test_make_demo_runs_here(tmp_path: Path, few_videos: Path) -> None:
     assert "4 clips = 2 kept + 2 removed + 0 failed" in done.stdout
 
 
+def test_the_list_of_benchmarks_is_complete() -> None:
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    programs = [path for path in (ROOT / "benchmarks").rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in programs}
+    commands = set(re.findall(r"python -m (benchmarks[.\w]+)", listed))
+    assert commands == names
+
+
 def test_make_commands_exist() -> None:
     for block in blocks("sh"):
         if block.startswith("make "):
