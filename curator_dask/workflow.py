@@ -288,8 +288,8 @@ def curate(
         deinterlace: make interlaced pictures whole; False: keep both fields in each.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
-        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow adds seconds
-            up), for lengths such as 3.3 s whose ids exist already.
+        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds
+            them), so that ids equal those of output that it has made.
         include: globs such as ``*.mp4`` or ``day1/**``; only files that one of them chooses are read.
         exclude: globs; files that one of them chooses are left out.
         follow_links: also read what symbolic links out of `video_dir` lead to.

@@ -9,8 +9,13 @@ second and a stride of 3.3 s, clip 6 starts at frame 593 in one of them and at f
 >>> int(6 * 3.3 * 30), int(sum([3.3] * 6) * 30)
 (593, 594)
 
-The original also ends a video at a whole number of frames. Only the ids follow these rules: clips are cut at the same
-times in both cases.
+The original also ends a video at a whole number of frames, which it computes from a duration in whole microseconds. So a
+last clip that the end of the video cuts short may have one frame less in its id. 1,000 frames at 30 per second:
+
+>>> int(1000 / 30 * 30), int(33.333333 * 30)
+(1000, 999)
+
+Only the ids follow these rules: clips are cut at the same times in both cases.
 """
 
 from __future__ import annotations

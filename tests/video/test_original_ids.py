@@ -57,6 +57,14 @@ def test_by_default_ids_follow_the_times_of_the_clips():
     assert exact != original
 
 
+def test_the_last_clip_ends_at_the_frame_of_the_original():
+    args = ("a.mp4", 1000 / 30, 30.0, 10.0, 10.0, 2.0)
+    plan = fixed_stride_spans(1000 / 30, framerate=30.0)
+    exact = [clip_id("a.mp4", span, 30.0) for span in plan.spans]
+    assert our_ids(*args) == ids_of_the_original(*args)
+    assert [mine == original for mine, original in zip(exact, our_ids(*args), strict=True)] == [True, True, True, False]
+
+
 @given(
     num_frames=st.integers(1, 20_000),
     rate=st.sampled_from([Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(15)]),

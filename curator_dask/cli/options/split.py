@@ -76,8 +76,8 @@ Ids = Annotated[
     str,
     option(
         "--ids",
-        help="How clip ids follow from the times of a clip: exact, or original (as the original workflow adds seconds up), "
-        "for lengths such as 3.3 s whose ids exist already.",
+        help="How clip ids follow from the times of a clip: exact, or original (as the original workflow rounds them), "
+        "so that ids equal those of output that it has made.",
     ),
 ]
 

@@ -61,8 +61,8 @@ class SplitStage(Stage):
         deinterlace: make interlaced pictures whole; frames and times stay the same. False: keep both fields in each.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
-        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow adds seconds
-            up), for lengths such as 3.3 s whose ids exist already.
+        ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds
+            them), so that ids equal those of output that it has made.
         input_storage_options: fsspec options for `video_dir`.
         output_storage_options: fsspec options for `output_path`.
         include: globs; only files that one of them chooses are read. Without a slash, a glob stands for names of files and
