@@ -14,6 +14,7 @@ from pathlib import Path
 from curator_dask.errors import ToolError
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import writing_to
+from curator_dask.video.moments import render_moments
 from curator_dask.video.process.ffmpeg import ffmpeg_path, global_args
 from curator_dask.video.process.sandbox import run
 
@@ -43,11 +44,14 @@ TWINS = (
 )
 
 
-def render_samples(folder: Path, *, num_scenes: int = 8, length_s: float = 21.0) -> list[tuple[str, str]]:
+def render_samples(
+    folder: Path, *, num_scenes: int = 8, length_s: float = 21.0, moments: bool = False
+) -> list[tuple[str, str]]:
     """Render scenes and twins into `folder`; existing files are kept.
 
     Returns the planted pairs ``(original, twin)`` as file names, and writes them to ``truth.json``. Every clip of the
-    twin is a near-duplicate of the original's clip at the same position. Raises ToolError if ffmpeg fails,
+    twin is a near-duplicate of the original's clip at the same position. With `moments`, the videos of `render_moments`
+    are there too, and ``truth.json`` says what is known of them. Raises ToolError if ffmpeg fails,
     InputError if the folder cannot be made.
     """
     Folder(str(folder)).check_is_no_file()
@@ -63,7 +67,8 @@ def render_samples(folder: Path, *, num_scenes: int = 8, length_s: float = 21.0)
             copy = folder / f"scene_{twin.scene}_{twin.name}{twin.suffix}"
             _render(("-i", f"file:{original.absolute()}"), twin.arguments, copy)
             pairs.append((original.name, copy.name))
-    (folder / TRUTH).write_text(json.dumps({"twins": pairs}, indent=2) + "\n", encoding="utf-8")
+    truth = {"twins": pairs, **(render_moments(folder, _render) if moments else {})}
+    (folder / TRUTH).write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return pairs
 
 

@@ -14,9 +14,16 @@ def samples(
     length_s: Annotated[
         float, typer.Option("--length-s", min=1, max=3600, help="Length of a scene in seconds.")
     ] = 21.0,
+    moments: Annotated[
+        bool,
+        typer.Option(
+            "--moments/--no-moments",
+            help="Also render still cameras, a copy that begins later, and slides: alike, and not the same moment.",
+        ),
+    ] = False,
 ) -> None:
     """Render sample videos with known twins. The twins are re-encoded, scaled, cropped, trimmed or grey."""
     from curator_dask.video.samples import TRUTH, render_samples
 
-    pairs = render_samples(folder, num_scenes=num_scenes, length_s=length_s)
+    pairs = render_samples(folder, num_scenes=num_scenes, length_s=length_s, moments=moments)
     typer.echo(f"{num_scenes} scenes and {len(pairs)} twins in {folder}; {folder / TRUTH} lists the twins")
