@@ -226,6 +226,7 @@ def curate(
     transcode_bit_rate: str | None = None,
     audio: str = "1",
     deinterlace: bool = False,
+    max_hold_s: float | None = None,
     upload_clips: bool = True,
     relative_ids: bool = False,
     ids: str = "exact",
@@ -286,6 +287,8 @@ def curate(
         transcode_bit_rate: encode at this bit rate, such as ``4M``; None: constant quality.
         audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``.
         deinterlace: make interlaced pictures whole; False: keep both fields in each.
+        max_hold_s: the most seconds of a clip, at its start or end, in which a picture may be held over a pause without
+            frames; None: the whole clip.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds

@@ -100,6 +100,7 @@ def test_the_layout_of_the_original_workflow(finished):
     assert set(meta) == {
         "span_uuid", "source_video", "duration_span", "width_source", "height_source", "framerate_source",
         "clip_location", "width", "height", "framerate", "num_frames", "video_codec", "num_bytes", "valid", "errors",
+        "num_frames_held",
     }  # fmt: skip
     assert Path(meta["clip_location"]).stat().st_size == meta["num_bytes"] == clip["num_bytes"]
     assert meta["duration_span"] == [clip["start_s"], clip["end_s"]]

@@ -32,6 +32,8 @@ def schema() -> pa.Schema:
             ("end_s", pa.float64()),
             ("first_frame_s", pa.float64()),
             ("num_frames", pa.int64()),
+            ("num_frames_held", pa.int64()),
+            ("max_hold_s", pa.float64()),
             ("width", pa.int64()),
             ("height", pa.int64()),
             ("framerate", pa.float64()),

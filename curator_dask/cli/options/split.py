@@ -62,6 +62,14 @@ Deinterlace = Annotated[
     bool,
     option("--deinterlace/--no-deinterlace", help="Make interlaced pictures whole, or keep both fields in each."),
 ]
+MaxHold = Annotated[
+    float | None,
+    option(
+        "--max-hold-s",
+        help="The most seconds of a clip, at its start or end, in which a picture may be held over a pause without "
+        "frames. Default: the whole clip.",
+    ),
+]
 UploadClips = Annotated[
     bool, option("--upload-clips/--no-upload-clips", help="Write the clips as MP4 files, or only plan and record them.")
 ]
@@ -104,3 +112,4 @@ class SplitOptions:
     transcode_bit_rate: BitRate = None
     audio: Audio = "1"
     deinterlace: Deinterlace = False
+    max_hold_s: MaxHold = None

@@ -106,8 +106,9 @@ def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, Cl
     clips = {clip.span_index: clip for clip in task.clips}
     try:
         with _videos_of(task).local_copy(task.clips[0].source) as path:
-            info = probe_video(path)
-            for found in zip(*(read_source_frames(info, task.source_spans, rule) for rule in rules), strict=True):
+            info, held = probe_video(path), task.max_hold_s
+            decoded = (read_source_frames(info, task.source_spans, rule, max_hold_s=held) for rule in rules)
+            for found in zip(*decoded, strict=True):
                 span = found[0][0]
                 if span.index in clips:
                     yield clips.pop(span.index), ClipFrames(*(frames for _, frames in found))

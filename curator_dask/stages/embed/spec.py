@@ -94,3 +94,5 @@ class EmbedTask:
     source_spans: tuple[Span, ...] = ()
     """All spans planned for the video, if frames come from it. Failed clips are included, as the end of a span depends on
     its neighbours."""
+    max_hold_s: float | None = None
+    """The limit with which the clips were cut, as in `video.pauses`; only frames from the source depend on it."""

@@ -56,7 +56,9 @@ def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[U
     if spec.reads_source or not clips[0].path:
         # All spans come from one pass over the video: one unit, however long the video is.
         spans = tuple(clip_of_row(row).span for row in rows)
-        return [_unit(spec, f"{source}#0", tuple(clips), _digest_of(clips, valid), spans)]
+        max_hold_s = valid[0].get("max_hold_s")  # an index of an earlier version does not have it
+        inputs = digest(_digest_of(clips, valid), max_hold_s)
+        return [_unit(spec, f"{source}#0", tuple(clips), inputs, spans, max_hold_s)]
     return [
         _unit(spec, f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), _digest_of(group, valid[at:]))
         for at in range(0, len(clips), CLIPS_PER_UNIT)
@@ -84,12 +86,17 @@ def _ready_clip(video: SourceVideo) -> ClipToEmbed:
 
 
 def _unit(
-    spec: EmbedSpec, name: str, clips: tuple[ClipToEmbed, ...], inputs: str, source_spans: tuple[Span, ...] = ()
+    spec: EmbedSpec,
+    name: str,
+    clips: tuple[ClipToEmbed, ...],
+    inputs: str,
+    source_spans: tuple[Span, ...] = (),
+    max_hold_s: float | None = None,
 ) -> Unit[EmbedTask]:
     key = digest(printable(name))
     # Clips of several videos fill a task, and the model's batches; a pass over a source video is a task of its own.
     share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
-    return Unit(key, inputs, EmbedTask(spec, key, clips, source_spans), name, share)
+    return Unit(key, inputs, EmbedTask(spec, key, clips, source_spans, max_hold_s), name, share)
 
 
 def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:

@@ -14,7 +14,14 @@ from curator_dask.video.spans import Span
 
 
 def clip_row(
-    identifier: str, video: SourceVideo, info: VideoInfo, span: Span, cut: CutClip | None, *, encoder: str
+    identifier: str,
+    video: SourceVideo,
+    info: VideoInfo,
+    span: Span,
+    cut: CutClip | None,
+    *,
+    encoder: str,
+    max_hold_s: float | None,
 ) -> dict[str, Any]:
     """The row of one clip. Without a cut (nothing was transcoded) there is no file, and its properties are unknown: -1."""
     written = cut is not None and cut.path is not None
@@ -27,6 +34,8 @@ def clip_row(
         "end_s": span.end_s,
         "first_frame_s": cut.start_s if cut is not None and written else span.start_s,
         "num_frames": cut.num_frames if cut is not None else -1,
+        "num_frames_held": cut.num_held if cut is not None else -1,
+        "max_hold_s": None if max_hold_s is None else float(max_hold_s),
         "width": cut.width if cut is not None else -1,
         "height": cut.height if cut is not None else -1,
         "framerate": cut.framerate if cut is not None else info.framerate,
@@ -57,6 +66,7 @@ def clip_meta(row: dict[str, Any], clip_location: str) -> dict[str, Any]:
         "height": row["height"],
         "framerate": row["framerate"],
         "num_frames": row["num_frames"],
+        "num_frames_held": row["num_frames_held"],
         "video_codec": row["video_codec"],
         "num_bytes": row["num_bytes"],
         "valid": row["valid"],
@@ -69,11 +79,13 @@ def video_records(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON records of one video and of its clips, with their paths in the output folder."""
     name = layout.safe_relative(video.relative_path)
-    yield layout.processed_video_path(name), _video_record(video, info, len(rows), warnings)
+    yield layout.processed_video_path(name), _video_record(video, info, rows, warnings)
     yield layout.processed_chunk_path(name, 0), _chunk_record(video, rows)
 
 
-def _video_record(video: SourceVideo, info: VideoInfo, num_clips: int, warnings: Sequence[str]) -> dict[str, Any]:
+def _video_record(
+    video: SourceVideo, info: VideoInfo, rows: Sequence[dict[str, Any]], warnings: Sequence[str]
+) -> dict[str, Any]:
     return {
         "video": printable(video.path),
         "height": info.height,
@@ -86,7 +98,8 @@ def _video_record(video: SourceVideo, info: VideoInfo, num_clips: int, warnings:
         "audio_format": info.audio_tracks[0].codec if info.audio_tracks else None,
         "color_transfer": info.color_transfer,
         "rotation": info.rotation_deg,
-        "num_total_clips": num_clips,
+        "num_frames_held": sum(max(row["num_frames_held"], 0) for row in rows),
+        "num_total_clips": len(rows),
         "num_clip_chunks": 1,
         "warnings": list(warnings),
     }

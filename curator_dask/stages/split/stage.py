@@ -27,10 +27,10 @@ from curator_dask.video.spans import Splitter, make_splitter
 
 COUNTS = (
     "videos_processed", "videos_damaged", "clips_planned", "clips", "clips_failed", "spans_too_short",
-    "spans_over_limit", "clip_milliseconds", "clip_bytes",
+    "spans_over_limit", "frames_held", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
-_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False}
+_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None}
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
@@ -59,6 +59,8 @@ class SplitStage(Stage):
         audio: sound of the clips: the number of one track (``1`` is the first), ``all`` or ``none``. AAC is copied where
             its configuration never changes; other sound is encoded as AAC.
         deinterlace: make interlaced pictures whole; frames and times stay the same. False: keep both fields in each.
+        max_hold_s: a picture stays on the screen until the next one comes. Where a clip begins or ends in such a pause,
+            the picture is repeated there if the pause fills at most this many seconds of the clip; None: any part of it.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds
@@ -88,6 +90,7 @@ class SplitStage(Stage):
     transcode_bit_rate: str | None = None
     audio: str = "1"
     deinterlace: bool = False
+    max_hold_s: float | None = None
     upload_clips: bool = True
     relative_ids: bool = False
     ids: str = "exact"
@@ -126,6 +129,7 @@ class SplitStage(Stage):
             use_input_bit_rate=self.transcode_use_input_video_bit_rate,
             audio=self.audio,
             deinterlace=self.deinterlace,
+            max_hold_s=self.max_hold_s,
         )
 
     def original_times(self) -> OriginalTimes | None:

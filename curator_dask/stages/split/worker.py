@@ -88,7 +88,8 @@ def _write_clip(
     clip, meta = layout.clip_path(identifier), layout.meta_path(identifier)
     if cut is not None and cut.path is not None:
         outputs[clip] = output.put(cut.path, clip)
-    row = clip_row(identifier, task.video, info, span, cut, encoder=task.spec.settings.encoder)
+    settings = task.spec.settings
+    row = clip_row(identifier, task.video, info, span, cut, encoder=settings.encoder, max_hold_s=settings.max_hold_s)
     location = output.join(clip) if clip in outputs else ""
     outputs[meta] = output.write_bytes(meta, dump_json(clip_meta(row, location)))
     return row
@@ -103,6 +104,7 @@ def _counts(rows: list[dict[str, Any]], plan: SpanPlan) -> dict[str, int]:
         "clips_failed": len(rows) - len(good),
         "spans_too_short": plan.num_dropped_short,
         "spans_over_limit": plan.num_dropped_limit,
+        "frames_held": sum(max(row["num_frames_held"], 0) for row in rows),
         "clip_milliseconds": round(1000 * sum(row["end_s"] - row["start_s"] for row in good)),
         "clip_bytes": sum(row["num_bytes"] for row in good),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class FrameAccount:
     num_decoded: int
     num_in_clips: int
     """Frames in at least one clip: with overlapping spans a frame may be in several."""
+    num_held: int
+    """Copies of held pictures in all clips; no decoded frame is counted here."""
     end_s: float
     """Time of the last decoded frame, and the median time that a frame is shown."""
 
@@ -40,6 +43,13 @@ class FrameAccount:
     def num_outside(self) -> int:
         """Frames that no kept span holds: gaps between spans, tails that are too short, clips over the limit."""
         return self.num_decoded - self.num_in_clips
+
+
+def read_clock(path: Path) -> tuple[int, Fraction]:
+    """The time of the first decoded frame, in ticks, and the seconds of a tick. There must be one."""
+    with path.open(encoding="ascii") as lines:
+        ticks, _, time_base = lines.readline().partition(" ")
+    return int(ticks), Fraction(time_base.strip())
 
 
 def read_decoded_times(path: Path) -> Times:
@@ -52,23 +62,25 @@ def read_decoded_times(path: Path) -> Times:
     return times_s - times_s[:1]
 
 
-def account_for_frames(times_s: Times, lanes: Sequence[Lane], frames: Sequence[LaneFrames], name: str) -> FrameAccount:
-    """Hold the frames of the clips of each lane against the decoded frames.
+def account_for_frames(
+    times_s: Times, lanes: Sequence[Lane], frames: Sequence[LaneFrames], num_held: Sequence[int], name: str
+) -> FrameAccount:
+    """Hold the frames of the clips of each lane against the decoded frames and the copies of held pictures.
 
     Raises MediaError("frames-lost") where a lane has other frames than its spans should have.
     """
     in_clips = np.zeros(len(times_s), dtype=bool)
-    for lane, found in zip(lanes, frames, strict=True):
+    for lane, found, held in zip(lanes, frames, num_held, strict=True):
         expected = frames_of_lane(times_s, lane)
         in_clips |= expected
-        num_found = sum(group.num_frames for group in found.groups.values())
+        num_found = sum(group.num_frames for group in found.groups.values()) - held
         if num_found != expected.sum():
             raise MediaError(
                 "frames-lost",
                 f"{name}: {expected.sum()} decoded frames belong to spans of this video, and {num_found} are in its "
                 "clips: its time stamps cannot be trusted",
             )
-    return FrameAccount(len(times_s), int(in_clips.sum()), _end_s(times_s))
+    return FrameAccount(len(times_s), int(in_clips.sum()), sum(num_held), _end_s(times_s))
 
 
 def frames_of_lane(times_s: Times, lane: Lane) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from curator_dask.video.cut.copies import Copies
+from curator_dask.video.cut.copies import filters as copy_filters
+from curator_dask.video.cut.copies import input_args as tick_inputs
 from curator_dask.video.cut.encoders import TranscodeSettings, encoder_args
 from curator_dask.video.cut.pictures import picture_filters
 from curator_dask.video.cut.plan import (
@@ -25,6 +28,7 @@ from curator_dask.video.cut.tracks import ClipTrack, sound_args
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.frames.sampling import FrameRule
+from curator_dask.video.pauses import PAUSE_S
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg
 from curator_dask.video.spans import TOLERANCE_S
@@ -50,6 +54,10 @@ class CutJob:
     """Width over height, as shown, that pictures of other shapes are fitted to between bars. None: all are stretched."""
     tap: FrameRule | None = None
     """Hand out every frame at this rule's size as well; not with ``copy``, which decodes nothing."""
+    reads_all: bool = False
+    """Read the source to its end, although the last frame wanted comes long before it."""
+    copies: Copies | None = None
+    """Pictures to show once more where a span begins or ends in a pause."""
 
 
 def arguments(job: CutJob) -> list[str]:
@@ -62,18 +70,26 @@ def arguments(job: CutJob) -> list[str]:
     steady = [] if copied else ["-reinit_filter:v", "0"]
     shift = ["-itsoffset", f"{-late_start_s(job.info):.6f}"] if late_start_s(job.info) else []
     source = [*shift, *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
+    ticks = [] if job.copies is None else tick_inputs(job.copies)
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
     outputs = [word for number in range(len(job.lanes)) for word in _output(job, number)]
     if not copied:
         outputs += _decoded_times(job)
     if job.tap is not None:
         outputs += frame_pipe.output_args(job.info, "tap", TAP_TIMES)
-    return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *filters, *outputs]
+    return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *ticks, *filters, *outputs]
+
+
+def last_end_s(job: CutJob) -> float:
+    """Where the last frame wanted ends, in seconds from the first."""
+    return max(lane.end_s for lane in job.lanes)
 
 
 def read_limit_s(job: CutJob) -> float | None:
     """How much of the source to read, from the start of its clock; None for all."""
-    end_s = max(lane.end_s for lane in job.lanes) + READ_BEYOND_S
+    end_s = last_end_s(job) + READ_BEYOND_S
+    if job.reads_all:
+        return None
     if job.info.duration_s is not None and end_s >= job.info.duration_s:
         return None
     return end_s + first_frame_s(job.info)
@@ -103,11 +119,13 @@ def filter_graph(job: CutJob) -> str:
     shared = decoded + ",".join([*pictures, *frame_pipe.counted_times(job.info)])
     names = range(len(job.lanes))
     split = f"{shared},split={len(job.lanes) + 1}[all]" + "".join(f"[s{number}]" for number in names)
-    return ";".join([*tapped, split, *(f"[s{number}]{_branch(job.lanes[number])}[v{number}]" for number in names)])
+    return ";".join([*tapped, split, *(f"{_branch(job, number)}[v{number}]" for number in names)])
 
 
-def _branch(lane: Lane) -> str:
-    branch = f"select='{select_expression(lane)}'"
+def _branch(job: CutJob, number: int) -> str:
+    lane, label = job.lanes[number], f"s{number}"
+    shown = f"[{label}]" if job.copies is None else copy_filters(job.copies, number, label)
+    branch = f"{shown}select='{select_expression(lane)}'"
     if lane.has_lead:
         branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
     return branch
@@ -135,14 +153,26 @@ def _output(job: CutJob, number: int) -> list[str]:
 
 def _encoded_video(job: CutJob, number: int) -> list[str]:
     lane = job.lanes[number]
-    counted = lane.has_lead or counts_frames(job.info)
     return [
-        *("-map", f"[v{number}]", "-fps_mode:v", "passthrough"),
-        *("-enc_time_base:v", f"1/{TICKS_PER_SECOND}" if counted else "demux"),
+        *("-map", f"[v{number}]", "-fps_mode:v", "passthrough", "-enc_time_base:v", _time_base(job, number)),
         *encoder_args(job.settings, job.info.bit_rate),
         *("-force_key_frames:v", key_frame_expression(lane)),
         *("-stats_enc_pre:v", f"lane{number}.stats", "-stats_enc_pre_fmt:v", "{n} {pts} {tb}"),
+        *("-bsf:v", f"setts=duration='{_duration_expression(job, lane)}'"),
     ]
+
+
+def _time_base(job: CutJob, number: int) -> str:
+    if job.lanes[number].has_lead or counts_frames(job.info):
+        return f"1/{TICKS_PER_SECOND}"
+    return "demux" if job.copies is None or not job.copies.times_s[number] else "filter"
+
+
+def _duration_expression(job: CutJob, lane: Lane) -> str:
+    """How long a frame is shown: until the next one, but never beyond its span by a pause."""
+    since_s = f"mod((PTS-STARTPTS)*TB+{TOLERANCE_S},{lane.period_s:.9f})"
+    within = f"min(DURATION,({lane.length_s + TOLERANCE_S:.9f}-{since_s})/TB)"
+    return within if job.copies else f"if(gt(DURATION*TB,{PAUSE_S}),{within},DURATION)"
 
 
 def _audio(job: CutJob, lane: Lane) -> list[str]:
@@ -161,6 +191,7 @@ def _segments(job: CutJob, number: int) -> list[str]:
     return [
         *("-f", "segment", *times, "-segment_time_delta", f"{TOLERANCE_S}"),
         *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart"),
-        *("-reset_timestamps", "1", "-avoid_negative_ts", "disabled"),
+        # In a long pause, sound must wait for the next picture: it may open a file.
+        *("-reset_timestamps", "1", "-avoid_negative_ts", "disabled", "-max_interleave_delta", "0"),
         *("-segment_list", f"lane{number}.csv", "-segment_list_type", "csv"),
     ]

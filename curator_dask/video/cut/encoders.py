@@ -59,6 +59,8 @@ class TranscodeSettings:
     """Whether interlaced pictures are made whole; the frames and their times stay the same."""
     max_error_rate: float = 0.05
     """The share of frames that may fail to decode; with more, the video is refused as damaged."""
+    max_hold_s: float | None = None
+    """How much of a clip, at its start or end, may show a picture that is held over a pause; None: all of it."""
     timeout_s: float | None = None
     """Wall-clock limit per video; None derives it from duration and size."""
 
@@ -75,6 +77,8 @@ class TranscodeSettings:
             raise ParameterError("transcode_encoder copy changes no pictures: choose another encoder to deinterlace")
         if not 0 <= self.max_error_rate <= 1:
             raise ParameterError(f"max_error_rate ({self.max_error_rate}) must be between 0 and 1")
+        if self.max_hold_s is not None and not self.max_hold_s >= 0:
+            raise ParameterError(f"max_hold_s ({self.max_hold_s}) must be >= 0 (0 to hold no picture)")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise ParameterError(f"timeout_s ({self.timeout_s}) must be > 0")
 

@@ -20,7 +20,8 @@ from curator_dask.errors import MediaError, ParameterError, ToolError
 from curator_dask.files.local_files import UNWRITABLE
 from curator_dask.video.cut import command as cut_command
 from curator_dask.video.cut import result as cut_result
-from curator_dask.video.cut.accounting import FrameAccount, account_for_frames, read_decoded_times
+from curator_dask.video.cut.accounting import FrameAccount, Times, account_for_frames, read_clock, read_decoded_times
+from curator_dask.video.cut.copies import Copies, plan_copies, write_ticks
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
 from curator_dask.video.cut.pictures import LogWatch, PictureSize, as_decoded, fitted_shape, picture_notes
 from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
@@ -31,7 +32,7 @@ from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.read import SpanFrames
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
-from curator_dask.video.spans import LATE_FRAMES_S
+from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S
 
 if TYPE_CHECKING:
     from curator_dask.video.frames.pipe import Frames
@@ -66,6 +67,8 @@ class CutClip:
     """``no-frames``: the source has none in the span. ``no-key-frame``: ``copy`` had nowhere to cut. None: all is
     well."""
     message: str | None = None
+    num_held: int = 0
+    """How many of the frames are copies of a picture that is held over a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +133,14 @@ def cut_clips(
     _require_encoder(info, settings, lanes)
     sound = plan_sound(info, settings.audio)
     job = cut_command.CutJob(info, tuple(lanes), settings, sound.tracks, tap=tap.rule if tap else None)
-    cut = _cut_as_planned(job, work_dir, _Pour(info, spans, tap) if tap else None)
-    account = _account(cut, work_dir)
+    cut = _cut_as_planned(job, work_dir, _Pour(info, spans, settings.max_hold_s, tap) if tap else None)
+    account = _account(cut)
     trim_sound(list(_sound_limits(cut, work_dir)))
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
     return CutReport(
         clips=tuple(clips),
         warnings=(*cut.warnings, *_warnings(cut)),
-        notes=(*info.notes, *picture_notes(info, settings, cut.sizes), *sound.notes),
+        notes=(*info.notes, *picture_notes(info, settings, cut.sizes), *sound.notes, *_notes_on_held(clips)),
         num_packets=cut.summary.num_packets,
         num_frames_decoded=cut.summary.num_frames_decoded,
         num_decode_errors=cut.summary.num_decode_errors,
@@ -154,6 +157,8 @@ class _Cut:
     summary: Summary
     frames: tuple[LaneFrames, ...]
     """Per lane."""
+    times_s: Times
+    """Of all decoded frames, in seconds from the first; none with ``copy``."""
     sizes: tuple[PictureSize, ...] = ()
     """The different sizes of the decoded pictures, the first one first."""
     warnings: tuple[str, ...] = ()
@@ -169,11 +174,12 @@ class _Pour:
 
     info: VideoInfo
     spans: Sequence[Span]
+    max_hold_s: float | None
     tap: FrameTap
 
     def pour(self, child: sandbox.Child, times_path: Path) -> None:
         self.tap.restart()
-        gatherer = SpanFrames(self.info, self.spans, self.tap.rule)
+        gatherer = SpanFrames(self.info, self.spans, self.tap.rule, self.max_hold_s)
         for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule):
             for span, frames in gatherer.offer(time_s, frame):
                 self.tap.take(span, frames)
@@ -182,33 +188,52 @@ class _Pour:
 
 
 def _cut_as_planned(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
-    """Run the job; run it once more with the cuts spelled out if the muxer cut elsewhere."""
-    cut = _with_true_pictures(_run_with_or_without_audio(job, work_dir, pour), work_dir)
+    """Run the job; run it once more if it turns out that pictures are others, are held, or that cuts fell elsewhere."""
+    cut = _run_with_or_without_audio(job, work_dir, pour)
+    if _stopped_in_pause(cut):
+        cut = _run_with_or_without_audio(dataclasses.replace(job, reads_all=True), work_dir, pour)
+    true_job = _with_true_pictures(cut, work_dir)
+    if true_job != cut.job:
+        cut = _run_again(cut, true_job, work_dir)
     if not cut.is_as_planned:
         cut_times = tuple(frames.cut_times_s for frames in cut.frames)
-        # The frames are the same again: the tap has them.
-        again = _run(dataclasses.replace(cut.job, cut_times=cut_times, tap=None), work_dir, None)
-        cut = dataclasses.replace(again, warnings=cut.warnings)
+        cut = _run_again(cut, dataclasses.replace(cut.job, cut_times=cut_times), work_dir)
     if not cut.is_as_planned:
         raise MediaError("cut-failed", f"{str(job.info.path)!r}: ffmpeg did not cut where it was told to")
     return cut
 
 
-def _with_true_pictures(cut: _Cut, work_dir: Path) -> _Cut:
-    """Run the job once more if its pictures are of another size or shape than it was made for."""
-    job = cut.job
-    true_job = dataclasses.replace(job, info=as_decoded(job.info, cut.sizes), shape=fitted_shape(cut.sizes))
-    if true_job == job:
-        return cut
-    again = _run(dataclasses.replace(true_job, tap=None), work_dir, None)
+def _with_true_pictures(cut: _Cut, work_dir: Path) -> cut_command.CutJob:
+    """The job for pictures as they are: of another size or shape than expected, or held over a pause."""
+    info, shape = as_decoded(cut.job.info, cut.sizes), fitted_shape(cut.sizes)
+    return dataclasses.replace(cut.job, info=info, shape=shape, copies=_copies(cut, work_dir))
+
+
+def _stopped_in_pause(cut: _Cut) -> bool:
+    """Whether reading ended early, and before a frame came that ends the last span."""
+    if len(cut.times_s) == 0 or cut_command.read_limit_s(cut.job) is None:
+        return False
+    return float(cut.times_s.max()) < cut_command.last_end_s(cut.job) - TOLERANCE_S
+
+
+def _run_again(cut: _Cut, job: cut_command.CutJob, work_dir: Path) -> _Cut:
+    """The same frames once more: the tap has them, with the held ones."""
+    again = _run(dataclasses.replace(job, tap=None), work_dir, None)
     return dataclasses.replace(again, warnings=cut.warnings)
 
 
-def _account(cut: _Cut, work_dir: Path) -> FrameAccount | None:
+def _copies(cut: _Cut, work_dir: Path) -> Copies | None:
+    if len(cut.times_s) == 0:
+        return None
+    clock = read_clock(work_dir / cut_command.DECODED_TIMES)
+    return plan_copies(cut.times_s, clock, cut.job.lanes, cut.job.settings.max_hold_s)
+
+
+def _account(cut: _Cut) -> FrameAccount | None:
     if cut.job.settings.encoder == "copy":
         return None
-    times_s = read_decoded_times(work_dir / cut_command.DECODED_TIMES)
-    return account_for_frames(times_s, cut.job.lanes, cut.frames, repr(str(cut.job.info.path)))
+    num_held = [0] * len(cut.job.lanes) if cut.job.copies is None else [len(held) for held in cut.job.copies.times_s]
+    return account_for_frames(cut.times_s, cut.job.lanes, cut.frames, num_held, repr(str(cut.job.info.path)))
 
 
 def _sound_limits(cut: _Cut, work_dir: Path) -> Iterator[SoundLimit]:
@@ -257,6 +282,8 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     times_path = work_dir / cut_command.TAP_TIMES
     times_path.write_bytes(b"")
     watch = LogWatch()
+    if job.copies is not None:
+        write_ticks(job.copies, work_dir)
     with sandbox.stream(
         cut_command.arguments(job),
         timeout_s=job.settings.timeout_s or _timeout_s(job),
@@ -270,9 +297,8 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
         finished = child.finish()
     summary = cut_result.read_summary(finished, job.info.video_stream)
     _raise_if_failed(job, finished.returncode, summary)
-    lanes = enumerate(job.lanes)
-    frames = tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in lanes)
-    return _Cut(job, summary, frames, tuple(watch.sizes))
+    frames = tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in enumerate(job.lanes))
+    return _Cut(job, summary, frames, read_decoded_times(work_dir / cut_command.DECODED_TIMES), tuple(watch.sizes))
 
 
 def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
@@ -299,28 +325,39 @@ def _timeout_s(job: cut_command.CutJob) -> float:
 
 
 def _clips(cut: _Cut, work_dir: Path) -> Iterator[CutClip]:
-    for lane, frames in zip(cut.job.lanes, cut.frames, strict=True):
+    copies = cut.job.copies
+    for number, (lane, frames) in enumerate(zip(cut.job.lanes, cut.frames, strict=True)):
         for cell, span in enumerate(lane.spans):
             group = frames.groups.get(cell)
-            yield _absent(span, cut.job.settings) if group is None else _clip(cut.job, span, group, work_dir)
+            num_held = 0 if copies is None else len(copies.of_cell(number, lane, cell))
+            yield _absent(span, cut.job.settings) if group is None else _clip(cut.job, span, group, num_held, work_dir)
 
 
-def _clip(job: cut_command.CutJob, span: Span, group: FrameGroup, work_dir: Path) -> CutClip:
+def _clip(job: cut_command.CutJob, span: Span, group: FrameGroup, num_held: int, work_dir: Path) -> CutClip:
     path = (work_dir / group.file_name).rename(work_dir / f"clip_{span.index:06d}.mp4")
     framerate = group.framerate(job.info.framerate)
     width, height = _clip_size(job)
+    end_s = group.last_s + (1 / framerate if framerate else 0.0)
     return CutClip(
         span_index=span.index,
         path=path,
         start_s=group.first_s,
-        end_s=group.last_s + (1 / framerate if framerate else 0.0),
+        end_s=min(end_s, span.end_s) if num_held else end_s,
         num_frames=group.num_frames,
+        num_held=num_held,
         width=width,
         height=height,
         framerate=framerate,
         codec=job.info.codec if job.settings.encoder == "copy" else "h264",
         num_bytes=path.stat().st_size,
     )
+
+
+def _notes_on_held(clips: Sequence[CutClip]) -> Iterator[str]:
+    num_held = sum(clip.num_held for clip in clips)
+    if num_held:
+        num_clips = sum(clip.num_held > 0 for clip in clips)
+        yield f"pictures were held over pauses without frames: {num_held} frames in {num_clips} clips are copies"
 
 
 def _clip_size(job: cut_command.CutJob) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from curator_dask.errors import MediaError, ParameterError
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import Frames
 from curator_dask.video.frames.sampling import FrameRule, Sieve, Times, select_frames, shown_duration_s
+from curator_dask.video.pauses import LAST_COPY_S, ends_in_pause, starts_in_pause
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.process import ffmpeg, sandbox
 from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
@@ -83,20 +84,26 @@ def whole_video_span(info: VideoInfo) -> Span:
 
 
 def read_source_frames(
-    info: VideoInfo, spans: Sequence[Span], rule: FrameRule, *, timeout_s: float | None = None
+    info: VideoInfo,
+    spans: Sequence[Span],
+    rule: FrameRule,
+    *,
+    max_hold_s: float | None = None,
+    timeout_s: float | None = None,
 ) -> Iterator[tuple[Span, Frames | MediaError]]:
     """Decode a video of unknown origin once and yield each span with its frames, in the order of ``spans``.
 
     ``spans`` are in order of their starts and may overlap. Each gets (T, H, W, 3) uint8 RGB, chosen by
     :func:`~curator_dask.video.frames.sampling.select_frames` from the exact times of the frames in ``[start, end)``, or a
     MediaError: ``no-frames`` if there are none, else the error that ended the decoding (``timeout``, ``decode-failed``,
-    …). Memory holds only the chosen frames of the unfinished spans.
+    …). Memory holds only the chosen frames of the unfinished spans. Where a span begins or ends in a pause, the picture
+    that is held then is one of its frames, as in its clip; ``max_hold_s`` as in :mod:`~curator_dask.video.pauses`.
 
     The default time limit grows with the length of the video. The caller's own work between spans counts too.
     """
     if not spans:
         return
-    gatherer = SpanFrames(info, spans, rule)
+    gatherer = SpanFrames(info, spans, rule, max_hold_s)
     length_s = max(span.end_s for span in spans)
     limit_s = timeout_s or min(_LEAST_TIMEOUT_S + _TIMEOUT_PER_SECOND * length_s, _MOST_TIMEOUT_S)
     failure: MediaError | None = None
@@ -114,9 +121,14 @@ def read_source_frames(
 class SpanFrames:
     """Sorts the frames of one video, offered in order, into its spans; keeps the chosen frames of unfinished spans."""
 
-    def __init__(self, info: VideoInfo, spans: Sequence[Span], rule: FrameRule) -> None:
+    def __init__(
+        self, info: VideoInfo, spans: Sequence[Span], rule: FrameRule, max_hold_s: float | None = None
+    ) -> None:
         _require_ordered(spans)
-        self._pending = deque(_Collector(span, _end_of_span_s(span, spans, info), rule) for span in spans)
+        ends_s = [_end_of_span_s(span, spans, info) for span in spans]
+        collectors = (_Collector(span, end_s, rule, max_hold_s) for span, end_s in zip(spans, ends_s, strict=True))
+        self._pending = deque(collectors)
+        self._shown: Frames | None = None
 
     @property
     def is_done(self) -> bool:
@@ -128,7 +140,8 @@ class SpanFrames:
         for collector in self._pending:
             if time_s < collector.first_s:
                 break
-            collector.offer(time_s, frame)
+            collector.offer(time_s, frame, self._shown)
+        self._shown = frame
         while self._pending and time_s >= self._pending[0].last_s:
             done = self._pending.popleft()
             yield done.span, done.result()
@@ -143,8 +156,10 @@ class SpanFrames:
 class _Collector:
     """Gathers the frames of one span. The next frame decides whether the rule takes a frame; if not, it is dropped."""
 
-    def __init__(self, span: Span, last_s: float, rule: FrameRule) -> None:
+    def __init__(self, span: Span, last_s: float, rule: FrameRule, max_hold_s: float | None) -> None:
         self.span = span
+        self._max_hold_s = max_hold_s
+        self._is_over = False
         self.first_s = span.start_s - TOLERANCE_S  # [first, last)
         self.last_s = last_s
         self._rule = rule
@@ -153,8 +168,20 @@ class _Collector:
         self._frames: dict[int, Frames] = {}
         self._failure: MediaError | None = None
 
-    def offer(self, time_s: float, frame: Frames) -> None:
-        if self._failure or time_s >= self.last_s:
+    def offer(self, time_s: float, frame: Frames, shown: Frames | None) -> None:
+        """Take the next frame of the video; `shown` is the one before it, which is on the screen until then."""
+        if self._failure or self._is_over:
+            return
+        if shown is not None and not self._times_s and starts_in_pause(self.span, time_s, self._max_hold_s):
+            self._add(self.span.start_s, shown)
+        self._is_over = time_s >= self.last_s
+        if not self._is_over:
+            self._add(time_s, frame)
+        elif shown is not None and self._times_s and ends_in_pause(self.span, self._times_s[-1], self._max_hold_s):
+            self._add(self.span.end_s - LAST_COPY_S, shown)
+
+    def _add(self, time_s: float, frame: Frames) -> None:
+        if self._failure:
             return
         newest = len(self._times_s)
         # Times may decrease in a damaged file. The last time is then repeated: the rules need times that never decrease.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import av
 import pyarrow.parquet as pq
+import pytest
 
 from curator_dask import EmbedStage, SplitStage
+from curator_dask.errors import ParameterError
 from curator_dask.video.probe import probe_video
 from tests.video.videotools import run_ffmpeg
 
@@ -68,3 +70,31 @@ def test_a_folder_of_an_earlier_version_goes_on_unless_sound_or_fields_are_other
     assert not {"audio", "deinterlace"} & usual.keys()
     changed = SplitStage("videos", "out", audio="all", deinterlace=True)
     assert changed.identity() == {**usual, "audio": "all", "deinterlace": True}
+
+
+def test_held_pictures_are_recorded_and_embedded(tmp_path, context):
+    (tmp_path / "videos").mkdir()
+    sources = ("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=10:duration=33", "-f", "lavfi", "-i", "sine=duration=33")
+    pauses = ("-vf", "select='lt(t,2)+between(t,22,33)'", "-fps_mode", "vfr", "-c:v", "libx264", "-c:a", "aac")
+    run_ffmpeg(*sources, *pauses, str(tmp_path / "videos" / "slides.mp4"))
+    out = tmp_path / "out"
+    embed = EmbedStage(str(out), video_dir=str(tmp_path / "videos"))
+    result = SplitStage(str(tmp_path / "videos"), str(out), vectors=embed).run(context=context)
+    assert [result.counts[name] for name in ("clips", "clips_failed", "frames_held", "videos_damaged")] == [4, 0, 4, 0]
+    rows = pq.read_table(out / "clips.parquet").sort_by("span_index").to_pylist()
+    assert [(row["num_frames_held"], num_frames(out / row["clip_path"])) for row in rows[:3]] == [
+        (1, 21),
+        (2, 2),
+        (1, 81),
+    ]
+    (record,) = out.glob("processed_videos/*.json")
+    assert "4 frames in 3 clips are copies" in record.read_text()
+    embedded = embed.run(context=context)
+    assert (embedded.counts["clips_in"], embedded.num_run) == (4, 0)
+
+
+def test_how_long_pictures_are_held_is_part_of_the_identity():
+    usual = SplitStage("videos", "out").identity()
+    assert SplitStage("videos", "out", max_hold_s=3.0).identity() == {**usual, "max_hold_s": 3.0}
+    with pytest.raises(ParameterError, match="max_hold_s"):
+        SplitStage("videos", "out", max_hold_s=-1.0)

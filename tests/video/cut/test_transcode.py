@@ -44,21 +44,34 @@ def cut(path: Path, spans: tuple[Span, ...], work_dir: Path, **settings: object)
     return cut_clips(probe_video(path), spans, TranscodeSettings(**settings), work_dir)
 
 
-def assert_exact(path: Path, spans: tuple[Span, ...], report: CutReport) -> None:
-    """Every source frame within a span is in its clip, at its time, and no other is."""
-    numbers, times = frame_numbers(path), frame_times(path)
+def assert_exact(path: Path, spans: tuple[Span, ...], report: CutReport, *, holds: bool = True) -> None:
+    """Every source frame within a span is in its clip, at its time, and pictures that are held over a pause; no other is."""
+    frames = list(zip(frame_times(path), frame_numbers(path), strict=True))
     assert [clip.span_index for clip in report.clips] == [span.index for span in spans]
     for span, clip in zip(spans, report.clips, strict=True):
-        inside = [i for i, t in enumerate(times) if span.start_s - TOLERANCE_S <= t < span.end_s - TOLERANCE_S]
-        assert clip.num_frames == len(inside)
-        if not inside:
+        shown, num_held = shown_in(frames, span, holds=holds)
+        assert (clip.num_frames, clip.num_held) == (len(shown), num_held)
+        if not shown:
             assert (clip.path, clip.reason) == (None, "no-frames")
             continue
         assert clip.path is not None
-        assert frame_numbers(clip.path) == [numbers[i] for i in inside]
-        assert clip.start_s == pytest.approx(times[inside[0]], abs=2e-5)
-        assert frame_times(clip.path) == pytest.approx([times[i] - times[inside[0]] for i in inside], abs=1e-4)
+        assert frame_numbers(clip.path) == [number for _, number in shown]
+        assert clip.start_s == pytest.approx(shown[0][0], abs=TOLERANCE_S)
+        assert frame_times(clip.path) == pytest.approx([time - shown[0][0] for time, _ in shown], abs=TOLERANCE_S)
         assert clip.num_bytes == clip.path.stat().st_size
+
+
+def shown_in(frames: list[tuple[float, int]], span: Span, *, holds: bool) -> tuple[list[tuple[float, int]], int]:
+    """Time and number of what a clip of the span shows, and how many of these are copies of a held picture."""
+    shown = [frame for frame in frames if span.start_s - TOLERANCE_S <= frame[0] < span.end_s - TOLERANCE_S]
+    before = [frame for frame in frames if frame[0] < span.start_s - TOLERANCE_S]
+    goes_on = holds and frames[-1][0] >= span.end_s - TOLERANCE_S
+    num_inside = len(shown)
+    if holds and before and (shown or goes_on) and (shown[0][0] if shown else span.end_s) - span.start_s > 0.5:
+        shown = [(span.start_s, before[-1][1]), *shown]
+    if goes_on and shown and span.end_s - shown[-1][0] > 0.5:
+        shown = [*shown, (span.end_s - 0.04, shown[-1][1])]
+    return shown, len(shown) - num_inside
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +123,22 @@ def variable_rate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return numbered_video(path, num_frames=250, keep=KEEP[request.param], extra=H264)
 
 
+@pytest.mark.parametrize("max_hold_s", [None, 0], ids=["held", "not-held"])
 @pytest.mark.parametrize(("length_s", "stride_s"), [(2, 2), (2, 1), (0.5, 2)], ids=["touch", "overlap", "gaps"])
-def test_holes_longer_than_the_stride(variable_rate: Path, tmp_path: Path, length_s: float, stride_s: float) -> None:
+def test_holes_longer_than_the_stride(
+    variable_rate: Path, tmp_path: Path, length_s: float, stride_s: float, max_hold_s: float | None
+) -> None:
     spans = plan(variable_rate, length_s, stride_s)
-    assert_exact(variable_rate, spans, cut(variable_rate, spans, tmp_path / "out"))
+    report = cut(variable_rate, spans, tmp_path / "out", max_hold_s=max_hold_s)
+    assert_exact(variable_rate, spans, report, holds=max_hold_s is None)
 
 
 def test_an_extra_key_frame_behind_a_hole_is_noticed_and_cut_again(tmp_path: Path) -> None:
     path = numbered_video(tmp_path / "x.mp4", num_frames=250, keep=KEEP["one-hole"], extra=H264)
     spans = plan(path, 2, 2)
-    report = cut(path, spans, tmp_path / "out")
+    report = cut(path, spans, tmp_path / "out", max_hold_s=0)
     assert "-segment_times" in report.ffmpeg_argv
-    assert_exact(path, spans, report)
+    assert_exact(path, spans, report, holds=False)
 
 
 def test_reading_stops_early_when_the_rest_is_not_wanted(tmp_path: Path) -> None:

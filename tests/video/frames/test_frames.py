@@ -26,20 +26,32 @@ RULES = {
 GAPS_MS = [40, 34, 33, 100, 33, 33, 400, 16, 17, 17, 250, 33, 33, 900, 33, 33, 33, 40, 40, 40] * 4
 NUMBERED_TIMES_S = np.cumsum([0, *GAPS_MS]) / 1000  # none within 2 ms of a span's bounds, where tolerances rule
 
+SLIDE_STEP = 30
+SLIDE_TIMES_S = [0, 0.1, 0.2, 6, 6.1, 6.2, 12.9, 31]
+
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
     """A video whose frame n is of grey level 3 n, coded without loss, at uneven times from 5 s on the file's clock."""
-    path = tmp_path_factory.mktemp("numbered") / "numbered.mkv"
+    return write_numbered(tmp_path_factory.mktemp("numbered") / "numbered.mkv", NUMBERED_TIMES_S)
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    """The same with long pauses: frames at 0, .1 and .2 s, at 6, 6.1 and 6.2 s, at 12.9 s and at 31 s."""
+    return write_numbered(tmp_path_factory.mktemp("slides") / "slides.mkv", SLIDE_TIMES_S, step=SLIDE_STEP)
+
+
+def write_numbered(path, times_s, *, step=3):
     millisecond = Fraction(1, 1000)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"qp": "0", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         stream.codec_context.color_range = 2
         stream.codec_context.time_base = stream.time_base = millisecond
-        for number, time_s in enumerate(NUMBERED_TIMES_S):
+        for number, time_s in enumerate(times_s):
             picture = np.full((96, 64), 128, np.uint8)
-            picture[:64] = 3 * number
+            picture[:64] = step * number
             frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
             frame.pts, frame.time_base = round(time_s * 1000) + 5000, millisecond
             container.mux(stream.encode(frame))
@@ -47,8 +59,8 @@ def numbered(tmp_path_factory):
     return path
 
 
-def numbers_of(frames):
-    return np.rint(frames.mean(axis=(1, 2, 3)) / 3).astype(int).tolist()
+def numbers_of(frames, *, step=3):
+    return np.rint(frames.mean(axis=(1, 2, 3)) / step).astype(int).tolist()
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -64,7 +76,7 @@ def numbers_of(frames):
 )
 def test_each_span_gets_the_frames_its_rule_takes(numbered, spans, name):
     rule = RULES[name]
-    got = list(read_source_frames(probe_video(numbered), spans, rule))
+    got = list(read_source_frames(probe_video(numbered), spans, rule, max_hold_s=0))
     assert [span for span, _ in got] == spans
     for span, frames in got:
         inside = np.flatnonzero((span.start_s <= NUMBERED_TIMES_S) & (span.end_s > NUMBERED_TIMES_S))
@@ -265,6 +277,32 @@ def test_a_tapped_cut_gives_the_frames_of_a_decode_alone(numbered, tmp_path, str
     assert tapped.keys() == read.keys()
     assert any(isinstance(frames, np.ndarray) for frames in read.values())
     assert [index for index in read if not _same(tapped[index], read[index])] == []
+
+
+@pytest.mark.parametrize(
+    ("max_hold_s", "expected"),
+    [
+        pytest.param(None, [[0, 1, 2, 2], [2, 2], [2, 3, 4, 5, 5], [5, 5], [5, 6, 6]], id="held"),
+        pytest.param(2.3, [[0, 1, 2], [], [2, 3, 4, 5, 5], [], [5, 6, 6]], id="held-for-a-while"),
+        pytest.param(0.0, [[0, 1, 2], [], [3, 4, 5], [], [6]], id="not-held"),
+    ],
+)
+def test_a_held_picture_is_a_frame_of_its_span(slides, tmp_path, max_hold_s, expected):
+    info, tap = probe_video(slides), Taken()
+    tap.rule = FrameRule.rate(1000, width=64, height=64)  # every frame, as often as it is shown
+    spans = [Span(0, 0.0, 2.7), Span(1, 2.7, 5.4), Span(2, 5.4, 8.1), Span(3, 8.1, 10.8), Span(4, 10.8, 13.5)]
+    report = cut_clips(info, spans, TranscodeSettings(max_hold_s=max_hold_s), tmp_path, tap)
+    read = read_source_frames(info, spans, tap.rule, max_hold_s=max_hold_s)
+    for (_, frames), tapped, clip, numbers in zip(read, tap.frames.values(), report.clips, expected, strict=True):
+        assert _same(tapped, frames)
+        assert clip.num_frames == len(numbers)
+        if not numbers:
+            assert (clip.reason, frames.reason) == ("no-frames", "no-frames")
+            continue
+        assert sorted(set(numbers_of(frames, step=SLIDE_STEP))) == sorted(set(numbers))
+        decoded = read_clip_frames(clip.path, tap.rule)
+        assert len(decoded) == pytest.approx(len(frames), abs=2)
+        assert sorted(set(numbers_of(decoded, step=SLIDE_STEP))) == sorted(set(numbers))
 
 
 @pytest.mark.shared
