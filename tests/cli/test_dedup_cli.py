@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -80,3 +81,23 @@ def test_new_vectors(scored, tmp_path):
     lists = [(tmp_path / "n" / "duplicates" / name).read_text().split() for name in ("keep.txt", "remove.txt")]
     assert sorted(map(int, [*lists[0], *lists[1]])) == list(range(60, 80))
     assert f"eps 0.01: {len(lists[0])} of 20 rows kept" in done.stdout
+
+
+def test_the_rule_that_follows_overlaps(scored, tmp_path):
+    clips = {
+        "id": list(range(60)),
+        "source": [f"v{row % 3}" for row in range(60)],
+        "start_s": [0.0] * 60,
+        "end_s": [9.0] * 60,
+    }
+    numbers = {"start_s": 0.0, "end_s": 9.0, "other_start_s": 0.0, "other_end_s": 9.0, "offset_s": 0.0,
+               "picture": 0.9, "motion": 0.9, "energy": 0.2}  # fmt: skip
+    rows = [{"id": row, "other_id": row - 3, **numbers, "kind": "copy"} for row in range(3, 60, 3)]
+    (tmp_path / "o").mkdir()
+    pq.write_table(pa.table(clips), tmp_path / "o" / "clips.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "o" / "overlaps.parquet")
+    done = identify(scored, tmp_path / "d", "--rule", "overlap", "--overlaps-path", tmp_path / "o", "--min-cover", 0.9)
+    assert done.returncode == 0, done.stderr
+    assert "cover 0.9: 50 of 60 rows kept" in done.stdout
+    assert "warning" not in done.stderr
+    assert identify(scored, tmp_path / "e", "--rule", "overlap").returncode == 2

@@ -88,6 +88,14 @@ MinCover = Annotated[
     ),
 ]
 OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
+AgainstPath = Annotated[
+    str | None,
+    option(
+        "--against",
+        "--against-path",
+        help="With --rule overlap: output of another run, which stays as it is. What its kept clips show is removed.",
+    ),
+]
 Scope = Annotated[
     str,
     option(

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.stretches import Indices, Stretches, union_lengths
-from curator_dask.dedup.decide.threshold import rows_that_may_go
 from curator_dask.errors import ParameterError
 
 STRETCHES_AT_ONCE = 500_000
@@ -96,15 +95,12 @@ def _clips_in_order(stretches: Stretches, place: Indices) -> Iterator[tuple[int,
         at = stop
 
 
-def strength_that_keeps(
-    stretches: Stretches, length: Indices, place: Indices, min_cover: float, target_keep: float
-) -> int:
-    """The least strength of overlaps, in thousandths, at which at least the share `target_keep` of the clips stays.
+def strength_that_keeps(stretches: Stretches, length: Indices, place: Indices, min_cover: float, may_go: int) -> int:
+    """The least strength of overlaps, in thousandths, at which at most `may_go` clips are removed.
 
     It is found by halving, as a higher strength leaves fewer overlaps and, all in all, removes fewer clips. If even the
     strongest overlaps remove too many clips, the result is above all strengths.
     """
-    may_go = rows_that_may_go(len(length), target_keep)
     levels = np.unique(stretches.strength)
     low, high = 0, len(levels)
     while low < high:

@@ -53,11 +53,14 @@ class IdentifyParameters:
         return chosen_eps(self.eps, model_default)
 
 
-def check_overlap_parameters(parameters: IdentifyParameters, overlaps_path: str | None) -> None:
+def check_overlap_parameters(
+    parameters: IdentifyParameters, overlaps_path: str | None, against_path: str | None
+) -> None:
     """Raise ParameterError where the parameters of a stage and the rule ``overlap`` do not fit together."""
     if parameters.rule != "overlap":
-        if overlaps_path is not None:
-            raise ParameterError(f"overlaps_path is for the rule overlap only, and rule is {parameters.rule!r}")
+        for name, value in (("overlaps_path", overlaps_path), ("against_path", against_path)):
+            if value is not None:
+                raise ParameterError(f"{name} is for the rule overlap only, and rule is {parameters.rule!r}")
         return
     if overlaps_path is None:
         raise ParameterError("rule 'overlap' needs overlaps_path: the output of the align stage")

@@ -27,6 +27,7 @@ from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapRule, decide_by_overlaps
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
+from curator_dask.stages.identify.overlap.reference import reference_ids
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 from curator_dask.stages.identify.recall import measure_recall
@@ -84,6 +85,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             that show the same moments; it needs `overlaps_path`, and eps does not count.
         min_cover: With the rule ``"overlap"``: a clip is removed if kept clips show at least this share of its length.
         overlaps_path: With the rule ``"overlap"``: the output of the align stage.
+        against_path: With the rule ``"overlap"``: the output of another run, which is not changed. What its kept clips show
+            is removed too, with the reason ``in-reference``. The align stage must have seen the clips of both.
         scope: Which pairs of rows count. ``"all"``; ``"cross"``: only pairs of different source videos; ``"same"``: only
             pairs of the same source video.
         source_field: The column of the k-means output that names the source of a row. None: the source video in the clip
@@ -99,13 +102,14 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     embedding_field: str = "embedding"
     clips_path: str | None = None
     overlaps_path: str | None = None
+    against_path: str | None = None
 
     name: ClassVar[str] = "identify"
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_overlap_parameters(self, self.overlaps_path)
+        check_overlap_parameters(self, self.overlaps_path, self.against_path)
         if self.rule == "overlap":
             return
         if self.scope != "all" and self.source_field is None:
@@ -124,6 +128,10 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         """The output of the align stage, which the rule ``overlap`` needs."""
         return self.folder_to_read(str(self.overlaps_path))
 
+    @property
+    def against(self) -> Folder | None:
+        return self.folder_to_read(self.against_path) if self.against_path else None
+
     def identity(self) -> dict[str, Any]:
         by_overlap = self.rule == "overlap"
         return {
@@ -137,8 +145,12 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             "scope": self.scope,
             "source_field": self.source_field,
             "target_keep": self.target_keep,
-            **({"min_cover": self.min_cover, "overlaps_path": self.overlaps.root} if by_overlap else {}),
+            **(self._overlap_identity() if by_overlap else {}),
         }
+
+    def _overlap_identity(self) -> dict[str, Any]:
+        against = {"against_path": self.against.root} if self.against is not None else {}
+        return {"min_cover": self.min_cover, "overlaps_path": self.overlaps.root, **against}
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -198,8 +210,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         state.forget({record.key for record in state.records()} - tasks.keys())
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
         tables = read_decision_tables(self.output, [task.table for task in tasks.values()])
-        found = decide_by_overlaps(tables, self.overlaps, rule)
+        reference = reference_ids(self.against) if self.against is not None else None
+        found = decide_by_overlaps(tables, self.overlaps, rule, reference)
         counts, warnings = self._write(state, found.decisions, found.sources)
+        if reference is not None and found.decisions.covered is not None:
+            counts["in_reference"] = int(found.decisions.covered.in_reference().sum())
         decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)
 

@@ -13,6 +13,7 @@ from curator_dask.dedup.decide.cover import removed_by_cover, strength_that_keep
 from curator_dask.dedup.decide.covered_by import Covers, kept_covers
 from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
 from curator_dask.dedup.decide.stretches import SECOND, Overlaps, Stretches, covered_stretches
+from curator_dask.dedup.decide.threshold import rows_that_may_go
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import ParameterError
 
@@ -172,7 +173,7 @@ def test_the_weakest_overlaps_are_left_out_to_keep_a_share(target_keep, strength
     ]  # fmt: skip
     length = np.full(4, 10 * SECOND)
     stretches = stretches_of(shared, length)
-    found = strength_that_keeps(stretches, length, np.arange(4), 0.8, target_keep)
+    found = strength_that_keeps(stretches, length, np.arange(4), 0.8, rows_that_may_go(4, target_keep))
     strong = stretches[stretches.strength >= found]
     assert int((~removed_by_cover(strong, length, np.arange(4), 0.8)).sum()) == num_kept
     assert found == strength

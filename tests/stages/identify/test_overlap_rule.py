@@ -196,6 +196,40 @@ def test_a_second_run_does_nothing(ranked, context):
     assert {path: path.stat().st_mtime_ns for path in (ranked / "d").rglob("*") if path.is_file()} == before
 
 
+def test_what_a_reference_shows_is_removed(ranked, context):
+    """The reference is the output of another run: a clip that it kept, and one that it removed."""
+    path = ranked / "overlaps"
+    ids = {"id": ["eval-kept", "eval-gone"], "source": ["eval.mp4"] * 2, "start_s": [0.0, 10], "end_s": [10.0, 20]}
+    pq.write_table(pa.concat_tables([pq.read_table(path / "clips.parquet"), pa.table(ids)]), path / "clips.parquet")
+    overlaps = pq.read_table(path / "overlaps.parquet")
+    row = {
+        **overlaps.to_pylist()[0],
+        "start_s": 0.0,
+        "end_s": 10.0,
+        "other_start_s": 0.0,
+        "other_end_s": 10.0,
+        "offset_s": 0.0,
+    }
+    more = [{**row, "id": "eval-kept", "other_id": "film-0"}, {**row, "id": "eval-gone", "other_id": "single"},
+            {**row, "id": "eval-gone", "other_id": "eval-kept"}]  # fmt: skip
+    pq.write_table(pa.concat_tables([overlaps, pa.Table.from_pylist(more, overlaps.schema)]), path / "overlaps.parquet")
+    builders.write_clip_index(ranked / "eval", [{"id": "eval-kept"}, {"id": "eval-gone"}])
+    (ranked / "eval" / "duplicates").mkdir()
+    (ranked / "eval" / "duplicates" / "remove.txt").write_text("eval-gone\n")
+    before = {one: one.read_bytes() for one in (ranked / "eval").rglob("*") if one.is_file()}
+
+    counts = stage(ranked, against_path=str(ranked / "eval")).run(context=context).counts
+    assert {one: one.read_bytes() for one in (ranked / "eval").rglob("*") if one.is_file()} == before
+    rows = {row["id"]: row for row in pq.read_table(ranked / "d" / "duplicates.parquet").to_pylist()}
+    assert (counts["rows"], counts["removed"], counts["kept"], counts["in_reference"]) == (7, 2, 5, 1)
+    # film-0 is gone now, so copy-0 stays; copy-1 still goes for the film's other clips.
+    assert {one: (row["kept_ids"], row["reason"]) for one, row in rows.items()} == {
+        "film-0": (["eval-kept"], "in-reference"), "copy-1": (["film-1", "film-2"], "near-duplicate"),
+    }  # fmt: skip
+    with pytest.raises(InputError, match="holds no clips.parquet: give the output of another run as against_path"):
+        stage(ranked, "e", against_path=str(ranked / "k")).run(context=context)
+
+
 def test_no_overlaps_at_all(tmp_path, context):
     write_overlaps(tmp_path, CLIPS, [])
     write_scores(tmp_path, context, CLIPS)

@@ -21,6 +21,7 @@ def identify(
     rule: dedup.Rule = "pairwise",
     min_cover: dedup.MinCover = 0.8,
     overlaps_path: dedup.OverlapsPath = None,
+    against_path: dedup.AgainstPath = None,
     scope: dedup.Scope = "all",
     source_field: dedup.SourceField = None,
     recall_sample: dedup.RecallSample = 0,

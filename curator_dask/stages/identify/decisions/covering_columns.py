@@ -26,7 +26,7 @@ def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str,
         names = {"offset_s": pa.float64(), "cover": pa.float64(), "kind": pa.string()}
         columns = {name: pa.nulls(len(rows), kind) for name, kind in names.items()}
         return {**columns, "kept_ids": _lists_of_one(decisions.kept_ids.take(some).cast(decisions.id_type))}
-    kept_ids = decisions.ids.take(pa.array(covered.kept)).cast(decisions.id_type)
+    kept_ids = covered.ids.take(pa.array(covered.kept)).cast(decisions.id_type)
     lists = pa.ListArray.from_arrays(pa.array(covered.first, pa.int32()), _one_array(kept_ids))
     return {
         "offset_s": pa.array(covered.offset_s[rows]),
@@ -34,6 +34,17 @@ def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str,
         "kind": covered.kind.take(some),
         "kept_ids": lists.take(some),
     }
+
+
+def reasons(decisions: Decisions, rows: NDArray[np.int64]) -> pa.Array:
+    """Why some rows were removed: for a clip of a reference, or for a kept row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if decisions.covered is None:
+        return pa.repeat("near-duplicate", len(rows))
+    in_reference = pa.array(decisions.covered.in_reference()[rows])
+    return pc.if_else(in_reference, pa.scalar("in-reference"), pa.scalar("near-duplicate"))
 
 
 def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:

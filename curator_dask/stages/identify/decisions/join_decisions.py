@@ -41,7 +41,17 @@ class CoveredRows:
     first: Indices
     """(N + 1,) the kept rows of row i are ``kept[first[i] : first[i + 1]]``."""
     kept: Indices
-    """Kept rows, most covering first."""
+    """Kept rows, most covering first. Those from N on are clips of a reference."""
+    ids: pa.ChunkedArray
+    """The ids of the N rows, then those of the reference."""
+
+    def in_reference(self) -> NDArray[np.bool_]:
+        """(N,) the rows that a clip of the reference covers most of."""
+        num_rows = len(self.share)
+        covered = np.flatnonzero(np.diff(self.first))
+        found = np.zeros(num_rows, np.bool_)
+        found[covered] = self.kept[self.first[covered]] >= num_rows
+        return found
 
 
 @dataclass

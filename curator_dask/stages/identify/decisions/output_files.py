@@ -15,7 +15,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import DUPLICATES_CSV, DUPLICATES_TABLE, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.decisions.covering_columns import covering_columns, joined_lists
+from curator_dask.stages.identify.decisions.covering_columns import covering_columns, joined_lists, reasons
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
             "kept_score": decisions.kept_score[rows],
             "cluster": decisions.cluster[rows],
             "eps": _eps(decisions, len(rows)),
-            "reason": pa.repeat("near-duplicate", len(rows)),
+            "reason": reasons(decisions, rows),
             **_sources(ids, clips),
             **covering_columns(decisions, rows),
         }

@@ -16,7 +16,9 @@ from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
 from curator_dask.dedup.decide.stretches import Indices, Stretches, covered_stretches
+from curator_dask.dedup.decide.threshold import rows_that_may_go
 from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions, use_long_offsets
 from curator_dask.stages.identify.overlap.ranked_rows import values_to_rank_by
@@ -46,37 +48,73 @@ class OverlapDecisions:
     min_strength: int
 
 
-def decide_by_overlaps(tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule) -> OverlapDecisions:
-    """Decide on the rows of all clusters, whose tables come in whatever order. `folder` is the output of the align stage."""
+@dataclass(frozen=True)
+class _Rows:
+    """N rows to decide on, in the order of cluster and rank, followed by the clips of a reference."""
+
+    table: pa.Table
+    """N rows."""
+    texts: pa.ChunkedArray
+    """The texts of all ids."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def decide_by_overlaps(
+    tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule, reference: pa.ChunkedArray | None = None
+) -> OverlapDecisions:
+    """Decide on the rows of all clusters, whose tables come in whatever order.
+
+    Args:
+        folder: the output of the align stage.
+        reference: ids, as texts, of clips that stay and come before all rows. Those that are rows too are left out.
+    """
+    rows = _rows(tables, reference)
+    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts)
+    place = _places(rows, spans, rule.strategy)
+    stretches = _in_scope(covered_stretches(found.overlaps, spans.length), spans, rule.scope)
+    stretches = stretches[stretches.row < len(rows)]  # the reference stays
+    min_strength = ALL_STRENGTHS
+    if rule.target_keep is not None:
+        may_go = rows_that_may_go(len(rows), rule.target_keep)
+        min_strength = strength_that_keeps(stretches, spans.length, place, rule.min_cover, may_go)
+    stretches = stretches[stretches.strength >= min_strength]
+    removed = removed_by_cover(stretches, spans.length, place, rule.min_cover)
+    covers = kept_covers(stretches, removed, place)
+    decisions = _decisions(rows, removed[: len(rows)], covers, found, rule)
+    decisions.covered = _covered_rows(rows, covers, found, spans.length)
+    return OverlapDecisions(decisions, spans.source.slice(0, len(rows)), min_strength)
+
+
+def _rows(tables: Iterable[pa.Table], reference: pa.ChunkedArray | None) -> _Rows:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     ordered = sorted(tables, key=lambda table: table["cluster"][0].as_py())
     table = pa.concat_tables(ordered, promote_options="permissive")
     texts = id_texts(use_long_offsets(table["id"]))
-    spans, found = read_spans(folder, texts), read_overlaps(folder, texts)
-    place = _places(table, texts, spans, rule.strategy)
-    stretches = _in_scope(covered_stretches(found.overlaps, spans.length), spans, rule.scope)
-    min_strength = ALL_STRENGTHS
-    if rule.target_keep is not None:
-        min_strength = strength_that_keeps(stretches, spans.length, place, rule.min_cover, rule.target_keep)
-    stretches = stretches[stretches.strength >= min_strength]
-    removed = removed_by_cover(stretches, spans.length, place, rule.min_cover)
-    covers = kept_covers(stretches, removed, place)
-    decisions = _decisions(table, removed, covers, found, rule)
-    decisions.covered = _covered_rows(covers, found, spans.length)
-    return OverlapDecisions(decisions, spans.source, min_strength)
+    if reference is None:
+        return _Rows(table, texts)
+    others = reference.filter(pc.invert(pc.is_in(reference, value_set=texts)))
+    return _Rows(table, pa.chunked_array([*texts.chunks, *others.chunks], pa.large_string()))
 
 
-def _places(table: pa.Table, texts: pa.ChunkedArray, spans: ClipSpans, strategy: RankingStrategy) -> Indices:
-    """(N,) the place of each row in the order of preference."""
+def _places(rows: _Rows, spans: ClipSpans, strategy: RankingStrategy) -> Indices:
+    """The place of each row in the order of preference; all clips of the reference come first."""
     import pyarrow.compute as pc
 
-    coded = pc.dictionary_encode(spans.source).combine_chunks()
+    num_others = len(rows.texts) - len(rows)
+    coded = pc.dictionary_encode(spans.source.slice(0, len(rows))).combine_chunks()
     clips = SourceClips(
-        coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist(), spans.start, spans.length,
-        _positions(pc.array_sort_indices(texts).to_numpy()),
-    )  # fmt: skip
-    return _positions(order_by_source(clips, values_to_rank_by(table, strategy), strategy))
+        coded.indices.to_numpy().astype(np.int64),
+        coded.dictionary.to_pylist(),
+        spans.start[: len(rows)],
+        spans.length[: len(rows)],
+        _positions(pc.array_sort_indices(rows.texts.slice(0, len(rows))).to_numpy()),
+    )
+    place = _positions(order_by_source(clips, values_to_rank_by(rows.table, strategy), strategy))
+    return np.concatenate([place + num_others, np.arange(num_others)])
 
 
 def _positions(order: NDArray[np.integer]) -> Indices:
@@ -96,39 +134,58 @@ def _in_scope(stretches: Stretches, spans: ClipSpans, scope: str) -> Stretches:
 
 
 def _decisions(
-    table: pa.Table, removed: NDArray[np.bool_], covers: Covers, found: FoundOverlaps, rule: OverlapRule
+    rows: _Rows, removed: NDArray[np.bool_], covers: Covers, found: FoundOverlaps, rule: OverlapRule
 ) -> Decisions:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids, max_ids = (use_long_offsets(table[name]) for name in ("id", "max_id"))
-    rows = np.flatnonzero(removed)
-    best = np.full(len(removed), -1)
-    best[rows] = covers.kept[covers.first[rows]]
-    covered_rows = np.repeat(np.arange(len(removed)), np.diff(covers.first))
-    score = np.where(removed, found.overlaps.strength[covers.overlap], 0) if len(found.overlaps) else removed
+    ids, max_ids = (use_long_offsets(rows.table[name]) for name in ("id", "max_id"))
+    covered_rows = np.repeat(np.arange(len(rows.texts)), np.diff(covers.first))
+    within = covers.kept < len(rows)
+    strength = np.zeros(len(rows), np.int64)
+    strength[removed] = found.overlaps.strength[covers.overlap[: len(rows)][removed]]
     return Decisions(
         ids=ids,
         max_ids=pc.if_else(pa.array(removed), max_ids, pa.scalar(None, max_ids.type)),
-        kept_ids=ids.take(pa.array(best, mask=~removed)),
-        cluster=table["cluster"].to_numpy(),
+        kept_ids=_all_ids(rows).take(pa.array(_first_kept(covers, removed), mask=~removed)),
+        cluster=rows.table["cluster"].to_numpy(),
         removed=removed,
-        cosine=table["cosine_sim_score"].to_numpy(),
-        kept_score=(score / 1000).astype(np.float32),
-        group=connected_groups(len(removed), [(covered_rows, covers.kept)]),
+        cosine=rows.table["cosine_sim_score"].to_numpy(),
+        kept_score=(strength / 1000).astype(np.float32),
+        group=connected_groups(len(rows), [(covered_rows[within], covers.kept[within])]),
         rule=Rule("overlap", 0.0, rule.scope),
-        id_type=table["id"].type,
+        id_type=rows.table["id"].type,
     )
 
 
-def _covered_rows(covers: Covers, found: FoundOverlaps, length: Indices) -> CoveredRows:
+def _first_kept(covers: Covers, removed: NDArray[np.bool_]) -> Indices:
+    """(N,) the kept clip that covers most of each removed row; -1 for the others."""
+    first = np.full(len(removed), -1)
+    first[removed] = covers.kept[covers.first[np.flatnonzero(removed)]]
+    return first
+
+
+def _all_ids(rows: _Rows) -> pa.ChunkedArray:
+    """The ids of the rows and of the reference, in the type of the rows' ids. Raises InputError where they do not fit."""
     import pyarrow as pa
 
-    there = covers.overlap >= 0
-    rows, best = np.flatnonzero(there), covers.overlap[there]
-    share, offset_s = np.zeros(len(there)), np.zeros(len(there))
-    share[rows] = covers.covered[rows] / length[rows]
+    ids = use_long_offsets(rows.table["id"])
+    others = rows.texts.slice(len(rows))
+    try:
+        return pa.chunked_array([*ids.chunks, *others.cast(ids.type).chunks], ids.type)
+    except pa.ArrowException as error:
+        raise InputError(f"ids of the reference are no {ids.type}, as those of the clips are: {error}") from error
+
+
+def _covered_rows(rows: _Rows, covers: Covers, found: FoundOverlaps, length: Indices) -> CoveredRows:
+    import pyarrow as pa
+
+    overlap = covers.overlap[: len(rows)]
+    there = overlap >= 0
+    at, best = np.flatnonzero(there), overlap[there]
+    share, offset_s = np.zeros(len(rows)), np.zeros(len(rows))
+    share[at] = covers.covered[at] / length[at]
     # The offset in the file is that of `row`; seen from `other` it has the other sign. A zero stays without a sign.
-    offset_s[rows] = found.offset_s[best] * np.where(found.overlaps.row[best] == rows, 1, -1) + 0.0
-    kind = found.kind.take(pa.array(covers.overlap, mask=~there))
-    return CoveredRows(share, offset_s, kind, covers.first, covers.kept)
+    offset_s[at] = found.offset_s[best] * np.where(found.overlaps.row[best] == at, 1, -1) + 0.0
+    kind = found.kind.take(pa.array(overlap, mask=~there))
+    return CoveredRows(share, offset_s, kind, covers.first[: len(rows) + 1], covers.kept, _all_ids(rows))
