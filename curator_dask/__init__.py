@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from curator_dask.pipeline import Pipeline
     from curator_dask.runtime.cluster import LazyCluster, dask_client
     from curator_dask.runtime.cluster_settings import ClusterSettings
+    from curator_dask.stages.align.parameters import AlignParameters
+    from curator_dask.stages.align.stage import AlignStage, align_clips
     from curator_dask.stages.base import RunContext, Stage, StageResult
     from curator_dask.stages.calibrate.stage import CalibrateStage, calibrate_eps
     from curator_dask.stages.cross_cluster.stage import CrossClusterStage, score_across_clusters
@@ -66,6 +68,8 @@ _HOME = {
     "files.layout": ("ClipWriterStage",),
     "models.registry": ("register_model",),
     "pipeline": ("Pipeline",),
+    "stages.align.parameters": ("AlignParameters",),
+    "stages.align.stage": ("AlignStage", "align_clips"),
     "stages.base": ("RunContext", "Stage", "StageResult"),
     "stages.calibrate.stage": ("CalibrateStage", "calibrate_eps"),
     "stages.cross_cluster.stage": ("CrossClusterStage", "score_across_clusters"),
@@ -89,6 +93,8 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AlignParameters",
+    "AlignStage",
     "CalibrateStage",
     "ClipWriterStage",
     "ClusterError",
@@ -125,6 +131,7 @@ __all__ = [
     "Workflow",
     "WorkflowResult",
     "__version__",
+    "align_clips",
     "calibrate_eps",
     "cluster_embeddings",
     "curate",

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.stages.align.parameters import AlignParameters
+from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
 from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
-from curator_dask.stages.identify.parameters import IdentifyParameters
+from curator_dask.stages.identify.parameters import RULE_BY_INPUT, IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.stage import KMeansStage
@@ -63,6 +65,7 @@ class Workflow:
         cross_cluster: also find duplicates that k-means put in different clusters.
         keep: which of similar clips to keep, by columns of the clip index: ``largest``, ``longest``, ``column:desc`` and
             the like, several with commas. It replaces `pairwise.which_to_keep`.
+        align: from where on two stretches are the same moment, for the rule ``overlap``.
     """
 
     split: SplitStage
@@ -73,6 +76,7 @@ class Workflow:
     export: ExportParameters = field(default_factory=ExportParameters)
     cross_cluster: bool = False
     keep: str | None = None
+    align: AlignParameters = field(default_factory=AlignParameters)
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
@@ -99,7 +103,25 @@ class Workflow:
             scores.append(
                 CrossClusterStage.after(pairwise, self.below(layout.CROSS_CLUSTER), self._cross_cluster_eps())
             )
-        return [kmeans, *scores, self._identify_stage(kmeans, scores[-1])]
+        aligned = [self._align_stage()] if self.decides_by_overlap() else []
+        return [kmeans, *scores, *aligned, self._identify_stage(kmeans, scores[-1])]
+
+    def decides_by_overlap(self) -> bool:
+        """Whether clips are removed by the moments that they share. Raises ParameterError if that needs tracks and there are none."""
+        if self.identify.rule == RULE_BY_INPUT:
+            by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
+            return self.embed.tracks and not by_score and self.embed_stage().model().fingerprint()["weights"] == "none"
+        if self.identify.rule == "overlap" and not self.embed.tracks:
+            raise ParameterError("rule 'overlap' compares the tracks of clips, and tracks is False: leave it True")
+        return self.identify.rule == "overlap"
+
+    def _align_stage(self) -> AlignStage:
+        return AlignStage(
+            input_path=self.embed_stage().output.url,
+            output_path=self.below(layout.OVERLAPS),
+            **vars(self.align),
+            **self._table_options(),
+        )
 
     def _kmeans_stage(self) -> KMeansStage:
         return KMeansStage(
@@ -124,14 +146,15 @@ class Workflow:
     def _identify_stage(
         self, kmeans: KMeansStage, scores: PairwiseStage | CrossClusterStage
     ) -> IdentifyDuplicatesStage:
-        by_overlap = self.identify.rule == "overlap"
+        by_overlap = self.decides_by_overlap()
+        eps = None if by_overlap else self._eps()
         return IdentifyDuplicatesStage(
             input_path=scores.output_path,
             kmeans_path=kmeans.output_path,
             output_path=self.below(layout.DUPLICATES),
             clips_path=self.split.output_path,
             overlaps_path=self.below(layout.OVERLAPS) if by_overlap else None,
-            **vars(replace(self.identify, eps=None if by_overlap else self._eps())),
+            **vars(replace(self.identify, eps=eps)),
             **self._table_options(),
         )
 
@@ -260,8 +283,10 @@ def curate(
     cross_cluster: bool = False,
     eps: float | None = None,
     target_keep: float | None = None,
-    rule: str = "pairwise",
+    rule: str = "auto",
     min_cover: float = 0.8,
+    strictness: float = 0.0,
+    min_still_likeness: float = 0.92,
     scope: str = "all",
     recall_sample: int = 0,
     format: str = "webdataset",
@@ -324,8 +349,11 @@ def curate(
         eps: clips with a similarity of at least 1 - eps are duplicates; None: the model's own eps.
         target_keep: instead of `eps`: use the largest eps that keeps at least this share of the clips.
         rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only),
-            both by their similarity; or ``overlap`` (kept clips that show the same moments).
+            both by their similarity; or ``overlap`` (kept clips that show the same moments). ``auto``: ``overlap`` for
+            models without weights unless `eps`, `cross_cluster` or `recall_sample` is given; else ``pairwise``.
         min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
+        strictness: with the rule ``overlap``: raises the likeness of motion that a copy needs, from 0 to 1; below 0 lowers it.
+        min_still_likeness: with the rule ``overlap``: still pictures are the same if every part is this much alike.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
         format: ``webdataset`` or ``parquet``.
@@ -346,6 +374,7 @@ def curate(
         ExportParameters(**_parameters_of(ExportParameters, values)),
         cross_cluster,
         keep,
+        AlignParameters(**_parameters_of(AlignParameters, values)),
     )
     with run_context(client) as context:
         return workflow.run(context)

@@ -136,7 +136,7 @@ def test_a_second_run_does_no_work_and_changes_no_byte(finished, sample_videos):
     second = run(sample_videos, out, RunContext(NoCluster()))
     assert times(out) == before
     assert second.totals == first.totals
-    assert [result.num_run for result in second.stages] == [0] * 6
+    assert [result.num_run for result in second.stages] == [0] * 7
 
 
 def test_one_and_two_workers_give_the_same_bytes(tmp_path, few_videos):
@@ -297,7 +297,7 @@ PARAMETER_CLASSES = (
     ExportParameters,
     Workflow,
 )
-STAGES_OF_WORKFLOW = {"split", "embed", "kmeans", "pairwise", "identify", "export"}
+STAGES_OF_WORKFLOW = {"split", "embed", "kmeans", "pairwise", "align", "identify", "export"}
 LEFT_OUT = {
     "random_seed": "random_state",
     "ranking_strategy": "keep",

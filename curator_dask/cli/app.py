@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from curator_dask._version import __version__
 from curator_dask.cli.commands.run import run
+from curator_dask.cli.commands.steps.align import align
 from curator_dask.cli.commands.steps.embed import embed
 from curator_dask.cli.commands.steps.export import export
 from curator_dask.cli.commands.steps.identify import identify
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "split": split,
     "embed": embed,
+    "align": align,
     "kmeans": kmeans,
     "pairwise": pairwise,
     "identify": identify,

@@ -9,6 +9,7 @@ The folders of the original workflow keep their names. What this package adds fo
       {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on; _tracks/*.parquet
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
+      overlaps/                        overlaps.parquet, clips.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
       dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
@@ -26,9 +27,9 @@ from curator_dask.files.names import name_bytes, printable
 KMEANS = "kmeans"
 PAIRWISE = "pairwise"
 CROSS_CLUSTER = "cross_cluster"
+OVERLAPS = "overlaps"
 DUPLICATES = "duplicates"
 DATASET = "dataset"
-OVERLAPS = "overlaps"
 
 CLIP_INDEX = "clips.parquet"
 FAILURES = "failures.jsonl"

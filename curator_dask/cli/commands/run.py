@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from curator_dask.cli.options import dedup
+from curator_dask.cli.options import align, dedup
 from curator_dask.cli.options.embed import EmbeddingOptions
 from curator_dask.cli.options.export import ExportOptions
 from curator_dask.cli.options.groups import parameters_of
@@ -34,8 +34,10 @@ def run(
     random_state: dedup.RandomState = 42,
     eps: dedup.EpsOfModel = None,
     target_keep: dedup.TargetKeep = None,
-    rule: dedup.Rule = "pairwise",
+    rule: dedup.Rule = "auto",
     min_cover: dedup.MinCover = 0.8,
+    strictness: align.Strictness = 0.0,
+    min_still_likeness: align.MinStillLikeness = 0.92,
     scope: dedup.Scope = "all",
     cross_cluster: dedup.CrossCluster = False,
     export_options: ExportOptions,
@@ -43,7 +45,7 @@ def run(
 ) -> None:
     """Run all steps, from videos to training data.
 
-    The steps are split, embed, kmeans, pairwise, identify and export. It continues where the last run stopped.
+    The steps are split, embed, kmeans, pairwise, align, identify and export. It continues where the last run stopped.
     """
     import curator_dask as cd
     from curator_dask.cli import terminal
@@ -57,6 +59,7 @@ def run(
         export_options.parameters(),
         cross_cluster,
         keep,
+        cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters)),
     )
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)

@@ -78,7 +78,8 @@ Rule = Annotated[
     option(
         "--rule",
         help="Which similar clips cause a removal: pairwise (any clip ranked before it, even a removed one) or greedy "
-        "(kept clips only), both by their similarity; or overlap (kept clips that show the same moments, as align found).",
+        "(kept clips only), both by their similarity; or overlap (kept clips that show the same moments, as align found). "
+        "auto: overlap where overlaps are known, in run for models without weights unless --eps is given; else pairwise.",
     ),
 ]
 MinCover = Annotated[

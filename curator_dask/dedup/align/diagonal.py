@@ -85,6 +85,23 @@ def compare(alignment: Alignment, first: NDArray[np.int64], stop: NDArray[np.int
     )
 
 
+def motion_about(
+    alignment: Alignment, core: tuple[int, int], first: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(R,) the motion of runs of rows, measured from what stands in another run, the core, of the same diagonal.
+
+    It tells where a run leaves what both sides share: a few rows beyond have no mean of their own to be measured from.
+    """
+    count = max(1.0, alignment.sums[core[1], 0] - alignment.sums[core[0], 0])
+    mean_x, mean_y = ((sums[core[1]] - sums[core[0]]) / count for sums in (alignment.vectors_x, alignment.vectors_y))
+    num_rows, xx, yy, xy = (alignment.sums[stop] - alignment.sums[first]).T
+    sum_x, sum_y = (sums[stop] - sums[first] for sums in (alignment.vectors_x, alignment.vectors_y))
+    moving_x = xx - 2 * sum_x @ mean_x + num_rows * (mean_x @ mean_x)
+    moving_y = yy - 2 * sum_y @ mean_y + num_rows * (mean_y @ mean_y)
+    shared = xy - sum_x @ mean_y - sum_y @ mean_x + num_rows * (mean_x @ mean_y)
+    return _ratio(shared, np.sqrt(np.maximum(moving_x, 0)) * np.sqrt(np.maximum(moving_y, 0)))
+
+
 def seconds(line: Line, *, scale: int = 1) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(W - 1, D) sums of two neighbouring windows, times `scale`; and whether both are usable."""
     windows = line.windows.astype(np.float64) * scale

@@ -35,15 +35,15 @@ class Thresholds:
     """Raises (or lowers, below 0) the motion that is needed: at 1 only perfect copies count, at -1 all pairs."""
     min_energy: float = 0.02
     """Below this energy, nothing moves."""
-    max_still_difference: float = 0.2
-    """Still pictures are the same up to this difference in their worst block."""
+    min_still_likeness: float = 0.92
+    """Still pictures are the same if every part of them is at least this much alike."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.strictness <= 1:
             raise ParameterError(f"strictness ({self.strictness}) must be from -1 to 1")
-        for name in ("min_energy", "max_still_difference"):
-            if not 0 <= getattr(self, name) < 2:
-                raise ParameterError(f"{name} ({getattr(self, name)}) must be at least 0 and below 2")
+        for name in ("min_energy", "min_still_likeness"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ParameterError(f"{name} ({getattr(self, name)}) must be above 0 and at most 1")
 
 
 def needed_motion(energy: NDArray[np.float64], num_rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,15 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.align.diagonal import Alignment, align, compare
+from curator_dask.dedup.align.diagonal import Alignment, align, compare, motion_about
 from curator_dask.dedup.align.judge import Thresholds, moves_alike
 from curator_dask.dedup.align.line import Line
-from curator_dask.dedup.align.stills import worst_block
+from curator_dask.dedup.align.stills import least_likeness
 
 SEGMENT_ROWS = (7, 15)
 """Rows (whole seconds, every half second) that are judged by themselves: four and eight seconds."""
 LEAST_USABLE = 0.7
 """At least this share of the rows of a segment must be usable on both sides."""
+LEAST_PIECE_ROWS = 3
+PIECE_MOTION = 0.4
+PIECE_PICTURE = 0.1
+EDGE_ROWS = 3
+EDGE_MOTION = 0.3
+"""Three rows at the end of a run may have this much less motion than its best part."""
 REACH = 8
 """Windows: gaps and ends of at most this length are bridged."""
 
@@ -56,19 +62,24 @@ def find_stills(x: Line, y: Line, thresholds: Thresholds) -> list[Overlap]:
     """The still stretches of both lines that show the same picture. Nothing tells their offset; their starts are matched."""
     if not len(x.pictures) or not len(y.pictures):
         return []
-    alike = np.argwhere(worst_block(x.pictures, y.pictures) <= thresholds.max_still_difference)
+    likeness = least_likeness(x.pictures, y.pictures)
     places_x, places_y = _stretches(x), _stretches(y)
     return [
-        Overlap(*places_x[i], *places_y[j], 2 * (places_x[i][0] - places_y[j][0]), 1.0, 0.0, 0.0, True)
-        for i, j in alike.tolist()
+        Overlap(
+            *places_x[i], *places_y[j], 2 * (places_x[i][0] - places_y[j][0]), float(likeness[i, j]), 0.0, 0.0, True
+        )
+        for i, j in np.argwhere(likeness >= thresholds.min_still_likeness).tolist()
         if i in places_x and j in places_y
     ]
 
 
 def best_of(overlaps: Iterable[Overlap]) -> list[Overlap]:
-    """The overlaps without those that lie half or more under a better one on both sides; longer ones are better."""
+    """The overlaps without those that lie half or more under a better one on both sides.
+
+    The better one is longer and moves more alike. Beside the right offset the same run passes too, with less motion.
+    """
     kept: list[Overlap] = []
-    for one in sorted(overlaps, key=lambda one: (-round(one.num_windows / 4), -one.motion, one.offset, one.first_x)):
+    for one in sorted(overlaps, key=lambda one: (-one.num_windows * one.motion**2, one.offset, one.first_x)):
         if not any(_covers(other, one) for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda one: (one.first_x, one.first_y, one.offset))
@@ -86,7 +97,24 @@ def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Itera
     for num_rows in SEGMENT_ROWS:
         passing |= _passing_rows(alignment, num_rows, thresholds)
     for start, stop in _joined(alignment, _runs_of(passing), thresholds):
-        yield _overlap(alignment, offset, *_extended(alignment, start, stop, thresholds))
+        start, stop = _trimmed(alignment, *_extended(alignment, start, stop, thresholds))
+        if stop - start >= SEGMENT_ROWS[0]:
+            yield _overlap(alignment, offset, start, stop)
+
+
+def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
+    """Cut rows off both ends that do not move as the best part of the run does.
+
+    Eight seconds pass with two that are not shared, so a run that is made of them reaches too far.
+    """
+    num_rows = min(stop - start, SEGMENT_ROWS[-1])
+    first = np.arange(start, stop - num_rows + 1)
+    motion = compare(alignment, first, first + num_rows).motion
+    core = int(first[np.argmax(motion)])
+    edges = np.arange(start, stop - EDGE_ROWS + 1)
+    about = motion_about(alignment, (core, core + num_rows), edges, edges + EDGE_ROWS)
+    alike = np.flatnonzero((about >= motion.max() - EDGE_MOTION) | ((edges >= core) & (edges < core + num_rows)))
+    return int(edges[alike[0]]), int(edges[alike[-1]]) + EDGE_ROWS
 
 
 def _passing_rows(alignment: Alignment, num_rows: int, thresholds: Thresholds) -> NDArray[np.bool_]:
@@ -110,7 +138,7 @@ def _joined(alignment: Alignment, runs: list[tuple[int, int]], thresholds: Thres
     joined: list[tuple[int, int]] = []
     for start, stop in runs:
         near = joined and start - joined[-1][1] <= REACH
-        if near and _passes(alignment, joined[-1][0], stop, thresholds):
+        if near and _may_grow(alignment, (joined[-1][0], stop), (joined[-1][1], start), thresholds):
             joined[-1] = (joined[-1][0], stop)
         else:
             joined.append((start, stop))
@@ -119,16 +147,28 @@ def _joined(alignment: Alignment, runs: list[tuple[int, int]], thresholds: Thres
 
 def _extended(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> tuple[int, int]:
     """Reach the ends of the diagonal where they are near and the longer run passes too."""
-    if 0 < start <= REACH and _passes(alignment, 0, stop, thresholds):
+    if 0 < start <= REACH and _may_grow(alignment, (0, stop), (0, start), thresholds):
         start = 0
     end = len(alignment)
-    if 0 < end - stop <= REACH and _passes(alignment, start, end, thresholds):
+    if 0 < end - stop <= REACH and _may_grow(alignment, (start, end), (stop, end), thresholds):
         stop = end
     return start, stop
 
 
-def _passes(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> bool:
-    return bool(moves_alike(compare(alignment, np.array([start]), np.array([stop])), thresholds)[0])
+def _may_grow(alignment: Alignment, run: tuple[int, int], piece: tuple[int, int], thresholds: Thresholds) -> bool:
+    """Whether a run passes with a piece that did not pass by itself, and nothing in the piece speaks against it.
+
+    A long run would pass with a few seconds that are not shared. So where something moves in the piece, it has to move
+    somewhat alike; where nothing does, or in less than two seconds, its pictures have to be as alike as those of the run.
+    """
+    likeness = compare(alignment, np.array([run[0], piece[0]]), np.array([run[1], piece[1]]))
+    if not moves_alike(likeness, thresholds)[0]:
+        return False
+    if likeness.num_rows[1] == 0:
+        return True
+    if likeness.energy[1] >= thresholds.min_energy and likeness.num_rows[1] >= LEAST_PIECE_ROWS:
+        return bool(likeness.motion[1] >= PIECE_MOTION)
+    return bool(likeness.picture[1] >= likeness.picture[0] - PIECE_PICTURE)
 
 
 def _overlap(alignment: Alignment, offset: int, start: int, stop: int) -> Overlap:

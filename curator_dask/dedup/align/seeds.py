@@ -92,7 +92,7 @@ def _moving_segments(
     start = np.flatnonzero(
         (num_usable >= least_usable * SEGMENT_ROWS) & (moving >= min_energy**2 * standing) & (moving > 0)
     )
-    waves = np.einsum("hr,nrd->nhd", _WAVES, pieces[start]).reshape(len(start), -1)
+    waves = np.einsum("hr,nrd->nhd", _WAVES, pieces[start]).reshape(len(start), NUM_WAVES * rows.shape[1])
     lengths = np.sqrt(np.einsum("ij,ij->i", waves, waves))
     scaled = np.clip(np.rint(waves * (LENGTH / np.where(lengths > 0, lengths, 1.0))[:, None]), -127, 127)
     return scaled.astype(np.float32), start

@@ -17,6 +17,8 @@ from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
 from curator_dask.errors import ParameterError
 
 RULES: Final = ("pairwise", "greedy", "overlap")
+AUTO: Final = "auto"
+"""Leaves the choice of the rule to what there is to decide by."""
 RULES_BY_SCORE: Final = RULES[:2]
 """The rules that compare scores with eps."""
 

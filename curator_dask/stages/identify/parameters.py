@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curator_dask.dedup.decide.cover import check_min_cover
-from curator_dask.dedup.decide.rules import check_rule
+from curator_dask.dedup.decide.rules import AUTO, RULES, check_rule
 from curator_dask.dedup.decide.threshold import check_eps, chosen_eps
 from curator_dask.dedup.similarity.scope import check_scope
 from curator_dask.errors import ParameterError
+
+
+RULE_BY_INPUT = AUTO
+"""The `rule` that leaves the choice to what there is to decide by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +25,9 @@ class IdentifyParameters:
     target_keep: float | None = None
     """Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1. With the rule
     ``overlap``: leave out the weakest overlaps, as many as it takes."""
-    rule: str = "pairwise"
-    """Which similar rows cause a removal. ``pairwise``: any row ranked before it, even a removed one. ``greedy``: kept
+    rule: str = AUTO
+    """Which similar rows cause a removal. ``auto``: ``overlap`` where overlaps are at hand, in a whole run with a model
+    without weights and no eps; else ``pairwise``. ``pairwise``: any row ranked before it, even a removed one. ``greedy``: kept
     rows only, so that every removed row has a kept row within eps. ``overlap``: kept clips that show the same moments, as
     the align stage found them; eps does not count."""
     min_cover: float = 0.8
@@ -44,7 +49,7 @@ class IdentifyParameters:
             raise ParameterError(f"target_keep must be from 0 to 1, got {self.target_keep}")
         if self.recall_sample < 0:
             raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
-        check_rule(self.rule)
+        check_rule(self.rule, (AUTO, *RULES))
         check_min_cover(self.min_cover)
         check_scope(self.scope)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
-from curator_dask.dedup.decide.rules import Rule
+from curator_dask.dedup.decide.rules import AUTO, Rule
 from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
@@ -109,6 +109,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rule == AUTO:
+            object.__setattr__(self, "rule", "pairwise" if self.overlaps_path is None else "overlap")
         check_overlap_parameters(self, self.overlaps_path, self.against_path)
         if self.rule == "overlap":
             return

@@ -18,7 +18,7 @@ def identify(
     output_path: paths.OutputPath,
     eps: dedup.Eps = None,
     target_keep: dedup.TargetKeep = None,
-    rule: dedup.Rule = "pairwise",
+    rule: dedup.Rule = "auto",
     min_cover: dedup.MinCover = 0.8,
     overlaps_path: dedup.OverlapsPath = None,
     against_path: dedup.AgainstPath = None,

@@ -1,0 +1,23 @@
+"""Options that say from where on two stretches of video are the same moment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from curator_dask.cli.options.declare import option
+
+Strictness = Annotated[
+    float,
+    option(
+        "--strictness",
+        help="How much more alike two stretches must move than was measured to be right: up to 1 (only perfect copies); "
+        "below 0 finds more edited copies, and more moments that only look alike.",
+    ),
+]
+MinStillLikeness = Annotated[
+    float,
+    option(
+        "--min-still-likeness",
+        help="Still pictures are the same if every part of them is this much alike. Another word on a slide: 0.85.",
+    ),
+]

@@ -1,0 +1,104 @@
+"""Copies are found whenever they begin; other moments are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curator_dask.dedup.align.diagonal import align, compare
+from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.errors import ParameterError
+from tests.dedup.align.lines import line_of, overlaps_of, scene
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 30), st.integers(20, 60))
+def test_a_copy_is_found_wherever_it_begins(seed: int, begins: int, length: int) -> None:
+    original = scene(seed, begins + length)
+    lines = [line_of(original), line_of(original[begins:])]
+
+    found = overlaps_of(lines)
+
+    assert found == [(0, 1, begins / 2, (begins + length) / 2, begins / 2)]
+
+
+def test_a_copy_between_two_windows_is_found_within_a_quarter_second() -> None:
+    fine = np.repeat(scene(3, 60), 4, axis=0)
+    fine = np.stack([fine[at : at + 8].mean(axis=0) for at in range(len(fine) - 8)])
+    lines = [line_of(fine[0::4]), line_of(fine[14::4])]  # 14 eighths of a second later: 1.75 s
+
+    ((_, _, _, _, offset_s),) = overlaps_of(lines)
+
+    assert offset_s == pytest.approx(1.75, abs=0.25)
+
+
+def test_other_moments_of_one_still_camera_are_not_found() -> None:
+    standing = scene(1, 1, moving=0.0)[0]
+    moments = [standing + (scene(seed, 40) - scene(seed, 1, moving=0.0)) * 0.3 for seed in range(2, 10)]
+
+    assert overlaps_of([line_of(moment) for moment in moments]) == []
+    assert overlaps_of([line_of(np.concatenate(moments))]) == []
+
+
+def test_a_standing_logo_does_not_hide_a_copy() -> None:
+    original, logo = scene(4, 40), np.random.default_rng(5).normal(0, 80, 66)
+
+    ((_, _, start_s, end_s, offset_s),) = overlaps_of([line_of(original), line_of(original + logo)])
+
+    assert (start_s, end_s, offset_s) == (0.0, 20.0, 0.0)
+
+
+def test_a_part_that_two_films_share_is_found_alone() -> None:
+    shared = scene(6, 24)
+    lines = [
+        line_of(np.concatenate([scene(7, 20), shared, scene(8, 20)])),
+        line_of(np.concatenate([scene(9, 33), shared, scene(10, 9)])),
+    ]
+
+    ((_, _, start_s, end_s, offset_s),) = overlaps_of(lines)
+
+    assert offset_s == -6.5
+    assert (start_s, end_s) == (pytest.approx(10, abs=1), pytest.approx(22, abs=1))
+
+
+def test_a_repeat_within_one_video_is_found() -> None:
+    part = scene(11, 30)
+
+    found = overlaps_of([line_of(np.concatenate([part, scene(12, 10), part]))])
+
+    assert [(i, j, offset_s) for i, j, _, _, offset_s in found] == [(0, 0, 20.0)]
+
+
+def test_nothing_is_found_in_lines_that_are_short_or_empty() -> None:
+    assert overlaps_of([line_of(scene(1, 5)), line_of(scene(1, 5)), line_of(scene(1, 0))]) == []
+
+
+def test_windows_that_are_not_usable_do_not_count() -> None:
+    x = line_of(scene(1, 20))
+    x.usable[5:8] = False
+    x.windows[5:8] = 0
+
+    likeness = compare(align(x, x, 0), np.array([0]), np.array([19]))
+
+    assert likeness.num_rows[0] == 15  # a second that touches one of the three is left out
+    assert likeness.motion[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("values", [{"strictness": 1.5}, {"strictness": float("nan")}, {"min_still_likeness": 0}])
+def test_thresholds_that_cannot_be_meant_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ParameterError):
+        Thresholds(**values)
+
+
+def test_a_higher_strictness_finds_no_more() -> None:
+    original = scene(13, 40)
+    noisy = original + np.random.default_rng(1).normal(0, 25, original.shape)
+    lines = [line_of(original), line_of(noisy)]
+
+    counts = [len(overlaps_of(lines, strictness)) for strictness in (-0.5, 0.0, 0.9)]
+
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 1
+    assert counts[-1] == 0

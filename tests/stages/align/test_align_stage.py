@@ -1,0 +1,119 @@
+"""The align stage: tracks in, ``overlaps.parquet`` out; resumable, the same for any number of workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from curator_dask import AlignStage, FolderInUseError, InputError, ParameterError, align_clips
+from curator_dask.data.track_files import TrackRow, write_tracks
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.stages.align import groups
+from curator_dask.stages.base import RunContext
+from tests.dedup.align.lines import scene, track
+
+
+@pytest.fixture
+def tracks(tmp_path: Path) -> Path:
+    """Three videos in clips of ten seconds: a film of 30 s, a copy of it that begins 3.5 s later, and another film."""
+    film = scene(1, 60)
+    write_video(tmp_path / "vectors", "film", film)
+    write_video(tmp_path / "vectors", "copy", film[7:])
+    write_video(tmp_path / "vectors", "other", scene(2, 60))
+    return tmp_path / "vectors"
+
+
+def write_video(folder: Path, name: str, rows: np.ndarray[Any, Any]) -> None:
+    clips = [
+        TrackRow(f"{name}-{at // 20}", f"{name}.mp4", track(rows[at : at + 20], start_s=at / 2))
+        for at in range(0, len(rows), 20)
+    ]
+    write_tracks(Folder(str(folder)), f"{layout.TRACKS}/{name}.parquet", clips)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(folder / "overlaps.parquet").to_pylist()
+    return rows
+
+
+def test_clips_of_a_shifted_copy_share_stretches_with_the_original(
+    tracks: Path, tmp_path: Path, context: RunContext
+) -> None:
+    result = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "out")).run(context=context)
+
+    rows = read(tmp_path / "out")
+    told = [(row["id"], row["other_id"], row["start_s"], row["end_s"], row["offset_s"], row["kind"]) for row in rows]
+    assert told == [
+        ("copy-0", "film-0", 0.0, 6.5, -3.5, "shifted"),
+        ("copy-0", "film-1", 6.5, 10.0, 6.5, "shifted"),
+        ("copy-1", "film-1", 0.0, 6.5, -3.5, "shifted"),
+        ("copy-1", "film-2", 6.5, 10.0, 6.5, "shifted"),
+        ("copy-2", "film-2", 0.0, 6.5, -3.5, "shifted"),
+    ]
+    assert all(row["other_end_s"] - row["other_start_s"] == row["end_s"] - row["start_s"] for row in rows)
+    assert all(row["motion"] > 0.99 for row in rows)
+    assert result.counts == {"clips": 9, "overlaps": 5}
+
+
+def test_every_clip_with_a_track_is_in_the_clip_table(tracks: Path, tmp_path: Path, context: RunContext) -> None:
+    AlignStage(input_path=str(tracks), output_path=str(tmp_path / "out")).run(context=context)
+
+    table = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
+    assert [row["id"] for row in table] == [f"{name}-{i}" for name in ("copy", "film", "other") for i in range(3)]
+    assert table[2] == {"id": "copy-2", "source": "copy.mp4", "start_s": 20.0, "end_s": 26.5}
+
+
+def test_the_same_bytes_for_other_groups_and_a_second_run_does_nothing(
+    tracks: Path, tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "one"))
+    first.run(context=context)
+    monkeypatch.setattr(groups, "GROUP_WINDOWS", 1)
+    second = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "three"))
+    result = second.run(context=context)
+
+    assert result.num_run == 6
+    assert second.run(context=context).num_run == 0
+    one, three = ((tmp_path / name / "overlaps.parquet").read_bytes() for name in ("one", "three"))
+    assert one == three
+
+
+def test_a_unit_whose_file_is_gone_is_done_again(tracks: Path, tmp_path: Path, context: RunContext) -> None:
+    stage = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "out"))
+    stage.run(context=context)
+    before = (tmp_path / "out" / "overlaps.parquet").read_bytes()
+    (tmp_path / "out" / ".curator" / "align" / "units" / "pair-00000-00000.arrow").unlink()
+    (tmp_path / "out" / "overlaps.parquet").unlink()
+
+    assert stage.run(context=context).num_run == 1
+    assert (tmp_path / "out" / "overlaps.parquet").read_bytes() == before
+
+
+def test_other_thresholds_need_another_folder(tracks: Path, tmp_path: Path, context: RunContext) -> None:
+    out = str(tmp_path / "out")
+    AlignStage(input_path=str(tracks), output_path=out).run(context=context)
+
+    with pytest.raises(FolderInUseError, match="strictness"):
+        AlignStage(input_path=str(tracks), output_path=out, strictness=0.5).run(context=context)
+
+
+def test_a_folder_without_tracks_is_refused(tmp_path: Path, context: RunContext) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(InputError, match="holds no tracks"):
+        AlignStage(input_path=str(tmp_path / "empty"), output_path=str(tmp_path / "out")).run(context=context)
+
+
+@pytest.mark.parametrize("parameters", [{"strictness": 2}, {"min_still_likeness": -0.1}, {"input_path": ""}])
+def test_parameters_that_cannot_be_meant_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        AlignStage(**{"input_path": "in", "output_path": "out", **parameters})
+
+
+def test_the_function_does_what_the_stage_does(tracks: Path, tmp_path: Path) -> None:
+    assert align_clips(str(tracks), str(tmp_path / "out")).counts["overlaps"] == 5
