@@ -107,7 +107,7 @@ class Workflow:
         return [kmeans, *scores, *aligned, self._identify_stage(kmeans, scores[-1])]
 
     def decides_by_overlap(self) -> bool:
-        """Whether clips are removed by the moments that they share. Raises ParameterError if that needs tracks and there are none."""
+        """Whether the moments that clips share decide. Raises ParameterError if they should and no tracks are made."""
         if self.identify.rule == RULE_BY_INPUT:
             by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
             return self.embed.tracks and not by_score and self.embed_stage().model().fingerprint()["weights"] == "none"

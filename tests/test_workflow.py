@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import (
+    AlignParameters,
     CuratorError,
     EmbedParameters,
     ExportParameters,
@@ -293,6 +294,7 @@ PARAMETER_CLASSES = (
     EmbedParameters,
     KMeansParameters,
     PairwiseParameters,
+    AlignParameters,
     IdentifyParameters,
     ExportParameters,
     Workflow,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.stretches import Indices
-from curator_dask.dedup.ranking.strategy import RankingStrategy, is_null, ranking_codes
+from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy, is_null, ranking_codes
 
 TOTAL_LENGTH: Final = "total length"
 
@@ -45,7 +45,9 @@ def order_by_source(clips: SourceClips, columns: Mapping[str, Any], strategy: Ra
     """(N,) the clips in order of preference: source by source, and within a source by start.
 
     Sources are ranked by the columns of the ranking, each summed over the clips of a source; then longer sources come
-    first; then the name decides. Values that cannot be added, such as text, count by the one that ranks first.
+    first; then the name decides. Values that cannot be added, such as text, count by the one that ranks first. Where the
+    ranking is by distances to centroids, longer sources come first: distances do not tell which copy is the better one,
+    and a copy that begins later or ends earlier would leave the rest of its original behind as a second video.
 
     >>> clips = SourceClips(np.array([0, 1, 1]), ["a", "b"], np.array([0, 9, 0]), np.array([9, 9, 9]), np.arange(3))
     >>> order_by_source(clips, {"pixels": [500, 200, 400]}, RankingStrategy.metadata_based(["pixels"], False)).tolist()
@@ -74,9 +76,10 @@ def _ranked_sources(clips: SourceClips, columns: Mapping[str, Any], strategy: Ra
             sums[name] = _first_of(ranking_codes(values, name, ascending), clips)
             ascends.append(True)
     sums[TOTAL_LENGTH] = _summed(clips.length.astype(np.float64), clips)
-    return RankingStrategy.metadata_based([*strategy.metadata_cols, TOTAL_LENGTH], [*ascends, False]).rank(
-        sums, clips.names
-    )
+    keys = [*zip(strategy.metadata_cols, ascends, strict=True), (TOTAL_LENGTH, False)]
+    if set(strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()):
+        keys = [keys[-1], *keys[:-1]]
+    return RankingStrategy.metadata_based(*map(list, zip(*keys, strict=True))).rank(sums, clips.names)
 
 
 def _summed(values: NDArray[np.float64], clips: SourceClips) -> NDArray[np.float64]:

@@ -230,3 +230,11 @@ def test_what_must_hold(crowd):
         assert own[0] == max(covered_by_hand(shared, length, row, {one}) for one in kept)
         best = shared[covers.overlap[row]]
         assert {best.row, best.other} == {row, named[0]}
+
+
+def test_longer_sources_come_first_where_distances_rank() -> None:
+    clips = SourceClips(np.array([0, 1, 1]), ["copy", "film"], np.array([0, 0, 9]), np.array([9, 9, 9]), np.arange(3))
+
+    order = order_by_source(clips, {"cosine_dist_to_cent": [0.9, 0.1, 0.2]}, RankingStrategy.of("hard"))
+
+    assert order.tolist() == [1, 2, 0]
