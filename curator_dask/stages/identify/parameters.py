@@ -10,7 +10,6 @@ from curator_dask.dedup.decide.threshold import check_eps, chosen_eps
 from curator_dask.dedup.similarity.scope import check_scope
 from curator_dask.errors import ParameterError
 
-
 RULE_BY_INPUT = AUTO
 """The `rule` that leaves the choice to what there is to decide by."""
 
