@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from numpy.typing import NDArray
 
-    from curator_dask.export.plan import PlanParameters
+    from curator_dask.stages.export.parameters import PlanParameters
 
 
 @dataclass(frozen=True)

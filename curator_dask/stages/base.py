@@ -118,3 +118,10 @@ def run_timed(stage: Stage, context: RunContext) -> StageResult:
     context.cluster.serve(stage.workers)
     start = time.monotonic()
     return replace(stage.execute(context), seconds=time.monotonic() - start)
+
+
+def require_paths(stage: object, *names: str) -> None:
+    """Raise ParameterError if one of these parameters of a stage is empty."""
+    for name in names:
+        if not getattr(stage, name):
+            raise ParameterError(f"{name} is missing: give a folder or a URL")

@@ -24,8 +24,7 @@ from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.shared_stretches import overlap_schema
 from curator_dask.stages.align.spec import ALIGN, VERSION, AlignSpec, LineGroup, PairTask
 from curator_dask.stages.align.worker import align_groups
-from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.pairwise.parameters import require_paths
+from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,11 +23,11 @@ from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
-from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.cross_cluster.read_clusters import centroids_of
 from curator_dask.stages.cross_cluster.spec import Cluster, ClusterGroups, CrossClusterSpec, GroupTask
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
-from curator_dask.stages.pairwise.parameters import RankedClusters, require_paths
+from curator_dask.stages.pairwise.parameters import RankedClusters
 
 if TYPE_CHECKING:
     from curator_dask.stages.pairwise.stage import PairwiseStage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from curator_dask.errors import ParameterError
-from curator_dask.export.plan import PlanParameters
+from curator_dask.export.plan import PlanParameters as PlanParameters
 
 FORMATS = ("webdataset", "parquet")
 MEDIA = ("copy", "reference")

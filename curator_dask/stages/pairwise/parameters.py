@@ -61,10 +61,3 @@ class RankedClusters(PairwiseParameters, StorageKwargs):
     @property
     def clips(self) -> Folder | None:
         return self.folder_to_read(self.clips_path) if self.clips_path is not None else None
-
-
-def require_paths(stage: object, *names: str) -> None:
-    """Raise ParameterError if one of these parameters of a stage is empty."""
-    for name in names:
-        if not getattr(stage, name):
-            raise ParameterError(f"{name} is missing: give a folder or a URL")

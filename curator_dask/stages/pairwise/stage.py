@@ -18,9 +18,9 @@ from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.runtime.records import add_counts, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
-from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, forget_parts, plan_units, scored_clusters
-from curator_dask.stages.pairwise.parameters import RankedClusters, require_paths
+from curator_dask.stages.pairwise.parameters import RankedClusters
 from curator_dask.stages.pairwise.spec import ClusterTask, PairwiseSpec
 from curator_dask.stages.pairwise.worker import join_parts, score
 
