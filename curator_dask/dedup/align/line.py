@@ -49,6 +49,36 @@ class Line:
         return len(self.windows)
 
 
+@dataclass(frozen=True)
+class Stretches:
+    """The still stretches of several lines, N of them, in the order of lines."""
+
+    line: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """(N,) the first window of each in its line."""
+    stop: NDArray[np.int64]
+    """(N,) the window after the last."""
+    pictures: NDArray[np.uint8]
+    """(N, P)"""
+
+
+def stretches_of(lines: Sequence[Line]) -> Stretches:
+    """The still stretches of all lines. Those without a window, which a clip before them covers, are left out."""
+    parts = [_places(line) for line in lines]
+    table = np.concatenate([np.zeros((3, 0), np.int64), *parts], axis=1)
+    pictures = [line.pictures[part[0]] for line, part in zip(lines, parts, strict=True) if part.shape[1]]
+    line = np.repeat(np.arange(len(lines)), [part.shape[1] for part in parts])
+    return Stretches(line, table[1], table[2], np.concatenate(pictures) if pictures else np.zeros((0, 0), np.uint8))
+
+
+def _places(line: Line) -> NDArray[np.int64]:
+    """(3, S) number, first window and window after the last of each still stretch of a line."""
+    windows = np.flatnonzero(line.still >= 0)
+    number, first = np.unique(line.still[windows], return_index=True)
+    _, last = np.unique(line.still[windows][::-1], return_index=True)
+    return np.stack([number.astype(np.int64), windows[first], windows[len(windows) - 1 - last] + 1])
+
+
 def first_window(start_s: float) -> int:
     """The window of the source in which a clip begins that starts at this second: the nearest.
 

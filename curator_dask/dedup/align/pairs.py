@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.dedup.align.judge import Thresholds
-from curator_dask.dedup.align.line import Line
+from curator_dask.dedup.align.line import Line, Stretches, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of
-from curator_dask.dedup.align.runs import Overlap, find_moving, find_stills
+from curator_dask.dedup.align.runs import Overlap, find_moving, still_overlap
 from curator_dask.dedup.align.seeds import Segments, find_seeds
+from curator_dask.dedup.align.stills import pairs_alike
 
 SEED_SCORE = 0.6
 """Pairs of four seconds below this are not looked at. A copy's segments have .8 and more, most of them."""
@@ -38,10 +40,19 @@ def still_overlaps(
     x: Sequence[Line], y: Sequence[Line] | None, thresholds: Thresholds
 ) -> Iterator[tuple[int, int, Overlap]]:
     """The same for still stretches. A line is compared with itself too: a slide may come up again."""
-    for i, line in enumerate(x):
-        for j, other in enumerate(x if y is None else y):
-            if y is None and j < i:
-                continue
-            for overlap in find_stills(line, other, thresholds):
-                if y is not None or i != j or overlap.first_x > overlap.first_y:
-                    yield i, j, overlap
+    stretches = stretches_of(x)
+    others = stretches if y is None else stretches_of(y)
+    pairs = pairs_alike(stretches.pictures, others.pictures, thresholds.min_still_likeness)
+    yield from overlaps_of_stretches(stretches, others, pairs, one_set=y is None)
+
+
+def overlaps_of_stretches(
+    x: Stretches, y: Stretches, pairs: tuple[NDArray[np.int64], NDArray[np.int64]], *, one_set: bool
+) -> Iterator[tuple[int, int, Overlap]]:
+    """The overlaps of pairs of stretches. In one set, every pair is given once: the earlier line is x, and of one line the
+    later stretch."""
+    for i, j in zip(*(side.tolist() for side in pairs), strict=True):
+        line_x, line_y = int(x.line[i]), int(y.line[j])
+        overlap = still_overlap((int(x.first[i]), int(x.stop[i])), (int(y.first[j]), int(y.stop[j])))
+        if not one_set or line_x < line_y or (line_x == line_y and overlap.first_x > overlap.first_y):
+            yield line_x, line_y, overlap

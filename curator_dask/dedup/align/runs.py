@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from curator_dask.dedup.align.diagonal import Alignment, align, compare, motion_about
 from curator_dask.dedup.align.judge import Thresholds, moves_alike
 from curator_dask.dedup.align.line import Line
-from curator_dask.dedup.align.stills import least_likeness
 
 SEGMENT_ROWS = (7, 15)
 """Rows (whole seconds, every half second) that are judged by themselves: four and eight seconds."""
@@ -58,19 +57,10 @@ def find_moving(x: Line, y: Line, offsets: Iterable[int], thresholds: Thresholds
     return best_of(found)
 
 
-def find_stills(x: Line, y: Line, thresholds: Thresholds) -> list[Overlap]:
-    """The still stretches of both lines that show the same picture. Nothing tells their offset; their starts are matched."""
-    if not len(x.pictures) or not len(y.pictures):
-        return []
-    likeness = least_likeness(x.pictures, y.pictures)
-    places_x, places_y = _stretches(x), _stretches(y)
-    return [
-        Overlap(
-            *places_x[i], *places_y[j], 2 * (places_x[i][0] - places_y[j][0]), float(likeness[i, j]), 0.0, 0.0, True
-        )
-        for i, j in np.argwhere(likeness >= thresholds.min_still_likeness).tolist()
-        if i in places_x and j in places_y
-    ]
+def still_overlap(place_x: tuple[int, int], place_y: tuple[int, int]) -> Overlap:
+    """The overlap of two still stretches, which begin and stop at these windows. Nothing tells their offset; their starts
+    are matched."""
+    return Overlap(*place_x, *place_y, 2 * (place_x[0] - place_y[0]), 1.0, 0.0, 0.0, True)
 
 
 def best_of(overlaps: Iterable[Overlap]) -> list[Overlap]:
@@ -178,12 +168,3 @@ def _overlap(alignment: Alignment, offset: int, start: int, stop: int) -> Overla
     first_x, first_y = alignment.first_x + start, alignment.first_y + start
     picture, motion, energy = (float(value[0]) for value in (likeness.picture, likeness.motion, likeness.energy))
     return Overlap(first_x, first_x + windows, first_y, first_y + windows, offset, picture, motion, energy, False)
-
-
-def _stretches(line: Line) -> dict[int, tuple[int, int]]:
-    """The first window of each still stretch, and the window after its last."""
-    places: dict[int, tuple[int, int]] = {}
-    for window in np.flatnonzero(line.still >= 0).tolist():
-        number = int(line.still[window])
-        places[number] = (places[number][0] if number in places else window, window + 1)
-    return places

@@ -7,28 +7,42 @@ it to .85 and less in one. The block that is least alike decides. All sums are w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curator_dask.dedup.arrays.xp import row_blocks
 
 SIDE = 32
 BLOCK = 4
 STEP = 2
 NOTABLE = 0.3
 """Blocks with less than this share of the contrast of the strongest block show too little to be compared."""
+BOUND_MARGIN = 0.001
+"""A float32 product is off by far less than this."""
+BOUND_ROWS = 1024
+PAIRS_AT_ONCE = 512
 
 
-def least_likeness(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(A, B) the correlation in the block that is least alike, of each of x (A, 1024) and each of y (B, 1024).
+def pairs_alike(
+    x: NDArray[np.uint8], y: NDArray[np.uint8], least: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs (i, j), in order, of a picture of x (A, 1024) and one of y (B, 1024) that are alike: the correlation in the
+    block that is least alike is at least `least`. Plain pictures are like no other.
 
-    Plain pictures are like no other: -1.
+    Where all correlations of a picture's blocks are at least `least`, their mean is too. So one product, over blocks that
+    lie side by side, rules out most pairs.
     """
-    result = np.full((len(x), len(y)), -1.0)
+    if not len(x) or not len(y):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     blocks_x, blocks_y = _blocks(x), _blocks(y)
-    for row in range(len(x)):
-        result[row] = _least(blocks_x, row, blocks_y)
-    return result
+    parts = [np.zeros((2, 0), np.int64)]
+    for i, j in _near_on_average(blocks_x, blocks_y, least):
+        parts.append(np.stack([i, j])[:, _least(blocks_x, i, blocks_y, j) >= least])
+    i, j = np.concatenate(parts, axis=1)
+    return i, j
 
 
 @dataclass(frozen=True)
@@ -51,10 +65,35 @@ def _blocks(pictures: NDArray[np.uint8]) -> _Blocks:
     return _Blocks(levels, contrast, (contrast >= NOTABLE * strongest) & (strongest > 0))
 
 
-def _least(x: _Blocks, row: int, y: _Blocks) -> NDArray[np.float64]:
-    product = (x.levels[row] * y.levels).sum(axis=2)
-    lengths = x.contrast[row] * y.contrast
+def _near_on_average(x: _Blocks, y: _Blocks, least: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs that the means of their blocks' correlations do not rule out, some hundred at a time, in order."""
+    (notable_x, all_x, count_x), (notable_y, all_y, count_y) = _side_by_side(x), _side_by_side(y)
+    for rows in row_blocks(len(all_x), BOUND_ROWS):
+        near = notable_x[rows] @ all_y.T >= (count_x[rows] * np.float32(least - BOUND_MARGIN))[:, None]
+        near &= all_x[rows] @ notable_y.T >= (count_y * np.float32(least - BOUND_MARGIN))[None]
+        near &= x.shows.any(axis=1)[rows, None] & y.shows.any(axis=1)
+        i, j = np.nonzero(near)
+        for some in row_blocks(len(i), PAIRS_AT_ONCE):
+            yield i[some] + rows.start, j[some]
+
+
+def _side_by_side(pictures: _Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The blocks that do not lie over each other, each of length 1: (N, D) the notable ones, (N, D) all, (N,) how many."""
+    per_side = (SIDE - BLOCK) // STEP + 1
+    chosen = np.arange(per_side**2).reshape(per_side, per_side)[:: BLOCK // STEP, :: BLOCK // STEP].ravel()
+    contrast, shows = pictures.contrast[:, chosen, None], pictures.shows[:, chosen]
+    unit = np.divide(
+        pictures.levels[:, chosen], contrast, out=np.zeros_like(pictures.levels[:, chosen]), where=contrast > 0
+    ).astype(np.float32)
+    rows = len(unit), -1
+    return (unit * shows[:, :, None]).reshape(rows), unit.reshape(rows), shows.sum(axis=1).astype(np.float32)
+
+
+def _least(x: _Blocks, i: NDArray[np.int64], y: _Blocks, j: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) the correlation in the block that is least alike; -1 where a picture is plain."""
+    product = (x.levels[i] * y.levels[j]).sum(axis=2)
+    lengths = x.contrast[i] * y.contrast[j]
     likeness = np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0)
-    compared = x.shows[row] | y.shows
-    least: NDArray[np.float64] = np.where(compared, likeness, 1.0).min(axis=1, initial=1.0)
-    return np.where(x.shows[row].any() & y.shows.any(axis=1), least, -1.0)
+    shows_x, shows_y = x.shows[i], y.shows[j]
+    least: NDArray[np.float64] = np.where(shows_x | shows_y, likeness, 1.0).min(axis=1, initial=1.0)
+    return np.where(shows_x.any(axis=1) & shows_y.any(axis=1), least, -1.0)
