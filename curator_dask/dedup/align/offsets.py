@@ -28,16 +28,17 @@ class Candidate:
     offsets: NDArray[np.int64]
 
 
-def candidates_of(seeds: Iterable[Seeds], *, one_set: bool) -> Iterator[Candidate]:
+def candidates_of(seeds: Iterable[Seeds], *, one_set: bool, apart: int = APART) -> Iterator[Candidate]:
     """The pairs of lines that have supported seeds, in order.
 
     Args:
         one_set: x and y are the same lines. Every pair is then given once, and a line with itself at positive offsets.
+        apart: Seeds support each other from so many windows on. They lie no closer where one side is thinned.
     """
     parts = [_oriented(part, one_set) for part in seeds]
     table = np.concatenate([np.zeros((4, 0)), *parts], axis=1)
     table = table[:, np.lexsort((table[2], table[1], table[0]))]
-    line_x, line_y, offset, _ = table[:, _supported(table)].astype(np.int64)
+    line_x, line_y, offset, _ = table[:, _supported(table, apart)].astype(np.int64)
     keys = np.unique(np.stack([line_x, line_y, offset]), axis=1)
     if not keys.shape[1]:
         return
@@ -58,15 +59,15 @@ def _oriented(seeds: Seeds, one_set: bool) -> NDArray[np.float64]:
     return table[:, first | itself]
 
 
-def _supported(table: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(S,) seeds that are strong, or lie `APART` to `REACH` windows from another seed of their diagonal."""
+def _supported(table: NDArray[np.float64], apart: int) -> NDArray[np.bool_]:
+    """(S,) seeds that are strong, or lie `apart` to `REACH` windows from another seed of their diagonal."""
     place = np.floor(table[3])
     supported: NDArray[np.bool_] = table[3] > place
     order = np.lexsort((place, *table[2::-1]))
     diagonal = np.cumsum(np.any(np.diff(table[:3, order], axis=1, prepend=np.nan) != 0, axis=0))
     # Diagonals lie far apart on one axis, so that neighbours on it are neighbours on a diagonal.
     axis = diagonal * 1e9 + place[order]
-    ahead = np.searchsorted(axis, axis + APART)
+    ahead = np.searchsorted(axis, axis + apart)
     near = np.minimum(ahead, len(axis) - 1)
     pairs = (ahead < len(axis)) & (axis[near] - axis <= REACH)
     supported[order[pairs]] = True

@@ -46,6 +46,11 @@ def clip_table(index: pa.Table) -> pa.Table:
     return index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
 
 
+def num_windows(index: pa.Table) -> int:
+    """Windows of all clips."""
+    return int(pc.sum(index["num_windows"]).as_py() or 0)
+
+
 def group_sources(index: pa.Table, folder: Folder) -> list[LineGroup]:
     """Groups of neighbouring sources in the order of their names. A long source is a group of its own."""
     versions = recorded_versions(folder)

@@ -44,3 +44,56 @@ class PairTask:
     y: LineGroup
     table: str
     """Path in the output of the Arrow file to write."""
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """What all passes over cells are told."""
+
+    align: AlignSpec
+    between: str
+    """Folder in the output of the files between the passes."""
+    first_lines: tuple[int, ...]
+    """The number of the first line of each group, counted over all groups; then the number of lines."""
+    sample_rows: int
+    """Rows of each group that the centres are made from."""
+    num_parts: int = 1
+    """The cells are cut into so many parts; a unit compares the rows of one."""
+
+    @property
+    def num_groups(self) -> int:
+        return len(self.first_lines) - 1
+
+    def path(self, kind: str, number: int) -> str:
+        """Path of a file between the passes, of a group or of a part."""
+        return f"{self.between}/{kind}-{number:05d}.arrow"
+
+    def paths(self, kind: str) -> list[str]:
+        """The files of all groups."""
+        return [self.path(kind, number) for number in range(self.num_groups)]
+
+    def paths_of_parts(self, kind: str) -> list[str]:
+        """The files of all parts."""
+        return [self.path(kind, number) for number in range(self.num_parts)]
+
+    def centres(self, kind: str) -> str:
+        """Path of the centres of all cells."""
+        return f"{self.between}/{kind}-centres.bin"
+
+
+@dataclass(frozen=True)
+class CellGroupTask:
+    """One unit of a pass over groups."""
+
+    spec: CellSpec
+    group: LineGroup
+    table: str
+    """Path in the output of the Arrow file with overlaps, in the last pass."""
+
+
+@dataclass(frozen=True)
+class CellPartTask:
+    """One unit of the pass over parts of the cells."""
+
+    spec: CellSpec
+    part: int

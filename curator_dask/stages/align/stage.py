@@ -1,10 +1,12 @@
 """Tracks → overlaps: which stretches of which clips show the same moment, whenever each clip begins.
 
-The lines of all source videos are compared, group by group: one unit per pair of groups.
+The lines of all source videos are compared, group by group: one unit per pair of groups. Where there are too many groups for
+that, only lines with alike rows in one cell are compared, see `curator_dask.stages.align.cell_passes`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
@@ -12,14 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.arrow_files import read_arrow_tables
 from curator_dask.data.tables import parquet_bytes
-from curator_dask.errors import InputError
+from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
-from curator_dask.stages.align.groups import clip_table, group_sources, read_track_index
+from curator_dask.stages.align.cell_passes import plan_cells, run_cell_passes, verify_units
+from curator_dask.stages.align.groups import clip_table, group_sources, num_windows, read_track_index
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.shared_stretches import overlap_schema
 from curator_dask.stages.align.spec import ALIGN, VERSION, AlignSpec, LineGroup, PairTask
@@ -42,18 +45,23 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         output_path: The folder to write to.
         strictness: Raises the likeness of motion that a copy needs, from 0 (as measured) to 1; below 0 lowers it.
         min_still_likeness: Two still pictures are the same if every part of them is at least this much alike, up to 1.
+        exhaustive_groups: Up to so many groups of lines (three hours of video each), all pairs of lines are compared;
+            beyond, lines that have alike seconds in one cell.
         read_kwargs: ``{"storage_options": {…}}`` for the input.
         write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
     input_path: str = ""
     output_path: str = ""
+    exhaustive_groups: int = 12
 
     name: ClassVar[str] = ALIGN
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_paths(self, "input_path", "output_path")
+        if self.exhaustive_groups < 0:
+            raise ParameterError(f"exhaustive_groups ({self.exhaustive_groups}) must be at least 0")
 
     @property
     def input(self) -> Folder:
@@ -64,7 +72,12 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         return self.folder_to_write(self.output_path)
 
     def identity(self) -> dict[str, Any]:
-        return {"input_path": self.input.root, "thresholds": asdict(self.thresholds()), "version": VERSION}
+        return {
+            "input_path": self.input.root,
+            "thresholds": asdict(self.thresholds()),
+            "exhaustive_groups": self.exhaustive_groups,
+            "version": VERSION,
+        }
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -73,25 +86,17 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clips": len(index)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        units = self._units(state, group_sources(index, self.input))
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
-        outcome = run_units(
-            context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups"
-        )
-        if outcome.failures:
-            raise InputError(f"{len(outcome.failures)} groups could not be aligned: {outcome.failures[0].message}")
-        return self._publish(state, units, outcome, index)
-
-    def _units(self, state: StageState, groups: Sequence[LineGroup]) -> list[Unit[PairTask]]:
+        groups = group_sources(index, self.input)
         spec = AlignSpec(self.input, self.output, self.thresholds())
-        return [_unit(spec, state, x, y) for x, y in combinations_with_replacement(groups, 2)]
+        every_pair = len(groups) <= self.exhaustive_groups
+        run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=num_windows(index))
+        outcome, paths = run(context, state, spec, groups)
+        return self._publish(state, paths, outcome, index)
 
-    def _publish(
-        self, state: StageState, units: Sequence[Unit[PairTask]], outcome: UnitsOutcome, index: pa.Table
-    ) -> StageResult:
+    def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, index: pa.Table) -> StageResult:
         import pyarrow as pa
 
-        tables = read_arrow_tables(self.output, [unit.task.table for unit in units])
+        tables = read_arrow_tables(self.output, paths)
         overlaps = pa.concat_tables([overlap_schema().empty_table(), *tables])
         overlaps = overlaps.sort_by([(name, "ascending") for name in ("id", "other_id", "start_s", "other_start_s")])
         state.publish(layout.OVERLAPS_TABLE, parquet_bytes(overlaps))
@@ -101,6 +106,27 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         return StageResult(
             self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)
         )
+
+
+def _compare_all(
+    context: RunContext, state: StageState, spec: AlignSpec, groups: Sequence[LineGroup]
+) -> tuple[UnitsOutcome, list[str]]:
+    """Compare every pair of groups. Returns the paths of the units' tables too."""
+    units = [_unit(spec, state, x, y) for x, y in combinations_with_replacement(groups, 2)]
+    state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+    outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
+    if outcome.failures:
+        raise InputError(f"{len(outcome.failures)} groups could not be aligned: {outcome.failures[0].message}")
+    return outcome, [unit.task.table for unit in units]
+
+
+def _compare_in_cells(
+    context: RunContext, state: StageState, spec: AlignSpec, groups: Sequence[LineGroup], *, num_windows: int
+) -> tuple[UnitsOutcome, list[str]]:
+    """Compare what lies in the same cells. Returns the paths of the units' tables too."""
+    cells = plan_cells(spec, state, groups, num_windows)
+    outcome = run_cell_passes(context, state, cells, groups)
+    return outcome, [unit.task.table for unit in verify_units(cells, state, groups)]
 
 
 def _unit(spec: AlignSpec, state: StageState, x: LineGroup, y: LineGroup) -> Unit[PairTask]:

@@ -117,3 +117,22 @@ def test_parameters_that_cannot_be_meant_are_refused(parameters: dict[str, Any])
 
 def test_the_function_does_what_the_stage_does(tracks: Path, tmp_path: Path) -> None:
     assert align_clips(str(tracks), str(tmp_path / "out")).counts["overlaps"] == 5
+
+
+@pytest.mark.parametrize("group_windows", [1, 20_000])
+def test_comparing_within_cells_finds_the_same(
+    tracks: Path, tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch, group_windows: int
+) -> None:
+    slide = np.random.default_rng(0).integers(0, 255, 1024).astype(np.uint8)
+    for name in ("talk", "talk again"):
+        clip = TrackRow(name, name, track(np.repeat(scene(3, 1), 20, axis=0), picture=slide))
+        write_tracks(Folder(str(tracks)), f"{layout.TRACKS}/{name}.parquet", [clip])
+    AlignStage(input_path=str(tracks), output_path=str(tmp_path / "all")).run(context=context)
+    monkeypatch.setattr(groups, "GROUP_WINDOWS", group_windows)
+    stage = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "cells"), exhaustive_groups=0)
+    stage.run(context=context)
+
+    assert len(read(tmp_path / "all")) == 6
+    assert read(tmp_path / "cells") == read(tmp_path / "all")
+    assert stage.run(context=context).num_run == 0
+    assert not list((tmp_path / "cells" / ".curator" / "align" / "between").glob("*"))

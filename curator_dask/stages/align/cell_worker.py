@@ -1,0 +1,125 @@
+"""Passes over cells on a worker: lines and a sample of their rows; rows to their cells; votes of each cell; overlaps.
+
+Lines are counted over all groups. The overlaps of two lines are found with the group of the earlier line.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from curator_dask.data.arrow_files import write_arrow
+from curator_dask.dedup.align.cells import picture_rows, sample_of
+from curator_dask.dedup.align.line import Line, stretches_of
+from curator_dask.dedup.align.offsets import Candidate, candidates_of
+from curator_dask.dedup.align.pairs import SEED_SCORE, verified
+from curator_dask.dedup.align.runs import still_overlap
+from curator_dask.dedup.align.votes import moving_votes, still_votes
+from curator_dask.runtime.records import UnitResult
+from curator_dask.stages.align.cell_rows import (
+    MOVING,
+    STILL,
+    read_cells,
+    read_moving_votes,
+    read_still_votes,
+    segments_in,
+    stretches_in,
+    write_moving_rows,
+    write_still_rows,
+    write_votes,
+)
+from curator_dask.stages.align.line_files import read_lines, write_lines
+from curator_dask.stages.align.lines import ClipsOnLine, read_group
+from curator_dask.stages.align.shared_stretches import SharedStretch, overlap_table, shared_stretches
+from curator_dask.stages.align.spec import CellGroupTask, CellPartTask, CellSpec
+
+LINES = "lines"
+APART = 4
+"""Seeds of thinned segments lie so many windows apart."""
+PAIRS_AT_ONCE = 64
+T = TypeVar("T")
+
+
+def prepare_group(task: CellGroupTask) -> UnitResult:
+    """Write the lines of a group, and a sample of the rows that the cells are made from."""
+    spec, group = task.spec, read_group(task.spec.align.tracks, task.group, task.spec.align.thresholds.min_energy)
+    folder, number, lines = spec.align.output, task.group.number, spec.path(LINES, task.group.number)
+    stretches = stretches_of(group.lines)
+    outputs = {lines: write_lines(folder, lines, group)}
+    for kind, rows in ((MOVING, group.segments.rows), (STILL, picture_rows(stretches.pictures))):
+        path = spec.path(f"{kind}-sample", number)
+        sample = sample_of(rows, spec.sample_rows, number).astype(np.int8)
+        outputs[path] = folder.write_bytes(path, sample.tobytes())
+    return UnitResult(outputs, {MOVING: len(group.segments), STILL: len(stretches.line)})
+
+
+def scatter_group(task: CellGroupTask) -> UnitResult:
+    """Write the rows of a group to their cells."""
+    group = read_group(task.spec.align.tracks, task.group, task.spec.align.thresholds.min_energy)
+    first_line = task.spec.first_lines[task.group.number]
+    return UnitResult(
+        {
+            **write_moving_rows(task.spec, task.group.number, group.segments, first_line),
+            **write_still_rows(task.spec, task.group.number, stretches_of(group.lines), first_line),
+        }
+    )
+
+
+def vote_in_cells(task: CellPartTask) -> UnitResult:
+    """Compare the rows of each cell of a part, and write the votes of all of them for the groups."""
+    spec, part = task.spec, task.part
+    moving = [
+        seeds
+        for whole, thin in read_cells(spec, MOVING, part)
+        for seeds in moving_votes(segments_in(whole), segments_in(thin), SEED_SCORE)
+    ]
+    still = [
+        still_votes(stretches_in(whole), stretches_in(thin), spec.align.thresholds.min_still_likeness)
+        for whole, thin in read_cells(spec, STILL, part)
+    ]
+    return UnitResult({**write_votes(spec, MOVING, part, moving), **write_votes(spec, STILL, part, still)})
+
+
+def verify_group(task: CellGroupTask) -> UnitResult:
+    """Look closely where there are votes for lines of a group and later lines, and write what their clips share."""
+    found = [*_moving(task.spec, task.group.number), *_still(task.spec, task.group.number)]
+    outputs = {task.table: write_arrow(task.spec.align.output, task.table, overlap_table(found))}
+    return UnitResult(outputs, {"overlaps": len(found)})
+
+
+def _moving(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
+    candidates = candidates_of([read_moving_votes(spec, group)], one_set=True, apart=APART)
+    for some in _batched(sorted(candidates, key=lambda one: (one.line_y, one.line_x))):
+        lines = _fetch(spec, {line for one in some for line in (one.line_x, one.line_y)})
+        for one in some:
+            (x, clips_x), (y, clips_y) = lines[one.line_x], lines[one.line_y]
+            alone = Candidate(0, 0, one.offsets)
+            for _, _, overlap in verified([x], [y], [alone], spec.align.thresholds):
+                yield from shared_stretches(clips_x, clips_y, overlap)
+
+
+def _still(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
+    for some in _batched(sorted(read_still_votes(spec, group), key=lambda one: (one[3], one[0]))):
+        lines = _fetch(spec, {line for one in some for line in (one[0], one[3])})
+        for line_x, first_x, stop_x, line_y, first_y, stop_y in some:
+            overlap = still_overlap((first_x, stop_x), (first_y, stop_y))
+            yield from shared_stretches(lines[line_x][1], lines[line_y][1], overlap)
+
+
+def _fetch(spec: CellSpec, numbers: Iterable[int]) -> dict[int, tuple[Line, ClipsOnLine]]:
+    """Some lines, which may lie in several groups, with their clips."""
+    fetched: dict[int, tuple[Line, ClipsOnLine]] = {}
+    for group, some in itertools.groupby(sorted(numbers), lambda line: bisect_right(spec.first_lines, line) - 1):
+        lines = list(some)
+        places = [line - spec.first_lines[group] for line in lines]
+        fetched.update(zip(lines, read_lines(spec.align.output, spec.path(LINES, group), places), strict=True))
+    return fetched
+
+
+def _batched(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), PAIRS_AT_ONCE):
+        yield values[start : start + PAIRS_AT_ONCE]
