@@ -18,7 +18,7 @@ from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 THIN = 4
 """One of so many segments of a run is compared with all segments: a copy is then met every two seconds."""
 PROBES = 3
-CELL_SEGMENTS = 20_000
+CELL_SEGMENTS = 8_000
 """Segments of a cell, on average, before they are thinned."""
 CELL_STILLS = 2_000
 """Still stretches of a cell, on average."""

@@ -27,6 +27,11 @@ PIECE_PICTURE = 0.1
 EDGE_ROWS = 3
 EDGE_MOTION = 0.3
 """Three rows at the end of a run may have this much less motion than its best part."""
+SHORT_RUN_ROWS = 30
+OTHER_SCENE_MOTION = 0.4
+OTHER_SCENE_ABOUT = 0.8
+OTHER_SCENE_ENERGY = 0.05
+"""In another scene of a short run something moves, and less alike than this; against the mean of the best part too."""
 REACH = 8
 """Windows: gaps and ends of at most this length are bridged."""
 
@@ -88,6 +93,7 @@ def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Itera
         passing |= _passing_rows(alignment, num_rows, thresholds)
     for start, stop in _joined(alignment, _runs_of(passing), thresholds):
         start, stop = _trimmed(alignment, *_extended(alignment, start, stop, thresholds))
+        start, stop = _one_scene(alignment, start, stop)
         if stop - start >= SEGMENT_ROWS[0]:
             yield _overlap(alignment, offset, start, stop)
 
@@ -105,6 +111,39 @@ def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
     about = motion_about(alignment, (core, core + num_rows), edges, edges + EDGE_ROWS)
     alike = np.flatnonzero((about >= motion.max() - EDGE_MOTION) | ((edges >= core) & (edges < core + num_rows)))
     return int(edges[alike[0]]), int(edges[alike[-1]]) + EDGE_ROWS
+
+
+def _one_scene(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
+    """Cut a short run where for two seconds and more nothing moves as its best four seconds do.
+
+    Eight seconds pass of which five are shared and much moves: an intro, say, and what follows it in each video.
+    """
+    num_rows = SEGMENT_ROWS[0]
+    if not num_rows < stop - start <= SHORT_RUN_ROWS:
+        return start, stop
+    first = np.arange(start, stop - num_rows + 1)
+    core = int(first[np.argmax(compare(alignment, first, first + num_rows).motion)])
+    edges = np.arange(start, stop - EDGE_ROWS + 1)
+    apart = _moves_apart(alignment, (core, core + num_rows), edges)
+    others = edges[:-2][apart[:-2] & apart[1:-1] & apart[2:]]
+    before, after = others[others + 2 < core], others[others >= core + num_rows - EDGE_ROWS]
+    # The three pieces from the row `other` on cover five rows, of which the nearest to the core may be shared in part.
+    start = min(core, int(before[-1]) + EDGE_ROWS + 1) if len(before) else start
+    stop = max(core + num_rows, int(after[0]) + 1) if len(after) else stop
+    return start, stop
+
+
+def _moves_apart(alignment: Alignment, core: tuple[int, int], edges: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) whether something moves in the three rows from each edge on, and not alike.
+
+    Both sides of another scene are unlike the core, so against its mean they look somewhat alike; against their own they do
+    not.
+    """
+    about = motion_about(alignment, core, edges, edges + EDGE_ROWS)
+    own = compare(alignment, edges, edges + EDGE_ROWS)
+    moves = (own.energy >= OTHER_SCENE_ENERGY) & (own.num_rows == EDGE_ROWS)
+    apart: NDArray[np.bool_] = moves & (own.motion < OTHER_SCENE_MOTION) & (about < OTHER_SCENE_ABOUT)
+    return apart
 
 
 def _passing_rows(alignment: Alignment, num_rows: int, thresholds: Thresholds) -> NDArray[np.bool_]:

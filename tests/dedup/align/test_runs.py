@@ -102,3 +102,12 @@ def test_a_higher_strictness_finds_no_more() -> None:
     assert counts == sorted(counts, reverse=True)
     assert counts[0] == 1
     assert counts[-1] == 0
+
+
+@pytest.mark.parametrize("seed", range(20, 30))
+def test_an_intro_that_two_films_share_ends_where_it_ends(seed: int) -> None:
+    intro = scene(seed, 10)
+    lines = [line_of(np.concatenate([intro, scene(other, 40)])) for other in (seed + 100, seed + 200)]
+
+    for _, _, start_s, end_s, _ in overlaps_of(lines):
+        assert (start_s, end_s) == (0, pytest.approx(5, abs=1))
