@@ -53,6 +53,8 @@ class _Blocks:
     """(N, blocks) the length of each."""
     shows: NDArray[np.bool_]
     """(N, blocks) whether the block is notable."""
+    strongest: NDArray[np.float64]
+    """(N,) the largest contrast; 0 for plain pictures."""
 
 
 def _blocks(pictures: NDArray[np.uint8]) -> _Blocks:
@@ -62,7 +64,7 @@ def _blocks(pictures: NDArray[np.uint8]) -> _Blocks:
     levels = levels * BLOCK**2 - levels.sum(axis=2, keepdims=True)
     contrast = np.sqrt((levels**2).sum(axis=2))
     strongest = contrast.max(axis=1, initial=0.0, keepdims=True)
-    return _Blocks(levels, contrast, (contrast >= NOTABLE * strongest) & (strongest > 0))
+    return _Blocks(levels, contrast, (contrast >= NOTABLE * strongest) & (strongest > 0), strongest[:, 0])
 
 
 def _near_on_average(x: _Blocks, y: _Blocks, least: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -71,7 +73,7 @@ def _near_on_average(x: _Blocks, y: _Blocks, least: float) -> Iterator[tuple[NDA
     for rows in row_blocks(len(all_x), BOUND_ROWS):
         near = notable_x[rows] @ all_y.T >= (count_x[rows] * np.float32(least - BOUND_MARGIN))[:, None]
         near &= all_x[rows] @ notable_y.T >= (count_y * np.float32(least - BOUND_MARGIN))[None]
-        near &= x.shows.any(axis=1)[rows, None] & y.shows.any(axis=1)
+        near &= (x.strongest[rows] > 0)[:, None] & (y.strongest > 0)
         i, j = np.nonzero(near)
         for some in row_blocks(len(i), PAIRS_AT_ONCE):
             yield i[some] + rows.start, j[some]

@@ -114,7 +114,7 @@ def write_votes(spec: CellSpec, kind: str, part: int, votes: Iterable[Seeds] | I
 
     names, dtypes = _vote_columns(kind)
     parts = [[getattr(one, name) for name in names] for one in votes]
-    columns = [
+    columns: list[NDArray[Any]] = [
         np.concatenate([np.zeros(0, dtype), *(one[place] for one in parts)]).astype(dtype)
         for place, dtype in enumerate(dtypes)
     ]

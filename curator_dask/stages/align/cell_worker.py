@@ -32,8 +32,7 @@ from curator_dask.stages.align.cell_rows import (
     write_still_rows,
     write_votes,
 )
-from curator_dask.stages.align.line_files import read_lines, write_lines
-from curator_dask.stages.align.lines import ClipsOnLine, read_group
+from curator_dask.stages.align.lines import ClipsOnLine, read_group, read_lines, write_lines
 from curator_dask.stages.align.shared_stretches import SharedStretch, overlap_table, shared_stretches
 from curator_dask.stages.align.spec import CellGroupTask, CellPartTask, CellSpec
 
