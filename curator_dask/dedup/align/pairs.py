@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curator_dask.dedup.align.judge import Thresholds
 from curator_dask.dedup.align.line import Line, Stretches, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of
 from curator_dask.dedup.align.runs import Overlap, find_moving, still_overlap
 from curator_dask.dedup.align.seeds import Segments, find_seeds
-from curator_dask.dedup.align.stills import pairs_alike
+from curator_dask.dedup.align.stills import PairsAlike, pairs_alike
 
 SEED_SCORE = 0.6
 """Pairs of four seconds below this are not looked at. A copy's segments have .8 and more, most of them."""
@@ -47,12 +46,12 @@ def still_overlaps(
 
 
 def overlaps_of_stretches(
-    x: Stretches, y: Stretches, pairs: tuple[NDArray[np.int64], NDArray[np.int64]], *, one_set: bool
+    x: Stretches, y: Stretches, pairs: PairsAlike, *, one_set: bool
 ) -> Iterator[tuple[int, int, Overlap]]:
     """The overlaps of pairs of stretches. In one set, every pair is given once: the earlier line is x, and of one line the
     later stretch."""
-    for i, j in zip(*(side.tolist() for side in pairs), strict=True):
+    for i, j, likeness in zip(pairs.i.tolist(), pairs.j.tolist(), pairs.likeness.tolist(), strict=True):
         line_x, line_y = int(x.line[i]), int(y.line[j])
-        overlap = still_overlap((int(x.first[i]), int(x.stop[i])), (int(y.first[j]), int(y.stop[j])))
+        overlap = still_overlap((int(x.first[i]), int(x.stop[i])), (int(y.first[j]), int(y.stop[j])), likeness)
         if not one_set or line_x < line_y or (line_x == line_y and overlap.first_x > overlap.first_y):
             yield line_x, line_y, overlap

@@ -62,10 +62,10 @@ def find_moving(x: Line, y: Line, offsets: Iterable[int], thresholds: Thresholds
     return best_of(found)
 
 
-def still_overlap(place_x: tuple[int, int], place_y: tuple[int, int]) -> Overlap:
+def still_overlap(place_x: tuple[int, int], place_y: tuple[int, int], likeness: float) -> Overlap:
     """The overlap of two still stretches, which begin and stop at these windows. Nothing tells their offset; their starts
     are matched."""
-    return Overlap(*place_x, *place_y, 2 * (place_x[0] - place_y[0]), 1.0, 0.0, 0.0, True)
+    return Overlap(*place_x, *place_y, 2 * (place_x[0] - place_y[0]), likeness, 0.0, 0.0, True)
 
 
 def best_of(overlaps: Iterable[Overlap]) -> list[Overlap]:

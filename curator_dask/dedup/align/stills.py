@@ -26,23 +26,31 @@ BOUND_ROWS = 1024
 PAIRS_AT_ONCE = 512
 
 
-def pairs_alike(
-    x: NDArray[np.uint8], y: NDArray[np.uint8], least: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs (i, j), in order, of a picture of x (A, 1024) and one of y (B, 1024) that are alike: the correlation in the
-    block that is least alike is at least `least`. Plain pictures are like no other.
+@dataclass(frozen=True)
+class PairsAlike:
+    """Pairs of pictures that are alike, S of them, in order."""
 
-    Where all correlations of a picture's blocks are at least `least`, their mean is too. So one product, over blocks that
-    lie side by side, rules out most pairs.
+    i: NDArray[np.int64]
+    j: NDArray[np.int64]
+    likeness: NDArray[np.float64]
+    """The correlation in the block that is least alike."""
+
+
+def pairs_alike(x: NDArray[np.uint8], y: NDArray[np.uint8], least: float) -> PairsAlike:
+    """The pairs of a picture of x (A, 1024) and one of y (B, 1024) with a likeness of at least `least`. Plain pictures are
+    like no other.
+
+    Where the correlations of all blocks are at least `least`, their mean is too. So one product, over blocks that lie side
+    by side, rules out most pairs.
     """
-    if not len(x) or not len(y):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    blocks_x, blocks_y = _blocks(x), _blocks(y)
-    parts = [np.zeros((2, 0), np.int64)]
-    for i, j in _near_on_average(blocks_x, blocks_y, least):
-        parts.append(np.stack([i, j])[:, _least(blocks_x, i, blocks_y, j) >= least])
-    i, j = np.concatenate(parts, axis=1)
-    return i, j
+    parts = [np.zeros((3, 0))]
+    if len(x) and len(y):
+        blocks_x, blocks_y = _blocks(x), _blocks(y)
+        for i, j in _near_on_average(blocks_x, blocks_y, least):
+            found = np.stack([i, j, _least(blocks_x, i, blocks_y, j)])
+            parts.append(found[:, found[2] >= least])
+    i, j, likeness = np.concatenate(parts, axis=1)
+    return PairsAlike(i.astype(np.int64), j.astype(np.int64), likeness)
 
 
 @dataclass(frozen=True)

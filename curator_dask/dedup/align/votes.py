@@ -57,19 +57,20 @@ class StillVotes:
     line_y: NDArray[np.int64]
     first_y: NDArray[np.int64]
     stop_y: NDArray[np.int64]
+    likeness: NDArray[np.float64]
 
 
 def still_votes(x: Stretches, y: Stretches, least: float) -> StillVotes:
     """The pairs of stretches of a cell that show the same, the earlier line first; of one line, the later stretch."""
-    i, j = pairs_alike(x.pictures, y.pictures, least)
-    votes = may_vote(i, y.line[j])
-    i, j = i[votes], j[votes]
+    pairs = pairs_alike(x.pictures, y.pictures, least)
+    votes = may_vote(pairs.i, y.line[pairs.j])
+    i, j, likeness = pairs.i[votes], pairs.j[votes], pairs.likeness[votes]
     first = np.stack([x.line[i], x.first[i], x.stop[i]])
     second = np.stack([y.line[j], y.first[j], y.stop[j]])
     swap = (first[0] > second[0]) | ((first[0] == second[0]) & (first[1] < second[1]))
     same = (first[0] == second[0]) & (first[1] == second[1])
     both = np.concatenate([np.where(swap, second, first), np.where(swap, first, second)])
-    return StillVotes(*both[:, ~same])
+    return StillVotes(*both[:, ~same], likeness[~same])
 
 
 def _joined(seeds: Iterator[Seeds]) -> Iterator[Seeds]:

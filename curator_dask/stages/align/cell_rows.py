@@ -129,8 +129,8 @@ def read_moving_votes(spec: CellSpec, group: int) -> Seeds:
     return Seeds(*_read_votes(spec, MOVING, group))
 
 
-def read_still_votes(spec: CellSpec, group: int) -> list[tuple[int, ...]]:
-    """The still votes for a group, each pair once: line, first and stop of one side, then of the other."""
+def read_still_votes(spec: CellSpec, group: int) -> list[tuple[int, int, int, int, int, int, float]]:
+    """The still votes for a group, each pair once: line, first and stop of one side, then of the other; likeness."""
     return sorted(set(zip(*(column.tolist() for column in _read_votes(spec, STILL, group)), strict=True)))
 
 
@@ -141,4 +141,5 @@ def _read_votes(spec: CellSpec, kind: str, group: int) -> list[NDArray[Any]]:
 
 def _vote_columns(kind: str) -> tuple[list[str], list[type]]:
     names = list((Seeds if kind == MOVING else StillVotes).__dataclass_fields__)
-    return names, [np.float32 if name == "score" else np.int64 for name in names]
+    dtypes: dict[str, type] = {"score": np.float32, "likeness": np.float64}
+    return names, [dtypes.get(name, np.int64) for name in names]

@@ -104,8 +104,8 @@ def _moving(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
 def _still(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
     for some in _batched(sorted(read_still_votes(spec, group), key=lambda one: (one[3], one[0]))):
         lines = _fetch(spec, {line for one in some for line in (one[0], one[3])})
-        for line_x, first_x, stop_x, line_y, first_y, stop_y in some:
-            overlap = still_overlap((first_x, stop_x), (first_y, stop_y))
+        for line_x, first_x, stop_x, line_y, first_y, stop_y, likeness in some:
+            overlap = still_overlap((first_x, stop_x), (first_y, stop_y), likeness)
             yield from shared_stretches(lines[line_x][1], lines[line_y][1], overlap)
 
 

@@ -12,7 +12,10 @@ from tests.dedup.align.lines import overlaps_of, scene, track
 
 
 def pairs(x: NDArray[np.uint8], y: NDArray[np.uint8], least: float = 0.92) -> list[tuple[int, int]]:
-    return list(zip(*(side.tolist() for side in pairs_alike(x, y, least)), strict=True))
+    found = pairs_alike(x, y, least)
+    for i, j, likeness in zip(found.i, found.j, found.likeness, strict=True):
+        assert likeness == pytest.approx(least_likeness(x[i], y[j]))
+    return list(zip(found.i.tolist(), found.j.tolist(), strict=True))
 
 
 def least_likeness(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
