@@ -70,7 +70,8 @@ def still_votes(x: Stretches, y: Stretches, least: float) -> StillVotes:
     swap = (first[0] > second[0]) | ((first[0] == second[0]) & (first[1] < second[1]))
     same = (first[0] == second[0]) & (first[1] == second[1])
     both = np.concatenate([np.where(swap, second, first), np.where(swap, first, second)])
-    return StillVotes(*both[:, ~same], likeness[~same])
+    line_x, first_x, stop_x, line_y, first_y, stop_y = both[:, ~same]
+    return StillVotes(line_x, first_x, stop_x, line_y, first_y, stop_y, likeness[~same])
 
 
 def _joined(seeds: Iterator[Seeds]) -> Iterator[Seeds]:

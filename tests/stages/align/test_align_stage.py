@@ -13,7 +13,7 @@ from curator_dask import AlignStage, FolderInUseError, InputError, ParameterErro
 from curator_dask.data.track_files import TrackRow, write_tracks
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.stages.align import groups
+from curator_dask.stages.align import cell_passes, groups
 from curator_dask.stages.base import RunContext
 from tests.dedup.align.lines import scene, track
 
@@ -136,3 +136,24 @@ def test_comparing_within_cells_finds_the_same(
     assert read(tmp_path / "cells") == read(tmp_path / "all")
     assert stage.run(context=context).num_run == 0
     assert not list((tmp_path / "cells" / ".curator" / "align" / "between").glob("*"))
+
+
+def test_many_cells_find_nearly_all_that_a_comparison_of_all_lines_finds(
+    tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(30):
+        film, first = scene(100 + number, 60), int(random.integers(0, 30))
+        write_video(tmp_path / "vectors", f"film{number:02d}", film)
+        copy = film[first : first + 30]
+        write_video(tmp_path / "vectors", f"copy{number:02d}", copy + random.normal(0, 10, copy.shape))
+    AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "all")).run(context=context)
+    monkeypatch.setattr(groups, "GROUP_WINDOWS", 1000)
+    monkeypatch.setattr(cell_passes, "CELL_SEGMENTS", 200)
+    cells = AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "cells"), exhaustive_groups=0)
+    cells.run(context=context)
+
+    every, found = ({tuple(row.items()) for row in read(tmp_path / name)} for name in ("all", "cells"))
+    assert len(every) >= 60
+    assert len(every & found) >= 0.99 * len(every)
+    assert len(found - every) <= 0.01 * len(every)
