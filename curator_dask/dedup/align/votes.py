@@ -37,8 +37,8 @@ def may_vote(row: NDArray[np.int64], line: NDArray[np.int64]) -> NDArray[np.bool
     """(S,) for seeds of a row with a line: whether the row meets at most `MOST_LINES` lines, or the line is a leader.
 
     >>> row, line = np.repeat([0, 1], [3, 200]), np.concatenate([[7, 8, 9], np.arange(200)])
-    >>> may_vote(row, line).sum()
-    np.int64(11)
+    >>> int(may_vote(row, line).sum())
+    11
     """
     pairs, place = np.unique(np.stack([row, line]), axis=1, return_inverse=True)
     count = np.bincount(pairs[0])
