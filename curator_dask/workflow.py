@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkflowResult:
-    """The results of the stages in order, and the number of clips kept, removed and failed."""
+    """The results of the stages in order, and the number of clips kept, removed, plain and failed."""
 
     stages: tuple[StageResult, ...]
     totals: Totals | None
@@ -164,6 +164,7 @@ class Workflow:
             output_path=self.below(layout.DATASET),
             duplicates_path=self.below(layout.DUPLICATES),
             pairwise_path=self.below(layout.CROSS_CLUSTER if self.cross_cluster else layout.PAIRWISE),
+            embeddings_path=self.embed_stage().output.url,
             **vars(self.export),
             **self._clip_options(),
         )
@@ -292,6 +293,7 @@ def curate(
     format: str = "webdataset",
     media: str = "copy",
     dataset_name: str = "clips",
+    plain: str = "keep",
     shards: PlanParameters | None = None,
 ) -> WorkflowResult:
     """Videos → training shards without near-duplicates, in one call. It continues where an earlier call stopped.
@@ -359,10 +361,11 @@ def curate(
         format: ``webdataset`` or ``parquet``.
         media: with format ``parquet``: ``copy`` the media, or ``reference`` them.
         dataset_name: name in the manifest and the dataset card.
+        plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
         shards: order, splits and limits of the shards; None: one split ``train`` in shards of at most 1 GB.
 
     Returns:
-        The results of all stages, and the number of clips kept, removed and failed.
+        The results of all stages, and the number of clips kept, removed, plain and failed.
     """
     values = locals()
     workflow = Workflow(
@@ -390,6 +393,9 @@ def _parameters_of(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any
 def _require(count: int, what: str, result: StageResult) -> None:
     if count:
         return
-    reasons = sorted({f"{failure.reason}: {failure.message}" for failure in result.failures})
+    told = [(one.reason, one.message) for one in result.failures] + [(one.reason, one.message) for one in result.plain]
+    reasons = sorted({f"{reason}: {message}" for reason, message in told})
     shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"
-    raise InputError(f"{what} ({result.stage}: {len(result.failures)} failures). {shown}")
+    plain = f", {len(result.plain)} plain clips" if result.plain else ""
+    advice = ". Plain clips can be exported without comparing them: export with --all-clips" if result.plain else ""
+    raise InputError(f"{what} ({result.stage}: {len(result.failures)} failures{plain}). {shown}{advice}")

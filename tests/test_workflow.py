@@ -89,8 +89,8 @@ def test_counts_reconcile_in_the_run_record(finished):
     split, embed = record["stages"]["split"], record["stages"]["embed"]
     assert split["videos_found"] == split["videos_processed"] + split["videos_failed"] + split["videos_skipped"]
     assert split["clips_planned"] == split["clips"] + split["clips_failed"]
-    assert embed["embeddings"] == embed["clips_in"] - embed["clips_failed"]
-    assert record["totals"] == {"clips": 26, "kept": 16, "removed": 10, "failed": 0}
+    assert embed["embeddings"] == embed["clips_in"] - embed["clips_plain"] - embed["clips_failed"]
+    assert record["totals"] == {"clips": 26, "kept": 16, "removed": 10, "plain": 0, "failed": 0}
     assert result.stage("export").counts["clips"] == 16
 
 

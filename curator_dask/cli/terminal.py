@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
     from curator_dask.cli.options.run_options import RunOptions
+    from curator_dask.data.plain_clips import PlainClip
+    from curator_dask.runtime.records import Failure
 
-MAX_FAILURES_SHOWN = 5
+MAX_LINES_SHOWN = 5
+"""Lines that say what failed, one per video and reason."""
 LOG_COLUMNS = 120
 """Width of tables that do not go to a terminal."""
 ALWAYS_SHOWN = ("clips", "embeddings", "rows", "kept", "removed")
@@ -91,16 +95,29 @@ def _describe_count(name: str, value: int) -> str:
 
 
 def show_failures(results: Sequence[StageResult], path: str) -> None:
-    """Print the number of failures, the first of them, and the path of the file with all of them; on stderr."""
+    """Print the number of failures, a line per video and reason, and the path of the file with all of them; on stderr.
+
+    Plain clips are shown in the same way, as what they are.
+    """
     failures = [failure for result in results for failure in result.failures]
-    if not failures:
+    _show_events(f"{len(failures)} failures, listed in {path}", failures)
+    for result in results:
+        where = result.output.join(layout.PLAIN_CLIPS)
+        _show_events(f"{len(result.plain)} clips are too plain to be compared, listed in {where}", result.plain)
+
+
+def _show_events(title: str, events: Sequence[Failure | PlainClip]) -> None:
+    if not events:
         return
-    shown = failures[:MAX_FAILURES_SHOWN]
-    lines = [f"{len(failures)} failures, listed in {path}"]
-    lines += [f"  {failure.source}: {failure.message} [{failure.reason}]" for failure in shown]
-    if len(failures) > len(shown):
-        lines.append(f"  … and {len(failures) - len(shown)} more")
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201  the command line may print
+    counts = Counter((event.source, event.reason) for event in events)
+    first = {(event.source, event.reason): event.message for event in reversed(events)}
+    lines = [
+        f"  {source}: {f'{count} times: ' if count > 1 else ''}{first[source, reason]} [{reason}]"
+        for (source, reason), count in counts.items()
+    ]
+    more = [f"  … and {len(lines) - MAX_LINES_SHOWN} more lines of this kind"] if len(lines) > MAX_LINES_SHOWN else []
+    text = "\n".join([title, *lines[:MAX_LINES_SHOWN], *more])
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  the command line may print
 
 
 def stage_failures_path(output_path: str, stage: str) -> str:

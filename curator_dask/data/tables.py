@@ -1,4 +1,4 @@
-"""Read Parquet and JSON-lines files as Arrow tables, and write Parquet files: whole, and with the same bytes every time."""
+"""Read Parquet and JSON-lines files as Arrow tables; write Parquet and Arrow files: whole, with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -190,3 +190,24 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
         return [prefix]
 
     return cast("list[str]", [leaf for field in schema for leaf in leaves(field.name, field.type)])
+
+
+def write_arrow(folder: Folder, path: str, table: pa.Table) -> int:
+    """Write a table, compressed; returns the number of bytes."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table.combine_chunks())
+    return folder.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_arrow_tables(folder: Folder, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """The tables of files, in the order of their paths. Raises InputError for one that cannot be read."""
+    import pyarrow as pa
+
+    for path, data in folder.read_many(sorted(paths)):
+        try:
+            yield pa.ipc.open_file(data).read_all()
+        except pa.ArrowException as error:
+            raise InputError(f"{folder.join(path)} is damaged ({error}): remove it and run again") from error

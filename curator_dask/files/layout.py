@@ -6,7 +6,7 @@ The folders of the original workflow keep their names. What this package adds fo
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
       clips.parquet                    one row per clip, failed ones included
-      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json says what they depend on; _tracks/*.parquet
+      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json, _plain.parquet, _tracks/*.parquet
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       overlaps/                        overlaps.parquet, clips.parquet
@@ -44,6 +44,8 @@ CENTROIDS = "_kmeans_centroids.npy"
 PUBLIC_CENTROIDS = "kmeans_centroids.npy"
 """The name in the original workflow, in outputs of version 0.1, and of the copy in ``cache_path``."""
 REJECTS = "_rejects.parquet"
+PLAIN_CLIPS = "_plain.parquet"
+EMBEDDINGS_ENDING = "_embd_parquet"
 
 OVERLAPS_TABLE = "overlaps.parquet"
 
@@ -70,7 +72,6 @@ _OUTPUT_NAMES = frozenset({
     STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, FAILURES, RUN_RECORD,
     "metas", "previews", "processed_videos", "processed_clip_chunks",
 })  # fmt: skip
-_EMBEDDINGS_ENDING = "_embd_parquet"
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 
 # File systems take 255 bytes; the rest is for endings such as ``_0.json``.
@@ -98,7 +99,7 @@ def is_of_output(path: str, *, clips: bool = True) -> bool:
     first = path.split("/", 1)[0]
     if first == "clips":
         return clips
-    return first in _OUTPUT_NAMES or first.endswith(_EMBEDDINGS_ENDING) or first.startswith(TEMPORARY_PREFIX)
+    return first in _OUTPUT_NAMES or first.endswith(EMBEDDINGS_ENDING) or first.startswith(TEMPORARY_PREFIX)
 
 
 def safe_relative(relative_path: str) -> str:
@@ -123,11 +124,11 @@ def _safe_part(part: str) -> str:
 def embeddings_folder(model_name: str) -> str:
     """``iv2_embd_parquet`` and ``ce1_embd_parquet`` as users know them; other models under their own name."""
     if model_name.startswith("cosmos-embed1"):
-        return f"ce1{_EMBEDDINGS_ENDING}"
+        return f"ce1{EMBEDDINGS_ENDING}"
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in model_name)
     # A leading underscore would hide the folder from readers of data sets; a path may be longer than a name can be.
     short = _SHORT_MODEL_NAMES.get(model_name, safe.strip("_") or "model")
-    return f"{_safe_part(short)}{_EMBEDDINGS_ENDING}"
+    return f"{_safe_part(short)}{EMBEDDINGS_ENDING}"
 
 
 def track_file(unit: str) -> str:

@@ -56,11 +56,16 @@ def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The reason why a clip has no vector. Such a clip is recorded and gets no row of zeros: rows of zeros would match."""
+    """The reason why a clip has no vector. Such a clip is recorded and gets no row of zeros: rows of zeros would match.
+
+    It counts as a plain clip, unless the model itself went wrong.
+    """
 
     reason: str
     """A short stable code, to group by."""
     message: str
+    broken: bool = False
+    """True if the model gave no numbers that can be used (``not-finite``): then the clip has failed."""
 
 
 class EmbeddingModel(Protocol):

@@ -163,7 +163,7 @@ class CallableModel:
         if dimension is not None and len(numbers) != dimension:
             raise ModelError(f"the model {self.name!r} gave {len(numbers)} numbers for a clip, and {dimension} before")
         if not np.isfinite(numbers).all():
-            return Unusable("not-finite", f"the model {self.name!r} gave numbers that are not finite")
+            return Unusable("not-finite", f"the model {self.name!r} gave numbers that are not finite", broken=True)
         largest = np.abs(numbers).max()
         if largest == 0:
             return Unusable("zero-vector", f"the model {self.name!r} gave zeros only")

@@ -11,7 +11,7 @@ from curator_dask.models.base import Unusable, Vector
 def unit_vector(row: npt.NDArray[np.float64]) -> Vector | Unusable:
     """A (D,) row scaled to unit length, as float32."""
     if not np.isfinite(row).all():
-        return Unusable("not-finite", "the network gave numbers that are not finite")
+        return Unusable("not-finite", "the network gave numbers that are not finite", broken=True)
     length = float(np.linalg.norm(row))
     if length == 0:
         return Unusable("zero-vector", "the network gave zeros only")

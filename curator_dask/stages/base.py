@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dask.dataframe import DataFrame
     from distributed import Client
 
+    from curator_dask.data.plain_clips import PlainClip
+
 
 @dataclass
 class RunContext:
@@ -54,6 +56,8 @@ class StageResult:
     """The files of the input that were not taken: reason → ending → number."""
     warnings: tuple[str, ...] = ()
     """What is allowed and may be not what was wanted, with what to do about it."""
+    plain: tuple[PlainClip, ...] = ()
+    """Clips that are not broken and have no vector: see `EmbedStage`."""
 
     @property
     def output_path(self) -> str:

@@ -17,25 +17,29 @@ from curator_dask.stages.base import Stage, StageResult
 
 @dataclass(frozen=True)
 class Totals:
-    """Number of planned clips, and how many of them were kept, removed, or failed."""
+    """Number of planned clips, and how many of them were kept, removed, too plain for a vector, or failed."""
 
     clips: int
     kept: int
     removed: int
+    plain: int
     failed: int
 
     def __str__(self) -> str:
-        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed + {self.failed} failed"
+        plain = f" + {self.plain} plain" if self.plain else ""
+        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed"
 
 
 def add_totals(results: Sequence[StageResult]) -> Totals:
     """The totals of a whole run. Raises CuratorError if they do not add up: that would be a fault of this package."""
     counts = {result.stage: dict(result.counts) for result in results}
     split, embed, kmeans, identify = (counts[name] for name in ("split", "embed", "kmeans", "identify"))
-    not_exported = counts.get("export", {}).get("clips_failed", 0)
-    failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + not_exported
-    totals = Totals(split["clips_planned"], identify["kept"] - not_exported, identify["removed"], failed)
-    if totals.clips != totals.kept + totals.removed + totals.failed:
+    export = counts.get("export", {})
+    lost, lost_plain = (export.get(name, 0) for name in ("clips_failed", "plain_failed"))
+    failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + lost
+    kept, plain = identify["kept"] - (lost - lost_plain), embed["clips_plain"] - lost_plain
+    totals = Totals(split["clips_planned"], kept, identify["removed"], plain, failed)
+    if totals.clips != totals.kept + totals.removed + totals.plain + totals.failed:
         raise CuratorError(f"the counts do not add up: {totals}; counts per stage: {counts}")
     return totals
 

@@ -19,6 +19,12 @@ RemovedPath = Annotated[
     str | None, option("--duplicates-path", help="Output of identify: no clip that it removed may be in a shard.")
 ]
 PairwisePath = Annotated[str | None, option("--pairwise-path", help="Output of pairwise: adds the scores.")]
+EmbeddingsPath = Annotated[
+    str | None,
+    option(
+        "--embeddings-path", help="Output of embed, which lists the plain clips. Default: the one below --input-path."
+    ),
+]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
 DatasetPath = Annotated[str, typer.Argument(help="The folder that export wrote.")]
 ClipsOpened = Annotated[
@@ -28,6 +34,10 @@ ClipsOpened = Annotated[
 Format = Annotated[str, option("--format", help="webdataset or parquet.")]
 Media = Annotated[str, option("--media", help="With --format parquet: copy the media, or reference them.")]
 DatasetName = Annotated[str, option("--dataset-name", help="Name in the manifest and the dataset card.")]
+Plain = Annotated[
+    str,
+    option("--plain", help="Clips that are too plain to be compared, as they have no vector: keep or drop them."),
+]
 Split = Annotated[str, option("--split", help="Shares of the splits, for instance train=.98,val=.02.")]
 Order = Annotated[str, option("--order", help="Order of the clips: shuffled or sorted.")]
 Seed = Annotated[int, option("--seed", help="Seed of the order and the splits.")]
@@ -45,6 +55,7 @@ class ExportOptions:
     format: Format = "webdataset"
     media: Media = "copy"
     dataset_name: DatasetName = "clips"
+    plain: Plain = "keep"
     split: Split = "train=1"
     order: Order = "shuffled"
     seed: Seed = 0
@@ -65,4 +76,6 @@ class ExportOptions:
             shard_clips=self.shard_clips,
             min_shards=self.min_shards,
         )
-        return ExportParameters(format=self.format, media=self.media, dataset_name=self.dataset_name, shards=shards)
+        return ExportParameters(
+            format=self.format, media=self.media, dataset_name=self.dataset_name, plain=self.plain, shards=shards
+        )

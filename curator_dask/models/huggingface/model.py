@@ -142,7 +142,7 @@ def pool_frames(rows: npt.NDArray[np.float32]) -> Vector | Unusable:
     """Scale (T, D) rows to unit length, and return the (D,) float32 unit vector along their mean."""
     vectors = rows.astype(np.float64)
     if not np.isfinite(vectors).all():
-        return Unusable("not-finite", "the network gave numbers that are not finite")
+        return Unusable("not-finite", "the network gave numbers that are not finite", broken=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     mean = (vectors / np.where(lengths > 0, lengths, 1.0)).mean(axis=0)
     length = float(np.linalg.norm(mean))

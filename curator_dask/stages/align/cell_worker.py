@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from curator_dask.data.arrow_files import write_arrow
+from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.align.cells import picture_rows, sample_of
 from curator_dask.dedup.align.line import Line, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of

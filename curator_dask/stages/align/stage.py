@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curator_dask.data.arrow_files import read_arrow_tables
-from curator_dask.data.tables import parquet_bytes
+from curator_dask.data.tables import parquet_bytes, read_arrow_tables
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from curator_dask.data.arrow_files import write_arrow
+from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.align.pairs import moving_overlaps, still_overlaps
 from curator_dask.dedup.align.runs import Overlap
 from curator_dask.runtime.records import UnitResult

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from curator_dask.data.plain_clips import PlainClip, marked
 from curator_dask.data.tables import write_parquet
 from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
@@ -49,22 +50,26 @@ class VectorBatches:
 
 
 def write_unit(task: EmbedTask, result_of: Callable[[ClipToEmbed], Embedded]) -> UnitResult:
-    """Write the Parquet files of a unit. Every clip is counted as a vector or as a failure."""
+    """Write the Parquet files of a unit. Every clip is counted: as a vector, as plain, or as a failure."""
     results = [(clip, result_of(clip)) for clip in task.clips]
     ids: list[str] = []
     vectors: list[Vector] = []
+    plain: list[PlainClip] = []
     failures: list[Failure] = []
     for clip, result in results:
-        if isinstance(result.vector, MediaError):
-            failures.append(_failure(clip, result.vector.reason, str(result.vector)))
-        elif isinstance(result.vector, Unusable):
-            failures.append(_failure(clip, result.vector.reason, result.vector.message))
+        vector = result.vector
+        if isinstance(vector, MediaError):
+            failures.append(_failure(clip, vector.reason, str(vector)))
+        elif isinstance(vector, Unusable) and vector.broken:
+            failures.append(_failure(clip, vector.reason, vector.message))
+        elif isinstance(vector, Unusable):
+            plain.append(PlainClip(clip.id, _source(clip), vector.reason, vector.message))
         else:
             ids.append(clip.id)
-            vectors.append(result.vector)
+            vectors.append(vector)
     outputs = {**(_write_file(task, ids, vectors) if ids else {}), **write_track_file(task, results)}
-    counts = {"embeddings": len(ids), "clips_failed": len(failures)}
-    return UnitResult(outputs, counts, tuple(failures), note_of_tracks(task, results))
+    counts = {"embeddings": len(ids), "clips_plain": len(plain), "clips_failed": len(failures)}
+    return UnitResult(outputs, counts, tuple(failures), {**note_of_tracks(task, results), **marked(plain)})
 
 
 def _write_file(task: EmbedTask, ids: list[str], vectors: list[Vector]) -> dict[str, int]:
@@ -86,4 +91,8 @@ def vector_table(ids: Sequence[str], vectors: Sequence[Any], id_field: str, embe
 
 
 def _failure(clip: ClipToEmbed, reason: str, message: str) -> Failure:
-    return Failure(EMBED, printable(clip.source or clip.path), reason, message, clip.id)
+    return Failure(EMBED, _source(clip), reason, message, clip.id)
+
+
+def _source(clip: ClipToEmbed) -> str:
+    return printable(clip.source or clip.path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.plain_clips import is_plain, plain_clips_of, publish_plain_clips
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -46,7 +47,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
 
     Vectors go to ``{model}_embd_parquet`` below `output_path`: Parquet files with the columns `id_field` and
     `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made. The
-    tracks, which say what each clip shows every half second, lie in ``_tracks`` there.
+    tracks, which say what each clip shows every half second, lie in ``_tracks`` there. Clips
+    that are too plain for a vector are listed in ``_plain.parquet``.
 
     Args:
         input_path: the output of the split stage, or any folder of ready clips, whose ids are then their file names.
@@ -265,14 +267,17 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             together=embed_units,
             again=again,
         )
-        embedded = outcome.counts.get("embeddings", 0)
-        clips = num_clips(units)
-        counts = {"clips_in": clips, "embeddings": embedded, "clips_failed": clips - embedded}
-        state.summarise(counts, failures=outcome.failures)
-        written = (path for record in state.records() for path in record.outputs)
+        records = list(state.records())
+        plain = publish_plain_clips(state, (clip for record in records for clip in plain_clips_of(record)))
+        failures = tuple(failure for failure in outcome.failures if not is_plain(failure))
+        clips, embedded = num_clips(units), outcome.counts.get("embeddings", 0)
+        failed = clips - embedded - len(plain)
+        counts = {"clips_in": clips, "embeddings": embedded, "clips_plain": len(plain), "clips_failed": failed}
+        state.summarise(counts, failures=failures)
+        written = (path for record in records for path in record.outputs)
         tables = tuple(path for path in written if not path.startswith(f"{layout.TRACKS}/"))
         return StageResult(
-            self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped, tables=tables
+            self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=tables, plain=plain
         )
 
     def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]], again: set[str]) -> None:

@@ -9,6 +9,7 @@ from curator_dask.export.plan import PlanParameters as PlanParameters
 
 FORMATS = ("webdataset", "parquet")
 MEDIA = ("copy", "reference")
+PLAIN = ("keep", "drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class ExportParameters:
     """With format ``parquet``: ``copy`` the media into the export, or ``reference`` them where they are."""
     dataset_name: str = "clips"
     """The name in the manifest and in the dataset card."""
+    plain: str = "keep"
+    """What becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``."""
     shards: PlanParameters = field(default_factory=PlanParameters)
     """The order of the clips, the splits, and the limits of a shard."""
 
@@ -29,3 +32,5 @@ class ExportParameters:
             raise ParameterError(f"format ({self.format!r}) must be one of {', '.join(FORMATS)}")
         if self.media not in MEDIA:
             raise ParameterError(f"media ({self.media!r}) must be one of {', '.join(MEDIA)}")
+        if self.plain not in PLAIN:
+            raise ParameterError(f"plain ({self.plain!r}) must be one of {', '.join(PLAIN)}")

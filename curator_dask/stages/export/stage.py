@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_column, id_list, id_text
+from curator_dask.data.plain_clips import only_embeddings, read_plain_ids
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card
@@ -20,7 +21,7 @@ from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME
+from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
 from curator_dask.runtime.records import Failure, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
@@ -45,12 +46,14 @@ class ExportStage(ExportParameters, Stage):
         duplicates_path: the output of the identify stage; None only together with `all_clips`.
         pairwise_path: the output of the pairwise stage; adds score, nearest earlier clip and cluster of each clip.
         all_clips: export every good clip, duplicates too.
+        embeddings_path: the output of the embed stage, which lists the plain clips; None: the one below `input_path`.
         id_field: column of the ids in `pairwise_path`.
         input_storage_options: fsspec options for the input paths.
         output_storage_options: fsspec options for `output_path`.
         format: ``webdataset`` or ``parquet``.
         media: with format ``parquet``: ``copy`` the media into the export, or ``reference`` them where they are.
         dataset_name: the name in the manifest and in the dataset card.
+        plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
         shards: the order of the clips, the splits, and the limits of a shard.
     """
 
@@ -60,6 +63,7 @@ class ExportStage(ExportParameters, Stage):
     pairwise_path: str | None = None
     all_clips: bool = False
     id_field: str = "id"
+    embeddings_path: str | None = None
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -90,6 +94,8 @@ class ExportStage(ExportParameters, Stage):
             "media": self.media,
             "dataset_name": self.dataset_name,
             "shards": asdict(self.shards),
+            # Only where it was chosen: exports of versions without this parameter are still recognised.
+            **({"plain": self.plain} if self.plain != "keep" else {}),
         }
 
     def _root_of(self, path: str | None) -> str | None:
@@ -100,23 +106,21 @@ class ExportStage(ExportParameters, Stage):
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {})
-        chosen = self._records()
+        plain = self._plain_ids()
+        chosen = self._records(self._wanted_ids(plain))
         good, failures = self._with_media(chosen)
         if not good:
             raise InputError(
                 f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
         state.claim(self.identity(), overwrite=context.overwrite)
-        if self.format == "parquet":
-            return self._export_index(state, context, good, failures)
-        return self._export_shards(state, context, good, failures)
+        export = self._export_index if self.format == "parquet" else self._export_shards
+        return export(state, context, good, failures, plain)
 
-    def _records(self) -> list[ClipRecord]:
-        """The clips to export. Raises InputError if there are none."""
-        kept = self._kept_ids()
+    def _records(self, wanted: Collection[str]) -> list[ClipRecord]:
+        """The clips with these ids. Raises InputError if none of them has a file."""
         scores = self._scores()
-        index = read_clip_index(self.input)
-        rows = (row for row in index.to_pylist() if row["valid"] and (kept is None or row["id"] in kept))
+        rows = (row for row in read_clip_index(self.input).to_pylist() if row["valid"] and row["id"] in wanted)
         chosen = [clip_record({**row, **scores.get(row["id"], {})}) for row in rows if row["clip_path"]]
         if not chosen:
             raise InputError(
@@ -126,13 +130,30 @@ class ExportStage(ExportParameters, Stage):
             )
         return chosen
 
-    def _kept_ids(self) -> set[str] | None:
+    def _wanted_ids(self, plain: set[str]) -> set[str]:
+        """The ids of the clips to export, as far as they have files."""
         if self.duplicates_path is None:
-            return None
-        folder = Folder(self.duplicates_path, self.input_storage_options)
-        if not folder.exists(KEEP_LIST):
-            raise InputError(f"{folder.url} holds no {KEEP_LIST}: run the identify stage into it first")
-        return set(read_id_list(folder.read_bytes(KEEP_LIST)))
+            kept = set(read_clip_index(self.input)["id"].to_pylist()) - plain
+        else:
+            kept = self._decided_ids(KEEP_LIST)
+        return kept | plain if self.plain == "keep" else kept
+
+    def _plain_ids(self) -> set[str]:
+        """The clips that no decision names, because they are too plain for a vector."""
+        if self.embeddings_path is None:
+            embeddings = only_embeddings(self.input)
+        else:
+            embeddings = Folder(self.embeddings_path, self.input_storage_options)
+        plain = read_plain_ids(embeddings)
+        if plain and self.duplicates_path is not None:
+            plain -= self._decided_ids(KEEP_LIST) | self._decided_ids(REMOVE_LIST)
+        return plain
+
+    def _decided_ids(self, name: str) -> set[str]:
+        folder = Folder(str(self.duplicates_path), self.input_storage_options)
+        if not folder.exists(name):
+            raise InputError(f"{folder.url} holds no {name}: run the identify stage into it first")
+        return set(read_id_list(folder.read_bytes(name)))
 
     def _scores(self) -> dict[str, dict[str, Any]]:
         if self.pairwise_path is None:
@@ -159,7 +180,12 @@ class ExportStage(ExportParameters, Stage):
         return good, tuple(failures)
 
     def _export_shards(
-        self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
+        self,
+        state: StageState,
+        context: RunContext,
+        records: list[ClipRecord],
+        failures: tuple[Failure, ...],
+        plain: Collection[str],
     ) -> StageResult:
         plans = plan_shards(records, self.shards)
         units = [self._unit(plan) for plan in plans]
@@ -169,8 +195,7 @@ class ExportStage(ExportParameters, Stage):
             raise InputError(f"{len(outcome.failures)} shards could not be written: {outcome.failures[0].message}")
         self._write_beside(state, plans)
         counts = {
-            "clips": outcome.counts.get("clips", 0),
-            "clips_failed": len(failures),
+            **_count_clips(records, failures, plain),
             "shards": len(plans),
             "shard_bytes": outcome.counts.get("shard_bytes", 0),
         }
@@ -193,7 +218,12 @@ class ExportStage(ExportParameters, Stage):
             state.publish(path, text.encode("utf-8"))
 
     def _export_index(
-        self, state: StageState, context: RunContext, records: list[ClipRecord], failures: tuple[Failure, ...]
+        self,
+        state: StageState,
+        context: RunContext,
+        records: list[ClipRecord],
+        failures: tuple[Failure, ...],
+        plain: Collection[str],
     ) -> StageResult:
         units = []
         if self.media == "copy":
@@ -205,15 +235,27 @@ class ExportStage(ExportParameters, Stage):
         outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
         table = index_table(records, self._media_path)
         state.publish(INDEX_TABLE, parquet_bytes(table))
-        counts = {"clips": len(records) - len(outcome.failures), "clips_failed": len(failures) + len(outcome.failures)}
-        state.summarise(counts, failures=(*failures, *outcome.failures))
+        failures = (*failures, *(replace(failure, clip_id=failure.source) for failure in outcome.failures))
+        counts = _count_clips(records, failures, plain)
+        state.summarise(counts, failures=failures)
         return StageResult(
-            self.name, self.output, counts, (*failures, *outcome.failures), outcome.num_run, outcome.num_skipped,
-            tables=(INDEX_TABLE,),
-        )  # fmt: skip
+            self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=(INDEX_TABLE,)
+        )
 
     def _media_path(self, record: ClipRecord) -> str:
         return layout.clip_path(record.id) if self.media == "copy" else self.input.join(layout.clip_path(record.id))
+
+
+def _count_clips(records: Sequence[ClipRecord], failures: Sequence[Failure], plain: Collection[str]) -> dict[str, int]:
+    """The clips in the export and the failed ones, and how many of each are plain."""
+    failed = {failure.clip_id for failure in failures}
+    exported = {record.id for record in records} - failed
+    return {
+        "clips": len(exported),
+        "clips_plain": len(exported.intersection(plain)),
+        "clips_failed": len(failed),
+        "plain_failed": len(failed.intersection(plain)),
+    }
 
 
 def export_dataset(input_path: str, output_path: str, **parameters: Any) -> StageResult:

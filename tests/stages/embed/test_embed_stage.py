@@ -44,7 +44,7 @@ def vectors_of(out):
 def test_vectors_come_with_the_cut_and_the_embed_stage_finds_its_work_done(tapped):
     out, result = tapped
     assert (result.num_run, result.num_skipped) == (0, 4)
-    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
+    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_plain": 0, "clips_failed": 0}
     assert len(vectors_of(out)) == 4
 
 
@@ -105,7 +105,7 @@ def test_a_function_of_ones_own_reaches_the_workers(tapped, context, tmp_path, m
     register_callable("mean_colour", lambda frames: frames.mean(axis=(0, 1, 2)), frame_rule=rule)
     result = EmbedStage(str(tapped[0]), str(tmp_path), "mean_colour").run(context=context)
     embed_spec.cached_model.cache_clear()
-    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
+    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_plain": 0, "clips_failed": 0}
     rows = pq.read_table(tmp_path / "mean_colour_embd_parquet", columns=["embedding"]).to_pylist()
     assert [len(row["embedding"]) for row in rows] == [3] * 4
 
@@ -119,7 +119,7 @@ def test_a_model_folder_by_a_relative_path_is_found_by_workers_elsewhere(
     monkeypatch.chdir(tmp_path / "here")
     shutil.copytree(shared_dir / "golden" / "hf" / "dinov2", tmp_path / "mine")
     result = EmbedStage(str(tapped[0]), str(tmp_path / "out"), "hf:../mine").run(context=context)
-    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_failed": 0}
+    assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_plain": 0, "clips_failed": 0}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_batches_are_filled_across_videos(tapped, tmp_path, monkeypatch):
     assert all(unit.share < 0.25 for unit in units)
     records = list(embed_units([unit.task for unit in units]))
     embed_spec.cached_model.cache_clear()
-    assert [record.counts for record in records] == [{"embeddings": 1, "clips_failed": 0}] * 4
+    assert [record.counts for record in records] == [{"embeddings": 1, "clips_plain": 0, "clips_failed": 0}] * 4
     for unit in units:
         (row,) = pq.read_table(tmp_path / "noting_embd_parquet" / f"{unit.key}.parquet").to_pylist()
         assert row == {"id": unit.task.clips[0].id, "embedding": [4.0, 0.0]}
