@@ -6,6 +6,13 @@ from typing import Annotated
 
 from curator_dask.cli.options.declare import option
 
+ReferencePath = Annotated[
+    str | None,
+    option(
+        "--reference-path",
+        help="Output of another run, which stays as it is: its clips are compared with those of --input-path too.",
+    ),
+]
 Strictness = Annotated[
     float,
     option(

@@ -36,8 +36,8 @@ def plan_cells(spec: AlignSpec, state: StageState, groups: Sequence[LineGroup], 
 
 
 def verify_units(spec: CellSpec, state: StageState, groups: Sequence[LineGroup]) -> list[Unit[CellGroupTask]]:
-    """The units of the last pass, which write the overlaps."""
-    return _group_units("group", spec, state, groups)
+    """The units of the last pass, which write the overlaps: what new lines share with each other and the reference."""
+    return [unit for unit in _group_units("group", spec, state, groups) if not unit.task.group.reference]
 
 
 def run_cell_passes(

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 def prepare_group(task: CellGroupTask) -> UnitResult:
     """Write the lines of a group, and a sample of the rows that the cells are made from."""
-    spec, group = task.spec, read_group(task.spec.align.tracks, task.group, task.spec.align.thresholds.min_energy)
+    spec, group = task.spec, read_group(task.group, task.spec.align.thresholds.min_energy)
     folder, number, lines = spec.align.output, task.group.number, spec.path(LINES, task.group.number)
     stretches = stretches_of(group.lines)
     outputs = {lines: write_lines(folder, lines, group)}
@@ -58,7 +58,7 @@ def prepare_group(task: CellGroupTask) -> UnitResult:
 
 def scatter_group(task: CellGroupTask) -> UnitResult:
     """Write the rows of a group to their cells."""
-    group = read_group(task.spec.align.tracks, task.group, task.spec.align.thresholds.min_energy)
+    group = read_group(task.group, task.spec.align.thresholds.min_energy)
     first_line = task.spec.first_lines[task.group.number]
     return UnitResult(
         {

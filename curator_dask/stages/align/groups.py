@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,53 @@ def read_track_index(folder: Folder) -> pa.Table:
     return pa.concat_tables(tables).sort_by([("source", "ascending"), ("start_s", "ascending"), ("id", "ascending")])
 
 
-def clip_table(index: pa.Table) -> pa.Table:
-    """One row per clip: ``id``, ``source``, and ``start_s`` and ``end_s`` in its source."""
+def find_reference(folder: Folder, new: Folder) -> Folder:
+    """The folder of vectors of a reference, which is given or lies in the given output of a run.
+
+    Of several, the one with the name of the `new` folder of vectors. Raises InputError if there is none, or if it is not
+    clear which one.
+    """
+    for one in (folder, folder.below(new.root.rsplit("/", 1)[-1])):
+        if one.entries(layout.TRACKS):
+            return one
+    found = sorted({entry.path.split("/")[0] for entry in folder.entries(max_depth=3) if _is_track(entry.path)})
+    if len(found) != 1:
+        several = f"tracks in {', '.join(found)}: give one of these folders" if found else "no tracks"
+        raise InputError(
+            f"{folder.url} holds {several}. A reference is the output of a finished run, made with --tracks"
+        )
+    return folder.below(found[0])
+
+
+def _is_track(path: str) -> bool:
+    return path.endswith(".parquet") and path.split("/")[1:2] == [layout.TRACKS]
+
+
+def require_same_tracks(new: Folder, reference: Folder) -> None:
+    """Raise InputError if the tracks of two folders of vectors are of different versions."""
+    versions = [_track_version(folder) for folder in (new, reference)]
+    if versions[0] != versions[1]:
+        raise InputError(
+            f"tracks of version {versions[0]} in {new.url} cannot be compared with those of version {versions[1]} in the "
+            f"reference {reference.url}: run embed again into the older folder, which makes its tracks anew"
+        )
+
+
+def _track_version(folder: Folder) -> int | None:
+    """The version that the embed stage recorded; None where it recorded none."""
+    if not folder.exists(layout.FINGERPRINT):
+        return None
+    version: int | None = json.loads(folder.read_bytes(layout.FINGERPRINT)).get("track_version")
+    return version
+
+
+def clip_table(index: pa.Table, reference: bool) -> pa.Table:
+    """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, and ``reference``."""
+    import pyarrow as pa
+
     end_s = pc.add(index["start_s"], pc.multiply(pc.cast(index["num_windows"], "float64"), WINDOW_S))
-    return index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
+    table = index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
+    return table.append_column("reference", pa.repeat(reference, len(table)))
 
 
 def num_windows(index: pa.Table) -> int:
@@ -51,13 +95,16 @@ def num_windows(index: pa.Table) -> int:
     return int(pc.sum(index["num_windows"]).as_py() or 0)
 
 
-def group_sources(index: pa.Table, folder: Folder) -> list[LineGroup]:
+def group_sources(
+    index: pa.Table, folder: Folder, *, first_number: int = 0, reference: bool = False
+) -> list[LineGroup]:
     """Groups of neighbouring sources in the order of their names. A long source is a group of its own."""
     versions = recorded_versions(folder)
     groups: list[LineGroup] = []
     for sources, paths in _packed(index):
         version = digest([(path, versions.get(path, "")) for path in paths])
-        groups.append(LineGroup(len(groups), tuple(sources), tuple(paths), version))
+        number = first_number + len(groups)
+        groups.append(LineGroup(folder, number, tuple(sources), tuple(paths), version, reference))
     return groups
 
 

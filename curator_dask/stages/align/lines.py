@@ -45,25 +45,28 @@ class ClipsOnLine:
     """The window of the source in which each begins."""
     stop: NDArray[np.int64]
     """The window after its last."""
+    reference: bool = False
+    """Whether these are clips of a reference, which may have the ids of new ones."""
 
     @staticmethod
-    def of(rows: list[TrackRow]) -> ClipsOnLine:
+    def of(rows: list[TrackRow], reference: bool) -> ClipsOnLine:
         first = np.array([first_window(row.track.start_s) for row in rows], np.int64)
         length = np.array([len(row.track.windows) for row in rows], np.int64)
         start_s = np.array([row.track.start_s for row in rows])
-        return ClipsOnLine(tuple(row.id for row in rows), start_s, first, first + length)
+        return ClipsOnLine(tuple(row.id for row in rows), start_s, first, first + length, reference)
 
 
 @functools.lru_cache(maxsize=GROUPS_HELD)
-def read_group(folder: Folder, group: LineGroup, min_energy: float) -> LinesOfGroup:
+def read_group(group: LineGroup, min_energy: float) -> LinesOfGroup:
     """The lines of a group; the last few groups are held, as a worker meets each of them several times."""
     rows_of: dict[str, list[TrackRow]] = {source: [] for source in group.sources}
-    for row in read_tracks(folder, group.paths):
+    for row in read_tracks(group.tracks, group.paths):
         if row.source in rows_of:
             rows_of[row.source].append(row)
     ordered = [sorted(rows, key=lambda row: (row.track.start_s, row.id)) for rows in rows_of.values()]
     lines = tuple(lay_out([row.track for row in rows]) for rows in ordered)
-    return LinesOfGroup(lines, tuple(ClipsOnLine.of(rows) for rows in ordered), segments_of(lines, min_energy))
+    clips = tuple(ClipsOnLine.of(rows, group.reference) for rows in ordered)
+    return LinesOfGroup(lines, clips, segments_of(lines, min_energy))
 
 
 def _schema() -> pa.Schema:
@@ -77,6 +80,7 @@ def _schema() -> pa.Schema:
             ("start_s", pa.list_(pa.float64())),
             ("first", pa.list_(pa.int64())),
             ("stop", pa.list_(pa.int64())),
+            ("reference", pa.bool_()),
         ]
     )
 
@@ -97,6 +101,7 @@ def _batch(line: Line, clips: ClipsOnLine) -> pa.RecordBatch:
         "start_s": clips.start_s.tolist(),
         "first": clips.first.tolist(),
         "stop": clips.stop.tolist(),
+        "reference": clips.reference,
     }
     return pa.RecordBatch.from_pylist([row], schema=_schema())
 
@@ -109,4 +114,4 @@ def read_lines(folder: Folder, path: str, numbers: Sequence[int]) -> Iterator[tu
         windows = np.frombuffer(row["windows"], np.int16).reshape(len(usable), -1)
         line = Line(windows, usable, np.full(len(usable), -1, np.int32), np.zeros((0, 0), np.uint8))
         first, stop = (np.array(row[name], np.int64) for name in ("first", "stop"))
-        yield line, ClipsOnLine(tuple(row["ids"]), np.array(row["start_s"]), first, stop)
+        yield line, ClipsOnLine(tuple(row["ids"]), np.array(row["start_s"]), first, stop, row["reference"])

@@ -33,6 +33,8 @@ class SharedStretch:
     motion: float
     energy: float
     kind: str
+    other_reference: bool = False
+    """Whether `other_id` is a clip of the reference; `id` never is."""
 
 
 def overlap_schema() -> pa.Schema:
@@ -40,7 +42,7 @@ def overlap_schema() -> pa.Schema:
     import pyarrow as pa
 
     text, number, score = pa.string(), pa.float64(), pa.float32()
-    kinds = [text, text, number, number, number, number, number, score, score, score, text]
+    kinds = [text, text, number, number, number, number, number, score, score, score, text, pa.bool_()]
     return pa.schema(list(zip(SharedStretch.__dataclass_fields__, kinds, strict=True)))
 
 
@@ -55,10 +57,13 @@ def overlap_table(stretches: list[SharedStretch]) -> pa.Table:
 
 
 def shared_stretches(x: ClipsOnLine, y: ClipsOnLine, overlap: Overlap) -> Iterator[SharedStretch]:
-    """What each clip of x and each clip of y share of an overlap of their lines. A clip shares nothing with itself."""
+    """What each clip of x and each clip of y share of an overlap of their lines. A clip shares nothing with itself.
+
+    Clips of a reference are those of y.
+    """
     for i in _clips_within(x, overlap.first_x, overlap.stop_x):
         for j in _clips_within(y, overlap.first_y, overlap.stop_y):
-            if x.ids[i] != y.ids[j]:
+            if y.reference or x.ids[i] != y.ids[j]:
                 stretch = _still(x, i, y, j, overlap) if overlap.still else _moving(x, i, y, j, overlap)
                 if stretch is not None:
                     yield stretch
@@ -97,9 +102,9 @@ def _stretch(
     x: ClipsOnLine, i: int, y: ClipsOnLine, j: int,
     parts: tuple[float, float, float, float], offset_s: float, overlap: Overlap, kind: str,
 ) -> SharedStretch:  # fmt: skip
-    """The row of two clips; the clip whose id comes first is `id`."""
+    """The row of two clips; the new clip is `id`, or of two new clips the one whose id comes first."""
     start, end, other_start, other_end = parts
-    numbers = (overlap.picture, overlap.motion, overlap.energy, kind)
-    if x.ids[i] < y.ids[j]:
+    numbers = (overlap.picture, overlap.motion, overlap.energy, kind, y.reference)
+    if y.reference or x.ids[i] < y.ids[j]:
         return SharedStretch(x.ids[i], y.ids[j], start, end, other_start, other_end, offset_s, *numbers)
     return SharedStretch(y.ids[j], x.ids[i], other_start, other_end, start, end, 0.0 - offset_s, *numbers)

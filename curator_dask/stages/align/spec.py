@@ -9,7 +9,7 @@ from curator_dask.files.folder import Folder
 
 ALIGN = "align"
 """The stage's name in records and folders."""
-VERSION = 1
+VERSION = 2
 """Raise this number with any change to what counts as an overlap."""
 
 
@@ -17,20 +17,22 @@ VERSION = 1
 class LineGroup:
     """Some source videos whose lines one task holds."""
 
+    tracks: Folder
+    """The folder of vectors, with the tracks below it."""
     number: int
     sources: tuple[str, ...]
     paths: tuple[str, ...]
     """The track files that hold their clips, and maybe clips of others."""
     version: str
     """Digest of what the tracks were made from."""
+    reference: bool = False
+    """Whether they are compared with the new videos only, and not with each other. Such groups come last."""
 
 
 @dataclass(frozen=True)
 class AlignSpec:
-    """Where tracks and overlaps lie, and what counts as an overlap."""
+    """Where overlaps are written, and what counts as one."""
 
-    tracks: Folder
-    """The folder of vectors, with the tracks below it."""
     output: Folder
     thresholds: Thresholds
 

@@ -21,7 +21,14 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.align.cell_passes import plan_cells, run_cell_passes, verify_units
-from curator_dask.stages.align.groups import clip_table, group_sources, num_windows, read_track_index
+from curator_dask.stages.align.groups import (
+    clip_table,
+    find_reference,
+    group_sources,
+    num_windows,
+    read_track_index,
+    require_same_tracks,
+)
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.shared_stretches import overlap_schema
 from curator_dask.stages.align.spec import ALIGN, VERSION, AlignSpec, LineGroup, PairTask
@@ -32,16 +39,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_ORDER = ("id", "other_reference", "other_id", "start_s", "other_start_s")
+
+
 @dataclass(frozen=True)
 class AlignStage(AlignParameters, StorageKwargs, Stage):
     """Find the stretches that clips share: copies that begin at any time, and pictures that stand still.
 
     Writes ``overlaps.parquet``: one row per stretch that two clips share, with the seconds in both, the offset and how
-    alike they are; and ``clips.parquet``: one row per clip with a track.
+    alike they are; and ``clips.parquet``: one row per clip with a track, those of the reference too.
 
     Args:
         input_path: The folder of vectors that the embed stage wrote, with the tracks below it.
         output_path: The folder to write to.
+        reference_path: The output of another run, or its folder of vectors: clips that the new ones are compared with
+            too. They are not compared with each other, and this folder is not changed.
         strictness: Raises the likeness of motion that a copy needs, from 0 (as measured) to 1; below 0 lowers it.
         min_still_likeness: Two still pictures are the same if every part of them is at least this much alike, up to 1.
         exhaustive_groups: Up to so many groups of lines (three hours of video each), all pairs of lines are compared;
@@ -52,6 +64,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
 
     input_path: str = ""
     output_path: str = ""
+    reference_path: str | None = None
     exhaustive_groups: int = 12
 
     name: ClassVar[str] = ALIGN
@@ -70,12 +83,19 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
     def output(self) -> Folder:
         return self.folder_to_write(self.output_path)
 
+    def reference(self) -> Folder | None:
+        """The folder of vectors of the reference. Raises InputError if there are no tracks."""
+        if self.reference_path is None:
+            return None
+        return find_reference(self.folder_to_read(self.reference_path), self.input)
+
     def identity(self) -> dict[str, Any]:
         return {
             "input_path": self.input.root,
             "thresholds": asdict(self.thresholds()),
             "exhaustive_groups": self.exhaustive_groups,
             "version": VERSION,
+            **({"reference_path": self.folder_to_read(self.reference_path).root} if self.reference_path else {}),
         }
 
     def execute(self, context: RunContext) -> StageResult:
@@ -86,32 +106,49 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
             return StageResult(self.name, self.output, {"clips": len(index)})
         state.claim(self.identity(), overwrite=context.overwrite)
         groups = group_sources(index, self.input)
-        spec = AlignSpec(self.input, self.output, self.thresholds())
+        clips, windows = clip_table(index, reference=False), num_windows(index)
+        if (reference := self.reference()) is not None:
+            require_same_tracks(self.input, reference)
+            others = read_track_index(reference)
+            groups += group_sources(others, reference, first_number=len(groups), reference=True)
+            clips, windows = _joined(clips, clip_table(others, reference=True)), windows + num_windows(others)
+        spec = AlignSpec(self.output, self.thresholds())
         every_pair = len(groups) <= self.exhaustive_groups
-        run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=num_windows(index))
+        run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
-        return self._publish(state, paths, outcome, index)
+        return self._publish(state, paths, outcome, clips)
 
-    def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, index: pa.Table) -> StageResult:
+    def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, clips: pa.Table) -> StageResult:
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         tables = read_arrow_tables(self.output, paths)
         overlaps = pa.concat_tables([overlap_schema().empty_table(), *tables])
-        overlaps = overlaps.sort_by([(name, "ascending") for name in ("id", "other_id", "start_s", "other_start_s")])
+        overlaps = overlaps.sort_by([(name, "ascending") for name in _ORDER])
         state.publish(layout.OVERLAPS_TABLE, parquet_bytes(overlaps))
-        state.publish(layout.CLIP_INDEX, parquet_bytes(clip_table(index)))
-        counts = {"clips": len(index), "overlaps": len(overlaps)}
+        state.publish(layout.CLIP_INDEX, parquet_bytes(clips))
+        num_reference = int(pc.sum(clips["reference"]).as_py() or 0)
+        counts = {"clips": len(clips) - num_reference, "overlaps": len(overlaps)}
+        if self.reference_path is not None:
+            counts["clips_reference"] = num_reference
         state.summarise(counts)
         return StageResult(
             self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)
         )
 
 
+def _joined(clips: pa.Table, others: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables([clips, others])
+
+
 def _compare_all(
     context: RunContext, state: StageState, spec: AlignSpec, groups: Sequence[LineGroup]
 ) -> tuple[UnitsOutcome, list[str]]:
-    """Compare every pair of groups. Returns the paths of the units' tables too."""
-    units = [_unit(spec, state, x, y) for x, y in combinations_with_replacement(groups, 2)]
+    """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too."""
+    pairs = combinations_with_replacement(groups, 2)
+    units = [_unit(spec, state, x, y) for x, y in pairs if not x.reference]
     state.forget({record.key for record in state.records()} - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
     if outcome.failures:

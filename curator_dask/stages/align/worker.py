@@ -17,7 +17,7 @@ from curator_dask.stages.align.spec import PairTask
 def align_groups(task: PairTask) -> UnitResult:
     """Find and write all stretches that clips of the two groups share."""
     energy = task.spec.thresholds.min_energy
-    x, y = read_group(task.spec.tracks, task.x, energy), read_group(task.spec.tracks, task.y, energy)
+    x, y = read_group(task.x, energy), read_group(task.y, energy)
     found = [
         stretch
         for i, j, overlap in _overlaps(task, x, y)

@@ -16,6 +16,7 @@ def align(
     *,
     input_path: paths.VectorsToRead,
     output_path: paths.OutputPath,
+    reference_path: align_options.ReferencePath = None,
     strictness: align_options.Strictness = 0.0,
     min_still_likeness: align_options.MinStillLikeness = 0.92,
     run_options: RunOptions,

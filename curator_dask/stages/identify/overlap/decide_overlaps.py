@@ -68,13 +68,13 @@ def decide_by_overlaps(
 
     Args:
         folder: the output of the align stage.
-        reference: ids, as texts, of clips that stay and come before all rows. Those that are rows too are left out.
+        reference: ids, as texts, of clips that stay and come before all rows.
     """
     rows = _rows(tables, reference)
-    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts)
+    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts, len(rows))
     place = _places(rows, spans, rule.strategy)
-    stretches = _in_scope(covered_stretches(found.overlaps, spans.length), spans, rule.scope)
-    stretches = stretches[stretches.row < len(rows)]  # the reference stays
+    stretches = covered_stretches(found.overlaps, spans.length)
+    stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the reference stays
     min_strength = ALL_STRENGTHS
     if rule.target_keep is not None:
         may_go = rows_that_may_go(len(rows), rule.target_keep)
@@ -89,15 +89,13 @@ def decide_by_overlaps(
 
 def _rows(tables: Iterable[pa.Table], reference: pa.ChunkedArray | None) -> _Rows:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     ordered = sorted(tables, key=lambda table: table["cluster"][0].as_py())
     table = pa.concat_tables(ordered, promote_options="permissive")
     texts = id_texts(use_long_offsets(table["id"]))
     if reference is None:
         return _Rows(table, texts)
-    others = reference.filter(pc.invert(pc.is_in(reference, value_set=texts)))
-    return _Rows(table, pa.chunked_array([*texts.chunks, *others.chunks], pa.large_string()))
+    return _Rows(table, pa.chunked_array([*texts.chunks, *reference.chunks], pa.large_string()))
 
 
 def _places(rows: _Rows, spans: ClipSpans, strategy: RankingStrategy) -> Indices:
@@ -123,13 +121,14 @@ def _positions(order: NDArray[np.integer]) -> Indices:
     return place
 
 
-def _in_scope(stretches: Stretches, spans: ClipSpans, scope: str) -> Stretches:
+def _in_scope(stretches: Stretches, spans: ClipSpans, scope: str, num_rows: int) -> Stretches:
+    """The stretches that count. A clip of a reference is of another source than all rows, whatever its name is."""
     import pyarrow.compute as pc
 
     if scope == "all":
         return stretches
     source = pc.dictionary_encode(spans.source).combine_chunks().indices.to_numpy()
-    same = source[stretches.row] == source[stretches.by]
+    same = (source[stretches.row] == source[stretches.by]) & (stretches.by < num_rows)
     return stretches[same if scope == "same" else ~same]
 
 

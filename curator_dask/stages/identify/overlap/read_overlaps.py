@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts, plain_ids
-from curator_dask.data.tables import read_parquet
+from curator_dask.data.tables import open_parquet, read_parquet
 from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 KINDS = ("identical", "copy", "shifted", "still")
 TIMES = ("start_s", "end_s", "other_start_s", "other_end_s", "offset_s")
 SCORES = ("picture", "motion")
+
+
+IN_REFERENCE = "reference"
+"""The column that marks clips of a reference in the table of clips. Their ids may be those of rows too."""
+OTHER_IN_REFERENCE = "other_reference"
+"""The same for `other_id` in the table of overlaps."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +53,36 @@ class FoundOverlaps:
 
 
 def read_spans(folder: Folder, ids: pa.ChunkedArray) -> ClipSpans:
-    """The spans and sources of rows. `ids` are texts."""
+    """The spans and sources of rows. `ids` are texts. Clips that align took from a reference are no rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"])
+    table, in_reference = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"], IN_REFERENCE)
+    table = table.filter(~in_reference)
     place = pc.index_in(ids, value_set=_texts(table["id"]))
     source = pc.coalesce(table["source"].cast(pa.large_string()).take(place), ids)
     start, end = (_micros(pc.fill_null(table[name].take(place), 0.0), folder, CLIP_INDEX) for name in TIMES[:2])
     return ClipSpans(source, start, np.maximum(end - start, 0))
 
 
-def read_overlaps(folder: Folder, ids: pa.ChunkedArray) -> FoundOverlaps:
-    """The overlaps of the rows with these ids, which are texts. Those of other clips are left out.
+def read_overlaps(folder: Folder, ids: pa.ChunkedArray, num_rows: int) -> FoundOverlaps:
+    """The overlaps of the clips with these ids, which are texts. Those of other clips are left out.
 
-    Raises InputError where a value is none, or where not one overlap is between two of the rows.
+    Raises InputError where a value is none, or where not one overlap is between two of the clips.
+
+    Args:
+        ids: those of the rows, then those of a reference.
+        num_rows: so many are rows.
     """
     import pyarrow.compute as pc
 
-    table = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES])
-    row, other = (_rows(table[name], ids) for name in ("id", "other_id"))
+    table, in_reference = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES], OTHER_IN_REFERENCE)
+    row = _places(table["id"], ids, num_rows, np.zeros(len(table), np.bool_))
+    other = _places(table["other_id"], ids, num_rows, in_reference)
     known = (row >= 0) & (other >= 0)
-    if len(table) and not known.any():
+    if len(table) and not (known | (in_reference & (row >= 0))).any():
         raise InputError(
-            f"{folder.join(OVERLAPS_TABLE)} names no two of the {len(ids):,} clips to decide on: is overlaps_path the "
+            f"{folder.join(OVERLAPS_TABLE)} names no two of the {num_rows:,} clips to decide on: is overlaps_path the "
             "output that align made from these clips?"
         )
     table = table.filter(known)
@@ -102,22 +114,33 @@ def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
     return strength
 
 
-def _read(folder: Folder, path: str, columns: list[str]) -> pa.Table:
+def _read(folder: Folder, path: str, columns: list[str], mark: str) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """The columns, and one of marks, which older tables lack: nothing is marked then."""
     if not folder.exists(path):
         raise InputError(f"{folder.url} holds no {path}: give the output of the align stage as overlaps_path")
-    return read_parquet(folder, path, columns)
+    with open_parquet(folder, path) as file:
+        marked = mark in file.schema_arrow.names
+    table = read_parquet(folder, path, [*columns, mark] if marked else columns)
+    return table, table[mark].to_numpy() if marked else np.zeros(len(table), np.bool_)
 
 
 def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return id_texts(plain_ids(ids))
 
 
-def _rows(wanted: pa.ChunkedArray, ids: pa.ChunkedArray) -> Indices:
-    """The rows with these ids; -1 for an id that is not among them."""
+def _places(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, num_rows: int, in_reference: NDArray[np.bool_]) -> Indices:
+    """The places of clips among the ids; -1 for one that is not there. A clip that is not marked is a row if it can be."""
+    texts = _texts(wanted)
+    rows, others = _place_in(texts, ids.slice(0, num_rows)), _place_in(texts, ids.slice(num_rows))
+    others = np.where(others >= 0, others + num_rows, -1)
+    return np.where(in_reference | (rows < 0), others, rows)
+
+
+def _place_in(texts: pa.ChunkedArray, ids: pa.ChunkedArray) -> Indices:
     import pyarrow.compute as pc
 
-    rows: Indices = pc.fill_null(pc.index_in(_texts(wanted), value_set=ids), -1).to_numpy().astype(np.int64)
-    return rows
+    places: Indices = pc.fill_null(pc.index_in(texts, value_set=ids), -1).to_numpy().astype(np.int64)
+    return places
 
 
 def _micros(seconds: pa.ChunkedArray, folder: Folder, path: str) -> Indices:
