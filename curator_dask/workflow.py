@@ -17,6 +17,7 @@ from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
+from curator_dask.stages.identify.overlap.reference import reference_index
 from curator_dask.stages.identify.parameters import RULE_BY_INPUT, IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -66,6 +67,7 @@ class Workflow:
         keep: which of similar clips to keep, by columns of the clip index: ``largest``, ``longest``, ``column:desc`` and
             the like, several with commas. It replaces `pairwise.which_to_keep`.
         align: from where on two stretches are the same moment, for the rule ``overlap``.
+        against: the output of another run, which is not changed: clips that its kept clips show are removed too.
     """
 
     split: SplitStage
@@ -77,10 +79,13 @@ class Workflow:
     cross_cluster: bool = False
     keep: str | None = None
     align: AlignParameters = field(default_factory=AlignParameters)
+    against: str | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
             raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
+        if self.against is not None and self._other_output(self.against).root == self.split.output.root:
+            raise ParameterError(f"against ({self.against}) is the output of this run itself: give that of another run")
 
     def below(self, *parts: str) -> str:
         """The path or URL of a folder or file below the output folder."""
@@ -110,7 +115,9 @@ class Workflow:
         """Whether the moments that clips share decide. Raises ParameterError if they should and no tracks are made."""
         if self.identify.rule == RULE_BY_INPUT:
             by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
-            return self.embed.tracks and not by_score and self.embed_stage().model().fingerprint()["weights"] == "none"
+            if by_score or not self.embed.tracks:
+                return False
+            return self.against is not None or self.embed_stage().model().fingerprint()["weights"] == "none"
         if self.identify.rule == "overlap" and not self.embed.tracks:
             raise ParameterError("rule 'overlap' compares the tracks of clips, and tracks is False: leave it True")
         return self.identify.rule == "overlap"
@@ -119,9 +126,19 @@ class Workflow:
         return AlignStage(
             input_path=self.embed_stage().output.url,
             output_path=self.below(layout.OVERLAPS),
+            reference_path=self.against,
             **vars(self.align),
             **self._table_options(),
         )
+
+    def _other_output(self, path: str) -> Folder:
+        return Folder(path, self.split.output_storage_options)
+
+    def _check_against(self) -> None:
+        """Raise InputError where the other output cannot be compared with."""
+        if self.against is not None:
+            self._align_stage().reference()
+            reference_index(self._other_output(self.against))
 
     def _kmeans_stage(self) -> KMeansStage:
         return KMeansStage(
@@ -154,6 +171,7 @@ class Workflow:
             output_path=self.below(layout.DUPLICATES),
             clips_path=self.split.output_path,
             overlaps_path=self.below(layout.OVERLAPS) if by_overlap else None,
+            against_path=self.against,
             **vars(replace(self.identify, eps=eps)),
             **self._table_options(),
         )
@@ -201,6 +219,7 @@ class Workflow:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
         # Built before any work, so that a wrong parameter of the last stage does not show up after hours.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
+        self._check_against()
         results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
         _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
@@ -288,6 +307,7 @@ def curate(
     min_cover: float = 0.8,
     strictness: float = 0.0,
     min_still_likeness: float = 0.92,
+    against: str | None = None,
     scope: str = "all",
     recall_sample: int = 0,
     format: str = "webdataset",
@@ -356,6 +376,8 @@ def curate(
         min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
         strictness: with the rule ``overlap``: raises the likeness of motion that a copy needs, from 0 to 1; below 0 lowers it.
         min_still_likeness: with the rule ``overlap``: still pictures are the same if every part is this much alike.
+        against: the output of another run, such as an evaluation set, which is not changed: clips that its kept clips show
+            are removed too. It needs the rule ``overlap``.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
         format: ``webdataset`` or ``parquet``.
@@ -378,6 +400,7 @@ def curate(
         cross_cluster,
         keep,
         AlignParameters(**_parameters_of(AlignParameters, values)),
+        against,
     )
     with run_context(client) as context:
         return workflow.run(context)

@@ -38,6 +38,7 @@ def run(
     min_cover: dedup.MinCover = 0.8,
     strictness: align.Strictness = 0.0,
     min_still_likeness: align.MinStillLikeness = 0.92,
+    against: dedup.AgainstRun = None,
     scope: dedup.Scope = "all",
     cross_cluster: dedup.CrossCluster = False,
     export_options: ExportOptions,
@@ -60,6 +61,7 @@ def run(
         cross_cluster,
         keep,
         cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters)),
+        against,
     )
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)

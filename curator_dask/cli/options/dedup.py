@@ -89,6 +89,14 @@ MinCover = Annotated[
     ),
 ]
 OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
+AgainstRun = Annotated[
+    str | None,
+    option(
+        "--against",
+        help="Output of another run, such as an evaluation set, which stays as it is. Clips that show what its kept clips "
+        "show are removed too.",
+    ),
+]
 AgainstPath = Annotated[
     str | None,
     option(

@@ -81,13 +81,20 @@ def _track_version(folder: Folder) -> int | None:
     return version
 
 
-def clip_table(index: pa.Table, reference: bool) -> pa.Table:
+def clip_table(index: pa.Table, *, reference: bool = False) -> pa.Table:
     """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, and ``reference``."""
     import pyarrow as pa
 
     end_s = pc.add(index["start_s"], pc.multiply(pc.cast(index["num_windows"], "float64"), WINDOW_S))
     table = index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
     return table.append_column("reference", pa.repeat(reference, len(table)))
+
+
+def joined(clips: pa.Table, others: pa.Table) -> pa.Table:
+    """The clips of two sets, one after the other."""
+    import pyarrow as pa
+
+    return pa.concat_tables([clips, others])
 
 
 def num_windows(index: pa.Table) -> int:

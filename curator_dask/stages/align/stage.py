@@ -25,6 +25,7 @@ from curator_dask.stages.align.groups import (
     clip_table,
     find_reference,
     group_sources,
+    joined,
     num_windows,
     read_track_index,
     require_same_tracks,
@@ -100,23 +101,28 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        index = read_track_index(self.input)
+        index, others = read_track_index(self.input), self._reference_index()
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clips": len(index)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        groups = group_sources(index, self.input)
-        clips, windows = clip_table(index, reference=False), num_windows(index)
-        if (reference := self.reference()) is not None:
-            require_same_tracks(self.input, reference)
-            others = read_track_index(reference)
+        groups, clips, windows = group_sources(index, self.input), clip_table(index), num_windows(index)
+        if (reference := self.reference()) is not None and others is not None:
             groups += group_sources(others, reference, first_number=len(groups), reference=True)
-            clips, windows = _joined(clips, clip_table(others, reference=True)), windows + num_windows(others)
+            clips, windows = joined(clips, clip_table(others, reference=True)), windows + num_windows(others)
         spec = AlignSpec(self.output, self.thresholds())
         every_pair = len(groups) <= self.exhaustive_groups
         run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
         return self._publish(state, paths, outcome, clips)
+
+    def _reference_index(self) -> pa.Table | None:
+        """The clips of the reference. Raises InputError if they cannot be compared with the new ones."""
+        reference = self.reference()
+        if reference is None:
+            return None
+        require_same_tracks(self.input, reference)
+        return read_track_index(reference)
 
     def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, clips: pa.Table) -> StageResult:
         import pyarrow as pa
@@ -135,12 +141,6 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         return StageResult(
             self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)
         )
-
-
-def _joined(clips: pa.Table, others: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.concat_tables([clips, others])
 
 
 def _compare_all(

@@ -64,8 +64,15 @@ def check_overlap_parameters(
     if parameters.rule != "overlap":
         for name, value in (("overlaps_path", overlaps_path), ("against_path", against_path)):
             if value is not None:
-                raise ParameterError(f"{name} is for the rule overlap only, and rule is {parameters.rule!r}")
+                raise ParameterError(
+                    f"{name} ({value}) is for the rule overlap only, and rule is {parameters.rule!r}. Eps, recall_sample, "
+                    "cross-cluster and vectors without tracks lead to other rules: leave them out, or give rule overlap"
+                )
         return
+    if against_path is not None and parameters.scope == "same":
+        raise ParameterError(
+            f"scope 'same' leaves out all pairs with clips of against_path ({against_path}): give scope all or cross"
+        )
     if overlaps_path is None:
         raise ParameterError("rule 'overlap' needs overlaps_path: the output of the align stage")
     if parameters.eps is not None:

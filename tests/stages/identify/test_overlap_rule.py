@@ -264,7 +264,7 @@ def test_files_that_do_not_fit_are_refused(film, context):
         ({"source_field": "video"}, "source_field"),
         ({"recall_sample": 5}, "recall_sample counts pairs within eps"),
         ({"min_cover": 0.0}, "min_cover must be above 0"),
-        ({"rule": "greedy"}, "overlaps_path is for the rule overlap only"),
+        ({"rule": "greedy"}, r"overlaps_path \(.*\) is for the rule overlap only, and rule is \'greedy\'"),
     ],
     ids=str,
 )

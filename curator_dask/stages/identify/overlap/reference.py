@@ -20,11 +20,16 @@ def reference_ids(folder: Folder) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not folder.exists(CLIP_INDEX):
-        raise InputError(f"{folder.url} holds no {CLIP_INDEX}: give the output of another run as against_path")
-    ids = id_texts(plain_ids(read_parquet(folder, CLIP_INDEX, ["id"])["id"]))
+    ids = id_texts(plain_ids(read_parquet(folder, reference_index(folder), ["id"])["id"]))
     removed = folder.below(DUPLICATES)
     if not removed.exists(REMOVE_LIST):
         return ids
     gone = pa.array(read_id_list(removed.read_bytes(REMOVE_LIST)), pa.large_string())
     return ids.filter(pc.invert(pc.is_in(ids, value_set=gone)))
+
+
+def reference_index(folder: Folder) -> str:
+    """The path of the clip index in another output. Raises InputError if there is none."""
+    if not folder.exists(CLIP_INDEX):
+        raise InputError(f"{folder.url} holds no {CLIP_INDEX}: give the output of another run as against_path")
+    return CLIP_INDEX
