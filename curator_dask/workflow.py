@@ -17,7 +17,6 @@ from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
-from curator_dask.stages.identify.overlap.reference import reference_index
 from curator_dask.stages.identify.parameters import RULE_BY_INPUT, IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -84,7 +83,10 @@ class Workflow:
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
             raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
-        if self.against is not None and self._other_output(self.against).root == self.split.output.root:
+        if (
+            self.against is not None
+            and Folder(self.against, self.split.output_storage_options).root == self.split.output.root
+        ):
             raise ParameterError(f"against ({self.against}) is the output of this run itself: give that of another run")
 
     def below(self, *parts: str) -> str:
@@ -130,15 +132,6 @@ class Workflow:
             **vars(self.align),
             **self._table_options(),
         )
-
-    def _other_output(self, path: str) -> Folder:
-        return Folder(path, self.split.output_storage_options)
-
-    def _check_against(self) -> None:
-        """Raise InputError where the other output cannot be compared with."""
-        if self.against is not None:
-            self._align_stage().reference()
-            reference_index(self._other_output(self.against))
 
     def _kmeans_stage(self) -> KMeansStage:
         return KMeansStage(
@@ -219,7 +212,7 @@ class Workflow:
             return WorkflowResult((self.split.run(context=context),), None, self.split.output)
         # Built before any work, so that a wrong parameter of the last stage does not show up after hours.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
-        self._check_against()
+        _check_references(later)
         results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
         _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
@@ -230,6 +223,15 @@ class Workflow:
         stages = [self.split, self.embed_stage(), *later, *([export] if export is not None else [])]
         write_run_record(self.split.output, stages, results, totals)
         return WorkflowResult(tuple(results), totals, self.split.output)
+
+
+def _check_references(stages: Sequence[Stage]) -> None:
+    """Raise InputError where the output that new clips are held against lacks what it takes."""
+    for stage in stages:
+        if isinstance(stage, AlignStage):
+            stage.reference()
+        elif isinstance(stage, IdentifyDuplicatesStage):
+            stage.check_reference()
 
 
 def run_split(stage: SplitStage, context: RunContext) -> StageResult:

@@ -27,7 +27,7 @@ from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapRule, decide_by_overlaps
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import reference_ids
+from curator_dask.stages.identify.overlap.reference import reference_ids, reference_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 from curator_dask.stages.identify.recall import measure_recall
@@ -133,6 +133,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     @property
     def against(self) -> Folder | None:
         return self.folder_to_read(self.against_path) if self.against_path else None
+
+    def check_reference(self) -> None:
+        """Raise InputError if there is no other output at `against_path`."""
+        if self.against is not None:
+            reference_index(self.against)
 
     def identity(self) -> dict[str, Any]:
         by_overlap = self.rule == "overlap"
