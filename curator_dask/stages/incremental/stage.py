@@ -169,11 +169,13 @@ class IncrementalStage(StorageKwargs, Stage):
                 "decided over all pairs"
             )
         rule = self.rule or held["rule"] or "pairwise"
-        if rule not in RULES_BY_SCORE:
+        if held["rule"] == "overlap" and (self.rule is None or self.eps is None):
             raise InputError(
-                f"{self.finished.duplicates[0].url} was decided with rule {rule!r}, which new rows cannot be decided by "
-                "yet: give rule (pairwise or greedy) and eps"
+                f"{self.finished.duplicates[0].url} was decided with rule 'overlap', by the moments that clips share, and "
+                "vectors do not tell these. To decide on the new rows by their similarity, give both eps and rule: --eps "
+                "0.01 --rule pairwise. To decide by moments, give the new videos to: run --against OLD_OUTPUT"
             )
+        check_rule(rule, RULES_BY_SCORE)
         eps = self.eps if self.eps is not None else held["eps"]
         if eps is None:
             raise InputError(f"{self.finished.duplicates[0].url} does not say which eps it was decided at: give eps")

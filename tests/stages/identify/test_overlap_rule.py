@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import IdentifyDuplicatesStage, InputError, ParameterError
+from curator_dask import IdentifyDuplicatesStage, IncrementalStage, InputError, ParameterError
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
@@ -228,6 +228,21 @@ def test_what_a_reference_shows_is_removed(ranked, context):
     }  # fmt: skip
     with pytest.raises(InputError, match="holds no clips.parquet: give the output of another run as against_path"):
         stage(ranked, "e", against_path=str(ranked / "k")).run(context=context)
+
+
+def test_new_vectors_beside_such_a_run_need_eps_and_a_rule(ranked, context):
+    stage(ranked).run(context=context)
+    new = builders.write_vectors(ranked / "n" / "a.parquet", ["new-0", "new-1"], random_unit(2, 4, 1))
+
+    def beside(**parameters: Any) -> IncrementalStage:
+        folders = (str(ranked / name) for name in ("k", "d", "added"))
+        return IncrementalStage(str(new), *folders, **parameters)
+
+    for given in ({}, {"eps": 0.01}, {"rule": "pairwise"}):
+        with pytest.raises(InputError, match="decided with rule 'overlap'.*--eps 0.01 --rule pairwise.*run --against"):
+            beside(**given).run(context=context)
+    assert not (ranked / "added").exists()
+    assert beside(eps=0.01, rule="pairwise").run(context=context).counts["rows"] == 2
 
 
 def test_no_overlaps_at_all(tmp_path, context):
