@@ -136,7 +136,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         num_reference = int(pc.sum(clips["reference"]).as_py() or 0)
         counts = {"clips": len(clips) - num_reference, "overlaps": len(overlaps)}
         if self.reference_path is not None:
-            counts["clips_reference"] = num_reference
+            counts["reference_clips"] = num_reference
         state.summarise(counts)
         return StageResult(
             self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)

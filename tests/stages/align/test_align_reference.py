@@ -76,7 +76,7 @@ def test_new_clips_are_compared_with_the_reference_which_stays(
     before = tree(reference)
     counts = align(new, tmp_path / "out", reference, context, exhaustive_groups=exhaustive_groups)
 
-    assert counts == {"clips": 4, "overlaps": 6, "clips_reference": 6}
+    assert counts == {"clips": 4, "overlaps": 6, "reference_clips": 6}
     assert sorted(shared(tmp_path / "out")) == sorted(SHARED)
     assert tree(reference) == before
     clips = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
