@@ -20,7 +20,7 @@ def test_videos_and_results_on_s3(s3, few_videos: Path, context: RunContext) -> 
     assert "dataset/train/000000.tar" in before
     assert not Path("s3:").exists()
     second = Workflow(split).run(context)
-    assert [stage.num_run for stage in second.stages] == [0] * 6
+    assert [stage.num_run for stage in second.stages] == [0] * 7
     assert {entry.path: entry.version for entry in out.entries(hidden=True)} == before
     assert verify_dataset(f"{out.url}/dataset", storage_options=options).faults == ()
     assert len(first.stage("embed").dataframe) == 4

@@ -95,7 +95,7 @@ def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Itera
         start, stop = _trimmed(alignment, *_extended(alignment, start, stop, thresholds))
         start, stop = _one_scene(alignment, start, stop)
         if stop - start >= SEGMENT_ROWS[0]:
-            yield _overlap(alignment, offset, start, stop)
+            yield overlap_of(alignment, offset, start, stop)
 
 
 def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
@@ -200,7 +200,7 @@ def _may_grow(alignment: Alignment, run: tuple[int, int], piece: tuple[int, int]
     return bool(likeness.picture[1] >= likeness.picture[0] - PIECE_PICTURE)
 
 
-def _overlap(alignment: Alignment, offset: int, start: int, stop: int) -> Overlap:
+def overlap_of(alignment: Alignment, offset: int, start: int, stop: int) -> Overlap:
     likeness = compare(alignment, np.array([start]), np.array([stop]))
     # A row is the second from one window on, so a run of n rows shows n + 1 windows.
     windows = stop - start + 1

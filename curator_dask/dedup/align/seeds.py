@@ -22,7 +22,6 @@ NUM_WAVES = 3
 LENGTH = 400.0
 """The length that each row is scaled to. Its numbers then stay within 127; the few that do not are cut off."""
 BLOCK_ROWS = 2048
-_WAVES = np.cos(np.pi * np.outer(np.arange(1, NUM_WAVES + 1), np.arange(SEGMENT_ROWS) + 0.5) / SEGMENT_ROWS)
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,11 @@ class Seeds:
     """The cosine of the two rows."""
 
 
-def segments_of(lines: Sequence[Line], min_energy: float, *, least_usable: float = 0.7) -> Segments:
+def segments_of(
+    lines: Sequence[Line], min_energy: float, *, num_rows: int = SEGMENT_ROWS, least_usable: float = 0.7
+) -> Segments:
     """The segments of all lines in which something moves, one from every window on."""
-    parts = [_moving_segments(line, min_energy, least_usable) for line in lines]
+    parts = [_moving_segments(line, min_energy, num_rows, least_usable) for line in lines]
     counts = [len(start) for _, start in parts]
     dimension = max((rows.shape[1] for rows, _ in parts), default=0)
     rows = [rows for rows, _ in parts if len(rows)]
@@ -80,19 +81,27 @@ def find_seeds(x: Segments, y: Segments, least: float) -> Iterator[Seeds]:
 
 
 def _moving_segments(
-    line: Line, min_energy: float, least_usable: float
+    line: Line, min_energy: float, num_rows: int, least_usable: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     rows, usable = seconds(line)
-    count = max(0, len(rows) - SEGMENT_ROWS + 1)
+    count = max(0, len(rows) - num_rows + 1)
     rows = rows * usable[:, None]
-    pieces = np.stack([rows[at : at + count] for at in range(SEGMENT_ROWS)], axis=1)
-    num_usable = np.sum([usable[at : at + count] for at in range(SEGMENT_ROWS)], axis=0)
+    pieces = np.stack([rows[at : at + count] for at in range(num_rows)], axis=1)
+    num_usable = np.sum([usable[at : at + count] for at in range(num_rows)], axis=0)
     standing = (pieces.sum(axis=1) ** 2).sum(axis=1)
-    moving = SEGMENT_ROWS * (pieces**2).sum(axis=(1, 2)) - standing
+    moving = num_rows * (pieces**2).sum(axis=(1, 2)) - standing
     start = np.flatnonzero(
-        (num_usable >= least_usable * SEGMENT_ROWS) & (moving >= min_energy**2 * standing) & (moving > 0)
+        (num_usable >= least_usable * num_rows) & (moving >= min_energy**2 * standing) & (moving > 0)
     )
-    waves = np.einsum("hr,nrd->nhd", _WAVES, pieces[start]).reshape(len(start), NUM_WAVES * rows.shape[1])
+    kinds = _waves(num_rows)
+    waves = np.einsum("hr,nrd->nhd", kinds, pieces[start]).reshape(len(start), len(kinds) * rows.shape[1])
     lengths = np.sqrt(np.einsum("ij,ij->i", waves, waves))
     scaled = np.clip(np.rint(waves * (LENGTH / np.where(lengths > 0, lengths, 1.0))[:, None]), -127, 127)
     return scaled.astype(np.float32), start
+
+
+def _waves(num_rows: int) -> NDArray[np.float64]:
+    """(waves, rows) cosine waves over the rows of a segment, without the constant one."""
+    numbers = np.arange(1, min(NUM_WAVES, num_rows - 1) + 1)
+    waves: NDArray[np.float64] = np.cos(np.pi * np.outer(numbers, np.arange(num_rows) + 0.5) / num_rows)
+    return waves

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.align.pairs import moving_overlaps, still_overlaps
 from curator_dask.dedup.align.runs import Overlap
+from curator_dask.dedup.align.short_lines import short_overlaps
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.align.lines import LinesOfGroup, read_group
 from curator_dask.stages.align.shared_stretches import overlap_table, shared_stretches
@@ -31,4 +32,5 @@ def _overlaps(task: PairTask, x: LinesOfGroup, y: LinesOfGroup) -> Iterator[tupl
     thresholds = task.spec.thresholds
     others = None if task.x.number == task.y.number else y.lines
     moving = moving_overlaps(x.lines, others, (x.segments, y.segments), thresholds)
-    return itertools.chain(moving, still_overlaps(x.lines, others, thresholds))
+    short = short_overlaps(x.lines, others, thresholds)
+    return itertools.chain(moving, short, still_overlaps(x.lines, others, thresholds))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curator_dask.data.clip_index import stored_name
-from curator_dask.errors import MediaError
+from curator_dask.errors import CuratorError, MediaError
 from curator_dask.files import layout
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from curator_dask.data.track_files import TrackRow
     from curator_dask.models.base import Unusable
     from curator_dask.models.pdqf.track import Track
+    from curator_dask.models.pdqf.tracker import Tracker
     from curator_dask.video.frames.sampling import FrameRule
 
     Frames: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -49,15 +50,26 @@ class Embedded:
     """The frames are there, and making the track raised an error; the next run tries again."""
 
 
+def _tracker_on(device: str) -> Tracker:
+    """A tracker on the model's device, or on the CPU where that device does not do: a track never costs the vectors."""
+    from curator_dask.models.pdqf.tracker import Tracker
+
+    try:
+        return Tracker(device)
+    except CuratorError:
+        logger.warning("tracks are made on the CPU, as %s does not do", device)
+        return Tracker("cpu")
+
+
 class Embedder:
     """Makes the vectors of clips and, where they are wanted, the tracks. A failure of a track never costs the vector."""
 
     def __init__(self, spec: EmbedSpec) -> None:
-        from curator_dask.models.pdqf.tracker import TRACK_RULE, Tracker
+        from curator_dask.models.pdqf.tracker import TRACK_RULE
 
         self._model = spec.model.load()
         self._embed_with_tracks = getattr(self._model, "embed_with_tracks", None) if spec.tracks else None
-        self._tracker = Tracker(spec.model.options.device) if spec.tracks else None
+        self._tracker = _tracker_on(spec.model.options.device) if spec.tracks else None
         self.rules: tuple[FrameRule, ...] = (self._model.frame_rule,)
         """The rule of the model's frames, and that of the track's where it is another one."""
         if spec.tracks and self._model.frame_rule != TRACK_RULE:

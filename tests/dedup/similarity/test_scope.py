@@ -106,5 +106,5 @@ def test_an_unknown_source_is_like_no_other():
 def test_words_are_checked():
     with pytest.raises(ParameterError, match="scope must be one of all, cross, same, got 'other'"):
         check_scope("other")
-    with pytest.raises(ParameterError, match="rule must be one of pairwise, greedy, got 'best'"):
+    with pytest.raises(ParameterError, match="rule must be one of pairwise, greedy, overlap, got 'best'"):
         check_rule("best")

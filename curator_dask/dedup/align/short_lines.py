@@ -1,0 +1,69 @@
+"""Lines that are too short for a segment of four seconds: single clips of two or three seconds.
+
+Two seconds move alike by chance more often than four, so more is asked of them: the whole of the shorter line must lie
+over the other one, what moves must move alike, and what stands must be alike too. So edits that change the standing
+picture, such as a logo, are not found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from curator_dask.dedup.align.diagonal import align, compare
+from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.dedup.align.line import Line
+from curator_dask.dedup.align.runs import Overlap, best_of, overlap_of
+from curator_dask.dedup.align.seeds import SEGMENT_ROWS, find_seeds, segments_of
+
+SHORT_ROWS = 3
+"""Two seconds; shorter lines are compared with none."""
+SEED_SCORE = 0.85
+MIN_MOTION = 0.95
+MIN_PICTURE = 0.85
+LEAST_SHARE = 0.7
+"""At least this share of the rows of the shorter line must lie over the other."""
+
+
+def is_short(line: Line) -> bool:
+    """Whether a line has no segment of four seconds."""
+    return len(line) - 1 < SEGMENT_ROWS
+
+
+def short_overlaps(
+    x: Sequence[Line], y: Sequence[Line] | None, thresholds: Thresholds
+) -> Iterator[tuple[int, int, Overlap]]:
+    """(line of x, line of y, overlap) for pairs of lines of which one is short, of two sets or of one where y is None."""
+    others = x if y is None else y
+    found: dict[tuple[int, int], set[int]] = {}
+    for i, j, offset in _seeded(x, others, thresholds):
+        if y is not None or i < j:
+            found.setdefault((i, j), set()).update(2 * offset + beside for beside in (-1, 0, 1))
+    for (i, j), offsets in sorted(found.items()):
+        overlaps = [one for offset in sorted(offsets) for one in _whole(x[i], others[j], offset, thresholds)]
+        yield from ((i, j, overlap) for overlap in best_of(overlaps)[:1])
+
+
+def _seeded(x: Sequence[Line], y: Sequence[Line], thresholds: Thresholds) -> Iterator[tuple[int, int, int]]:
+    """(line of x, line of y, offset in windows) of two seconds that move alike, where one of the lines is short."""
+    if not any(map(is_short, (*x, *y))):
+        return
+    rows_x, rows_y = (segments_of(lines, thresholds.min_energy, num_rows=SHORT_ROWS) for lines in (x, y))
+    short_x, short_y = ([is_short(line) for line in lines] for lines in (x, y))
+    for seeds in find_seeds(rows_x, rows_y, SEED_SCORE):
+        for i, j, first, other in zip(seeds.line_x, seeds.line_y, seeds.start_x, seeds.start_y, strict=True):
+            if short_x[i] or short_y[j]:
+                yield int(i), int(j), int(first - other)
+
+
+def _whole(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Overlap]:
+    alignment = align(x, y, offset)
+    shorter = min(len(x), len(y)) - 1
+    if len(alignment) < max(SHORT_ROWS - 1, LEAST_SHARE * shorter):
+        return
+    likeness = compare(alignment, np.array([0]), np.array([len(alignment)]))
+    strict = MIN_MOTION + max(0.0, thresholds.strictness) * (1 - MIN_MOTION)
+    moves = likeness.energy[0] >= thresholds.min_energy and likeness.motion[0] >= strict
+    if moves and likeness.picture[0] >= MIN_PICTURE and likeness.num_rows[0] >= LEAST_SHARE * shorter:
+        yield overlap_of(alignment, offset, 0, len(alignment))
