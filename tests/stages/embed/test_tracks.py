@@ -161,7 +161,7 @@ def test_a_plain_clip_has_a_track_and_no_vector(tmp_path, context):
         video.mux(stream.encode())
     (tmp_path / "ready" / "torn.mp4").write_bytes(b"no video")
     result = EmbedStage(str(tmp_path / "ready")).run(context=context)
-    assert result.counts == {"clips_in": 2, "embeddings": 0, "clips_failed": 2}
+    assert result.counts == {"clips_in": 2, "embeddings": 0, "clips_plain": 1, "clips_failed": 1}
     (row,) = tracks_of(tmp_path / "ready").values()
     assert (row.id, len(row.track.windows), row.track.usable.any()) == ("grey", 6, np.False_)
 
