@@ -101,16 +101,19 @@ def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Itera
 def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
     """Cut rows off both ends that do not move as the best part of the run does.
 
-    Eight seconds pass with two that are not shared, so a run that is made of them reaches too far.
+    Eight seconds pass with two that are not shared, so a run that is made of them reaches too far. The best part is four
+    seconds long: a shared intro may be no longer than six.
     """
-    num_rows = min(stop - start, SEGMENT_ROWS[-1])
+    num_rows = min(stop - start, SEGMENT_ROWS[0])
     first = np.arange(start, stop - num_rows + 1)
     motion = compare(alignment, first, first + num_rows).motion
     core = int(first[np.argmax(motion)])
     edges = np.arange(start, stop - EDGE_ROWS + 1)
     about = motion_about(alignment, (core, core + num_rows), edges, edges + EDGE_ROWS)
     alike = np.flatnonzero((about >= motion.max() - EDGE_MOTION) | ((edges >= core) & (edges < core + num_rows)))
-    return int(edges[alike[0]]), int(edges[alike[-1]]) + EDGE_ROWS
+    first_alike, after_alike = int(edges[alike[0]]), int(edges[alike[-1]]) + EDGE_ROWS
+    # The outer one of three rows at an end that was cut is mostly of what is not shared.
+    return first_alike + int(first_alike > start), after_alike - int(after_alike < stop)
 
 
 def _one_scene(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
