@@ -82,6 +82,7 @@ def _first_read(waiting: deque[tuple[int, ClipToEmbed, Future[ClipFrames]]]) -> 
 def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rules: Rules) -> ClipFrames:
     try:
         with folder.local_copy(clip.path) as path:
+            _require_there(path)
             return ClipFrames(*(_frames_or_error(path, clip, rule) for rule in rules))
     except FileNotFoundError:
         return ClipFrames(MediaError("clip-missing", f"the clip file {clip.path} is not there any more"))
@@ -98,6 +99,12 @@ def _frames_or_error(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames |
         return error
 
 
+def _require_there(path: Path) -> None:
+    """Raise FileNotFoundError for a local file that is gone; decoders have other words for it."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+
+
 def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, ClipFrames]]:
     """The frames of the clips of one video, from one pass over it for each rule."""
     from curator_dask.video.frames.read import read_source_frames
@@ -106,6 +113,7 @@ def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, Cl
     clips = {clip.span_index: clip for clip in task.clips}
     try:
         with _videos_of(task).local_copy(task.clips[0].source) as path:
+            _require_there(path)
             info, held = probe_video(path), task.max_hold_s
             decoded = (read_source_frames(info, task.source_spans, rule, max_hold_s=held) for rule in rules)
             for found in zip(*decoded, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,7 +12,15 @@ from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
 from curator_dask.models.base import Unusable
 from curator_dask.runtime.records import Failure, UnitResult
-from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedded, Embedder, note_of_tracks, write_track_file
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.embed.clip_tracks import (
+    TRACK_VERSION,
+    ClipFrames,
+    Embedded,
+    Embedder,
+    note_of_tracks,
+    write_track_file,
+)
 from curator_dask.stages.embed.spec import EMBED, ClipToEmbed, EmbedTask
 
 if TYPE_CHECKING:
@@ -20,6 +29,10 @@ if TYPE_CHECKING:
 
     Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
+logger = logging.getLogger(__name__)
+
+GONE = frozenset({"clip-missing", "source-missing"})
+"""Reasons that say that a file is not there any more, and nothing about its content."""
 CLIPS_PER_BATCH = 16
 """Clips whose frames are held at the same time: enough to fill the arithmetic, little beside a worker's memory."""
 
@@ -52,6 +65,9 @@ class VectorBatches:
 def write_unit(task: EmbedTask, result_of: Callable[[ClipToEmbed], Embedded]) -> UnitResult:
     """Write the Parquet files of a unit. Every clip is counted: as a vector, as plain, or as a failure."""
     results = [(clip, result_of(clip)) for clip in task.clips]
+    before = _result_before_tracks(task, results)
+    if before is not None:
+        return before
     ids: list[str] = []
     vectors: list[Vector] = []
     plain: list[PlainClip] = []
@@ -70,6 +86,16 @@ def write_unit(task: EmbedTask, result_of: Callable[[ClipToEmbed], Embedded]) ->
     outputs = {**(_write_file(task, ids, vectors) if ids else {}), **write_track_file(task, results)}
     counts = {"embeddings": len(ids), "clips_plain": len(plain), "clips_failed": len(failures)}
     return UnitResult(outputs, counts, tuple(failures), {**note_of_tracks(task, results), **marked(plain)})
+
+
+def _result_before_tracks(task: EmbedTask, results: Sequence[tuple[ClipToEmbed, Embedded]]) -> UnitResult | None:
+    """What an earlier run made of a unit that only lacks tracks, if clips of it are gone now: no vector is lost for a track."""
+    gone = [one.vector for _, one in results if isinstance(one.vector, MediaError) and one.vector.reason in GONE]
+    before = StageState(task.spec.output, EMBED).record(task.key) if gone else None
+    if before is None or TRACK_VERSION in before.data or not before.counts.get("embeddings"):
+        return None
+    logger.warning("the vectors of %s stay as they are, without tracks: %s", before.key, gone[0])
+    return UnitResult(before.outputs, before.counts, before.failures, before.data)
 
 
 def _write_file(task: EmbedTask, ids: list[str], vectors: list[Vector]) -> dict[str, int]:

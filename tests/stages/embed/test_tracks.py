@@ -196,3 +196,22 @@ def test_their_size_on_disk(tmp_path, context):
     per_second = sum(file.stat().st_size - OF_FILE for file in files) / seconds
     print(f"{per_second:.0f} bytes per second of video, and {OF_FILE} per file")
     assert 0 < per_second < 200
+
+
+def test_vectors_stay_where_clips_are_gone_before_they_get_tracks(few_videos, context, tmp_path):
+    SplitStage(str(few_videos), str(tmp_path)).run(context=context)
+    how = {"frames_from": "clips", "video_dir": None}
+    first = EmbedStage(str(tmp_path), **how, tracks=False).run(context=context)
+    before = {path: path.read_bytes() for path in first_vectors(tmp_path)}
+    for clip in (tmp_path / "clips").iterdir():
+        clip.unlink()
+
+    result = EmbedStage(str(tmp_path), **how).run(context=context)
+
+    assert result.counts == first.counts
+    assert {path: path.read_bytes() for path in first_vectors(tmp_path)} == before
+    assert before
+
+
+def first_vectors(folder):
+    return sorted((folder / "pdqf_tmk_nobars_embd_parquet").glob("*.parquet"))
