@@ -176,7 +176,7 @@ def test_a_track_that_fails_does_not_cost_the_vector_and_is_tried_again(tapped, 
         broken.setattr(PdqfTmkWithoutBars, "embed_with_tracks", fails)
         broken.setattr(Tracker, "track", fails)
         records = run_task(StageState(stage.output, stage.name), units, embed_unit, embed_units)
-    assert [record.counts for record in records] == [{"embeddings": 1, "clips_failed": 0}] * 4
+    assert [record.counts for record in records] == [{"embeddings": 1, "clips_plain": 0, "clips_failed": 0}] * 4
     assert not tracks_of(tmp_path)
     vectors = results(tmp_path)
     assert stage.run(context=context).num_run == 4
