@@ -27,7 +27,7 @@ def examples() -> list[doctest.DocTest]:
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_worked_example(example):
     told: list[str] = []
-    doctest.DocTestRunner().run(example, out=told.append)
+    doctest.DocTestRunner(verbose=False).run(example, out=told.append)
     assert not told, "".join(told)
 
 

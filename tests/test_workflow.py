@@ -381,7 +381,7 @@ def test_real_videos(tmp_path, real_videos, context):
     counts = result.stage("split").counts
     assert counts["videos_found"] == counts["videos_processed"] == len(manifest)
     totals = result.totals
-    assert totals.clips == totals.kept + totals.removed + totals.failed == counts["clips_planned"]
+    assert totals.clips == totals.kept + totals.removed + totals.plain + totals.failed == counts["clips_planned"]
     failures = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
     assert len(failures) == totals.failed
     assert all(failure["reason"] and failure["message"] for failure in failures)
