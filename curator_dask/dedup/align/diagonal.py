@@ -8,8 +8,8 @@ For a run of windows with the rows a and b:
 * ``energy`` is the length of what moves over the length of what stands, of the livelier side.
 
 Rows are means over a whole second, every half second. Where the offset is an odd number of quarter seconds, the rows of
-one side are means of the two neighbouring seconds. All sums run over whole numbers below 2**53, so their order does not
-matter: NumPy and CuPy find the same numbers, bit for bit.
+one side are means of the two neighbouring seconds. All sums of up to 200 rows run over whole numbers below
+2**53, so their order does not matter. This runs on the host, also where the seeds were found on a GPU.
 """
 
 from __future__ import annotations

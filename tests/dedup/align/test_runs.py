@@ -104,6 +104,15 @@ def test_a_higher_strictness_finds_no_more() -> None:
     assert counts[-1] == 0
 
 
+def test_an_intro_and_two_scenes_that_look_alike_by_chance_do_not_cover_a_clip() -> None:
+    intro = scene(17, 10, moving=0.5)
+    lines = [line_of(np.concatenate([intro, scene(other, 40, moving=0.5)])) for other in (117, 217)]
+
+    ((_, _, start_s, end_s, _),) = overlaps_of(lines)
+
+    assert end_s - start_s <= 7
+
+
 @pytest.mark.parametrize("seed", range(20, 30))
 def test_an_intro_that_two_films_share_ends_where_it_ends(seed: int) -> None:
     intro = scene(seed, 10)
