@@ -229,7 +229,7 @@ def test_what_was_left_out_is_in_the_record_and_the_output_may_lie_inside(tmp_pa
     assert (
         counts["files_found"] == 2 + counts["files_left_out"] == sum(1 for path in videos.iterdir() if path.is_file())
     )
-    assert "<br>1 have a hidden name: .mp4 1" in result._repr_html_()
+    assert "<br>1 has a hidden name: .mp4 1" in result._repr_html_()
     before = times(videos)
     assert run(videos, out, context, split=choice).stage("split").num_run == 0
     assert times(videos) == before

@@ -22,6 +22,13 @@ SENTENCES = {
     BEYOND_LIMIT: "are beyond --video-limit",
 }
 """What is said of the files that were left out for a reason."""
+SENTENCES_OF_ONE = {
+    NO_VIDEO: "is no video by its ending",
+    HIDDEN: "has a hidden name",
+    LINK_OUT: "is a link that leads out of the folder (--follow-links takes it)",
+    EXCLUDED: "is not chosen by --include and --exclude",
+    BEYOND_LIMIT: "is beyond --video-limit",
+}
 OUTPUT_SENTENCE = "the output folder lies in the folder of the videos; its files are left out and not counted"
 
 MOST_ENDINGS = 20
@@ -48,12 +55,14 @@ def num_left_out(left_out: LeftOut) -> int:
 
 def describe_left_out(left_out: LeftOut) -> list[str]:
     """One line per reason: ``8 are no videos by their endings: .txt 5, .jpg 3``."""
-    lines = [
-        f"{sum(left_out[reason].values()):,} {sentence}: {_describe_endings(left_out[reason])}"
-        for reason, sentence in SENTENCES.items()
-        if reason in left_out
-    ]
+    lines = [_describe(reason, left_out[reason]) for reason in SENTENCES if reason in left_out]
     return [*lines, OUTPUT_SENTENCE] if OUTPUT in left_out else lines
+
+
+def _describe(reason: str, by_ending: Mapping[str, int]) -> str:
+    number = sum(by_ending.values())
+    sentence = (SENTENCES_OF_ONE if number == 1 else SENTENCES)[reason]
+    return f"{number:,} {sentence}: {_describe_endings(by_ending)}"
 
 
 def _describe_endings(by_ending: Mapping[str, int]) -> str:

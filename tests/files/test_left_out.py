@@ -166,7 +166,7 @@ def test_links_that_a_glob_reaches(linked, pattern, found, left_out):
         listing = list_videos(folder)
         assert (shown(listing), listing.left_out) == (found, left_out)
     else:
-        with pytest.raises(InputError, match=r"1 are links that lead out of the folder .*: folder 1"):
+        with pytest.raises(InputError, match=r"1 is a link that leads out of the folder .*: folder 1"):
             list_videos(folder)
 
 
