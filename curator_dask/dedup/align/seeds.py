@@ -73,7 +73,8 @@ def find_seeds(x: Segments, y: Segments, least: float) -> Iterator[Seeds]:
     for block in row_blocks(len(x), BLOCK_ROWS):
         for other in row_blocks(len(y), BLOCK_ROWS):
             products = x.rows[block] @ y.rows[other].T
-            i, j = xp.nonzero(products >= limit)
+            # One axis: NumPy looks through it several times as fast as through two.
+            i, j = xp.divmod(xp.flatnonzero(products >= limit), len(y.rows[other]))
             if len(i):
                 score = (to_host(products[i, j]) / LENGTH**2).astype(np.float32)
                 i, j = to_host(i) + block.start, to_host(j) + other.start

@@ -7,7 +7,7 @@ picture, such as a logo, are not found here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from curator_dask.dedup.align.diagonal import align, compare
 from curator_dask.dedup.align.judge import Thresholds
 from curator_dask.dedup.align.line import Line
 from curator_dask.dedup.align.runs import Overlap, best_of, overlap_of
-from curator_dask.dedup.align.seeds import SEGMENT_ROWS, find_seeds, segments_of
+from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, segments_of
 
 SHORT_ROWS = 3
 """Two seconds; shorter lines are compared with none."""
@@ -36,20 +36,42 @@ def short_overlaps(
 ) -> Iterator[tuple[int, int, Overlap]]:
     """(line of x, line of y, overlap) for pairs of lines of which one is short, of two sets or of one where y is None."""
     others = x if y is None else y
-    found: dict[tuple[int, int], set[int]] = {}
-    for i, j, offset in _seeded(x, others, thresholds):
+    for (i, j), offsets in offsets_by_pair(_seeded(x, others, thresholds)):
         if y is not None or i < j:
-            found.setdefault((i, j), set()).update(2 * offset + beside for beside in (-1, 0, 1))
-    for (i, j), offsets in sorted(found.items()):
-        overlaps = [one for offset in sorted(offsets) for one in _whole(x[i], others[j], offset, thresholds)]
-        yield from ((i, j, overlap) for overlap in best_of(overlaps)[:1])
+            yield from ((i, j, overlap) for overlap in whole_overlaps(x[i], others[j], offsets, thresholds))
+
+
+def short_segments(lines: Sequence[Line], min_energy: float) -> Segments:
+    """The two seconds of all lines in which something moves, one from every window on."""
+    return segments_of(lines, min_energy, num_rows=SHORT_ROWS)
+
+
+def offsets_by_pair(found: Iterable[tuple[int, int, int]]) -> list[tuple[tuple[int, int], list[int]]]:
+    """Per pair of lines, in order: its offsets, in windows.
+
+    >>> offsets_by_pair([(3, 4, 2), (0, 1, 7), (3, 4, -1), (3, 4, 2)])
+    [((0, 1), [7]), ((3, 4), [-1, 2])]
+    """
+    offsets: dict[tuple[int, int], set[int]] = {}
+    for i, j, offset in found:
+        offsets.setdefault((i, j), set()).add(offset)
+    return [(pair, sorted(offsets[pair])) for pair in sorted(offsets)]
+
+
+def whole_overlaps(x: Line, y: Line, offsets: Iterable[int], thresholds: Thresholds) -> list[Overlap]:
+    """The best overlap of two lines of which one is short, at these offsets (in windows) or a quarter second beside them.
+
+    The list is empty if there is none.
+    """
+    near = sorted({2 * offset + beside for offset in offsets for beside in (-1, 0, 1)})
+    return best_of([one for offset in near for one in _whole(x, y, offset, thresholds)])[:1]
 
 
 def _seeded(x: Sequence[Line], y: Sequence[Line], thresholds: Thresholds) -> Iterator[tuple[int, int, int]]:
     """(line of x, line of y, offset in windows) of two seconds that move alike, where one of the lines is short."""
     if not any(map(is_short, (*x, *y))):
         return
-    rows_x, rows_y = (segments_of(lines, thresholds.min_energy, num_rows=SHORT_ROWS) for lines in (x, y))
+    rows_x, rows_y = (short_segments(lines, thresholds.min_energy) for lines in (x, y))
     short_x, short_y = ([is_short(line) for line in lines] for lines in (x, y))
     for seeds in find_seeds(rows_x, rows_y, SEED_SCORE):
         for i, j, first, other in zip(seeds.line_x, seeds.line_y, seeds.start_x, seeds.start_y, strict=True):

@@ -19,7 +19,7 @@ from curator_dask.errors import InputError
 from curator_dask.runtime.records import UnitRecord, UnitResult, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
-from curator_dask.stages.align.cell_rows import MOVING, STILL, read_whole_rows
+from curator_dask.stages.align.cell_rows import MOVING, SHORT, STILL, read_whole_rows
 from curator_dask.stages.align.cell_worker import prepare_group, scatter_group, verify_group, vote_in_cells
 from curator_dask.stages.align.spec import VERSION, AlignSpec, CellGroupTask, CellPartTask, CellSpec, LineGroup
 from curator_dask.stages.base import RunContext
@@ -32,7 +32,8 @@ def plan_cells(spec: AlignSpec, state: StageState, groups: Sequence[LineGroup], 
     """What the passes are told, but for the number of parts."""
     first_lines = np.cumsum([0, *(len(group.sources) for group in groups)])
     sample_rows = -(-SAMPLE_ROWS * number_of_cells(num_windows, CELL_SEGMENTS) // len(groups))
-    return CellSpec(spec, state.path("between"), tuple(first_lines.tolist()), sample_rows)
+    num_new_lines = sum(len(group.sources) for group in groups if not group.reference)
+    return CellSpec(spec, state.path("between"), tuple(first_lines.tolist()), sample_rows, num_new_lines)
 
 
 def verify_units(spec: CellSpec, state: StageState, groups: Sequence[LineGroup]) -> list[Unit[CellGroupTask]]:
@@ -57,11 +58,10 @@ def run_cell_passes(
 def _vote(context: RunContext, state: StageState, spec: CellSpec, groups: Sequence[LineGroup]) -> CellSpec:
     prepare = _group_units("lines", spec, state, groups)
     counts = _run(context, state, prepare, prepare_group, "groups (lines)").counts
-    cells = {
-        kind: number_of_cells(counts.get(kind, 0), cell_rows)
-        for kind, cell_rows in ((MOVING, CELL_SEGMENTS), (STILL, CELL_STILLS))
-    }
-    spec = replace(spec, num_parts=min(MOST_PARTS, max(cells.values())))
+    rows_per_cell = {MOVING: CELL_SEGMENTS, SHORT: CELL_SEGMENTS, STILL: CELL_STILLS}
+    cells = {kind: number_of_cells(counts.get(kind, 0), rows) for kind, rows in rows_per_cell.items()}
+    parts = min(MOST_PARTS, max(cells.values()))
+    spec = replace(spec, short=counts.get(SHORT, 0) > 0, num_parts=parts)
     _write_centres(state, spec, groups, cells)
     scatter = _group_units("cells", spec, state, groups)
     _run(context, state, scatter, scatter_group, "groups (cells)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.align.cells import PROBES, nearest_cells, picture_rows, thinned
+from curator_dask.dedup.align.cells import PROBES, nearest_cells, picture_rows
 from curator_dask.dedup.align.line import Stretches
 from curator_dask.dedup.align.seeds import Seeds, Segments
 from curator_dask.dedup.align.votes import StillVotes
@@ -19,9 +19,9 @@ from curator_dask.stages.align.spec import CellSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOVING, STILL = "moving", "still"
+MOVING, SHORT, STILL = "moving", "short", "still"
 VOTES = "votes"
-_WIDTH = {MOVING: 198, STILL: 64}
+_WIDTH = {MOVING: 198, SHORT: 132, STILL: 64}
 
 
 def read_centres(spec: CellSpec, kind: str) -> NDArray[np.float32]:
@@ -35,28 +35,32 @@ def read_whole_rows(folder: Folder, paths: Iterable[str], kind: str) -> NDArray[
     return np.frombuffer(data, np.int8).reshape(-1, _WIDTH[kind]).astype(np.float32)
 
 
-def write_moving_rows(spec: CellSpec, group: int, segments: Segments, first_line: int) -> dict[str, int]:
-    """Write each segment to its nearest cell, and the thinned ones to the nearest few."""
+def write_moving_rows(
+    spec: CellSpec, group: int, kind: str, segments: Segments, thin: NDArray[np.bool_]
+) -> dict[str, int]:
+    """Write each segment to its nearest cell, and the thin ones to the nearest few."""
     import pyarrow as pa
+
+    rows = segments.rows if len(segments) else np.zeros((0, _WIDTH[kind]), np.float32)
 
     table = pa.table(
         {
-            "line": segments.line + first_line,
+            "line": segments.line + spec.first_lines[group],
             "first": segments.start,
-            "row": byte_column(segments.rows.astype(np.int8)),
+            "row": byte_column(rows.astype(np.int8)),
         }
     )
-    return _write_rows(spec, MOVING, group, table, segments.rows, thinned(segments))
+    return _write_rows(spec, kind, group, table, rows, thin)
 
 
-def write_still_rows(spec: CellSpec, group: int, stretches: Stretches, first_line: int) -> dict[str, int]:
+def write_still_rows(spec: CellSpec, group: int, stretches: Stretches) -> dict[str, int]:
     """Write each still stretch to its nearest cell, and to the nearest few."""
     import pyarrow as pa
 
     pictures = stretches.pictures if len(stretches.line) else np.zeros((0, 1024), np.uint8)
     table = pa.table(
         {
-            "line": stretches.line + first_line,
+            "line": stretches.line + spec.first_lines[group],
             "first": stretches.first,
             "stop": stretches.stop,
             "row": byte_column(pictures),
@@ -83,7 +87,17 @@ def _write_rows(
 
 
 def read_cells(spec: CellSpec, kind: str, part: int) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """All rows and the thinned rows of each cell of a part that has both."""
+    """Rows to compare with each other: per cell of a part, all new rows and the thin ones, then those of the reference
+    and the new thin ones."""
+    for whole, thin in _cells_of(spec, kind, part):
+        new, new_thin = (table["line"].to_numpy() < spec.num_new_lines for table in (whole, thin))
+        for some, others in ((whole.filter(new), thin), (whole.filter(~new), thin.filter(new_thin))):
+            if len(some) and len(others):
+                yield some, others
+
+
+def _cells_of(spec: CellSpec, kind: str, part: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """All rows and the thin rows of each cell of a part that has both."""
     import pyarrow as pa
 
     table = read_batch_of_all(spec.align.output, spec.paths(kind), part)
@@ -124,9 +138,9 @@ def write_votes(spec: CellSpec, kind: str, part: int, votes: Iterable[Seeds] | I
     return {path: write_batches(spec.align.output, path, table.schema, split_by(table, group, spec.num_groups))}
 
 
-def read_moving_votes(spec: CellSpec, group: int) -> Seeds:
-    """The moving votes for a group, of all parts."""
-    return Seeds(*_read_votes(spec, MOVING, group))
+def read_moving_votes(spec: CellSpec, group: int, kind: str) -> Seeds:
+    """The votes of seeds for a group, of all parts."""
+    return Seeds(*_read_votes(spec, kind, group))
 
 
 def read_still_votes(spec: CellSpec, group: int) -> list[tuple[int, int, int, int, int, int, float]]:
@@ -140,6 +154,6 @@ def _read_votes(spec: CellSpec, kind: str, group: int) -> list[NDArray[Any]]:
 
 
 def _vote_columns(kind: str) -> tuple[list[str], list[type]]:
-    names = list((Seeds if kind == MOVING else StillVotes).__dataclass_fields__)
+    names = list((StillVotes if kind == STILL else Seeds).__dataclass_fields__)
     dtypes: dict[str, type] = {"score": np.float32, "likeness": np.float64}
     return names, [dtypes.get(name, np.int64) for name in names]

@@ -9,7 +9,7 @@ from curator_dask.files.folder import Folder
 
 ALIGN = "align"
 """The stage's name in records and folders."""
-VERSION = 2
+VERSION = 3
 """Raise this number with any change to what counts as an overlap."""
 
 
@@ -59,6 +59,10 @@ class CellSpec:
     """The number of the first line of each group, counted over all groups; then the number of lines."""
     sample_rows: int
     """Rows of each group that the centres are made from."""
+    num_new_lines: int
+    """The lines from this number on are those of the reference."""
+    short: bool = False
+    """Whether there are lines too short for a segment; their two seconds are then compared with those of all lines."""
     num_parts: int = 1
     """The cells are cut into so many parts; a unit compares the rows of one."""
 

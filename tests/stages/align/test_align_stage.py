@@ -157,3 +157,24 @@ def test_many_cells_find_nearly_all_that_a_comparison_of_all_lines_finds(
     assert len(every) >= 60
     assert len(every & found) >= 0.99 * len(every)
     assert len(found - every) <= 0.01 * len(every)
+
+
+def test_clips_too_short_for_a_segment_are_found_in_cells_too(
+    tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(12):
+        film = scene(200 + number, 40)
+        write_video(tmp_path / "vectors", f"film{number:02d}", film)
+        write_video(tmp_path / "vectors", f"short{number:02d}", film[9:15] + random.normal(0, 3, (6, film.shape[1])))
+    AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "all")).run(context=context)
+    monkeypatch.setattr(groups, "GROUP_WINDOWS", 100)
+    monkeypatch.setattr(cell_passes, "CELL_SEGMENTS", 12)
+    AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "cells"), exhaustive_groups=0).run(
+        context=context
+    )
+
+    rows = read(tmp_path / "cells")
+    pairs = {tuple(sorted((row["id"], row["other_id"]))) for row in rows}
+    assert pairs == {(f"film{number:02d}-0", f"short{number:02d}-0") for number in range(12)}
+    assert rows == read(tmp_path / "all")
