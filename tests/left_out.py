@@ -8,6 +8,7 @@ NO_SHARED = "no ../shared folder beside the checkout"
 NO_GPU = "no GPU"
 NEEDS_GPU = "needs an NVIDIA GPU"
 NO_RAPIDS = "RAPIDS is not installed"
+NO_BROWSER = "no Chromium or Chrome on the PATH"
 
 _NEEDS = {
     "the shared material (golden vectors, videos), which is not beside this checkout": (NO_SHARED,),
@@ -16,6 +17,7 @@ _NEEDS = {
         NEEDS_GPU,
         NO_RAPIDS,
     ),
+    "a browser, Chromium or Chrome, on the PATH": (NO_BROWSER,),
 }
 
 

@@ -1,0 +1,69 @@
+"""Plain words and units for a reader of the page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KINDS: Final = {
+    "identical": "the same pictures",
+    "copy": "a copy, encoded or edited anew",
+    "shifted": "a copy that is cut elsewhere",
+    "still": "the same still picture",
+}
+REASONS: Final = {
+    "near-duplicate": "a kept clip shows the same",
+    "in-reference": "another output shows the same",
+    "override": "removed by hand",
+}
+PAIRS: Final = {"same_source": "kept clip in the same video", "cross_source": "kept clip in another video"}
+_SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def number(value: int) -> str:
+    """
+    >>> number(1234567)
+    '1,234,567'
+    """
+    return f"{value:,}"
+
+
+def size(num_bytes: float) -> str:
+    """
+    >>> size(14_930_000), size(512)
+    ('14.9 MB', '512 bytes')
+    """
+    step = 0
+    while num_bytes >= 1000 and step < len(_SIZES) - 1:
+        num_bytes, step = num_bytes / 1000, step + 1
+    return f"{num_bytes:.{1 if step and num_bytes < 100 else 0}f} {_SIZES[step]}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(42.4), duration(7_508), duration(8_640_000)
+    ('42 s', '2 h 5 min', '2,400 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 6_000 else f"{round(seconds / 3600):,} h"
+
+
+def percent(part: float, whole: float) -> str:
+    """
+    >>> percent(1, 3), percent(1, 1000), percent(0, 0)
+    ('33 %', '0.1 %', '0 %')
+    """
+    share = 100 * part / whole if whole else 0.0
+    return f"{share:.1f} %" if 0 < share < 1 or 99 < share < 100 else f"{share:.0f} %"
+
+
+def short(value: float | None) -> str:
+    """A number as people write it; a dash for one that is not known.
+
+    >>> short(0.65), short(2.0), short(None)
+    ('0.65', '2', '–')
+    """
+    return "–" if value is None else f"{value:.4g}"
