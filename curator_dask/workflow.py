@@ -226,12 +226,13 @@ class Workflow:
 
 
 def _check_references(stages: Sequence[Stage]) -> None:
-    """Raise InputError where the output that new clips are held against lacks what it takes."""
+    """Raise InputError where the output that new clips are held against, or the file of decisions by hand, is no good."""
     for stage in stages:
         if isinstance(stage, AlignStage):
             stage.reference()
         elif isinstance(stage, IdentifyDuplicatesStage):
             stage.check_reference()
+            stage.decisions_by_hand()
 
 
 def run_split(stage: SplitStage, context: RunContext) -> StageResult:
@@ -312,6 +313,7 @@ def curate(
     against: str | None = None,
     scope: str = "all",
     recall_sample: int = 0,
+    overrides: str | None = None,
     format: str = "webdataset",
     media: str = "copy",
     dataset_name: str = "clips",
@@ -382,6 +384,7 @@ def curate(
             are removed too. It needs the rule ``overlap``.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
+        overrides: a CSV file of decisions by hand (id, decision, note), which go over those of the rule.
         format: ``webdataset`` or ``parquet``.
         media: with format ``parquet``: ``copy`` the media, or ``reference`` them.
         dataset_name: name in the manifest and the dataset card.

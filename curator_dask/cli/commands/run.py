@@ -40,6 +40,7 @@ def run(
     min_still_likeness: align.MinStillLikeness = 0.92,
     against: dedup.AgainstRun = None,
     scope: dedup.Scope = "all",
+    overrides: dedup.Overrides = None,
     cross_cluster: dedup.CrossCluster = False,
     export_options: ExportOptions,
     run_options: RunOptions,

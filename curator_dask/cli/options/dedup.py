@@ -123,6 +123,13 @@ RecallSample = Annotated[
         help="Compare this many sampled rows with all rows, to measure how many of their duplicates were not found.",
     ),
 ]
+Overrides = Annotated[
+    str | None,
+    option(
+        "--overrides",
+        help="CSV file of decisions by hand (id,decision,note; keep or remove), as review writes it. They go over the rule's.",
+    ),
+]
 KMeansPath = Annotated[str, option("--kmeans-path", help="Output of kmeans: the vectors.")]
 
 FinishedKMeansPaths = Annotated[

@@ -38,6 +38,9 @@ class IdentifyParameters:
     """The column of the k-means output that names the source of a row. None: the source video of the clip index."""
     recall_sample: int = 0
     """Compare this many sampled rows with all rows, and count how many of their duplicates lie in the same cluster."""
+    overrides: str | None = None
+    """A CSV file with decisions by hand (``id,decision,note``, the decision ``keep`` or ``remove``), which go over those of
+    the rule. It is no part of what determines a run: another file, or another content, needs no overwriting."""
 
     def __post_init__(self) -> None:
         if self.eps is not None and self.target_keep is not None:

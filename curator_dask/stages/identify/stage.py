@@ -14,11 +14,13 @@ from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.report.review.overrides import OVERRIDES, Override, read_overrides
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.choose_eps import choose_eps
+from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
@@ -93,6 +95,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             index at `clips_path`.
         recall_sample: Compare this many sampled rows with all rows, and count how many of their pairs within eps were
             found: those in the same cluster, and after cross-cluster comparisons those of which a row is a duplicate.
+        overrides: A CSV file of decisions by hand, with the columns id, decision (``keep`` or ``remove``) and note. They go
+            over those of the rule, each for its own clip. Without it no such file counts, wherever one may lie.
     """
 
     input_path: str
@@ -139,6 +143,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if self.against is not None:
             reference_index(self.against)
 
+    def decisions_by_hand(self) -> dict[str, Override]:
+        """What a person decided. Raises InputError where the file cannot be read."""
+        options = self.folder_to_read(self.input_path).storage_options
+        return {} if self.overrides is None else read_overrides(self.overrides, options)
+
     def identity(self) -> dict[str, Any]:
         by_overlap = self.rule == "overlap"
         return {
@@ -167,6 +176,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             self.id_field,
             self.embedding_field,
         )
+        self.decisions_by_hand()  # a fault in the file shows before any work
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
@@ -221,7 +231,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         found = decide_by_overlaps(tables, self.overlaps, rule, reference)
         counts, warnings = self._write(state, found.decisions, found.sources)
         if reference is not None and found.decisions.covered is not None:
-            counts["in_reference"] = int(found.decisions.covered.in_reference().sum())
+            counts["in_reference"] = int((found.decisions.removed & found.decisions.covered.in_reference()).sum())
         decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)
 
@@ -229,10 +239,21 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         self, state: StageState, decisions: Decisions, sources: pa.ChunkedArray | None
     ) -> tuple[dict[str, int], tuple[str, ...]]:
         """Write the decisions; returns the counts, and what a user should look at. Sources are those of all rows."""
+        by_hand = self._decide_by_hand(decisions)
         write_decisions(state, decisions, self.clips)
-        counts = {"rows": len(decisions.removed), **decisions.counts()}
+        counts = {"rows": len(decisions.removed), **decisions.counts(), **by_hand.counts}
         num_emptied, warnings = warn_of_emptied_sources(decisions, sources) if sources is not None else (0, ())
-        return counts | ({"sources_mostly_removed": num_emptied} if num_emptied else {}), warnings
+        counts |= {"sources_mostly_removed": num_emptied} if num_emptied else {}
+        return counts, (*by_hand.warnings, *warnings)
+
+    def _decide_by_hand(self, decisions: Decisions) -> ByHand:
+        if self.overrides is not None:
+            return decide_by_hand(decisions, self.decisions_by_hand())
+        lying = self.clips is not None and self.clips.exists(OVERRIDES)
+        unused = (
+            f"{self.clips.join(OVERRIDES)} is not used: to apply it, give --overrides" if self.clips and lying else ""
+        )
+        return ByHand({}, (unused,) if unused else ())
 
     def decided_eps(self) -> float:
         """The eps that a finished run decided by, also where it was chosen for `target_keep`.

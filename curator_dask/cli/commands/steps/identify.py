@@ -25,6 +25,7 @@ def identify(
     scope: dedup.Scope = "all",
     source_field: dedup.SourceField = None,
     recall_sample: dedup.RecallSample = 0,
+    overrides: dedup.Overrides = None,
     clips_path: paths.ClipsPath = None,
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",

@@ -37,14 +37,15 @@ def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str,
 
 
 def reasons(decisions: Decisions, rows: NDArray[np.int64]) -> pa.Array:
-    """Why some rows were removed: for a clip of a reference, or for a kept row."""
+    """Why some rows were removed: by a person, for a clip of a reference, or for a kept row."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if decisions.covered is None:
-        return pa.repeat("near-duplicate", len(rows))
-    in_reference = pa.array(decisions.covered.in_reference()[rows])
-    return pc.if_else(in_reference, pa.scalar("in-reference"), pa.scalar("near-duplicate"))
+    found = np.full(len(rows), "near-duplicate", object)
+    if decisions.covered is not None:
+        found[decisions.covered.in_reference()[rows]] = "in-reference"
+    if decisions.by_hand is not None:
+        found[decisions.by_hand[rows]] = "override"
+    return pa.array(found, pa.string())
 
 
 def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -68,6 +68,7 @@ class Decisions:
         group: (N,) int64, the lowest row of the group of duplicates of each row; itself where it is in none.
         id_type: the type of ids in the files that are read and written.
         covered: how kept rows cover the removed ones, where the rule is ``overlap``; else None.
+        by_hand: (N,) bool, the rows that a person removed and the rule did not; None: no person had a say.
     """
 
     ids: pa.ChunkedArray
@@ -81,6 +82,7 @@ class Decisions:
     rule: Rule
     id_type: Any = None
     covered: CoveredRows | None = None
+    by_hand: NDArray[np.bool_] | None = None
 
     def counts(self) -> dict[str, int]:
         """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
@@ -93,9 +95,10 @@ class Decisions:
         }
 
     def _count_orphans(self) -> int:
+        by_rule = self.removed if self.by_hand is None else self.removed & ~self.by_hand
         if self.covered is not None:
-            return int((self.removed & (np.diff(self.covered.first) == 0)).sum())
-        return count_orphans(self.removed, self.kept_score, self.rule)
+            return int((by_rule & (np.diff(self.covered.first) == 0)).sum())
+        return count_orphans(by_rule, self.kept_score, self.rule)
 
     def rows_in_groups(self) -> tuple[Indices, Indices]:
         """The rows that are in groups, group by group, and for each the row that leads its group.
