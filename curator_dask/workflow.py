@@ -66,7 +66,8 @@ class Workflow:
         keep: which of similar clips to keep, by columns of the clip index: ``largest``, ``longest``, ``column:desc`` and
             the like, several with commas. It replaces `pairwise.which_to_keep`.
         align: from where on two stretches are the same moment, for the rule ``overlap``.
-        against: the output of another run, which is not changed: clips that its kept clips show are removed too.
+        against: the output of another run, or several of these, which are not changed: clips that their kept clips show are
+            removed too.
     """
 
     split: SplitStage
@@ -78,16 +79,17 @@ class Workflow:
     cross_cluster: bool = False
     keep: str | None = None
     align: AlignParameters = field(default_factory=AlignParameters)
-    against: str | None = None
+    against: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
             raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
-        if (
-            self.against is not None
-            and Folder(self.against, self.split.output_storage_options).root == self.split.output.root
-        ):
-            raise ParameterError(f"against ({self.against}) is the output of this run itself: give that of another run")
+        for path in self._against():
+            if Folder(path, self.split.output_storage_options).root == self.split.output.root:
+                raise ParameterError(f"against ({path}) is the output of this run itself: give that of another run")
+
+    def _against(self) -> Sequence[str]:
+        return [self.against] if isinstance(self.against, str) else self.against or ()
 
     def below(self, *parts: str) -> str:
         """The path or URL of a folder or file below the output folder."""
@@ -119,7 +121,7 @@ class Workflow:
             by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
             if by_score or not self.embed.tracks:
                 return False
-            return self.against is not None or self.embed_stage().model().fingerprint()["weights"] == "none"
+            return bool(self.against) or self.embed_stage().model().fingerprint()["weights"] == "none"
         if self.identify.rule == "overlap" and not self.embed.tracks:
             raise ParameterError("rule 'overlap' compares the tracks of clips, and tracks is False: leave it True")
         return self.identify.rule == "overlap"
@@ -229,9 +231,9 @@ def _check_references(stages: Sequence[Stage]) -> None:
     """Raise InputError where the output that new clips are held against, or the file of decisions by hand, is no good."""
     for stage in stages:
         if isinstance(stage, AlignStage):
-            stage.reference()
+            stage.references()
         elif isinstance(stage, IdentifyDuplicatesStage):
-            stage.check_reference()
+            stage.check_references()
             stage.decisions_by_hand()
 
 
@@ -310,7 +312,7 @@ def curate(
     min_cover: float = 0.8,
     strictness: float = 0.0,
     min_still_likeness: float = 0.92,
-    against: str | None = None,
+    against: str | Sequence[str] | None = None,
     scope: str = "all",
     recall_sample: int = 0,
     overrides: str | None = None,
@@ -380,8 +382,8 @@ def curate(
         min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
         strictness: with the rule ``overlap``: raises the likeness of motion that a copy needs, from 0 to 1; below 0 lowers it.
         min_still_likeness: with the rule ``overlap``: still pictures are the same if every part is this much alike.
-        against: the output of another run, such as an evaluation set, which is not changed: clips that its kept clips show
-            are removed too. It needs the rule ``overlap``.
+        against: the output of another run, such as an evaluation set, or several of these, which are not changed: clips that
+            their kept clips show are removed too. It needs the rule ``overlap``.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
         overrides: a CSV file of decisions by hand (id, decision, note), which go over those of the rule.

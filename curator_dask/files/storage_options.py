@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,18 @@ class StorageKwargs:
     def folder_to_read(self, path: str) -> Folder:
         return Folder(path, storage_options(self.read_kwargs))
 
+    def folders_to_read(self, paths: str | Sequence[str] | None) -> tuple[Folder, ...]:
+        """The folders of one path, or of several, each once."""
+        several = [paths] if isinstance(paths, str) else paths or ()
+        return tuple({folder.root: folder for folder in map(self.folder_to_read, several)}.values())
+
     def folder_to_write(self, path: str) -> Folder:
         return Folder(path, storage_options(self.write_kwargs))
+
+
+def one_or_all(roots: Sequence[str]) -> str | list[str]:
+    """Paths as records name them: one by itself, several as a list."""
+    return roots[0] if len(roots) == 1 else list(roots)
 
 
 def storage_options(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:

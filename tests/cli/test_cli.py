@@ -104,6 +104,15 @@ def test_flag_environment_file_default_in_this_order(tmp_path):
     assert resolved["fixed_stride_split_duration"] == 10.0
 
 
+def test_one_value_in_a_file_will_do_for_a_flag_that_may_be_repeated(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("video_dir: v\noutput_path: o\nagainst: evaluation\ninclude: '*.mp4'\n")
+    shown = yaml.safe_load(cli("run", "--config", config, "--print-config").stdout)
+    assert (shown["against"], shown["include"]) == (["evaluation"], ["*.mp4"])
+    repeated = cli("run", "--config", config, "--against", "a", "--against", "b", "--print-config").stdout
+    assert yaml.safe_load(repeated)["against"] == ["a", "b"]
+
+
 def test_printed_config_is_a_config(tmp_path):
     first = cli("split", "--video-dir", "v", "--output-clip-path", "o", "--no-upload-clips", "--print-config")
     (tmp_path / "c.yaml").write_text(first.stdout)

@@ -7,10 +7,12 @@ from typing import Annotated
 from curator_dask.cli.options.declare import option
 
 ReferencePath = Annotated[
-    str | None,
+    list[str] | None,
     option(
         "--reference-path",
-        help="Output of another run, which stays as it is: its clips are compared with those of --input-path too.",
+        metavar="<str>",
+        help="Output of another run, which stays as it is: its clips are compared with those of --input-path too. Repeat it "
+        "for several.",
     ),
 ]
 Strictness = Annotated[

@@ -21,7 +21,12 @@ def load_config(ctx: typer.Context, path: Path | None) -> Path | None:
     unknown = sorted(values.keys() - known)
     if unknown:
         raise ParameterError(f"--config: {path} sets {', '.join(unknown)}; {ctx.info_name} has no such parameter")
-    ctx.default_map = {name: value for name, value in values.items() if value is not None}
+    several = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
+    ctx.default_map = {
+        name: [value] if name in several and not isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None
+    }
     return path
 
 

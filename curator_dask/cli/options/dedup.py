@@ -90,19 +90,22 @@ MinCover = Annotated[
 ]
 OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
 AgainstRun = Annotated[
-    str | None,
+    list[str] | None,
     option(
         "--against",
+        metavar="<str>",
         help="Output of another run, such as an evaluation set, which stays as it is. Clips that show what its kept clips "
-        "show are removed too.",
+        "show are removed too. Repeat it for several.",
     ),
 ]
 AgainstPath = Annotated[
-    str | None,
+    list[str] | None,
     option(
         "--against",
         "--against-path",
-        help="With --rule overlap: output of another run, which stays as it is. What its kept clips show is removed.",
+        metavar="<str>",
+        help="With --rule overlap: output of another run, which stays as it is. What its kept clips show is removed. Repeat "
+        "it for several, which align took with --reference-path.",
     ),
 ]
 Scope = Annotated[

@@ -81,20 +81,14 @@ def _track_version(folder: Folder) -> int | None:
     return version
 
 
-def clip_table(index: pa.Table, *, reference: bool = False) -> pa.Table:
-    """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, and ``reference``."""
+def clip_table(index: pa.Table, *, reference: int = 0) -> pa.Table:
+    """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, ``reference`` and ``reference_number``."""
     import pyarrow as pa
 
     end_s = pc.add(index["start_s"], pc.multiply(pc.cast(index["num_windows"], "float64"), WINDOW_S))
     table = index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
-    return table.append_column("reference", pa.repeat(reference, len(table)))
-
-
-def joined(clips: pa.Table, others: pa.Table) -> pa.Table:
-    """The clips of two sets, one after the other."""
-    import pyarrow as pa
-
-    return pa.concat_tables([clips, others])
+    table = table.append_column("reference", pa.repeat(reference > 0, len(table)))
+    return table.append_column("reference_number", pa.repeat(pa.scalar(reference, pa.int32()), len(table)))
 
 
 def num_windows(index: pa.Table) -> int:
@@ -102,9 +96,7 @@ def num_windows(index: pa.Table) -> int:
     return int(pc.sum(index["num_windows"]).as_py() or 0)
 
 
-def group_sources(
-    index: pa.Table, folder: Folder, *, first_number: int = 0, reference: bool = False
-) -> list[LineGroup]:
+def group_sources(index: pa.Table, folder: Folder, *, first_number: int = 0, reference: int = 0) -> list[LineGroup]:
     """Groups of neighbouring sources in the order of their names. A long source is a group of its own."""
     versions = recorded_versions(folder)
     groups: list[LineGroup] = []

@@ -45,11 +45,11 @@ class ClipsOnLine:
     """The window of the source in which each begins."""
     stop: NDArray[np.int64]
     """The window after its last."""
-    reference: bool = False
-    """Whether these are clips of a reference, which may have the ids of new ones."""
+    reference: int = 0
+    """0 for new clips; else the number of their reference, from 1. Clips of different sets may have the same ids."""
 
     @staticmethod
-    def of(rows: list[TrackRow], reference: bool) -> ClipsOnLine:
+    def of(rows: list[TrackRow], reference: int) -> ClipsOnLine:
         first = np.array([first_window(row.track.start_s) for row in rows], np.int64)
         length = np.array([len(row.track.windows) for row in rows], np.int64)
         start_s = np.array([row.track.start_s for row in rows])
@@ -80,7 +80,7 @@ def _schema() -> pa.Schema:
             ("start_s", pa.list_(pa.float64())),
             ("first", pa.list_(pa.int64())),
             ("stop", pa.list_(pa.int64())),
-            ("reference", pa.bool_()),
+            ("reference", pa.int64()),
         ]
     )
 

@@ -34,7 +34,9 @@ class SharedStretch:
     energy: float
     kind: str
     other_reference: bool = False
-    """Whether `other_id` is a clip of the reference; `id` never is."""
+    """Whether `other_id` is a clip of a reference; `id` never is."""
+    other_reference_number: int = 0
+    """The number of that reference, from 1; 0 for none."""
 
 
 def overlap_schema() -> pa.Schema:
@@ -42,7 +44,7 @@ def overlap_schema() -> pa.Schema:
     import pyarrow as pa
 
     text, number, score = pa.string(), pa.float64(), pa.float32()
-    kinds = [text, text, number, number, number, number, number, score, score, score, text, pa.bool_()]
+    kinds = [text, text, number, number, number, number, number, score, score, score, text, pa.bool_(), pa.int32()]
     return pa.schema(list(zip(SharedStretch.__dataclass_fields__, kinds, strict=True)))
 
 
@@ -104,7 +106,7 @@ def _stretch(
 ) -> SharedStretch:  # fmt: skip
     """The row of two clips; the new clip is `id`, or of two new clips the one whose id comes first."""
     start, end, other_start, other_end = parts
-    numbers = (overlap.picture, overlap.motion, overlap.energy, kind, y.reference)
+    numbers = (overlap.picture, overlap.motion, overlap.energy, kind, y.reference > 0, y.reference)
     if y.reference or x.ids[i] < y.ids[j]:
         return SharedStretch(x.ids[i], y.ids[j], start, end, other_start, other_end, offset_s, *numbers)
     return SharedStretch(y.ids[j], x.ids[i], other_start, other_end, start, end, 0.0 - offset_s, *numbers)

@@ -25,8 +25,9 @@ class LineGroup:
     """The track files that hold their clips, and maybe clips of others."""
     version: str
     """Digest of what the tracks were made from."""
-    reference: bool = False
-    """Whether they are compared with the new videos only, and not with each other. Such groups come last."""
+    reference: int = 0
+    """0 for new videos; else the number of the reference that they are of, from 1. Those are compared with new videos only,
+    and not with each other. Such groups come last."""
 
 
 @dataclass(frozen=True)

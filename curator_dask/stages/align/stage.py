@@ -16,7 +16,7 @@ from curator_dask.data.tables import parquet_bytes, read_arrow_tables
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -25,7 +25,6 @@ from curator_dask.stages.align.groups import (
     clip_table,
     find_reference,
     group_sources,
-    joined,
     num_windows,
     read_track_index,
     require_same_tracks,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_ORDER = ("id", "other_reference", "other_id", "start_s", "other_start_s")
+_ORDER = ("id", "other_reference_number", "other_id", "start_s", "other_start_s")
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
     Args:
         input_path: The folder of vectors that the embed stage wrote, with the tracks below it.
         output_path: The folder to write to.
-        reference_path: The output of another run, or its folder of vectors: clips that the new ones are compared with
-            too. They are not compared with each other, and this folder is not changed.
+        reference_path: The output of another run, or its folder of vectors; or several of these: clips that the new ones
+            are compared with too. They are not compared with each other, and these folders are not changed.
         strictness: Raises the likeness of motion that a copy needs, from 0 (as measured) to 1; below 0 lowers it.
         min_still_likeness: Two still pictures are the same if every part of them is at least this much alike, up to 1.
         exhaustive_groups: Up to so many groups of lines (three hours of video each), all pairs of lines are compared;
@@ -65,7 +64,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
 
     input_path: str = ""
     output_path: str = ""
-    reference_path: str | None = None
+    reference_path: str | Sequence[str] | None = None
     exhaustive_groups: int = 12
 
     name: ClassVar[str] = ALIGN
@@ -84,45 +83,48 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
     def output(self) -> Folder:
         return self.folder_to_write(self.output_path)
 
-    def reference(self) -> Folder | None:
-        """The folder of vectors of the reference. Raises InputError if there are no tracks."""
-        if self.reference_path is None:
-            return None
-        return find_reference(self.folder_to_read(self.reference_path), self.input)
+    def references(self) -> list[Folder]:
+        """The folder of vectors of each reference. Raises InputError if one has no tracks."""
+        return [find_reference(folder, self.input) for folder in self.folders_to_read(self.reference_path)]
 
     def identity(self) -> dict[str, Any]:
+        roots = [folder.root for folder in self.folders_to_read(self.reference_path)]
         return {
             "input_path": self.input.root,
             "thresholds": asdict(self.thresholds()),
             "exhaustive_groups": self.exhaustive_groups,
             "version": VERSION,
-            **({"reference_path": self.folder_to_read(self.reference_path).root} if self.reference_path else {}),
+            **({"reference_path": one_or_all(roots)} if roots else {}),
         }
 
     def execute(self, context: RunContext) -> StageResult:
+        import pyarrow as pa
+
         state = StageState(self.output, self.name)
-        index, others = read_track_index(self.input), self._reference_index()
+        index, others = read_track_index(self.input), self._reference_indexes()
         if context.dry_run:
             state.check(self.identity())
             return StageResult(self.name, self.output, {"clips": len(index)})
         state.claim(self.identity(), overwrite=context.overwrite)
-        groups, clips, windows = group_sources(index, self.input), clip_table(index), num_windows(index)
-        if (reference := self.reference()) is not None and others is not None:
-            groups += group_sources(others, reference, first_number=len(groups), reference=True)
-            clips, windows = joined(clips, clip_table(others, reference=True)), windows + num_windows(others)
+        groups = group_sources(index, self.input)
+        for number, (folder, other) in enumerate(others, 1):
+            groups += group_sources(other, folder, first_number=len(groups), reference=number)
+        clips = pa.concat_tables(
+            [clip_table(index), *(clip_table(other, reference=number) for number, (_, other) in enumerate(others, 1))]
+        )
+        windows = num_windows(index) + sum(num_windows(other) for _, other in others)
         spec = AlignSpec(self.output, self.thresholds())
         every_pair = len(groups) <= self.exhaustive_groups
         run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
         return self._publish(state, paths, outcome, clips)
 
-    def _reference_index(self) -> pa.Table | None:
-        """The clips of the reference. Raises InputError if they cannot be compared with the new ones."""
-        reference = self.reference()
-        if reference is None:
-            return None
-        require_same_tracks(self.input, reference)
-        return read_track_index(reference)
+    def _reference_indexes(self) -> list[tuple[Folder, pa.Table]]:
+        """The folder and the clips of each reference. Raises InputError if some cannot be compared with the new ones."""
+        references = self.references()
+        for folder in references:
+            require_same_tracks(self.input, folder)
+        return [(folder, read_track_index(folder)) for folder in references]
 
     def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, clips: pa.Table) -> StageResult:
         import pyarrow as pa
@@ -135,7 +137,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         state.publish(layout.CLIP_INDEX, parquet_bytes(clips))
         num_reference = int(pc.sum(clips["reference"]).as_py() or 0)
         counts = {"clips": len(clips) - num_reference, "overlaps": len(overlaps)}
-        if self.reference_path is not None:
+        if self.reference_path:
             counts["reference_clips"] = num_reference
         state.summarise(counts)
         return StageResult(

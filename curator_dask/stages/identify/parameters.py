@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curator_dask.dedup.decide.cover import check_min_cover
@@ -61,18 +62,18 @@ class IdentifyParameters:
 
 
 def check_overlap_parameters(
-    parameters: IdentifyParameters, overlaps_path: str | None, against_path: str | None
+    parameters: IdentifyParameters, overlaps_path: str | None, against_path: str | Sequence[str] | None
 ) -> None:
     """Raise ParameterError where the parameters of a stage and the rule ``overlap`` do not fit together."""
     if parameters.rule != "overlap":
         for name, value in (("overlaps_path", overlaps_path), ("against_path", against_path)):
-            if value is not None:
+            if value:
                 raise ParameterError(
                     f"{name} ({value}) is for the rule overlap only, and rule is {parameters.rule!r}. Eps, recall_sample, "
                     "cross-cluster and vectors without tracks lead to other rules: leave them out, or give rule overlap"
                 )
         return
-    if against_path is not None and parameters.scope == "same":
+    if against_path and parameters.scope == "same":
         raise ParameterError(
             f"scope 'same' leaves out all pairs with clips of against_path ({against_path}): give scope all or cross"
         )

@@ -13,7 +13,7 @@ from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.report.review.overrides import OVERRIDES, Override, read_overrides
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
@@ -29,7 +29,7 @@ from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapRule, decide_by_overlaps
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import reference_ids, reference_index
+from curator_dask.stages.identify.overlap.reference import reference_clips, reference_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 from curator_dask.stages.identify.recall import measure_recall
@@ -87,8 +87,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             that show the same moments; it needs `overlaps_path`, and eps does not count.
         min_cover: With the rule ``"overlap"``: a clip is removed if kept clips show at least this share of its length.
         overlaps_path: With the rule ``"overlap"``: the output of the align stage.
-        against_path: With the rule ``"overlap"``: the output of another run, which is not changed. What its kept clips show
-            is removed too, with the reason ``in-reference``. The align stage must have seen the clips of both.
+        against_path: With the rule ``"overlap"``: the output of another run, or several of these, which are not changed.
+            What their kept clips show is removed too, with the reason ``in-reference``. The align stage must have seen them.
         scope: Which pairs of rows count. ``"all"``; ``"cross"``: only pairs of different source videos; ``"same"``: only
             pairs of the same source video.
         source_field: The column of the k-means output that names the source of a row. None: the source video in the clip
@@ -106,7 +106,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     embedding_field: str = "embedding"
     clips_path: str | None = None
     overlaps_path: str | None = None
-    against_path: str | None = None
+    against_path: str | Sequence[str] | None = None
 
     name: ClassVar[str] = "identify"
     workers: ClassVar[str] = "rapids"
@@ -135,13 +135,13 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         return self.folder_to_read(str(self.overlaps_path))
 
     @property
-    def against(self) -> Folder | None:
-        return self.folder_to_read(self.against_path) if self.against_path else None
+    def against(self) -> tuple[Folder, ...]:
+        return self.folders_to_read(self.against_path)
 
-    def check_reference(self) -> None:
-        """Raise InputError if there is no other output at `against_path`."""
-        if self.against is not None:
-            reference_index(self.against)
+    def check_references(self) -> None:
+        """Raise InputError if there is no other output at one of `against_path`."""
+        for folder in self.against:
+            reference_index(folder)
 
     def decisions_by_hand(self) -> dict[str, Override]:
         """What a person decided. Raises InputError where the file cannot be read."""
@@ -165,7 +165,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         }
 
     def _overlap_identity(self) -> dict[str, Any]:
-        against = {"against_path": self.against.root} if self.against is not None else {}
+        roots = [folder.root for folder in self.against]
+        against = {"against_path": one_or_all(roots)} if roots else {}
         return {"min_cover": self.min_cover, "overlaps_path": self.overlaps.root, **against}
 
     def execute(self, context: RunContext) -> StageResult:
@@ -227,10 +228,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         state.forget({record.key for record in state.records()} - tasks.keys())
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
         tables = read_decision_tables(self.output, [task.table for task in tasks.values()])
-        reference = reference_ids(self.against) if self.against is not None else None
-        found = decide_by_overlaps(tables, self.overlaps, rule, reference)
+        found = decide_by_overlaps(tables, self.overlaps, rule, reference_clips(self.overlaps, self.against))
         counts, warnings = self._write(state, found.decisions, found.sources)
-        if reference is not None and found.decisions.covered is not None:
+        if self.against and found.decisions.covered is not None:
             counts["in_reference"] = int((found.decisions.removed & found.decisions.covered.in_reference()).sum())
         decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)

@@ -48,10 +48,10 @@ def reference(tmp_path: Path) -> Path:
     return tmp_path / "old"
 
 
-def align(new: Path, out: Path, reference: Path | None, context: RunContext, **parameters: Any) -> dict[str, int]:
-    path = None if reference is None else str(reference)
+def align(new: Path, out: Path, reference: Path | list[Path], context: RunContext, **parameters: Any) -> dict[str, int]:
+    paths = [str(one) for one in reference] if isinstance(reference, list) else str(reference)
     return AlignStage(
-        input_path=str(new), output_path=str(out), reference_path=path, **parameters
+        input_path=str(new), output_path=str(out), reference_path=paths, **parameters
     ).run(context=context).counts  # fmt: skip
 
 
@@ -89,6 +89,28 @@ def test_a_clip_that_is_in_both_is_found_under_its_one_id(new: Path, tmp_path: P
     write_video(tmp_path / "old" / MODEL, "film", scene(1, 40))
     align(new, tmp_path / "out", tmp_path / "old" / MODEL, context)
     assert shared(tmp_path / "out") == [("film-0", "film-0", True, 0.0), ("film-1", "film-1", True, 0.0)]
+
+
+@pytest.mark.parametrize("exhaustive_groups", [12, 0], ids=["pairs", "cells"])
+def test_several_references_whose_clips_have_the_same_ids(
+    new: Path, tmp_path: Path, context: RunContext, exhaustive_groups: int
+) -> None:
+    """The first reference has another video of that name; of the third the new video is a copy."""
+    references = [tmp_path / name for name in ("one", "two", "three")]
+    for folder, seed in zip(references, (4, 2, 1), strict=True):
+        write_video(folder / MODEL, "video", scene(seed, 40))
+    given = [*references, references[0]]
+    counts = align(new, tmp_path / "out", given, context, exhaustive_groups=exhaustive_groups)
+
+    assert counts == {"clips": 4, "overlaps": 4, "reference_clips": 6}
+    found = pq.read_table(tmp_path / "out" / "overlaps.parquet").to_pylist()
+    assert sorted((row["id"], row["other_id"], row["other_reference_number"]) for row in found) == [
+        ("film-0", "video-0", 3), ("film-1", "video-1", 3), ("video-0", "video-0", 2), ("video-1", "video-1", 2),
+    ]  # fmt: skip
+    clips = pq.read_table(tmp_path / "out" / "clips.parquet")
+    assert clips["reference_number"].value_counts().to_pylist() == [
+        {"values": 0, "counts": 4}, {"values": 1, "counts": 2}, {"values": 2, "counts": 2}, {"values": 3, "counts": 2},
+    ]  # fmt: skip
 
 
 def test_the_same_bytes_for_other_groups(

@@ -65,7 +65,8 @@ def test_every_clip_with_a_track_is_in_the_clip_table(tracks: Path, tmp_path: Pa
 
     table = pq.read_table(tmp_path / "out" / "clips.parquet").to_pylist()
     assert [row["id"] for row in table] == [f"{name}-{i}" for name in ("copy", "film", "other") for i in range(3)]
-    assert table[2] == {"id": "copy-2", "source": "copy.mp4", "start_s": 20.0, "end_s": 26.5, "reference": False}
+    where = {"id": "copy-2", "source": "copy.mp4", "start_s": 20.0, "end_s": 26.5}
+    assert table[2] == {**where, "reference": False, "reference_number": 0}
 
 
 def test_the_same_bytes_for_other_groups_and_a_second_run_does_nothing(

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, IncrementalStage, InputError, ParameterError
+from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import random_unit
 from tests.stages import builders
@@ -228,6 +230,31 @@ def test_what_a_reference_shows_is_removed(ranked, context):
     }  # fmt: skip
     with pytest.raises(InputError, match="holds no clips.parquet: give the output of another run as against_path"):
         stage(ranked, "e", against_path=str(ranked / "k")).run(context=context)
+
+
+def test_several_references_are_told_apart_by_the_paths_that_align_took(ranked, context):
+    """Each reference has a clip of the same id. The first one removed it."""
+    path = ranked / "overlaps"
+    overlaps = pq.read_table(path / "overlaps.parquet")
+    row = {**overlaps.to_pylist()[0], "other_id": "eval", "start_s": 0.0, "end_s": 10.0, "offset_s": 0.0}
+    row |= {"other_start_s": 0.0, "other_end_s": 10.0}
+    more = pa.Table.from_pylist([{**row, "id": "film-0"}, {**row, "id": "single"}], overlaps.schema)
+    number = pa.array([*[0] * len(overlaps), 1, 2], pa.int32())
+    table = pa.concat_tables([overlaps, more]).append_column("other_reference_number", number)
+    pq.write_table(table, path / "overlaps.parquet")
+    for name in ("one", "two"):
+        builders.write_clip_index(ranked / name, [{"id": "eval"}])
+    (ranked / "one" / "duplicates").mkdir()
+    (ranked / "one" / "duplicates" / "remove.txt").write_text("eval\n")
+    roots: list[str | int] = [str(ranked / name / "model_embd_parquet") for name in ("one", "two")]
+    StageState(Folder(str(path)), "align").claim({"reference_path": roots})
+
+    stage(ranked, against_path=[str(ranked / "two"), str(ranked / "one")]).run(context=context)
+    rows = {row["id"]: row["reason"] for row in pq.read_table(ranked / "d" / "duplicates.parquet").to_pylist()}
+    assert rows == {"single": "in-reference", "copy-0": "near-duplicate", "copy-1": "near-duplicate"}
+    with pytest.raises(InputError, match="align did not compare with .*three"):
+        builders.write_clip_index(ranked / "three", [{"id": "eval"}])
+        stage(ranked, "e", against_path=str(ranked / "three")).run(context=context)
 
 
 def test_new_vectors_beside_such_a_run_need_eps_and_a_rule(ranked, context):

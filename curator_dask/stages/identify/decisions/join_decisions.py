@@ -41,16 +41,18 @@ class CoveredRows:
     first: Indices
     """(N + 1,) the kept rows of row i are ``kept[first[i] : first[i + 1]]``."""
     kept: Indices
-    """Kept rows, most covering first. Those from N on are clips of a reference."""
+    """Kept rows, most covering first. Those from N on are clips that were not decided on here."""
     ids: pa.ChunkedArray
-    """The ids of the N rows, then those of the reference."""
+    """The ids of the N rows, then those of the clips that stay."""
+    first_reference: int
+    """Kept rows from here on are clips of another output."""
 
     def in_reference(self) -> NDArray[np.bool_]:
-        """(N,) the rows that a clip of the reference covers most of."""
+        """(N,) the rows that a clip of another output covers most of."""
         num_rows = len(self.share)
         covered = np.flatnonzero(np.diff(self.first))
         found = np.zeros(num_rows, np.bool_)
-        found[covered] = self.kept[self.first[covered]] >= num_rows
+        found[covered] = self.kept[self.first[covered]] >= self.first_reference
         return found
 
 

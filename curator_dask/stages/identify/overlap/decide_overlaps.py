@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions, use_long_offsets
 from curator_dask.stages.identify.overlap.ranked_rows import values_to_rank_by
 from curator_dask.stages.identify.overlap.read_overlaps import ClipSpans, FoundOverlaps, read_overlaps, read_spans
+from curator_dask.stages.identify.overlap.reference import StayingClips
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,8 @@ class OverlapRule:
     target_keep: float | None
     strategy: RankingStrategy
     """The ranking of the pairwise stage, by which sources are preferred."""
+    min_strength: int = ALL_STRENGTHS
+    """Overlaps of less strength, in thousandths, do not count; with `target_keep` it is chosen."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,36 @@ class OverlapDecisions:
 
 @dataclass(frozen=True)
 class _Rows:
-    """N rows to decide on, in the order of cluster and rank, followed by the clips of a reference."""
+    """N rows to decide on, in the order of cluster and rank, followed by the clips that stay."""
 
     table: pa.Table
     """N rows."""
     texts: pa.ChunkedArray
     """The texts of all ids."""
+    sets: tuple[tuple[int, int], ...]
+    """The number of each set of clips as align numbers them, and the place of its first id; the rows are the first set."""
+    first_reference: int
+    """The place of the first clip of another output."""
 
     def __len__(self) -> int:
         return len(self.table)
 
 
 def decide_by_overlaps(
-    tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule, reference: pa.ChunkedArray | None = None
+    tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule, staying: Sequence[StayingClips] = ()
 ) -> OverlapDecisions:
     """Decide on the rows of all clusters, whose tables come in whatever order.
 
     Args:
         folder: the output of the align stage.
-        reference: ids, as texts, of clips that stay and come before all rows.
+        staying: clips that stay and come before all rows.
     """
-    rows = _rows(tables, reference)
-    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts, len(rows))
+    rows = _rows(tables, staying)
+    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts, rows.sets)
     place = _places(rows, spans, rule.strategy)
     stretches = covered_stretches(found.overlaps, spans.length)
-    stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the reference stays
-    min_strength = ALL_STRENGTHS
+    stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the others stay
+    min_strength = rule.min_strength
     if rule.target_keep is not None:
         may_go = rows_that_may_go(len(rows), rule.target_keep)
         min_strength = strength_that_keeps(stretches, spans.length, place, rule.min_cover, may_go)
@@ -87,19 +94,22 @@ def decide_by_overlaps(
     return OverlapDecisions(decisions, spans.source.slice(0, len(rows)), min_strength)
 
 
-def _rows(tables: Iterable[pa.Table], reference: pa.ChunkedArray | None) -> _Rows:
+def _rows(tables: Iterable[pa.Table], staying: Sequence[StayingClips]) -> _Rows:
     import pyarrow as pa
 
     ordered = sorted(tables, key=lambda table: table["cluster"][0].as_py())
     table = pa.concat_tables(ordered, promote_options="permissive")
     texts = id_texts(use_long_offsets(table["id"]))
-    if reference is None:
-        return _Rows(table, texts)
-    return _Rows(table, pa.chunked_array([*texts.chunks, *reference.chunks], pa.large_string()))
+    staying = sorted(staying, key=lambda one: one.in_reference)
+    first = np.cumsum([len(texts), *(len(one.ids) for one in staying)]).tolist()
+    chunks = [*texts.chunks, *(chunk for one in staying for chunk in one.ids.chunks)]
+    sets = ((0, 0), *((one.number, at) for one, at in zip(staying, first[:-1], strict=True)))
+    first_reference = first[sum(not one.in_reference for one in staying)]
+    return _Rows(table, pa.chunked_array(chunks, pa.large_string()), sets, first_reference)
 
 
 def _places(rows: _Rows, spans: ClipSpans, strategy: RankingStrategy) -> Indices:
-    """The place of each row in the order of preference; all clips of the reference come first."""
+    """The place of each row in the order of preference; all clips that stay come first."""
     import pyarrow.compute as pc
 
     num_others = len(rows.texts) - len(rows)
@@ -187,4 +197,5 @@ def _covered_rows(rows: _Rows, covers: Covers, found: FoundOverlaps, length: Ind
     # The offset in the file is that of `row`; seen from `other` it has the other sign. A zero stays without a sign.
     offset_s[at] = found.offset_s[best] * np.where(found.overlaps.row[best] == at, 1, -1) + 0.0
     kind = found.kind.take(pa.array(overlap, mask=~there))
-    return CoveredRows(share, offset_s, kind, covers.first[: len(rows) + 1], covers.kept, _all_ids(rows))
+    first = covers.first[: len(rows) + 1]
+    return CoveredRows(share, offset_s, kind, first, covers.kept, _all_ids(rows), rows.first_reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ SCORES = ("picture", "motion")
 
 IN_REFERENCE = "reference"
 """The column that marks clips of a reference in the table of clips. Their ids may be those of rows too."""
-OTHER_IN_REFERENCE = "other_reference"
-"""The same for `other_id` in the table of overlaps."""
+OTHER_NUMBER = "other_reference_number"
+"""The column that numbers the reference of `other_id` in the table of overlaps; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +59,33 @@ def read_spans(folder: Folder, ids: pa.ChunkedArray) -> ClipSpans:
     import pyarrow.compute as pc
 
     table, in_reference = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"], IN_REFERENCE)
-    table = table.filter(~in_reference)
+    if in_reference is not None:
+        table = table.filter(~in_reference)
     place = pc.index_in(ids, value_set=_texts(table["id"]))
     source = pc.coalesce(table["source"].cast(pa.large_string()).take(place), ids)
     start, end = (_micros(pc.fill_null(table[name].take(place), 0.0), folder, CLIP_INDEX) for name in TIMES[:2])
     return ClipSpans(source, start, np.maximum(end - start, 0))
 
 
-def read_overlaps(folder: Folder, ids: pa.ChunkedArray, num_rows: int) -> FoundOverlaps:
+def read_overlaps(folder: Folder, ids: pa.ChunkedArray, sets: Sequence[tuple[int, int]]) -> FoundOverlaps:
     """The overlaps of the clips with these ids, which are texts. Those of other clips are left out.
 
     Raises InputError where a value is none, or where not one overlap is between two of the clips.
 
     Args:
-        ids: those of the rows, then those of a reference.
-        num_rows: so many are rows.
+        ids: those of the rows, then those of clips that stay.
+        sets: the number of each set of clips as align numbers them, and the place of its first id. The rows are the first.
     """
     import pyarrow.compute as pc
 
-    table, in_reference = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES], OTHER_IN_REFERENCE)
-    row = _places(table["id"], ids, num_rows, np.zeros(len(table), np.bool_))
-    other = _places(table["other_id"], ids, num_rows, in_reference)
+    table, number = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES], OTHER_NUMBER)
+    row = _places(table["id"], ids, sets, None if number is None else np.zeros_like(number))
+    other = _places(table["other_id"], ids, sets, number)
     known = (row >= 0) & (other >= 0)
-    if len(table) and not (known | (in_reference & (row >= 0))).any():
+    of_reference = False if number is None else number > 0
+    if len(table) and not (known | ((row >= 0) & of_reference)).any():
         raise InputError(
-            f"{folder.join(OVERLAPS_TABLE)} names no two of the {num_rows:,} clips to decide on: is overlaps_path the "
+            f"{folder.join(OVERLAPS_TABLE)} names no two of the {len(ids):,} clips to decide on: is overlaps_path the "
             "output that align made from these clips?"
         )
     table = table.filter(known)
@@ -114,26 +117,35 @@ def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
     return strength
 
 
-def _read(folder: Folder, path: str, columns: list[str], mark: str) -> tuple[pa.Table, NDArray[np.bool_]]:
-    """The columns, and one of marks, which older tables lack: nothing is marked then."""
+def _read(folder: Folder, path: str, columns: list[str], mark: str) -> tuple[pa.Table, NDArray[Any] | None]:
+    """The columns, and the values of one more that older tables lack: None then."""
     if not folder.exists(path):
         raise InputError(f"{folder.url} holds no {path}: give the output of the align stage as overlaps_path")
     with open_parquet(folder, path) as file:
         marked = mark in file.schema_arrow.names
     table = read_parquet(folder, path, [*columns, mark] if marked else columns)
-    return table, table[mark].to_numpy() if marked else np.zeros(len(table), np.bool_)
+    return table, table[mark].to_numpy() if marked else None
 
 
 def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return id_texts(plain_ids(ids))
 
 
-def _places(wanted: pa.ChunkedArray, ids: pa.ChunkedArray, num_rows: int, in_reference: NDArray[np.bool_]) -> Indices:
-    """The places of clips among the ids; -1 for one that is not there. A clip that is not marked is a row if it can be."""
+def _places(
+    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, sets: Sequence[tuple[int, int]], number: NDArray[Any] | None
+) -> Indices:
+    """The places of clips among the ids; -1 for one that is not there.
+
+    `number` holds that of the set of each clip. Where it is None, a clip is looked for in all sets, one after the other.
+    """
     texts = _texts(wanted)
-    rows, others = _place_in(texts, ids.slice(0, num_rows)), _place_in(texts, ids.slice(num_rows))
-    others = np.where(others >= 0, others + num_rows, -1)
-    return np.where(in_reference | (rows < 0), others, rows)
+    places = np.full(len(texts), -1)
+    stops = [*(first for _, first in sets[1:]), len(ids)]
+    for (own, first), stop in zip(sets, stops, strict=True):
+        found = _place_in(texts, ids.slice(first, stop - first))
+        here = (places < 0) & (found >= 0) & (True if number is None else number == own)
+        places[here] = found[here] + first
+    return places
 
 
 def _place_in(texts: pa.ChunkedArray, ids: pa.ChunkedArray) -> Indices:

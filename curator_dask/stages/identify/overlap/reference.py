@@ -1,7 +1,9 @@
-"""Clips of another output, which stay as they are: what they show is removed from the clips to decide on."""
+"""Clips that stay as they are: what they show is removed from the clips to decide on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curator_dask.data.ids import id_texts, plain_ids
@@ -10,13 +12,54 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import CLIP_INDEX, DUPLICATES, REMOVE_LIST
+from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def reference_ids(folder: Folder) -> pa.ChunkedArray:
-    """The ids, as texts, of the clips of another output without those that it removed. Raises InputError if it has none."""
+@dataclass(frozen=True)
+class StayingClips:
+    """Clips of one set, which come before all rows."""
+
+    ids: pa.ChunkedArray
+    """Texts."""
+    number: int
+    """The number of the reference that align took them from; 0 where they lie among the new clips."""
+    in_reference: bool = True
+    """Whether they are of another output; else of the run that the rows are added to."""
+
+
+def reference_clips(overlaps: Folder, against: Sequence[Folder]) -> list[StayingClips]:
+    """The clips of other outputs without those that they removed. Raises InputError if one has none, or align saw none.
+
+    Args:
+        overlaps: the output of the align stage.
+        against: other outputs, among the references that align took.
+    """
+    numbers = _numbers(StageState(overlaps, "align").parameter("reference_path"), against)
+    return [StayingClips(_kept_ids(folder), number) for folder, number in zip(against, numbers, strict=True)]
+
+
+def _numbers(recorded: object, against: Sequence[Folder]) -> list[int]:
+    """The number of each output among the references on record, by its path; where paths have changed, by their order."""
+    roots = [str(root) for root in (recorded if isinstance(recorded, list) else [recorded]) if root]
+    found = [_number(roots, folder) for folder in against]
+    if all(found):
+        return found
+    if not roots or len(roots) == len(against):
+        return list(range(1, len(against) + 1))
+    unknown = against[found.index(0)]
+    raise InputError(f"align did not compare with {unknown.url}: give it to align as reference_path too")
+
+
+def _number(roots: Sequence[str], folder: Folder) -> int:
+    """The number of the reference that is an output, or is its folder of vectors; 0 for none."""
+    here = [number for number, root in enumerate(roots, 1) if f"{root}/".startswith(f"{folder.root}/")]
+    return here[0] if here else 0
+
+
+def _kept_ids(folder: Folder) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
