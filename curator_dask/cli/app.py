@@ -23,6 +23,7 @@ from curator_dask.cli.commands.tools.calibrate import calibrate
 from curator_dask.cli.commands.tools.dedup_new import dedup_new
 from curator_dask.cli.commands.tools.doctor import doctor
 from curator_dask.cli.commands.tools.models import models
+from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.verify import verify
 from curator_dask.errors import CuratorError
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dedup-new": dedup_new,
     "export": export,
     "verify": verify,
+    "review": review,
     "samples": samples,
     "doctor": doctor,
     "calibrate": calibrate,

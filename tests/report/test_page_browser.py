@@ -5,6 +5,7 @@ One module, as a running Playwright keeps the event loop of the thread for itsel
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -18,6 +19,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from curator_dask.files.folder import Folder
 from curator_dask.report.page.write import write_page
+from curator_dask.report.review.overrides import Override, read_overrides
+from curator_dask.report.review.pages import read_pages
+from curator_dask.report.review.server import ReviewServer
 from tests.left_out import NO_BROWSER
 from tests.report.sample_report import HOSTILE, OFFSET_S, render_clips, sample_report
 
@@ -326,3 +330,45 @@ def test_everything_that_can_be_pressed_has_a_name(open_page: OpenPage) -> None:
     controls = "[...document.querySelectorAll('button, input, select')]"
     named = "e.getAttribute('aria-label') || e.labels?.length || e.textContent.trim()"
     assert page.evaluate(f"{controls}.filter(e => !({named})).length") == 0
+
+
+@pytest.fixture
+def review(out: Path) -> Iterator[ReviewServer]:
+    (out / "report" / "report.json").write_text(json.dumps(sample_report()))
+    with ReviewServer(read_pages(Folder(str(out)))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+    (out / "overrides.csv").unlink(missing_ok=True)
+
+
+def test_review_keeps_removes_and_takes_back(browser: Browser, review: ReviewServer, out: Path) -> None:
+    trouble: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("request", lambda asked: asked.url.startswith(review.url.split("report/")[0]) or trouble.append(asked.url))
+    page.goto(review.url)
+    page.locator("#groups-list [data-row=removed-0-0]").get_by_text("Keep", exact=True).click()
+    wait_until(page, "document.querySelector('#groups-list [data-row=removed-0-0] .badge').textContent === 'kept'")
+    assert page.locator("#groups-list [data-row=removed-0-0] .strip.kept").count() == 1
+    page.locator("#groups-list [data-row=removed-0-0] input").fill("sharper")
+    page.locator("#groups-list [data-row=removed-0-0] input").press("Tab")
+    page.locator("#groups-list [data-row=kept-0] .strip").focus()
+    page.keyboard.press("-")
+    wait_until(page, "document.querySelector('#groups-list [data-row=kept-0] .badge').textContent === 'removed'")
+    file = str(out / "overrides.csv")
+    assert read_overrides(file) == {"removed-0-0": Override("keep", "sharper"), "kept-0": Override("remove")}
+    page.reload()
+    wait_until(page, "document.querySelectorAll('#groups-list [data-row=kept-0] .badge.removed').length === 1")
+    assert "1 clip to keep and 1 to remove" in (page.locator("#review-count").text_content() or "")
+    page.locator("#groups-list [data-row=kept-0]").get_by_text("Undo", exact=True).click()
+    wait_until(page, "document.querySelector('#groups-list [data-row=kept-0] .badge').textContent === 'kept'")
+    assert read_overrides(file).keys() == {"removed-0-0"}
+    play_first_removed(page)
+    page.locator("#scrub").fill("3")
+    wait_until(page, "Math.abs(document.querySelector('video').currentTime - 3) < 0.1")
+    page.close()
+    assert not trouble

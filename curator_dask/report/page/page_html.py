@@ -16,17 +16,20 @@ from curator_dask.report.page.safe_text import script_json
 SCRIPTS: Final = ("dom", "data", "rows", "player", "lists", "sources", "review", "main")
 
 
-def page_html(report: Mapping[str, Any], blocks: Mapping[str, Any]) -> str:
-    """The page with its blocks of data. Texts of the report are escaped; only charts are taken as they are."""
+def page_html(report: Mapping[str, Any], blocks: Mapping[str, Any], *, review: bool = False) -> str:
+    """The page with its blocks of data. Texts of the report are escaped; only charts are taken as they are.
+
+    For a `review` it has buttons that decide, and may speak with the server that it comes from.
+    """
     import jinja2
     from markupsafe import Markup
 
-    style, script = asset("style.css"), page_script()
+    style, script = asset("style.css"), page_script(review)
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(asset("page.html"))
     drawn = [{**chart, "svg": Markup(chart["svg"]) if chart["svg"] else None} for chart in charts(report)]  # noqa: S704
     return template.render(
         report=report,
-        policy=content_policy(style, script),
+        policy=content_policy(style, script, review=review),
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
         blocks=[{"name": name, "json": Markup(script_json(block))} for name, block in blocks.items()],  # noqa: S704
@@ -58,18 +61,20 @@ def asset(name: str) -> str:
 
 
 @cache
-def page_script() -> str:
+def page_script(review: bool = False) -> str:
     """The scripts of the page as one, each after those that it uses, and no name of them in the window."""
-    parts = "\n".join(asset(f"{name}.js") for name in SCRIPTS)
+    names = [f"{name}_buttons" if review and name == "review" else name for name in SCRIPTS]
+    parts = "\n".join(asset(f"{name}.js") for name in names)
     return f"(() => {{\n'use strict';\n{parts}}})();\n"
 
 
-def content_policy(style: str, script: str) -> str:
+def content_policy(style: str, script: str, *, review: bool = False) -> str:
     """What the page may load: its own style and script, and clips, previews and data beside it. Nothing else at all.
 
     ``file:`` stands there because not every browser counts the neighbours of a page from a disk as its own.
     """
-    own = "'self' file:"
+    own = "'self'" if review else "'self' file:"
+    spoken_with = "'self'" if review else "'none'"
     return "; ".join(
         (
             "default-src 'none'",
@@ -77,6 +82,7 @@ def content_policy(style: str, script: str) -> str:
             f"style-src '{_digest(style)}'",
             f"img-src {own} data:",
             f"media-src {own}",
+            f"connect-src {spoken_with}",
             "base-uri 'none'",
             "form-action 'none'",
         )

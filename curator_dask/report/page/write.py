@@ -34,8 +34,13 @@ def write_page(report: Mapping[str, Any], folder: Folder, *, embed_previews: boo
 def _write_lists(lists: Mapping[str, dict[str, Any]], clips: Mapping[str, Any], folder: Folder) -> None:
     stale = {entry.path for entry in folder.entries("data", max_depth=1)} if folder.exists("data") else set()
     for name, block in lists.items():
-        named = {clip_id: clips[clip_id] for clip_id in block["clip_ids"] if clip_id in clips}
-        content = script_json({**block, "clip_ids": None, "clips": named})
-        folder.write_bytes(f"data/{name}.js", f'curatorChunk("{name}",{content});\n'.encode("ascii"))
+        folder.write_bytes(f"data/{name}.js", data_file(name, block, clips))
     for path in sorted(stale - {f"data/{name}.js" for name in lists}):
         folder.remove(path)
+
+
+def data_file(name: str, block: Mapping[str, Any], clips: Mapping[str, Any]) -> bytes:
+    """A file of ``data/``: a script that hands one block to the page, with the clips that the block names."""
+    named = {clip_id: clips[clip_id] for clip_id in block["clip_ids"] if clip_id in clips}
+    content = script_json({**block, "clip_ids": None, "clips": named})
+    return f'curatorChunk("{name}",{content});\n'.encode("ascii")

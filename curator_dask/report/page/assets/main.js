@@ -38,6 +38,7 @@ function key(event) {
   const typing = event.target.closest('input:not([type="radio"]):not([type="range"]), select, textarea');
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const inPlayer = player.isOpen();
+  if (review.key(event)) return;
   const actions = {
     j: () => walk(1), k: () => walk(-1), '/': look, t: theme.turn, '?': () => { if (!inPlayer && !byId('help').open) byId('help').showModal(); },
     ...(inPlayer ? { ' ': player.toggle, ArrowLeft: () => player.nudge(-1), ArrowRight: () => player.nudge(1), ',': () => player.nudge(-1 / 25), '.': () => player.nudge(1 / 25) } : {}),

@@ -4,7 +4,7 @@ const player = (() => {
   const LARGEST_DRIFT_S = 0.25;
   let pair = null; let offset = 0; let low = 0; let high = 1; let moment = 0; let playing = false; let sides = []; let frame = 0; let last = 0;
 
-  const side = (shift, clip) => ({ video: newVideo(`${clip.state} clip`), shift, clip, figure: null,
+  const side = (shift, clip) => ({ video: newVideo(`${review.stateOf(clip)} clip`), shift, clip, figure: null,
     length() { return this.video.duration > 0 && Number.isFinite(this.video.duration) ? this.video.duration : lengthOf(this.clip); },
     within(at) { return at + this.shift >= -0.001 && at + this.shift < this.length(); },
     seek(at) { this.video.currentTime = Math.min(Math.max(at + this.shift, 0), Math.max(this.length() - 0.001, 0)); } });
@@ -14,7 +14,7 @@ const player = (() => {
     const missing = make('p', { class: 'missing', role: 'alert', hidden: true }, 'This clip cannot be played: its file is not there, or the browser cannot read it.');
     video.addEventListener('error', () => { missing.hidden = false; });
     if (!clip.clip) missing.hidden = false; else video.src = clip.clip;
-    one.figure = make('figure', { class: clip.state }, video, missing, make('figcaption', {}, caption(clip, '')));
+    one.figure = make('figure', { class: review.stateOf(clip) }, video, missing, make('figcaption', {}, caption(clip, '')));
     return one.figure;
   }
 
@@ -58,7 +58,7 @@ const player = (() => {
     const scrub = byId('scrub');
     scrub.min = String(low); scrub.max = String(high);
     byId('extents').replaceChildren(...sides.map((each) => {
-      const line = make('span', { class: each.clip.state });
+      const line = make('span', { class: review.stateOf(each.clip) });
       line.style.left = `${((-each.shift - low) / (high - low)) * 100}%`;
       line.style.width = `${(each.length() / (high - low)) * 100}%`;
       line.style.top = each === sides[0] ? '0' : '8px';
@@ -70,7 +70,7 @@ const player = (() => {
   function show() {
     const scrub = byId('scrub');
     scrub.value = String(moment);
-    const times = sides.map((each) => `${each.clip.state} ${clock(Math.min(Math.max(moment + each.shift, 0), each.length()), 2)}`);
+    const times = sides.map((each) => `${review.stateOf(each.clip)} ${clock(Math.min(Math.max(moment + each.shift, 0), each.length()), 2)}`);
     byId('clock').textContent = times.join('  ·  ');
     scrub.setAttribute('aria-valuetext', times.join(', '));
     byId('play').textContent = playing ? 'Pause' : 'Play';

@@ -4,7 +4,7 @@ const ROWS_AT_FIRST = 8;
 const tilesShown = (share) => (share > 0.55 ? 6 : share > 0.25 ? 3 : 2);
 
 function strip(clip, share, label, onclick) {
-  const button = make('button', { type: 'button', class: `strip ${clip.state}`, 'aria-label': label, onclick, 'data-clip': clip.id });
+  const button = make('button', { type: 'button', class: `strip ${review.stateOf(clip)}`, 'aria-label': label, onclick, 'data-clip': clip.id });
   if (clip.preview) {
     button.style.setProperty('--strip', `url("${clip.preview}")`);
     const number = tilesShown(share);
@@ -46,7 +46,7 @@ function whyWords(pair) {
 
 function caption(clip, why) {
   return make('div', { class: 'caption' },
-    make('span', { class: `badge ${clip.state}` }, clip.state),
+    make('span', { class: `badge ${review.stateOf(clip)}` }, review.stateOf(clip)),
     make('span', { class: 'name' }, nameOf(lastPart(clip.source))),
     make('span', { class: 'facts number' }, facts(clip)),
     why ? make('span', { class: 'why' }, why) : null,
@@ -55,11 +55,11 @@ function caption(clip, why) {
 
 /** `from` and `width` say where the strip lies on a lane of `span` seconds. */
 function row(clip, why, from, width, span, beside, onclick) {
-  const label = `Play the ${clip.state} clip ${lastPart(clip.source)}, ${facts(clip)}${beside}`;
+  const label = `Play the ${review.stateOf(clip)} clip ${lastPart(clip.source)}, ${facts(clip)}${beside}`;
   const picture = strip(clip, width / span, label, onclick);
   picture.style.left = `${(from / span) * 100}%`;
   picture.style.width = `${(width / span) * 100}%`;
-  return make('li', { class: `row ${clip.state}`, 'data-row': clip.id }, caption(clip, why), make('div', { class: 'lane' }, picture));
+  return make('li', { class: `row ${review.stateOf(clip)}`, 'data-row': clip.id }, caption(clip, why), make('div', { class: 'lane' }, picture));
 }
 
 /** A kept clip, and below it clips beside it. Each pair: id, offset_s and why. */
