@@ -61,6 +61,10 @@ class FolderInUseError(CuratorError):
     exit_code = 4
 
 
+class FolderLockedError(FolderInUseError):
+    """Another run works in the output folder now."""
+
+
 class DeviceError(CuratorError):
     """A GPU was asked for and there is none, or it ran out of memory."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
@@ -206,25 +207,47 @@ class Workflow:
 
     def run(self, context: RunContext | None = None) -> WorkflowResult:
         """Run every stage. Each continues where an earlier run stopped; a finished run changes no file."""
-        with run_context(context=context) as context:
+        # The lock of the first stage is taken before anything is loaded, so that a second run is refused at once.
+        with run_context(context=context) as context, context.holding([self.split]):
             return self._run(context)
 
     def _run(self, context: RunContext) -> WorkflowResult:
-        if context.dry_run:
-            return WorkflowResult((self.split.run(context=context),), None, self.split.output)
-        # Built before any work, so that a wrong parameter of the last stage does not show up after hours.
+        # Built and checked before any work, so that a wrong parameter of the last stage does not show up after hours.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
         _check_references(later)
+        stages = [self.split, self.embed_stage(), *later, *([export] if export is not None else [])]
+        if context.dry_run:
+            return WorkflowResult(plan_stages(stages, context), None, self.split.output)
+        with context.holding(stages):
+            for stage in stages:
+                stage.check(context)
+            return self._run_all(stages, context)
+
+    def _run_all(self, stages: Sequence[Stage], context: RunContext) -> WorkflowResult:
         results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
         _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
-        results.extend(stage.run(context=context) for stage in later)
-        if export is not None:
-            results.append(export.run(context=context))
+        results.extend(stage.run(context=context) for stage in stages[2:])
         totals = add_totals(results)
-        stages = [self.split, self.embed_stage(), *later, *([export] if export is not None else [])]
         write_run_record(self.split.output, stages, results, totals)
         return WorkflowResult(tuple(results), totals, self.split.output)
+
+
+def plan_stages(stages: Sequence[Stage], context: RunContext) -> tuple[StageResult, ...]:
+    """The results of a dry run: each stage is refused as the run would refuse it, and counts what it has to do.
+
+    A stage whose input is still to be made by the one before it counts nothing.
+    """
+    results: list[StageResult] = []
+    finished = True
+    for stage in stages:
+        if finished:
+            results.append(stage.run(context=context))
+        else:
+            stage.check(context)
+            results.append(StageResult(stage.name, stage.output, {}))
+        finished = finished and StageState(stage.output, stage.name).summary() is not None
+    return tuple(results)
 
 
 def _check_references(stages: Sequence[Stage]) -> None:
@@ -246,14 +269,13 @@ def run_split(stage: SplitStage, context: RunContext) -> StageResult:
 
 def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunContext) -> WorkflowResult:
     """The split command of the original workflow: cut clips, and embed them if there is an embed stage."""
+    stages: list[Stage] = [split, *([embed] if embed is not None else [])]
     if context.dry_run:
-        return WorkflowResult((split.run(context=context),), None, split.output)
-    results = [run_split(replace(split, vectors=embed), context)]
-    stages: list[Stage] = [split]
-    if embed is not None:
-        results.append(embed.run(context=context))
-        stages.append(embed)
-    write_run_record(split.output, stages, results, None)
+        return WorkflowResult(plan_stages(stages, context), None, split.output)
+    with context.holding(stages):
+        results = [run_split(replace(split, vectors=embed), context)]
+        results.extend(stage.run(context=context) for stage in stages[1:])
+        write_run_record(split.output, stages, results, None)
     return WorkflowResult(tuple(results), None, split.output)
 
 

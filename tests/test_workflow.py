@@ -246,6 +246,45 @@ def test_names_that_are_no_utf8(tmp_path, few_videos, context):
     assert str(run(videos, tmp_path / "out2", context).totals) == str(result.totals)
 
 
+def test_a_moved_output_is_gone_on_with(tmp_path, few_videos, cluster):
+    run(few_videos, tmp_path / "out", RunContext(cluster))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    before = times(tmp_path / "moved")
+    again = run(few_videos, tmp_path / "moved", RunContext(cluster))
+    assert [result.num_run for result in again.stages] == [0] * 7
+    changed = {path for path, time in times(tmp_path / "moved").items() if before.get(path) != time}
+    assert changed == {"run.json"}  # it names the folders
+
+
+def test_a_moved_output_and_its_moved_videos_are_gone_on_with(tmp_path, few_videos, cluster):
+    shutil.copytree(few_videos, tmp_path / "a" / "videos")
+    run(tmp_path / "a" / "videos", tmp_path / "a" / "out", RunContext(cluster))
+    (tmp_path / "a").rename(tmp_path / "b")
+    again = run(tmp_path / "b" / "videos", tmp_path / "b" / "out", RunContext(cluster))
+    assert [result.num_run for result in again.stages] == [0] * 7
+
+
+def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few_videos, cluster):
+    first = run(few_videos, tmp_path / "out", RunContext(cluster), identify=IdentifyParameters(eps=0.65))
+    planned = run(
+        few_videos, tmp_path / "out", RunContext(cluster, dry_run=True), identify=IdentifyParameters(eps=1e-9)
+    )
+    second = run(few_videos, tmp_path / "out", RunContext(cluster), identify=IdentifyParameters(eps=1e-9))
+    assert planned.totals is None
+    assert first.totals.removed == 2
+    assert second.totals.removed == 0
+    assert [result.stage for result in second.stages if result.num_run] == ["identify", "export"]
+
+
+def test_a_run_is_refused_before_any_work_and_a_dry_run_likewise(tmp_path, few_videos, cluster):
+    run(few_videos, tmp_path / "out", RunContext(cluster))
+    before = times(tmp_path)
+    for context in (RunContext(cluster), RunContext(cluster, dry_run=True)):
+        with pytest.raises(FolderInUseError, match="n_clusters was not given and is now 2"):
+            run(few_videos, tmp_path / "out", context, kmeans=KMeansParameters(n_clusters=2))
+    assert times(tmp_path) == before
+
+
 def test_other_parameters_are_refused_by_name(tmp_path, few_videos, context):
     run(few_videos, tmp_path / "out", context)
     with pytest.raises(FolderInUseError, match="fixed_stride_split_duration was 10.0 and is now 2.0"):

@@ -22,5 +22,9 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def times(folder: Path) -> dict[str, int]:
-    """Relative path → modification time in ns, folders included: any write would change one."""
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+    """Relative path → modification time in ns, folders included: any write would change one.
+
+    The folders that hold a stage's record are left out: the lock of a run comes and goes there.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() or path.parent.name != ".curator"]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in paths}

@@ -50,16 +50,18 @@ def run_stages(stages: Sequence[Stage], options: RunOptions) -> list[StageResult
     """Run stages one after the other, and show their results."""
     with run_context(options) as context:
         results = [stage.run(context=context) for stage in stages]
-    show_results(results)
+    show_results(results, dry_run=options.dry_run)
     return results
 
 
-def show_results(results: Sequence[StageResult]) -> None:
+def show_results(results: Sequence[StageResult], *, dry_run: bool = False) -> None:
     """Print a table with one row per stage; warnings go to stderr."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("stage", "result", "done now", "from before", "seconds")
+    table = Table(
+        "stage", "plan" if dry_run else "result", "to do" if dry_run else "done now", "from before", "seconds"
+    )
     for column in table.columns[2:]:
         column.justify = "right"
     for result in results:

@@ -219,9 +219,11 @@ class Folder:
         return len(data)
 
     def create_bytes(self, path: str, data: bytes) -> bool:
-        """Write a file whole unless there is one; False if there is. On a local disk no two callers both get True."""
+        """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and
+        where the store knows conditional writes."""
         if not self.is_local:
-            return not self.exists(path) and self.write_bytes(path, data) == len(data)
+            with self._reach() as fs:
+                return _pipe_new(fs, self.join(path), data)
         created = False
 
         def place(temporary: Path, target: Path) -> None:
@@ -347,6 +349,15 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
+
+
+def _pipe_new(fs: Any, path: str, data: bytes) -> bool:
+    """Write a file unless there is one; False if there is."""
+    try:
+        fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
 
 
 def file_versions(entries: Iterable[Entry]) -> list[tuple[str, int, str]]:

@@ -64,6 +64,7 @@ CALIBRATION = "calibration.json"
 # The state of a stage, below ``.curator/{stage}``.
 STATE = ".curator"
 PARAMETERS = "params.json"
+LOCK = "lock"
 UNITS = "units"
 PUBLISHED = "files.json"
 SUMMARY = "summary.json"

@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
+from curator_dask.runtime.parameters import FORMAT, Comparison, as_record, moved_path, without_folder
 from curator_dask.runtime.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
-
-FORMAT = 1
 
 logger = logging.getLogger(__name__)
 
@@ -50,33 +49,51 @@ class StageState:
     def scratch_parts(self) -> tuple[str, ...]:
         return (STATE, self.stage, "tmp")
 
-    def claim(self, identity: Mapping[str, JSON], *, overwrite: bool = False) -> None:
-        """Take the folder for these parameters.
+    def claim(self, identity: Mapping[str, JSON], *, overwrite: bool = False, replaceable: Collection[str] = ()) -> str:
+        """Take the folder for these parameters; returns what replaced others: ``eps was 0.65 and is now 0.1``, else "".
 
-        Raises InputError where it cannot be a folder, and FolderInUseError if it holds results of others, naming the
-        fields that differ; with `overwrite`, removes the files that those results recorded (nothing else) and starts
-        anew. Results of the same parameters are kept in any case: there is nothing in them to replace.
+        Results of the same parameters are kept in any case: there is nothing in them to replace. Results of others are
+        replaced with `overwrite`, or if they differ in `replaceable` parameters alone: the files that they recorded are
+        removed, and no others. A folder that was taken and holds no results yet is free.
+
+        Raises InputError where it cannot be a folder, and FolderInUseError if it holds results of other parameters.
         """
         self.folder.check_is_no_file()
-        wanted = self._as_parameters(identity)
-        held = self.held_for()
-        if held is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
-            return
-        held = held or self.held_for()  # another run may have taken the folder just now
-        if held == wanted:
-            return
+        wanted = as_record(self.folder, self.stage, identity)
+        if self.held_for() is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
+            return ""
+        compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
+        if compared.same():
+            return ""
         if not overwrite:
-            raise FolderInUseError(self._difference(held or {}, wanted))
+            self._refuse(compared, replaceable)
+        replaced = compared.describe() if self._has_results() else ""
         self.discard()
         self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
+        return replaced
 
-    def check(self, identity: Mapping[str, JSON]) -> None:
-        """Refuse as `claim` does, but write nothing (for a dry run)."""
+    def check(self, identity: Mapping[str, JSON], *, replaceable: Collection[str] = ()) -> str:
+        """Refuse as `claim` does, but write nothing (for a dry run); returns what would be replaced."""
         self.folder.check_is_no_file()
-        wanted = self._as_parameters(identity)
         held = self.held_for()
-        if held not in (None, wanted):
-            raise FolderInUseError(self._difference(held or {}, wanted))
+        compared = Comparison(held or {}, as_record(self.folder, self.stage, identity))
+        if held is None or compared.same():
+            return ""
+        self._refuse(compared, replaceable)
+        return compared.describe() if self._has_results() else ""
+
+    def _refuse(self, compared: Comparison, replaceable: Collection[str]) -> None:
+        """Raise FolderInUseError if the folder holds results that differ in other parameters than the `replaceable` ones."""
+        fields = compared.fields()
+        only_those = bool(fields) and set(fields) <= set(replaceable) and isinstance(compared.held.get("params"), dict)
+        if not only_those and self._has_results():
+            raise FolderInUseError(self._difference(compared))
+
+    def _has_results(self) -> bool:
+        """Whether a unit wrote something here, or a file of the stage as a whole is there."""
+        return any(record.outputs for record in self.records()) or any(
+            self.folder.exists(path) for path in self._published_paths()
+        )
 
     def held_for(self) -> dict[str, JSON] | None:
         """What the folder is taken for: format, stage and parameters. None if it is not taken.
@@ -90,6 +107,11 @@ class StageState:
         """One of the parameters that the folder is taken for; None if it is not taken."""
         params = (self.held_for() or {}).get("params")
         return params.get(name) if isinstance(params, dict) else None
+
+    def recorded_path(self, name: str) -> str | None:
+        """Like `parameter`, for a path: where it is if it was moved together with the folder."""
+        value = self.parameter(name)
+        return moved_path(self.held_for() or {}, self.folder, value) if isinstance(value, str) else None
 
     def records(self) -> Iterator[UnitRecord]:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
@@ -179,11 +201,8 @@ class StageState:
 
     def fingerprint(self) -> str:
         """Digest of the parameters of the stage and the inputs of its units, which together determine its result."""
-        return digest(self._read_json(PARAMETERS), sorted((r.key, r.inputs) for r in self.records()))
-
-    def _as_parameters(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
-        wanted: dict[str, JSON] = {"format": FORMAT, "stage": self.stage, "params": dict(identity)}
-        return dict(json.loads(dump_json(wanted)))
+        parameters = without_folder(self.held_for() or {})
+        return digest(parameters, sorted((r.key, r.inputs) for r in self.records()))
 
     def _published_paths(self) -> list[str]:
         value = self._read_json(PUBLISHED)
@@ -207,14 +226,12 @@ class StageState:
         except ValueError:
             return {}
 
-    def _difference(self, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-        old, new = held.get("params"), wanted["params"]
-        if not isinstance(old, dict):
+    def _difference(self, compared: Comparison) -> str:
+        if not isinstance(compared.held.get("params"), dict):
             told = f"{self.folder.join(self.path(PARAMETERS))} cannot be read"
         else:
-            fields = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            told = "; ".join(f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}" for name in fields)
-        told = told or f"it was written in format {held.get('format')}, this version writes {FORMAT}"
+            told = compared.describe()
+        told = told or f"it was written in format {compared.held.get('format')}, this version writes {FORMAT}"
         return (
             f"{self.folder.url} holds results of stage {self.stage!r} with other parameters: {told}. "
             "Use the same parameters to go on, another output folder, or --overwrite to replace those results"
@@ -231,7 +248,7 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
     versions: dict[str, str] = {}
     for stage in sorted(stages):
         state = StageState(folder, stage)
-        parameters = state.held_for()
+        parameters = without_folder(state.held_for() or {})
         for record in state.records():
             version = digest(parameters, record.key, record.inputs)
             versions.update(dict.fromkeys(record.outputs, version))
@@ -242,8 +259,3 @@ def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
     """Write a file unless it holds these bytes already, so that a run that changes nothing leaves its time alone."""
     if not folder.exists(path) or folder.read_bytes(path) != data:
         folder.write_bytes(path, data)
-
-
-def _show(value: JSON) -> str:
-    text = json.dumps(value, ensure_ascii=True)
-    return text if len(text) <= 120 else f"{text[:117]}..."

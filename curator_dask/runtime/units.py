@@ -120,6 +120,12 @@ def has_work(state: StageState, units: Sequence[Unit[Any]], again: Collection[st
     return bool(_undone(state, units, again))
 
 
+def count_work(state: StageState, units: Sequence[Unit[Any]], again: Collection[str] = ()) -> tuple[int, int]:
+    """How many of the units `run_units` would do, and how many are done."""
+    num_todo = len(_undone(state, units, again))
+    return num_todo, len(units) - num_todo
+
+
 def _undone(state: StageState, units: Sequence[Unit[T]], again: Collection[str]) -> list[Unit[T]]:
     done = state.done_units()
     return [unit for unit in units if done.get(unit.key) != unit.inputs or unit.key in again]

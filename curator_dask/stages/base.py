@@ -6,7 +6,7 @@ import contextlib
 import html
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,8 +14,10 @@ from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
 from curator_dask.files.left_out import LeftOut, describe_left_out
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
+from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.progress import Reporter, SilentReporter
 from curator_dask.runtime.records import Failure
+from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
     from dask.dataframe import DataFrame
@@ -34,6 +36,18 @@ class RunContext:
     """Replace a stage's own earlier results where their parameters differ."""
     dry_run: bool = False
     """Write and decode nothing; only count what there is to do."""
+    locks: set[tuple[str, str]] = field(default_factory=set)
+    """The output folders and stages that this run holds, so that it takes none of them twice."""
+
+    @contextlib.contextmanager
+    def holding(self, stages: Sequence[Stage]) -> Iterator[None]:
+        """Keep other runs out of the stages' output folders during the block; a dry run needs no lock.
+
+        Raises FolderLockedError if another run works in one of them.
+        """
+        wanted = [] if self.dry_run else [(stage.output, stage.name) for stage in stages]
+        with locked_stages(wanted, self.locks):
+            yield
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,14 @@ class Stage(ABC):
     workers: ClassVar[str] = "cpu"
     """Which workers it needs on a GPU machine: ``cpu``, ``torch`` or ``rapids``, see `LazyCluster.serve`."""
 
+    replaceable: ClassVar[frozenset[str]] = frozenset()
+    """Parts of the identity that only change decisions: results of others are replaced without being asked."""
+
+    @property
+    @abstractmethod
+    def output(self) -> Folder:
+        """The folder that the results go to."""
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """The parameters that determine the result, as JSON values. Another identity may not share the output folder."""
@@ -95,6 +117,19 @@ class Stage(ABC):
     @abstractmethod
     def execute(self, context: RunContext) -> StageResult:
         """Do the work in the given context."""
+
+    def check(self, context: RunContext) -> None:
+        """Refuse the output folder as the run itself would, before any work; say which results would be replaced.
+
+        Raises FolderInUseError if it holds results of other parameters, and InputError where it cannot be a folder.
+        """
+        state = StageState(self.output, self.name)
+        state.folder.check_is_no_file()
+        if context.overwrite or state.held_for() is None:
+            return
+        replaced = state.check(self.identity(), replaceable=self.replaceable)
+        if replaced and context.dry_run:
+            context.reporter.note(f"{self.name}: {replaced}: this would be made anew")
 
     def run(self, client: Client | None = None, *, context: RunContext | None = None) -> StageResult:
         """Run this stage alone: on `client`, on the context's cluster, on the active Dask client, or on local processes."""
@@ -121,7 +156,9 @@ def run_timed(stage: Stage, context: RunContext) -> StageResult:
     """Execute a stage on workers of its kind, and note the seconds that it took."""
     context.cluster.serve(stage.workers)
     start = time.monotonic()
-    return replace(stage.execute(context), seconds=time.monotonic() - start)
+    with context.holding([stage]):
+        result = stage.execute(context)
+    return replace(result, seconds=time.monotonic() - start)
 
 
 def require_paths(stage: object, *names: str) -> None:

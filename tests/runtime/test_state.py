@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +51,7 @@ class TestClaim:
 
     def test_other_parameters_are_refused_and_named(self, state):
         state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
         other = {"eps": 0.2, "path": "/in", "nested": {"seed": 2}, "added": "x" * 500}
         for refuse in (state.claim, state.check):
             with pytest.raises(FolderInUseError) as told:
@@ -59,7 +59,7 @@ class TestClaim:
             message = str(told.value)
             assert "eps was 0.1 and is now 0.2" in message
             assert 'nested was {"seed": 1} and is now {"seed": 2}' in message
-            assert "added was null" in message
+            assert "added was not given" in message
             assert "path was" not in message
             assert "--overwrite" in message
             assert "'work'" in message
@@ -88,6 +88,7 @@ class TestClaim:
         assert list(state.records()) == []
         assert state.summary() is None
         assert list(other.done_units()) == ["x"]
+        finish(state, "c", "c.txt")
         with pytest.raises(FolderInUseError):
             state.claim(PARAMETERS)
 
@@ -101,6 +102,7 @@ class TestClaim:
 
     @pytest.mark.parametrize("data", [b"", b"[]", b'{"params": 5}', b"\xff\xfe"])
     def test_damaged_parameters_are_refused_until_overwritten(self, state, data):
+        finish(state, "a", "a.txt")
         state.folder.write_bytes(state.path("params.json"), data)
         with pytest.raises(FolderInUseError, match=r"params.json cannot be read"):
             state.claim(PARAMETERS)
@@ -109,30 +111,91 @@ class TestClaim:
 
     def test_another_format_is_named(self, state):
         state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
         path = state.path("params.json")
         held = json.loads(state.folder.read_bytes(path))
         state.folder.write_bytes(path, json.dumps({**held, "format": 0}).encode())
         with pytest.raises(FolderInUseError, match="format 0"):
             state.claim(PARAMETERS)
 
-    def test_of_two_runs_at_once_with_different_parameters_one_is_refused(self, tmp_path):
-        for attempt in range(20):
-            state = StageState(Folder(str(tmp_path / str(attempt))), "work")
-            barrier, refused = threading.Barrier(2), []
+    def test_a_folder_without_results_is_free(self, state):
+        state.claim(PARAMETERS)
+        state.write(UnitRecord("broken", "v1", failures=(Failure("work", "a.mp4", "no-video", "m"),)))
+        state.summarise({"n": 0})
+        state.check({"eps": 0.2})
+        assert state.claim({"eps": 0.2}) == ""
+        assert state.parameter("eps") == 0.2
+        assert list(state.records()) == []
 
-            def claim(eps: float, state=state, barrier=barrier, refused=refused) -> None:
-                barrier.wait()
-                try:
-                    state.claim({"eps": eps})
-                except FolderInUseError:
-                    refused.append(eps)
+    def test_a_published_table_is_a_result(self, state):
+        state.claim(PARAMETERS)
+        state.publish("table.parquet", b"table")
+        for refuse in (state.claim, state.check):
+            with pytest.raises(FolderInUseError):
+                refuse({"eps": 0.2})
 
-            threads = [threading.Thread(target=claim, args=(eps,)) for eps in (0.1, 0.2)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert len(refused) == 1
+    def test_replaceable_parameters_are_replaced_with_a_word(self, state, folder):
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
+        other = {**PARAMETERS, "eps": 0.2}
+        assert state.check(other, replaceable=["eps"]) == "eps was 0.1 and is now 0.2"
+        assert files(folder) == ["a.txt"]
+        assert state.claim(other, replaceable=["eps"]) == "eps was 0.1 and is now 0.2"
+        assert files(folder) == []
+        finish(state, "a", "a.txt")
+        with pytest.raises(FolderInUseError, match="path was"):
+            state.claim({**other, "eps": 0.3, "path": "/else"}, replaceable=["eps"])
+
+
+class TestMovedFolders:
+    """A folder of results may be moved, alone or together with what it was made from."""
+
+    def claimed(self, folder: Path, vectors: Path) -> StageState:
+        state = StageState(Folder(str(folder)), "work")
+        state.claim({"input_path": str(vectors), "others_path": [str(vectors), None], "name": "x"})
+        finish(state, "a", "a.txt")
+        return state
+
+    @pytest.mark.parametrize("new_input", ["moved/vectors", "out/vectors"], ids=["with its input", "alone"])
+    def test_it_is_recognised(self, tmp_path: Path, new_input: str) -> None:
+        before = self.claimed(tmp_path / "out" / "work", tmp_path / "out" / "vectors").fingerprint()
+        (tmp_path / "out").rename(tmp_path / "moved")
+        state = StageState(Folder(str(tmp_path / "moved" / "work")), "work")
+        vectors = str(tmp_path / new_input)
+        held = times(tmp_path)
+        assert state.claim({"input_path": vectors, "others_path": [vectors, None], "name": "x"}) == ""
+        assert state.fingerprint() == before
+        assert times(tmp_path) == held
+        assert state.recorded_path("input_path") == str(tmp_path / "moved" / "vectors")
+
+    @pytest.mark.parametrize(
+        "identity",
+        [
+            {"input_path": "{}/moved/others", "others_path": ["{}/moved/vectors", None], "name": "x"},
+            {"input_path": "{}/moved/vectors", "others_path": ["{}/moved/vectors"], "name": "x"},
+            {"input_path": "{}/moved/vectors", "others_path": ["{}/moved/vectors", None], "name": "y"},
+        ],
+        ids=["another folder", "fewer folders", "another name"],
+    )
+    def test_what_differs_is_refused(self, tmp_path: Path, identity: dict[str, object]) -> None:
+        self.claimed(tmp_path / "out" / "work", tmp_path / "out" / "vectors")
+        (tmp_path / "out").rename(tmp_path / "moved")
+        state = StageState(Folder(str(tmp_path / "moved" / "work")), "work")
+        wanted = json.loads(json.dumps(identity).replace("{}", str(tmp_path)))
+        with pytest.raises(FolderInUseError):
+            state.claim(wanted)
+
+    def test_a_record_of_an_earlier_version_counts_by_its_paths_alone(self, tmp_path: Path) -> None:
+        state = self.claimed(tmp_path / "out", tmp_path / "vectors")
+        held = json.loads(state.folder.read_bytes(state.path("params.json")))
+        held.pop("folder")
+        state.folder.write_bytes(state.path("params.json"), json.dumps(held).encode())
+        state.claim(held["params"])
+        (tmp_path / "out").rename(tmp_path / "moved")
+        moved = StageState(Folder(str(tmp_path / "moved")), "work")
+        moved.claim(held["params"])
+        with pytest.raises(FolderInUseError):
+            moved.claim({**held["params"], "input_path": str(tmp_path / "moved" / "vectors")})
 
     def test_a_record_that_names_a_file_outside_removes_nothing(self, state, folder):
         outside = Folder(str(Path(folder.root).parent))

@@ -66,7 +66,7 @@ def run(
     )
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)
-    terminal.show_results(result.stages)
+    terminal.show_results(result.stages, dry_run=run_options.dry_run)
     terminal.show_failures(result.stages, terminal.run_failures_path(split_options.output_path, run_options))
     if result.totals is not None:
         typer.echo(str(result.totals))

@@ -103,7 +103,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         state = StageState(self.output, self.name)
         index, others = read_track_index(self.input), self._reference_indexes()
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"clips": len(index)})
         state.claim(self.identity(), overwrite=context.overwrite)
         groups = group_sources(index, self.input)

@@ -99,7 +99,7 @@ class CalibrateStage(Stage):
         identity = self.identity()
         units = self._units()
         if context.dry_run:
-            state.check(identity)
+            self.check(context)
             return StageResult(self.name, self.output, {"clips_in": len(units)})
         _require_encoder()
         if context.overwrite or has_work(state, units):

@@ -119,7 +119,7 @@ class CrossClusterStage(RankedClusters, Stage):
         state = StageState(self.output, self.name)
         folders, tables = clusters_and_tables(self.input, self.pairwise)
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"clusters": len(folders)})
         state.claim(self.identity(), overwrite=context.overwrite)
         spec = self.spec(group_clusters(self.input, folders), context.cluster.device)

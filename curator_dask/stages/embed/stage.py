@@ -18,7 +18,7 @@ from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, gather, has_work, run_units
+from curator_dask.runtime.units import Unit, count_work, gather, has_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.clip_tracks import TRACK_VERSION, track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
@@ -239,10 +239,12 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         ready_clips = list_ready_clips(stage.spec(), self._choice())
         left_out = ready_clips.left_out if ready_clips is not None else {}
         units = plan_units(stage.spec(), ready_clips)
-        if context.dry_run:
-            state.check(identity)
-            return StageResult(self.name, self.output, {"clips_in": num_clips(units)}, left_out=left_out)
         again = stage._units_without_tracks(state)
+        if context.dry_run:
+            self.check(context)
+            todo, done = count_work(state, units, again)
+            counts = {"clips_in": num_clips(units)}
+            return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done, left_out=left_out)
         self._require_source(state, units, again)
         if context.overwrite or has_work(state, units, again):
             spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers

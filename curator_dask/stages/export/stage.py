@@ -104,7 +104,7 @@ class ExportStage(ExportParameters, Stage):
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {})
         plain = self._plain_ids()
         chosen = self._records(self._wanted_ids(plain))

@@ -109,6 +109,19 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     against_path: str | Sequence[str] | None = None
 
     name: ClassVar[str] = "identify"
+    replaceable: ClassVar[frozenset[str]] = frozenset(
+        (
+            "input_path",
+            "overlaps_path",
+            "against_path",
+            "eps",
+            "rule",
+            "scope",
+            "source_field",
+            "target_keep",
+            "min_cover",
+        )
+    )
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:
@@ -179,9 +192,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         )
         self.decisions_by_hand()  # a fault in the file shows before any work
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
-        state.claim(self.identity(), overwrite=context.overwrite)
+        replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
+        if replaced:
+            context.reporter.note(f"identify: {replaced}: the decisions are made anew")
         decide = self._decide_by_overlaps if self.rule == "overlap" else self._decide_by_scores
         outcome, counts, decided, warnings = decide(context, state, clusters)
         state.summarise(counts, decided, failures=outcome.failures)

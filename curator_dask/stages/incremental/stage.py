@@ -137,7 +137,7 @@ class IncrementalStage(StorageKwargs, Stage):
         centroids, rule = finished.centroids(), self.decided_rule()
         files = VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"files_in": len(files.entries())})
         refuse_foreign_results(state, *(f"{name}/" for name in (layout.KMEANS, layout.PAIRWISE, layout.DUPLICATES)))
         state.claim(self.identity(), overwrite=context.overwrite)

@@ -135,7 +135,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         state = StageState(self.output, self.name)
         entries = self.files.entries()
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"files_in": len(entries)})
         refuse_foreign_results(state, "centroid=")
         state.claim(self.identity(), overwrite=context.overwrite)

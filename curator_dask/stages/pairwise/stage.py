@@ -79,7 +79,7 @@ class PairwiseStage(RankedClusters, Stage):
         state = StageState(self.output, self.name)
         clusters = cluster_folders(self.input)
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             return StageResult(self.name, self.output, {"clusters": len(clusters)})
         state.claim(self.identity(), overwrite=context.overwrite)
         spec = self.spec(context.cluster.device)

@@ -13,7 +13,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
@@ -158,9 +158,12 @@ class SplitStage(Stage):
         state = StageState(self.output, self.name)
         listing = self.list_videos()
         if context.dry_run:
-            state.check(self.identity())
+            self.check(context)
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
-            return StageResult(self.name, self.output, counts, failures, left_out=listing.left_out)
+            units = [_unit(self.spec(None), listing, video) for video in listing.videos]
+            return StageResult(
+                self.name, self.output, counts, failures, *count_work(state, units), left_out=listing.left_out
+            )
         self._check_encoder()
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,7 @@ def test_ids_without_a_source_are_named(chained, context):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"rule": "greedy", "scope": "cross", "source_field": "video"}], ids=str)
-def test_a_second_run_does_nothing_and_other_parameters_are_refused(chained, context, parameters):
+def test_a_second_run_does_nothing_and_other_parameters_decide_anew(chained, context, parameters, monkeypatch):
     first = stage(chained, target_keep=0.5, **parameters)
     first.run(context=context)
     before = {path: path.stat().st_mtime_ns for path in (chained / "d").rglob("*") if path.is_file()}
@@ -273,9 +274,16 @@ def test_a_second_run_does_nothing_and_other_parameters_are_refused(chained, con
     assert (
         stage(chained, target_keep=0.5, recall_sample=9, **parameters).run(context=context).counts["recall_rows"] == 6
     )
-    with pytest.raises(FolderInUseError, match=r"eps was null and is now 0\.3; target_keep was 0\.5 and is now null"):
-        stage(chained, eps=0.3, **parameters).run(context=context)
-    stage(chained, eps=0.3).run(context=RunContext(context.cluster, overwrite=True))
+    with pytest.raises(FolderInUseError, match="kmeans_path was"):
+        replace(stage(chained, target_keep=0.5, **parameters), kmeans_path=str(chained / "k2")).check(
+            RunContext(context.cluster)
+        )
+    notes: list[str] = []
+    monkeypatch.setattr(context.reporter, "note", notes.append)
+    stage(chained, eps=0.3).run(context=context)
+    assert len(notes) == 1
+    assert "eps was not given and is now 0.3" in notes[0]
+    assert "target_keep was 0.5 and is now not given" in notes[0]
     assert not (chained / "d" / "scores").exists() or not list((chained / "d" / "scores").iterdir())
     assert stage(chained, eps=0.3).decided_eps() == 0.3
 

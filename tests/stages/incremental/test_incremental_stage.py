@@ -208,7 +208,7 @@ def test_a_second_run_does_nothing_and_more_rows_are_added(small, context):
     assert {path: path.stat().st_mtime_ns for path in (small / "a").rglob("*") if path.is_file()} == before
     write(small / "new", ["n77"], np.eye(4, dtype=np.float32)[:1], "b.parquet")
     assert one.run(context=context).counts["rows"] == 11
-    with pytest.raises(FolderInUseError, match="eps was null and is now 0.3"):
+    with pytest.raises(FolderInUseError, match="eps was not given and is now 0.3"):
         stage(small, small / "a", eps=0.3).run(context=context)
 
 

@@ -26,13 +26,13 @@ def recorded_ranking(tables: Folder, clips: Folder | None) -> tuple[RankingStrat
         state = StageState(tables, stage)
         ranking: Any = state.parameter("ranking")
         if isinstance(ranking, dict):
-            return RankingStrategy(**ranking), _clip_index(tables, clips, state.parameter("clips_path"))
+            return RankingStrategy(**ranking), _clip_index(tables, clips, state.recorded_path("clips_path"))
     return RankingStrategy.of("hard"), None
 
 
-def _clip_index(tables: Folder, clips: Folder | None, recorded: Any) -> ClipIndex | None:
+def _clip_index(tables: Folder, clips: Folder | None, recorded: str | None) -> ClipIndex | None:
     if recorded is None:
         return None
     if clips is None and not tables.is_local:
         raise InputError(f"{tables.url} was ranked by columns of a clip index: give clips_path (the output of split)")
-    return ClipIndex.of(clips or Folder(str(recorded)))
+    return ClipIndex.of(clips or Folder(recorded))

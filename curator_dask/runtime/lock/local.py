@@ -1,0 +1,81 @@
+"""A lock on a local folder that the operating system gives back when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from curator_dask.runtime.lock.holder import Holder, refuse
+
+_UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+class LockUnsupportedError(Exception):
+    """The file system knows no locks."""
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, where: str) -> Iterator[None]:
+    """Hold the lock of a file during the block; the file names the holder, and is removed at the end.
+
+    Raises:
+        FolderLockedError: another run holds it.
+        LockUnsupportedError: the file system, or the operating system, knows no such locks.
+    """
+    descriptor = _open_locked(path, where)
+    try:
+        _name_holder(descriptor)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is locked, so that nobody holds a file that is gone
+        os.close(descriptor)
+
+
+def _open_locked(path: Path, where: str) -> int:
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:  # the last holder removed the empty folder in between
+            continue
+        try:
+            _take(descriptor, where)
+            if _is_still(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the last holder removed it between opening and locking
+
+
+def _name_holder(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, Holder.myself().to_bytes())
+
+
+def _take(descriptor: int, where: str) -> None:
+    try:
+        import fcntl
+    except ImportError as error:  # Windows
+        raise LockUnsupportedError from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise refuse(where, Holder.from_bytes(os.pread(descriptor, 10_000, 0))) from None
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            raise LockUnsupportedError from error
+        raise
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that lies at the path."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
