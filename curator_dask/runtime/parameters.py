@@ -1,7 +1,7 @@
 """What a folder of results is taken for: compare the parameters that it was made with to those that are wanted now.
 
-Folders are recorded as absolute paths, together with the folder of the results at that time. So they are recognised where
-results and inputs were moved together, and where the results alone were moved.
+Folders are recorded as absolute paths, and as seen from the folder of the results. So they are recognised where results and
+inputs were moved together, and where the results alone were moved.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import JSON, dump_json
 
 FORMAT = 1
-FOLDER = "folder"
-"""Where the results were when the record was written. It is no parameter: results do not depend on it."""
+RELATIVE = "relative"
+"""The paths as seen from the folder of the results. They are no parameters: results do not depend on them."""
 _ENDINGS = ("_path", "_dir")
 """Parameters with such names hold paths."""
 
 
 def as_record(folder: Folder, stage: str, identity: Mapping[str, JSON]) -> dict[str, JSON]:
     """What is written down of the parameters of a stage."""
-    record = {"format": FORMAT, "stage": stage, "params": dict(identity), FOLDER: folder.root}
+    paths = {name: value for name, value in identity.items() if name.endswith(_ENDINGS) and value is not None}
+    relative = {name: _seen_from(folder.root, value) for name, value in paths.items()}
+    record = {"format": FORMAT, "stage": stage, "params": dict(identity), **({RELATIVE: relative} if relative else {})}
     return dict(json.loads(dump_json(record)))
 
 
-def without_folder(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_relative(record: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a record that determines the results."""
-    return {name: value for name, value in record.items() if name != FOLDER}
+    return {name: value for name, value in record.items() if name != RELATIVE}
 
 
 @dataclass(frozen=True)
@@ -62,24 +64,24 @@ class Comparison:
         return old if isinstance(old, dict) else {}, self.wanted["params"]
 
     def _agree(self, name: str, old: Any, new: Any) -> bool:
-        return old == new or (name.endswith(_ENDINGS) and self._from_results(old, new))
-
-    def _from_results(self, old: Any, new: Any) -> bool:
-        """Whether the paths are the same as seen from the folders of the results, then and now."""
-        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            return all(one == other or self._from_results(one, other) for one, other in zip(old, new, strict=True))
-        then, now = self.held.get(FOLDER), self.wanted[FOLDER]
-        if not isinstance(then, str) or not isinstance(old, str) or not isinstance(new, str):
-            return False
-        return relative_path(old, then) == relative_path(new, now)
+        if old == new:
+            return True
+        then, now = ((record.get(RELATIVE) or {}).get(name) for record in (self.held, self.wanted))
+        if not (isinstance(then, list) and isinstance(now, list) and len(then) == len(now)):
+            return now is not None and then == now
+        return all(pair[0] == pair[1] or pair[2] == pair[3] for pair in zip(old, new, then, now, strict=True))
 
 
-def moved_path(record: Mapping[str, Any], folder: Folder, path: str) -> str:
-    """Where a recorded path would be now if it was moved together with the results."""
-    then = record.get(FOLDER)
-    if not isinstance(then, str) or then == folder.root:
-        return path
-    return posixpath.normpath(posixpath.join(folder.root, relative_path(path, then)))
+def moved_path(record: Mapping[str, Any], folder: Folder, name: str) -> str | None:
+    """Where a recorded path would be now if it was moved together with the results; None if that is not known."""
+    relative = (record.get(RELATIVE) or {}).get(name)
+    return posixpath.normpath(posixpath.join(folder.root, relative)) if isinstance(relative, str) else None
+
+
+def _seen_from(start: str, value: JSON) -> JSON:
+    if isinstance(value, list):
+        return [_seen_from(start, one) for one in value]
+    return relative_path(value, start) if isinstance(value, str) else value
 
 
 def relative_path(path: str, start: str) -> str:

@@ -18,12 +18,13 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
-from curator_dask.runtime.parameters import FORMAT, Comparison, as_record, moved_path, without_folder
+from curator_dask.runtime.parameters import FORMAT, Comparison, as_record, moved_path, without_relative
 from curator_dask.runtime.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
 
 logger = logging.getLogger(__name__)
@@ -109,9 +110,12 @@ class StageState:
         return params.get(name) if isinstance(params, dict) else None
 
     def recorded_path(self, name: str) -> str | None:
-        """Like `parameter`, for a path: where it is if it was moved together with the folder."""
+        """Like `parameter`, for a path, which may have been moved together with the folder."""
+        moved = moved_path(self.held_for() or {}, self.folder, name)
+        if moved is not None and self.folder.is_local and Path(moved).exists():
+            return moved
         value = self.parameter(name)
-        return moved_path(self.held_for() or {}, self.folder, value) if isinstance(value, str) else None
+        return value if isinstance(value, str) else None
 
     def records(self) -> Iterator[UnitRecord]:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
@@ -201,7 +205,7 @@ class StageState:
 
     def fingerprint(self) -> str:
         """Digest of the parameters of the stage and the inputs of its units, which together determine its result."""
-        parameters = without_folder(self.held_for() or {})
+        parameters = without_relative(self.held_for() or {})
         return digest(parameters, sorted((r.key, r.inputs) for r in self.records()))
 
     def _published_paths(self) -> list[str]:
@@ -248,7 +252,7 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
     versions: dict[str, str] = {}
     for stage in sorted(stages):
         state = StageState(folder, stage)
-        parameters = without_folder(state.held_for() or {})
+        parameters = without_relative(state.held_for() or {})
         for record in state.records():
             version = digest(parameters, record.key, record.inputs)
             versions.update(dict.fromkeys(record.outputs, version))

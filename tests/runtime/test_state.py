@@ -166,6 +166,8 @@ class TestMovedFolders:
         assert state.claim({"input_path": vectors, "others_path": [vectors, None], "name": "x"}) == ""
         assert state.fingerprint() == before
         assert times(tmp_path) == held
+        assert state.recorded_path("input_path") == str(tmp_path / "out" / "vectors")
+        (tmp_path / "moved" / "vectors").mkdir()
         assert state.recorded_path("input_path") == str(tmp_path / "moved" / "vectors")
 
     @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ class TestMovedFolders:
     def test_a_record_of_an_earlier_version_counts_by_its_paths_alone(self, tmp_path: Path) -> None:
         state = self.claimed(tmp_path / "out", tmp_path / "vectors")
         held = json.loads(state.folder.read_bytes(state.path("params.json")))
-        held.pop("folder")
+        held.pop("relative")
         state.folder.write_bytes(state.path("params.json"), json.dumps(held).encode())
         state.claim(held["params"])
         (tmp_path / "out").rename(tmp_path / "moved")
