@@ -42,7 +42,7 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(out: Path) -> Iterator[ReviewServer]:
     with ReviewServer(read_pages(Folder(str(out)))) as made:
-        thread = threading.Thread(target=made.serve_forever)
+        thread = threading.Thread(target=made.serve_forever, args=(0.02,))
         thread.start()
         yield made
         made.shutdown()

@@ -22,7 +22,7 @@ function facts(clip) {
   const parts = [`${clock(clip.start, clip.start % 1 ? 1 : 0)} – ${clock(clip.end, clip.end % 1 ? 1 : 0)}`];
   if (clip.width) parts.push(`${clip.width}\u00a0×\u00a0${clip.height}`);
   if (clip.bytes) parts.push(bytes(clip.bytes));
-  return parts.join(' · ');
+  return parts.join('\u00a0· ');
 }
 
 /** Second t of the clip shows second t − offset of its twin. */
@@ -41,7 +41,7 @@ function whyWords(pair) {
   if (score !== null && score !== undefined) parts.push(`likeness\u00a0${short(score, 3)}`);
   if (pair.reason && pair.reason !== 'near-duplicate') parts.push(index.reasons[pair.reason] || pair.reason);
   if (pair.same_source) parts.push('from the same video');
-  return parts.join(' · ');
+  return parts.join('\u00a0· ');
 }
 
 function caption(clip, why) {
