@@ -315,6 +315,18 @@ def test_phone_shows_all_without_scrolling_sideways(open_page: OpenPage) -> None
     assert page.evaluate("document.getElementById('player').scrollWidth") <= 360
 
 
+def test_removed_clip_without_a_kept_one_stands_alone(browser: Browser, tmp_path: Path) -> None:
+    report = sample_report()
+    (pair,) = report["groups"][1]["removed"]
+    pair |= {"kept_id": None, "kept_ids": [], "offset_s": None, "cover": None, "kind": None, "reason": "override"}
+    write_page(report, Folder(str(tmp_path / "report")), embed_previews=True)
+    page = browser.new_page()
+    page.goto((tmp_path / "report" / "index.html").as_uri())
+    page.locator("#group-1 .strip").first.wait_for()
+    assert "removed by hand" in (page.locator("#group-1 [data-row=removed-1-0]").text_content() or "")
+    page.close()
+
+
 def test_clip_whose_file_is_gone_is_said_to_be(browser: Browser, tmp_path: Path) -> None:
     write_page(sample_report(), Folder(str(tmp_path / "report")), embed_previews=True)
     page = browser.new_page()

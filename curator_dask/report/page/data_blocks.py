@@ -62,8 +62,9 @@ def _chunks(name: str, items: Sequence[Report], ids_of: Callable[[Report], Itera
 
 
 def ids_of_group(group: Report) -> list[str]:
+    """The clips of a group. A clip that was removed by hand, or as an orphan, may have no kept one."""
     kept = (clip_id for pair in group["removed"] for clip_id in (pair["kept_id"], *pair["kept_ids"]))
-    return [*group["kept"], *(pair["id"] for pair in group["removed"]), *kept]
+    return [*group["kept"], *(pair["id"] for pair in group["removed"]), *(clip_id for clip_id in kept if clip_id)]
 
 
 def ids_of_source(source: Report) -> list[str]:

@@ -49,6 +49,9 @@ const review = (() => {
   function redraw(id) {
     const clip = clipOf(id);
     const state = stateOf(clip);
+    for (const segment of document.querySelectorAll('.segment')) {
+      if (segment.dataset.segment === id) segment.className = `segment ${state}`;
+    }
     for (const old of document.querySelectorAll('[data-actions]')) {
       if (old.dataset.actions !== id) continue;
       const place = old.closest('.row, figure');

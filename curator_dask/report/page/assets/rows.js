@@ -89,4 +89,4 @@ function showOthers(others, rowOf) {
 }
 
 /** A clip by itself. */
-const single = (id) => make('ol', { class: 'block' }, row(clipOf(id), '', 0, 1, 1, '', () => player.open({ id })));
+const single = (id, why = '') => make('ol', { class: 'block' }, row(clipOf(id), why, 0, 1, 1, '', () => player.open({ id })));

@@ -39,7 +39,7 @@ const sources = (() => {
   }
 
   function segment(clip, number, lane, end, panel, line) {
-    const button = make('button', { type: 'button', class: `segment ${clip.state}`, 'aria-label': words(clip), title: words(clip), 'aria-expanded': 'false', tabindex: number ? '-1' : '0',
+    const button = make('button', { type: 'button', class: `segment ${review.stateOf(clip)}`, 'aria-label': words(clip), title: words(clip), 'aria-expanded': 'false', tabindex: number ? '-1' : '0',
       'data-segment': clip.id, onclick: () => choose(button, clip, panel, line) });
     button.style.left = `${(clip.start_s / end) * 100}%`;
     button.style.width = `${((clip.end_s - clip.start_s) / end) * 100}%`;
@@ -74,7 +74,7 @@ const sources = (() => {
     const group = at === undefined || at === null ? null : await item('groups', at);
     if (!group) return [single(clip.id), clip.twins.length ? make('p', { class: 'soft small' }, 'Its group is not among those of this page.') : ''];
     const pairs = group.removed.filter((pair) => pair.id === clip.id || pair.kept_id === clip.id || pair.kept_ids.includes(clip.id));
-    const leads = [...new Set(pairs.map((pair) => pair.kept_id))];
+    const leads = [...new Set(pairs.map((pair) => pair.kept_id))].filter(Boolean);
     return [...leads.map((id) => block(id, pairs.filter((pair) => pair.kept_id === id))), ...(leads.length ? [] : [single(clip.id)]),
       make('button', { type: 'button', class: 'button', onclick: () => groups.open(at) }, `To group ${at + 1}`)];
   }
