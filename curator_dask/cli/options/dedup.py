@@ -153,5 +153,28 @@ FinishedDuplicatesPaths = Annotated[
 ]
 EpsOrFinished = Annotated[float | None, option("--eps", help="Default: the eps of the finished run.")]
 RuleOrFinished = Annotated[
-    str | None, option("--rule", help="pairwise or greedy. Default: the rule of the finished run.")
+    str | None,
+    option(
+        "--rule",
+        help="pairwise, greedy, or overlap (the new clips' tracks are compared with those of the finished run, in all "
+        "clusters). Default: the rule of the finished run.",
+    ),
+]
+MinCoverOrFinished = Annotated[
+    float | None,
+    option(
+        "--min-cover",
+        help="With --rule overlap: a clip goes if kept clips show at least this share of its length. Default: as in the "
+        "finished run.",
+    ),
+]
+AgainstOrFinished = Annotated[
+    list[str] | None,
+    option(
+        "--against",
+        "--against-path",
+        metavar="<str>",
+        help="With --rule overlap: output of another run, which stays as it is. What its kept clips show is removed. May be "
+        "repeated. Default: those that the finished run was held against.",
+    ),
 ]

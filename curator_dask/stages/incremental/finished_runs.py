@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clusters import centroids_name, cluster_folders
-from curator_dask.data.ids import id_column, id_list, one_type
+from curator_dask.data.ids import id_column, id_list, id_texts, one_type
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -49,20 +50,39 @@ class FinishedRuns:
         """The files of each cluster, per run; an addition without new rows has no clusters."""
         return [cluster_folders(folder) if _has_clusters(folder) else {} for folder in self.kmeans]
 
-    def ids(self, client: Any) -> pa.Array:
-        """The ids of all clusters."""
-        import pyarrow as pa
-
+    def ids(self, client: Any) -> list[pa.Array]:
+        """The ids of all clusters, per run. Raises InputError if there are none."""
         files = [
-            (folder, entry.path)
+            [(folder, entry.path) for entries in clusters.values() for entry in entries]
             for folder, clusters in zip(self.kmeans, self.clusters(), strict=True)
-            for entries in clusters.values()
-            for entry in entries
         ]
-        if not files:
+        if not any(files):
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
-        parts = gather(client, client.map(_read_ids, files, id_field=self.id_field, pure=False))
-        return pa.concat_arrays(one_type(parts))
+        whole = [file for some in files for file in some]
+        parts = one_type(gather(client, client.map(_read_ids, whole, id_field=self.id_field, pure=False)))
+        stops = np.cumsum([0, *map(len, files)]).tolist()
+        return [_joined(parts[start:stop], parts[0].type) for start, stop in itertools.pairwise(stops)]
+
+    def kept_ids(self, ids: Sequence[pa.Array]) -> list[pa.ChunkedArray]:
+        """The ids, as texts, of the rows that each run kept. Raises InputError if a removed id is not among `ids`.
+
+        Args:
+            ids: those of all clusters, per run.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        tables = [read_parquet(folder, layout.DUPLICATES_TABLE, ["id"])["id"] for folder in self.duplicates]
+        removed = pa.chunked_array([chunk for one in tables for chunk in id_texts(one).chunks], pa.large_string())
+        texts = [id_texts(pa.chunked_array([one])) for one in ids]
+        known = pa.chunked_array([chunk for one in texts for chunk in one.chunks], pa.large_string())
+        unknown = removed.filter(pc.invert(pc.is_in(removed, value_set=known)))
+        if len(unknown):
+            raise InputError(
+                f"{unknown[0].as_py()} was removed, but is not in the k-means output: do kmeans_path and duplicates_path "
+                "belong to the same runs?"
+            )
+        return [one.filter(pc.invert(pc.is_in(one, value_set=removed))) for one in texts]
 
     def decision_parameters(self) -> dict[str, Any]:
         """The eps, rule and scope that the first run decided by; None for those that are not recorded."""
@@ -96,6 +116,26 @@ def _table_digest(folder: Folder) -> str:
     if not folder.exists(layout.DUPLICATES_TABLE):
         raise InputError(f"{folder.url} holds no {layout.DUPLICATES_TABLE}: give the output of the identify stage")
     return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE)).hexdigest()[:32]
+
+
+def recorded_folder(beside: Folder, recorded: object, name: str) -> Folder:
+    """A folder that an earlier stage wrote down; where it is gone, the folder of this name next to `beside`.
+
+    Where runs were moved, recorded paths lead nowhere, but the folders of one output still lie next to each other.
+    """
+    parent = beside.url.rstrip("/").rpartition("/")[0] or "."
+    near = Folder(f"{parent}/{name}" if name else parent, beside.storage_options)
+    if not recorded:
+        return near
+    protocol = "" if beside.is_local else beside.url.partition("://")[0] + "://"
+    there = Folder(f"{protocol}{recorded}", beside.storage_options)
+    return there if there.entries(max_depth=1) or not near.entries(max_depth=1) else near
+
+
+def _joined(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.concat_arrays(parts) if parts else pa.array([], kind)
 
 
 def _has_clusters(folder: Folder) -> bool:

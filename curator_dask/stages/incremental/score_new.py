@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, read_cluster, unit_rows
 from curator_dask.data.ids import id_column, id_list, id_text, one_type
-from curator_dask.data.scored_clusters import Scores
+from curator_dask.data.scored_clusters import ClusterInput, Scores
 from curator_dask.data.tables import write_parquet
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
@@ -25,6 +25,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
+from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
+from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.scoped_scores import score_table
 from curator_dask.stages.incremental.finished_runs import removed_ids
 from curator_dask.stages.incremental.spec import ScoreNewTask
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 
 def score_new(task: ScoreNewTask) -> UnitResult:
-    """On a worker: score and decide the new rows of one cluster, which rank after all old ones."""
+    """On a worker: score the new rows of one cluster, which rank after all old ones, and decide on them.
+
+    By the rule ``overlap`` the decision is the client's, on all clusters; the rows are listed with what ranks them.
+    """
     import pyarrow as pa
 
     strategies = [*([_strategy_of_old(task.strategy)] * (len(task.files) - 1)), task.strategy]
@@ -49,6 +54,9 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     table = score_table(task.id_field, ids, best, score)
     path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
     written = write_parquet(task.output, path, table.slice(num_old))
+    if task.rule.name == "overlap":
+        listed = list_ranked_rows(_ranked_rows(task, path))
+        return replace(listed, outputs={**listed.outputs, path: written})
     names = id_list(ids)
     rows = _kept_and_new_rows(task, names, num_old)
     scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows], ids.type)
@@ -57,6 +65,12 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     new = decision_table(task.cluster, scores, decisions, rows=slice(len(rows) - num_new, None))
     decided = write_decisions_of_unit(task.output, task.table, new, task.rule)
     return replace(decided, outputs={**decided.outputs, path: written})
+
+
+def _ranked_rows(task: ScoreNewTask, scores: str) -> RankedRowsTask:
+    new, paths = task.files[-1]
+    cluster = ClusterInput(task.cluster, task.output, scores, new, paths, task.id_field, task.embedding_field)
+    return RankedRowsTask(cluster, task.strategy, task.clips, task.output, task.table)
 
 
 def _read_ranked(

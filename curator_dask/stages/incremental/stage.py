@@ -1,21 +1,23 @@
 """Decide on new vectors beside a finished run: the old decisions stay, and nothing is fitted or scored again.
 
 New rows are assigned to the stored centroids and ranked after all old rows of their cluster, among themselves as usual.
-The decisions are those of a full run with these centroids and that order. New rows are compared within their own
-cluster only, even if the finished run made cross-cluster comparisons.
+The decisions are those of a full run with these centroids and that order. By their scores, new rows are compared within
+their own cluster only, even if the finished run made cross-cluster comparisons; by the rule ``overlap``, with the clips of
+all clusters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.scored_clusters import task_share
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource
+from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import RULES_BY_SCORE, Rule, check_rule
 from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
@@ -28,13 +30,25 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
-from curator_dask.stages.identify.decisions.join_decisions import join_decisions
+from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
 from curator_dask.stages.incremental.finished_runs import FinishedRuns
+from curator_dask.stages.incremental.overlap_new import (
+    FinishedOverlaps,
+    align_new,
+    decide_new,
+    read_finished_overlaps,
+    vector_folders,
+)
 from curator_dask.stages.incremental.score_new import score_new
 from curator_dask.stages.incremental.spec import ScoreNewTask
 from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OUTPUTS = (layout.KMEANS, layout.PAIRWISE, layout.OVERLAPS, layout.DUPLICATES)
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,8 @@ class IncrementalStage(StorageKwargs, Stage):
     """Decide on new vectors beside a finished run, without redoing it.
 
     Writes, laid out as a run of its own: ``kmeans/`` (the new rows in the old clusters), ``pairwise/cluster_{k}.parquet``
-    (scores of the new rows) and ``duplicates/`` (table and lists of the new ids). Give both runs to the next one.
+    (scores of the new rows) and ``duplicates/`` (table and lists of the new ids). With the rule ``overlap`` also
+    ``overlaps/``. Give both runs to the next one.
 
     Args:
         input_path: a folder or a file with the new vectors; rows whose ids the finished run has are passed over.
@@ -52,7 +67,12 @@ class IncrementalStage(StorageKwargs, Stage):
             (their ``duplicates`` folders).
         output_path: folder for the results.
         eps: two rows are duplicates if their cosine similarity is at least 1 - `eps`; None: the finished run's eps.
-        rule: ``pairwise`` or ``greedy``; None: the finished run's rule.
+        rule: ``pairwise``, ``greedy`` or ``overlap``; None: the finished run's rule. ``overlap`` compares the tracks beside
+            the new vectors with those of the finished run, which are found by its records.
+        min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length. None:
+            as the finished run.
+        against_path: with the rule ``overlap``: the output of another run, or several of these: what their kept clips show
+            is removed too. None: those that the finished run was held against.
         id_field: column of the ids, in the input and in the finished run.
         embedding_field: column of the vectors, in the input and in the finished run.
         input_filetype: ``parquet``, ``jsonl`` or ``tmk``.
@@ -74,6 +94,8 @@ class IncrementalStage(StorageKwargs, Stage):
     output_path: str
     eps: float | None = None
     rule: str | None = None
+    min_cover: float | None = None
+    against_path: str | Sequence[str] | None = None
     id_field: str = "id"
     embedding_field: str = "embedding"
     input_filetype: str = "parquet"
@@ -97,10 +119,23 @@ class IncrementalStage(StorageKwargs, Stage):
         if self.eps is not None:
             check_eps(self.eps)
         if self.rule is not None:
-            check_rule(self.rule, RULES_BY_SCORE)
+            check_rule(self.rule)
+        if self.min_cover is not None:
+            check_min_cover(self.min_cover)
+        self._check_rule_fits()
         if self.pairwise_batch_size < 1:
             raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
         RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
+
+    def _check_rule_fits(self) -> None:
+        """Raise ParameterError where a parameter is of no use for the given rule."""
+        if self.rule == "overlap" and self.eps is not None:
+            raise ParameterError(f"rule 'overlap' knows no eps, got {self.eps}: give min_cover, or another rule")
+        for name in ("min_cover", "against_path"):
+            if self.rule in RULES_BY_SCORE and getattr(self, name):
+                raise ParameterError(
+                    f"{name} ({getattr(self, name)}) is for the rule overlap, and rule is {self.rule!r}"
+                )
 
     @property
     def output(self) -> Folder:
@@ -129,36 +164,85 @@ class IncrementalStage(StorageKwargs, Stage):
             "embedding_field": self.embedding_field,
             "metadata_fields": list(self.metadata_fields or ()),
             "ranking": asdict(self.strategy),
+            **({"min_cover": self.min_cover} if self.min_cover is not None else {}),
+            **({"against_path": [folder.root for folder in self._against or ()]} if self.against_path else {}),
         }
 
+    @property
+    def _against(self) -> tuple[Folder, ...] | None:
+        return self.folders_to_read(self.against_path) if self.against_path else None
+
     def execute(self, context: RunContext) -> StageResult:
+        import pyarrow as pa
+
         state = StageState(self.output, self.name)
         finished = self.finished
         centroids, rule = finished.centroids(), self.decided_rule()
         files = VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
+        if rule.name == "overlap":  # what is missing is missed before any work
+            self._align(replace(context, dry_run=True), files.folder, vector_folders(finished, files.folder))
         if context.dry_run:
             self.check(context)
             return StageResult(self.name, self.output, {"files_in": len(files.entries())})
-        refuse_foreign_results(state, *(f"{name}/" for name in (layout.KMEANS, layout.PAIRWISE, layout.DUPLICATES)))
+        refuse_foreign_results(state, *(f"{name}/" for name in OUTPUTS))
         state.claim(self.identity(), overwrite=context.overwrite)
         kmeans = self.output.below(layout.KMEANS)
         known = finished.ids(context.cluster.client)
-        read = assign_new(context, files, self._source(files.folder), kmeans, centroids, known)
+        read = assign_new(context, files, self._source(files.folder), kmeans, centroids, pa.concat_arrays(known))
         units = self._units(state, kmeans, finished, rule, context) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         if outcome.failures:
             raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
-        clips = self.folder_to_read(self.clips_path) if self.clips_path else None
         tables = read_decision_tables(self.output, [state.beside_marker(unit.key) for unit in units])
-        write_decisions(state, join_decisions(tables, rule), clips, below=f"{layout.DUPLICATES}/", with_groups=False)
-        counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected")}
-        counts |= {name: outcome.counts.get(name, 0) for name in ("rows", "kept", "removed", "orphans")}
-        state.summarise(counts, {"eps": rule.eps, "rule": rule.name}, failures=outcome.failures)
+        if rule.name == "overlap" and units:
+            decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)
+        else:
+            decisions = join_decisions(tables, rule)
+        counts = self._publish(state, rule, decisions, read)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(f"{layout.DUPLICATES}/{layout.DUPLICATES_TABLE}",),
         )  # fmt: skip
+
+    def _decide_by_overlaps(
+        self, context: RunContext, tables: Iterable[pa.Table], new: Folder, finished: FinishedRuns,
+        known: Sequence[pa.Array],
+    ) -> Decisions:  # fmt: skip
+        vectors = vector_folders(finished, new)
+        overlaps = self._align(context, new, vectors)
+        kept = list(zip(vectors, finished.kept_ids(known), strict=True))
+        return decide_new(tables, overlaps, kept, self.finished_overlaps(), self.strategy).decisions
+
+    def _align(self, context: RunContext, new: Folder, vectors: Sequence[Folder]) -> Folder:
+        """Find the overlaps of the new clips, among themselves and with those of all runs; returns their folder."""
+        output = self.output.below(layout.OVERLAPS)
+        align_new(context, new, vectors, self.finished_overlaps(), output)
+        return output
+
+    def _publish(self, state: StageState, rule: Rule, decisions: Decisions, read: Mapping[str, int]) -> dict[str, int]:
+        """Write the decisions and the summary; returns the counts."""
+        clips = self.folder_to_read(self.clips_path) if self.clips_path else None
+        write_decisions(state, decisions, clips, below=f"{layout.DUPLICATES}/", with_groups=False)
+        counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected", "rows")}
+        counts |= {name: count for name, count in decisions.counts().items() if name != "groups"}
+        decided: dict[str, Any] = {"eps": rule.eps, "rule": rule.name}
+        if rule.name == "overlap":
+            how = self.finished_overlaps()
+            decided |= {"eps": None, "min_cover": how.min_cover, "min_strength": how.min_strength / 1000}
+            if how.against and decisions.covered is not None:
+                counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
+        state.summarise(counts, decided)
+        return counts
+
+    def finished_overlaps(self) -> FinishedOverlaps:
+        """How to decide by overlaps: as is given, else as the finished run did."""
+        return read_finished_overlaps(self.finished, self.min_cover, self._against)
+
+    def criterion(self) -> str:
+        """What decides, in words: ``eps 0.01``, or the least cover."""
+        rule = self.decided_rule()
+        return self.finished_overlaps().criterion() if rule.name == "overlap" else f"eps {rule.eps:.6g}"
 
     def decided_rule(self) -> Rule:
         """The rule and eps to decide by: the given ones, else the finished run's. Raises InputError if no eps is known."""
@@ -169,13 +253,14 @@ class IncrementalStage(StorageKwargs, Stage):
                 "decided over all pairs"
             )
         rule = self.rule or held["rule"] or "pairwise"
-        if held["rule"] == "overlap" and (self.rule is None or self.eps is None):
-            raise InputError(
-                f"{self.finished.duplicates[0].url} was decided with rule 'overlap', by the moments that clips share, and "
-                "vectors do not tell these. To decide on the new rows by their similarity, give both eps and rule: --eps "
-                "0.01 --rule pairwise. To decide by moments, give the new videos to: run --against OLD_OUTPUT"
-            )
-        check_rule(rule, RULES_BY_SCORE)
+        check_rule(rule)
+        if rule == "overlap":
+            if self.eps is not None:
+                raise InputError(
+                    f"{self.finished.duplicates[0].url} was decided with rule 'overlap', which knows no eps. To decide on "
+                    f"the new rows by their similarity, give the rule too: --eps {self.eps:g} --rule pairwise"
+                )
+            return Rule(rule, 0.0)
         eps = self.eps if self.eps is not None else held["eps"]
         if eps is None:
             raise InputError(f"{self.finished.duplicates[0].url} does not say which eps it was decided at: give eps")

@@ -257,7 +257,7 @@ def test_several_references_are_told_apart_by_the_paths_that_align_took(ranked, 
         stage(ranked, "e", against_path=str(ranked / "three")).run(context=context)
 
 
-def test_new_vectors_beside_such_a_run_need_eps_and_a_rule(ranked, context):
+def test_new_vectors_without_tracks_beside_such_a_run_need_eps_and_a_rule(ranked, context):
     stage(ranked).run(context=context)
     new = builders.write_vectors(ranked / "n" / "a.parquet", ["new-0", "new-1"], random_unit(2, 4, 1))
 
@@ -265,8 +265,9 @@ def test_new_vectors_beside_such_a_run_need_eps_and_a_rule(ranked, context):
         folders = (str(ranked / name) for name in ("k", "d", "added"))
         return IncrementalStage(str(new), *folders, **parameters)
 
-    for given in ({}, {"eps": 0.01}, {"rule": "pairwise"}):
-        with pytest.raises(InputError, match="decided with rule 'overlap'.*--eps 0.01 --rule pairwise.*run --against"):
+    messages = {"holds no tracks": {}, "knows no eps.*--rule pairwise": {"eps": 0.01}, "give eps": {"rule": "pairwise"}}
+    for message, given in messages.items():
+        with pytest.raises(InputError, match=message):
             beside(**given).run(context=context)
     assert not (ranked / "added").exists()
     assert beside(eps=0.01, rule="pairwise").run(context=context).counts["rows"] == 2

@@ -19,6 +19,8 @@ def dedup_new(
     output_path: paths.OutputPath,
     eps: dedup.EpsOrFinished = None,
     rule: dedup.RuleOrFinished = None,
+    min_cover: dedup.MinCoverOrFinished = None,
+    against_path: dedup.AgainstOrFinished = None,
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",
     input_filetype: paths.InputFiletype = "parquet",
@@ -43,4 +45,4 @@ def dedup_new(
     )
     (result,) = terminal.run_stages([stage], run_options)
     if not run_options.dry_run:
-        typer.echo(decision_report(f"eps {stage.decided_rule().eps:.6g}", result.counts))
+        typer.echo(decision_report(stage.criterion(), result.counts))

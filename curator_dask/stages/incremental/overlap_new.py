@@ -1,0 +1,133 @@
+"""Decide on new rows by the rule ``overlap``: their clips are compared with the kept clips of the finished run.
+
+The finished run's clips are a reference, and those that it removed do not count. So are the clips of other outputs that it
+was held against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.align.groups import find_reference
+from curator_dask.stages.align.stage import AlignStage
+from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
+from curator_dask.stages.identify.overlap.reference import StayingClips, reference_clips, reference_index
+from curator_dask.stages.incremental.finished_runs import FinishedRuns, recorded_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEFAULT_MIN_COVER = 0.8
+
+
+@dataclass(frozen=True)
+class FinishedOverlaps:
+    """How a finished run decided by overlaps."""
+
+    min_cover: float
+    min_strength: int
+    """Overlaps of less strength, in thousandths, did not count."""
+    thresholds: dict[str, Any]
+    """Parameters of the align stage."""
+    against: tuple[Folder, ...]
+    """Other outputs that it was held against."""
+
+    def criterion(self) -> str:
+        """In words."""
+        strength = f" by overlaps of strength {self.min_strength / 1000:.3g} and more" if self.min_strength else ""
+        return f"cover {self.min_cover:.6g}{strength}"
+
+
+def read_finished_overlaps(
+    finished: FinishedRuns, min_cover: float | None, against: Sequence[Folder] | None
+) -> FinishedOverlaps:
+    """How the finished run decided; what is given takes the place of what it did.
+
+    A run that another rule decided has no such record: then the defaults count.
+    """
+    duplicates = finished.duplicates[0]
+    state = StageState(duplicates, "identify")
+    summary = state.summary() or {}
+    overlaps = recorded_folder(duplicates, state.parameter("overlaps_path"), layout.OVERLAPS)
+    return FinishedOverlaps(
+        min_cover or summary.get("min_cover") or DEFAULT_MIN_COVER,
+        round(1000 * (summary.get("min_strength") or 0)),
+        _thresholds(StageState(overlaps, "align").parameter("thresholds")),
+        _recorded_folders(duplicates, state.parameter("against_path")) if against is None else tuple(against),
+    )
+
+
+def _thresholds(recorded: Any) -> dict[str, Any]:
+    names = ("strictness", "min_still_likeness")
+    return {name: recorded[name] for name in names if name in recorded} if isinstance(recorded, dict) else {}
+
+
+def _recorded_folders(beside: Folder, recorded: Any) -> tuple[Folder, ...]:
+    roots = recorded if isinstance(recorded, list) else [recorded] if recorded else []
+    return tuple(recorded_folder(beside, root, "") for root in roots)
+
+
+def vector_folders(finished: FinishedRuns, new: Folder) -> list[Folder]:
+    """The folder of vectors of each run, with the tracks below it. Raises InputError if one has none.
+
+    It is the recorded input of k-means; or, where a run was moved, the one beside the k-means output.
+    """
+    return [_vector_folder(kmeans, new) for kmeans in finished.kmeans]
+
+
+def _vector_folder(kmeans: Folder, new: Folder) -> Folder:
+    recorded = [StageState(kmeans, stage).parameter("input_path") for stage in ("kmeans", "assign")]
+    for root in filter(None, recorded):
+        folder = recorded_folder(kmeans, root, "")
+        if folder.entries(layout.TRACKS):
+            return folder
+    return find_reference(recorded_folder(kmeans, None, ""), new)
+
+
+def align_new(
+    context: RunContext, new: Folder, vectors: Sequence[Folder], how: FinishedOverlaps, output: Folder
+) -> StageResult:
+    """Compare the new clips with each other, with those of the finished runs and with those that these were held against."""
+    for folder in how.against:
+        reference_index(folder)
+    references = [folder.url for folder in [*vectors, *how.against] if folder.root != new.root]
+    stage = AlignStage(
+        input_path=new.url,
+        output_path=output.url,
+        reference_path=references,
+        **how.thresholds,
+        read_kwargs={"storage_options": dict(new.storage_options)},
+        write_kwargs={"storage_options": dict(output.storage_options)},
+    )
+    return stage.execute(context)
+
+
+def decide_new(
+    tables: Iterable[pa.Table], overlaps: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]], how: FinishedOverlaps,
+    strategy: RankingStrategy,
+) -> OverlapDecisions:  # fmt: skip
+    """Decide on the new rows.
+
+    Args:
+        tables: the new rows of each cluster, with what ranks them.
+        overlaps: what `align_new` wrote.
+        kept: for each finished run its folder of vectors, and the ids, as texts, of its kept rows.
+    """
+    numbers = _numbers(overlaps)
+    staying = [StayingClips(ids, numbers.get(folder.root, 0), in_reference=False) for folder, ids in kept]
+    rule = OverlapRule(how.min_cover, "all", None, strategy, how.min_strength)
+    return decide_by_overlaps(tables, overlaps, rule, [*staying, *reference_clips(overlaps, how.against)])
+
+
+def _numbers(overlaps: Folder) -> dict[str, int]:
+    """The number of each reference by its path. The folder of the new vectors, which a finished run may share, has none."""
+    recorded: Any = StageState(overlaps, "align").parameter("reference_path")
+    roots = recorded if isinstance(recorded, list) else [recorded] if recorded else []
+    return {root: number for number, root in enumerate(roots, 1)}
