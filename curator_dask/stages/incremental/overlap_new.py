@@ -18,7 +18,7 @@ from curator_dask.stages.align.groups import find_reference
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
-from curator_dask.stages.identify.overlap.reference import StayingClips, reference_clips, reference_index
+from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, reference_index
 from curator_dask.stages.incremental.finished_runs import FinishedRuns, recorded_folder
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_finished_overlaps(
     duplicates = finished.duplicates[0]
     state = StageState(duplicates, "identify")
     summary = state.summary() or {}
-    overlaps = recorded_folder(duplicates, state.parameter("overlaps_path"), layout.OVERLAPS)
+    overlaps = recorded_folder(duplicates, state.recorded_path("overlaps_path"), layout.OVERLAPS)
     return FinishedOverlaps(
         min_cover or summary.get("min_cover") or DEFAULT_MIN_COVER,
         round(1000 * (summary.get("min_strength") or 0)),
@@ -83,7 +83,7 @@ def vector_folders(finished: FinishedRuns, new: Folder) -> list[Folder]:
 
 
 def _vector_folder(kmeans: Folder, new: Folder) -> Folder:
-    recorded = [StageState(kmeans, stage).parameter("input_path") for stage in ("kmeans", "assign")]
+    recorded = [StageState(kmeans, stage).recorded_path("input_path") for stage in ("kmeans", "assign")]
     for root in filter(None, recorded):
         folder = recorded_folder(kmeans, root, "")
         if folder.entries(layout.TRACKS):
@@ -97,11 +97,10 @@ def align_new(
     """Compare the new clips with each other, with those of the finished runs and with those that these were held against."""
     for folder in how.against:
         reference_index(folder)
-    references = [folder.url for folder in [*vectors, *how.against] if folder.root != new.root]
     stage = AlignStage(
         input_path=new.url,
         output_path=output.url,
-        reference_path=references,
+        reference_path=[folder.url for folder in _references(new, vectors, how)],
         **how.thresholds,
         read_kwargs={"storage_options": dict(new.storage_options)},
         write_kwargs={"storage_options": dict(output.storage_options)},
@@ -110,24 +109,26 @@ def align_new(
 
 
 def decide_new(
-    tables: Iterable[pa.Table], overlaps: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]], how: FinishedOverlaps,
-    strategy: RankingStrategy,
+    tables: Iterable[pa.Table], overlaps: Folder, new: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]],
+    how: FinishedOverlaps, strategy: RankingStrategy,
 ) -> OverlapDecisions:  # fmt: skip
     """Decide on the new rows.
 
     Args:
         tables: the new rows of each cluster, with what ranks them.
         overlaps: what `align_new` wrote.
+        new: the folder of the new vectors.
         kept: for each finished run its folder of vectors, and the ids, as texts, of its kept rows.
     """
-    numbers = _numbers(overlaps)
-    staying = [StayingClips(ids, numbers.get(folder.root, 0), in_reference=False) for folder, ids in kept]
+    references = _references(new, [folder for folder, _ in kept], how)
+    numbers = {folder.root: number for number, folder in enumerate(references, 1)}
+    finished = [StayingClips(ids, numbers.get(folder.root, 0), in_reference=False) for folder, ids in kept]
+    others = [StayingClips(kept_ids(folder), numbers.get(folder.root, 0)) for folder in how.against]
     rule = OverlapRule(how.min_cover, "all", None, strategy, how.min_strength)
-    return decide_by_overlaps(tables, overlaps, rule, [*staying, *reference_clips(overlaps, how.against)])
+    return decide_by_overlaps(tables, overlaps, rule, [*finished, *others])
 
 
-def _numbers(overlaps: Folder) -> dict[str, int]:
-    """The number of each reference by its path. The folder of the new vectors, which a finished run may share, has none."""
-    recorded: Any = StageState(overlaps, "align").parameter("reference_path")
-    roots = recorded if isinstance(recorded, list) else [recorded] if recorded else []
-    return {root: number for number, root in enumerate(roots, 1)}
+def _references(new: Folder, vectors: Sequence[Folder], how: FinishedOverlaps) -> list[Folder]:
+    """What the new clips are compared with, each once. A finished run may share the folder of the new vectors."""
+    folders = {folder.root: folder for folder in [*vectors, *how.against] if folder.root != new.root}
+    return list(folders.values())

@@ -212,7 +212,7 @@ class IncrementalStage(StorageKwargs, Stage):
         vectors = vector_folders(finished, new)
         overlaps = self._align(context, new, vectors)
         kept = list(zip(vectors, finished.kept_ids(known), strict=True))
-        return decide_new(tables, overlaps, kept, self.finished_overlaps(), self.strategy).decisions
+        return decide_new(tables, overlaps, new, kept, self.finished_overlaps(), self.strategy).decisions
 
     def _align(self, context: RunContext, new: Folder, vectors: Sequence[Folder]) -> Folder:
         """Find the overlaps of the new clips, among themselves and with those of all runs; returns their folder."""

@@ -38,7 +38,7 @@ def reference_clips(overlaps: Folder, against: Sequence[Folder]) -> list[Staying
         against: other outputs, among the references that align took.
     """
     numbers = _numbers(StageState(overlaps, "align").parameter("reference_path"), against)
-    return [StayingClips(_kept_ids(folder), number) for folder, number in zip(against, numbers, strict=True)]
+    return [StayingClips(kept_ids(folder), number) for folder, number in zip(against, numbers, strict=True)]
 
 
 def _numbers(recorded: object, against: Sequence[Folder]) -> list[int]:
@@ -59,7 +59,8 @@ def _number(roots: Sequence[str], folder: Folder) -> int:
     return here[0] if here else 0
 
 
-def _kept_ids(folder: Folder) -> pa.ChunkedArray:
+def kept_ids(folder: Folder) -> pa.ChunkedArray:
+    """The ids, as texts, of the clips of an output without those that it removed. Raises InputError if it has none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
