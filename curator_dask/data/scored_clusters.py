@@ -146,3 +146,10 @@ def read_in_order(
     order = np.array([place[identifier] for identifier in ids], dtype=np.int64)
     X = unit_rows(table, cluster.embedding_field, None, str(cluster))[order]
     return X, sources.of_rows(table, own_ids)[order] if sources else None
+
+
+def score_table(id_field: str, ids: pa.Array, best: object, score: object) -> pa.Table:
+    """A table with the id, ``max_id`` and ``cosine_sim_score`` of all rows of a cluster, in ranked order."""
+    import pyarrow as pa
+
+    return pa.table({id_field: ids, "max_id": ids.take(pa.array(best)), "cosine_sim_score": pa.array(score)})

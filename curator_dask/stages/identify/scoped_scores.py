@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from curator_dask.data.ids import id_column, id_list
-from curator_dask.data.scored_clusters import read_in_order
+from curator_dask.data.scored_clusters import read_in_order, score_table
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.dedup.similarity.scope import max_earlier_in_scope, source_codes
 from curator_dask.files import layout
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.spec import ScopedScoresTask
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def score_in_scope(task: ScopedScoresTask) -> UnitResult:
@@ -26,10 +21,3 @@ def score_in_scope(task: ScopedScoresTask) -> UnitResult:
     path = layout.scoped_scores_file(cluster.number)
     table = score_table(cluster.id_field, ranked, best, score)
     return UnitResult({path: write_parquet(task.output, path, table)})
-
-
-def score_table(id_field: str, ids: pa.Array, best: object, score: object) -> pa.Table:
-    """A table with the id, ``max_id`` and ``cosine_sim_score`` of all rows of a cluster, in ranked order."""
-    import pyarrow as pa
-
-    return pa.table({id_field: ids, "max_id": ids.take(pa.array(best)), "cosine_sim_score": pa.array(score)})

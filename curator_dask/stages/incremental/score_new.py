@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, read_cluster, unit_rows
 from curator_dask.data.ids import id_column, id_list, id_text, one_type
-from curator_dask.data.scored_clusters import ClusterInput, Scores
+from curator_dask.data.scored_clusters import ClusterInput, Scores, score_table
 from curator_dask.data.tables import write_parquet
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
@@ -25,10 +25,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
-from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.spec import RankedRowsTask
-from curator_dask.stages.identify.scoped_scores import score_table
-from curator_dask.stages.incremental.finished_runs import removed_ids
+from curator_dask.stages.incremental.finished.decide_by_overlaps import list_new_rows
+from curator_dask.stages.incremental.finished.finished_runs import removed_ids
 from curator_dask.stages.incremental.spec import ScoreNewTask
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
     written = write_parquet(task.output, path, table.slice(num_old))
     if task.rule.name == "overlap":
-        listed = list_ranked_rows(_ranked_rows(task, path))
+        listed = list_new_rows(_new_cluster(task, path), task.strategy, task.clips, task.output, task.table)
         return replace(listed, outputs={**listed.outputs, path: written})
     names = id_list(ids)
     rows = _kept_and_new_rows(task, names, num_old)
@@ -67,10 +65,9 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     return replace(decided, outputs={**decided.outputs, path: written})
 
 
-def _ranked_rows(task: ScoreNewTask, scores: str) -> RankedRowsTask:
+def _new_cluster(task: ScoreNewTask, scores: str) -> ClusterInput:
     new, paths = task.files[-1]
-    cluster = ClusterInput(task.cluster, task.output, scores, new, paths, task.id_field, task.embedding_field)
-    return RankedRowsTask(cluster, task.strategy, task.clips, task.output, task.table)
+    return ClusterInput(task.cluster, task.output, scores, new, paths, task.id_field, task.embedding_field)
 
 
 def _read_ranked(

@@ -33,14 +33,14 @@ from curator_dask.stages.identify.decisions.decision_table import VERSION, read_
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
-from curator_dask.stages.incremental.finished_runs import FinishedRuns
-from curator_dask.stages.incremental.overlap_new import (
+from curator_dask.stages.incremental.finished.decide_by_overlaps import (
     FinishedOverlaps,
     align_new,
     decide_new,
     read_finished_overlaps,
     vector_folders,
 )
+from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.score_new import score_new
 from curator_dask.stages.incremental.spec import ScoreNewTask
 from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results

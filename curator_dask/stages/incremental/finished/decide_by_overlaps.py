@@ -10,16 +10,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curator_dask.data.clip_columns import ClipIndex
+from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.groups import find_reference
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
+from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, reference_index
-from curator_dask.stages.incremental.finished_runs import FinishedRuns, recorded_folder
+from curator_dask.stages.identify.overlap.spec import RankedRowsTask
+from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, recorded_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,6 +111,13 @@ def align_new(
         write_kwargs={"storage_options": dict(output.storage_options)},
     )
     return stage.execute(context)
+
+
+def list_new_rows(
+    cluster: ClusterInput, strategy: RankingStrategy, clips: ClipIndex | None, output: Folder, table: str
+) -> UnitResult:
+    """On a worker: write the table of the new rows of a cluster, with what ranks them, for `decide_new`."""
+    return list_ranked_rows(RankedRowsTask(cluster, strategy, clips, output, table))
 
 
 def decide_new(
