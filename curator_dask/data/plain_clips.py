@@ -60,8 +60,8 @@ def publish_plain_clips(state: StageState, clips: Iterable[PlainClip]) -> tuple[
     listed = tuple(sorted(clips, key=lambda clip: (clip.source, clip.id)))
     if listed:
         state.publish(PLAIN_CLIPS, parquet_bytes(_table(listed)))
-    elif state.folder.exists(PLAIN_CLIPS):
-        state.folder.remove(PLAIN_CLIPS)
+    else:
+        state.unpublish(PLAIN_CLIPS)
     return listed
 
 

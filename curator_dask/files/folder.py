@@ -22,7 +22,10 @@ from curator_dask.files.local_files import (
     HIDDEN,
     TEMPORARY_PREFIX,
     Entry,
+    Written,
     flush,
+    hash_of,
+    hash_of_stream,
     in_folder,
     leftovers,
     link,
@@ -33,7 +36,7 @@ from curator_dask.files.local_files import (
     writing_to,
 )
 
-__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "filesystem"]
+__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
 
 
 @dataclass(frozen=True)
@@ -208,15 +211,20 @@ class Folder:
         with self._reach() as fs:
             return cast("IO[bytes]", fs.open(self.join(path), "rb"))
 
+    def content_hash(self, path: str, like: str = "blake2b") -> str:
+        """The hash of a file's content, of the same kind as `like`; the file is read in pieces."""
+        with self.open(path) as stream:
+            return hash_of_stream(stream, like)
+
     def write_bytes(self, path: str, data: bytes) -> int:
-        """Write a file whole; returns its size."""
+        """Write a file whole; returns its size, as `Written` with its hash."""
         if not self.is_local:
             with self._reach() as fs:
                 fs.pipe_file(self.join(path), data)
-            return len(data)
-        with self._temporary(path) as temporary, temporary.open("wb") as stream:
-            stream.write(data)
-        return len(data)
+        else:
+            with self._temporary(path) as temporary, temporary.open("wb") as stream:
+                stream.write(data)
+        return Written(len(data), hash_of(data))
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and
@@ -235,8 +243,9 @@ class Folder:
         return created
 
     def put(self, local: Path, path: str) -> int:
-        """Move a finished local file to its place in the folder, whole; returns its size."""
-        size = local.stat().st_size
+        """Move a finished local file to its place in the folder, whole; returns its size, as `Written` with its hash."""
+        with local.open("rb") as stream:
+            size = Written(local.stat().st_size, hash_of_stream(stream))
         if not self.is_local:
             with self._reach() as fs:
                 fs.put_file(str(local), self.join(path))

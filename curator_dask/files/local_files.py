@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from curator_dask.errors import InputError
 
@@ -33,6 +34,36 @@ class Entry:
     """Changes when the file is replaced: modification time in ns, or the store's etag."""
     passed_over: str = ""
     """Why a listing does not look at it: ``HIDDEN`` or ``LINK_OUT``. It may be a folder then, with a slash at its end."""
+
+
+HASHES: dict[str, Callable[[], Any]] = {"blake2b": lambda: hashlib.blake2b(digest_size=16), "sha256": hashlib.sha256}
+"""The hashes of content that records may hold, by name. New files get the first, unless another is known already."""
+
+
+class Written(int):
+    """The number of bytes of a file, with the hash of its content as ``{name}:{hex digits}``; "" where it is not known."""
+
+    content_hash: str
+
+    def __new__(cls, num_bytes: int, content_hash: str = "") -> Written:
+        written = super().__new__(cls, num_bytes)
+        written.content_hash = content_hash
+        return written
+
+
+def hash_of(data: bytes) -> str:
+    return f"blake2b:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+
+
+def hash_of_stream(stream: IO[bytes], like: str = "blake2b") -> str:
+    """The hash of the rest of a stream, of the kind whose name `like` begins with. Raises ValueError for other names."""
+    name = like.partition(":")[0]
+    if name not in HASHES:
+        raise ValueError(f"{like!r} is no hash that this version knows")
+    digest = HASHES[name]()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return f"{name}:{digest.hexdigest()}"
 
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from curator_dask.files.folder import Written
+
 JSON = Any
 
 
@@ -47,7 +49,7 @@ class UnitRecord:
     inputs: str
     """Digest of what the unit was made from: another digest means that the unit is stale."""
     outputs: dict[str, int] = field(default_factory=dict)
-    """Files written: path relative to the stage's folder → bytes."""
+    """Files written: path relative to the stage's folder → bytes, as `Written` with the hash where it is known."""
     counts: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     data: dict[str, JSON] = field(default_factory=dict)
@@ -60,14 +62,15 @@ class UnitRecord:
         return UnitRecord(key, inputs, result.outputs, result.counts, result.failures, result.data, result.final)
 
     def to_json(self) -> bytes:
-        return dump_json(asdict(self))
+        return seal({**asdict(self), "hashes": hashes_of(self.outputs)})
 
     @staticmethod
     def from_json(text: bytes) -> UnitRecord:
         """Raises ValueError for bytes that are no record (a damaged disk, another program's file)."""
         try:
-            raw = json.loads(text)
+            raw = unseal(text)
             raw["failures"] = tuple(Failure(**failure) for failure in raw["failures"])
+            raw["outputs"] = with_hashes(raw.get("outputs", {}), raw.pop("hashes", {}))
             return UnitRecord(**raw)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a unit record: {error}") from error
@@ -76,6 +79,46 @@ class UnitRecord:
 def dump_json(value: JSON) -> bytes:
     """The same bytes for the same value: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 become escapes)."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def hashes_of(files: Mapping[str, int]) -> dict[str, str]:
+    """Path → hash of content, of the files whose hashes are known."""
+    return {path: size.content_hash for path, size in files.items() if isinstance(size, Written) and size.content_hash}
+
+
+def with_hashes(sizes: Mapping[str, int], hashes: Mapping[str, str]) -> dict[str, int]:
+    """The sizes with the hashes that are known: `hashes_of`, backwards."""
+    return {path: Written(size, hashes[path]) if path in hashes else size for path, size in sizes.items()}
+
+
+_NO_SEAL = b'"seal": ""'
+
+
+def seal(value: Mapping[str, JSON]) -> bytes:
+    """A JSON object with a hash of its own bytes, so that each changed byte is noticed. Its keys sort before ``seal``."""
+    text = dump_json({**value, "seal": ""})
+    before, _, after = text.rpartition(_NO_SEAL)
+    return before + b'"seal": "%s"' % _seal_of(text) + after
+
+
+def unseal(text: bytes) -> dict[str, JSON]:
+    """The object that was sealed; one without a seal, as earlier versions wrote it, is taken as it is.
+
+    Raises ValueError if it is no JSON object or was changed.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    found = value.pop("seal", None)
+    if found is not None:
+        before, _, after = text.rpartition(b'"seal": "%s"' % str(found).encode("utf-8", "replace"))
+        if _seal_of(before + _NO_SEAL + after) != str(found).encode("utf-8", "replace"):
+            raise ValueError("its bytes are not those that were written")
+    return value
+
+
+def _seal_of(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).hexdigest().encode("ascii")
 
 
 def digest(*parts: JSON) -> str:

@@ -9,23 +9,37 @@
     {output}/.curator/{stage}/summary.json       counts over all units, written last
     {output}/.curator/{stage}/failures.jsonl
 
-A unit is done when its marker names the same inputs and every output is there with the recorded size.
+A unit is done when its marker names the same inputs and every output is there with the recorded size. Markers and
+``files.json`` also hold the hash of each file, which `verify` compares, and a seal over their own bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curator_dask.errors import FolderInUseError
-from curator_dask.files.folder import Folder
+from curator_dask.errors import FolderInUseError, InputError
+from curator_dask.files.folder import Folder, Written
 from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
+from curator_dask.files.local_files import hash_of
 from curator_dask.runtime.parameters import FORMAT, Comparison, as_record, moved_path, without_relative
-from curator_dask.runtime.records import JSON, Failure, UnitRecord, digest, dump_json, failures_jsonl
+from curator_dask.runtime.records import (
+    JSON,
+    Failure,
+    UnitRecord,
+    digest,
+    dump_json,
+    failures_jsonl,
+    hashes_of,
+    seal,
+    unseal,
+    with_hashes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +153,17 @@ class StageState:
         if before is not None:
             for path in sorted(before.outputs.keys() - record.outputs.keys()):
                 self.folder.remove(path)
-        self.folder.write_bytes(self._marker(record.key), record.to_json())
+        self.folder.write_bytes(
+            self._marker(record.key), replace(record, outputs=self._hashed(record.outputs)).to_json()
+        )
+
+    def _hashed(self, outputs: Mapping[str, int]) -> dict[str, int]:
+        """The outputs with their hashes. A file whose writer could not tell its hash is read once more."""
+        known = hashes_of(outputs)
+        for path in outputs.keys() - known.keys():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, InputError):
+                known[path] = self.folder.content_hash(path)
+        return with_hashes(outputs, known)
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, for the units whose outputs are all there with the recorded sizes."""
@@ -165,10 +189,44 @@ class StageState:
 
         A file that would not change is left alone.
         """
-        published = self._published_paths()
-        if path not in published:  # noted first: a file that was noted and never written does no harm
-            self.folder.write_bytes(self.path(PUBLISHED), dump_json(sorted({*published, path})))
+        self._note({path: data})  # first: a file that was noted and never written does no harm
         write_if_changed(self.folder, path, data)
+
+    def _note(self, contents: Mapping[str, bytes]) -> None:
+        """Keep the sizes and hashes of files of the stage as a whole."""
+        before = self.published()
+        self._write_notes(
+            before, {**before, **{path: Written(len(data), hash_of(data)) for path, data in contents.items()}}
+        )
+
+    def unpublish(self, path: str) -> None:
+        """Remove a file of the stage as a whole, if there is one."""
+        before = self.published()
+        self._write_notes(before, {known: size for known, size in before.items() if known != path})
+        if self.folder.exists(path):
+            self.folder.remove(path)
+
+    def _write_notes(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        if after != before or hashes_of(after) != hashes_of(before):
+            self.folder.write_bytes(self.path(PUBLISHED), seal({"files": after, "hashes": hashes_of(after)}))
+
+    def published(self) -> dict[str, int]:
+        """Files of the stage as a whole, its own summary too: path → bytes with the hash; -1 bytes where only the name is known.
+
+        Empty where the list is missing or damaged.
+        """
+        try:
+            return self.read_published()
+        except ValueError:
+            return {}
+
+    def read_published(self) -> dict[str, int]:
+        """As `published`. Raises ValueError for a list that is damaged."""
+        try:
+            text = self.folder.read_bytes(self.path(PUBLISHED))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return parse_published(text)
 
     def discard(self) -> None:
         """Remove everything that this stage recorded as its own."""
@@ -194,9 +252,14 @@ class StageState:
         """
         if failures is None:
             failures = (failure for record in self.records() for failure in record.failures)
-        write_if_changed(self.folder, self.path(FAILURES), failures_jsonl(failures))
-        summary = {"stage": self.stage, "counts": dict(counts), **(extra or {})}
-        write_if_changed(self.folder, self.path(SUMMARY), dump_json(summary))
+        listed = failures_jsonl(failures)
+        write_if_changed(self.folder, self.path(FAILURES), listed)
+        summary = dump_json({"stage": self.stage, "counts": dict(counts), **(extra or {})})
+        own = {FAILURES: listed, SUMMARY: summary}
+        if self.folder.exists(self.path(PARAMETERS)):
+            own[PARAMETERS] = self.folder.read_bytes(self.path(PARAMETERS))
+        self._note({self.path(name): data for name, data in own.items()})
+        write_if_changed(self.folder, self.path(SUMMARY), summary)
 
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run; None where there is none."""
@@ -209,8 +272,8 @@ class StageState:
         return digest(parameters, sorted((r.key, r.inputs) for r in self.records()))
 
     def _published_paths(self) -> list[str]:
-        value = self._read_json(PUBLISHED)
-        return [path for path in value if isinstance(path, str)] if isinstance(value, list) else []
+        """The published files, without the stage's own records."""
+        return [path for path in self.published() if not path.startswith(f"{STATE}/")]
 
     def _marker(self, key: str) -> str:
         return self.path(UNITS, f"{key}.json")
@@ -257,6 +320,16 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
             version = digest(parameters, record.key, record.inputs)
             versions.update(dict.fromkeys(record.outputs, version))
     return versions
+
+
+def parse_published(text: bytes) -> dict[str, int]:
+    """The content of ``files.json``; earlier versions wrote a list of paths. Raises ValueError where it is damaged."""
+    if text.lstrip().startswith(b"["):
+        return {path: -1 for path in json.loads(text) if isinstance(path, str)}
+    value = unseal(text)
+    if value.keys() != {"files", "hashes"}:
+        raise ValueError("it is no list of files")
+    return with_hashes(value["files"], value["hashes"])
 
 
 def write_if_changed(folder: Folder, path: str, data: bytes) -> None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curator_dask.files.folder import Written
 from curator_dask.files.names import name_bytes, printable
-from curator_dask.runtime.records import Failure, UnitRecord, add_counts, digest, dump_json, failures_jsonl
+from curator_dask.runtime.records import (
+    Failure,
+    UnitRecord,
+    add_counts,
+    digest,
+    dump_json,
+    failures_jsonl,
+    hashes_of,
+    seal,
+    unseal,
+)
 
 RAW = os.fsdecode(b"raw-\xff.mp4")
 FAILURE = Failure("split", "a.mp4", "no-video-stream", "there is no video in it", "id-1")
@@ -46,6 +58,30 @@ def test_a_record_comes_back_as_it_was(record):
 def test_what_is_no_record_is_a_value_error(data):
     with pytest.raises(ValueError, match=r"."):
         UnitRecord.from_json(data)
+
+
+def test_hashes_travel_with_the_sizes():
+    record = UnitRecord("k", "i", {"a": Written(3, "blake2b:00"), "b": 4})
+    back = UnitRecord.from_json(record.to_json())
+    assert hashes_of(back.outputs) == {"a": "blake2b:00"}
+    assert hashes_of(pickle.loads(pickle.dumps(back)).outputs) == {"a": "blake2b:00"}
+
+
+def test_a_marker_of_an_earlier_version_is_read():
+    old = b'{"counts": {}, "data": {}, "failures": [], "final": true, "inputs": "i", "key": "k", "outputs": {"a": 3}}\n'
+    assert UnitRecord.from_json(old) == UnitRecord("k", "i", {"a": 3})
+
+
+def test_each_changed_byte_of_a_marker_is_noticed():
+    text = UnitRecord("k", "i", {"a": Written(3, "blake2b:00")}, data={"seal": ""}, failures=(FAILURE,)).to_json()
+    for at in range(len(text)):
+        with pytest.raises(ValueError, match=r"."):
+            UnitRecord.from_json(text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :])
+
+
+@given(st.dictionaries(st.text("abs", max_size=3), json_values, max_size=4))
+def test_what_was_sealed_comes_back(value):
+    assert unseal(seal(value)) == value
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import Failure, UnitRecord
+from curator_dask.runtime.records import Failure, UnitRecord, hashes_of
 from curator_dask.runtime.state import StageState
 from tests.trees import times
 
@@ -337,3 +338,44 @@ def test_on_an_object_store(s3):
     state.claim({}, overwrite=True)
     assert files(state.folder) == []
     assert not state.folder.exists(state.beside_marker("b"))
+
+
+class TestHashes:
+    def test_a_marker_holds_the_hash_of_each_output(self, state):
+        finish(state, "a", "x.bin", content=b"12345")
+        (state.folder.local_path("y.bin")).write_bytes(b"678")
+        state.write(UnitRecord("b", "v1", {"y.bin": 3}))  # by a writer that knows no hash
+        expected = {name: hashlib.blake2b(data, digest_size=16).hexdigest() for name, data in
+                    (("x.bin", b"12345"), ("y.bin", b"678"))}  # fmt: skip
+        found = {path: value for record in state.records() for path, value in hashes_of(record.outputs).items()}
+        assert found == {name: f"blake2b:{digits}" for name, digits in expected.items()}
+
+    def test_files_of_the_whole_stage_are_noted_with_their_hashes(self, state):
+        state.claim(PARAMETERS)
+        state.publish("table", b"one")
+        state.publish("table", b"two!")
+        state.summarise({"rows": 1})
+        noted = state.published()
+        assert noted["table"] == 4
+        assert noted.keys() >= {state.path(name) for name in ("params.json", "summary.json", "failures.jsonl")}
+        assert all(state.folder.content_hash(path) == value for path, value in hashes_of(noted).items())
+        before = times(state.folder.local_path())
+        state.publish("table", b"two!")
+        state.summarise({"rows": 1})
+        assert times(state.folder.local_path()) == before
+        state.unpublish("table")
+        assert "table" not in state.published()
+        assert not state.folder.exists("table")
+
+    def test_the_list_of_an_earlier_version_is_read(self, state):
+        state.folder.write_bytes(state.path("files.json"), b'["table"]')
+        assert state.published() == {"table": -1}
+        state.publish("table", b"one")
+        assert state.published() == {"table": 3}
+
+    def test_a_remote_folder_tells_the_same_hash(self, state):
+        remote = Folder("memory://hashes")
+        local = state.folder
+        assert remote.write_bytes("a", b"123").content_hash == local.write_bytes("a", b"123").content_hash
+        assert remote.content_hash("a") == local.content_hash("a") == local.write_bytes("a", b"123").content_hash
+        assert local.content_hash("a", like="sha256:") == "sha256:" + hashlib.sha256(b"123").hexdigest()
