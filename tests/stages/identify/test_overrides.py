@@ -92,3 +92,5 @@ def test_rule_overlap_knows_them_too(film, context):  # noqa: F811
     rows = {row["id"]: row for row in pq.read_table(film / "d" / "duplicates.parquet").to_pylist()}
     assert "copy-1" not in rows
     assert (rows["single"]["reason"], rows["single"]["kept_id"], rows["single"]["kept_ids"]) == ("override", None, [])
+    assert (rows["single"]["offset_s"], rows["single"]["cover"], rows["single"]["kind"]) == (None, None, None)
+    assert rows["copy-0"]["cover"] == 1

@@ -77,8 +77,8 @@ def _warn_of_unknown(names: list[str]) -> tuple[str, ...]:
         return ()
     some = ", ".join(map(repr, names[:MOST_NAMED])) + (", …" if len(names) > MOST_NAMED else "")
     return (
-        f"{len(names):,} ids of the overrides are no clips that were compared, so nothing was decided on them: {some}. "
-        "They may be misspelt, plain or failed, or of videos that are gone",
+        f"the overrides name what is no compared clip, so nothing was decided on it: {some}. Such an id may be misspelt, "
+        "of a plain or failed clip, or of a video that is gone",
     )
 
 
@@ -91,6 +91,6 @@ def _warn_of_lost(decisions: Decisions) -> tuple[str, ...]:
     if not lost:
         return ()
     return (
-        f"{lost:,} clips stay removed although the kept clip that shows the same was removed by hand: "
-        "to keep one of them, add a line with the decision keep",
+        f"{lost:,} {'clip stays' if lost == 1 else 'clips stay'} removed although the kept clip that shows the same was "
+        "removed by hand: to keep one, add a line with the decision keep",
     )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
     """``offset_s``, ``cover``, ``kind`` and ``kept_ids`` of some removed rows.
 
-    The first three are null unless the rule is ``overlap``. By the other rules a row has one kept row at most.
+    The first three are null unless the rule is ``overlap``, and for rows that a person removed. By the other rules a row
+    has one kept row at most.
     """
     import pyarrow as pa
 
@@ -26,11 +27,12 @@ def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str,
         names = {"offset_s": pa.float64(), "cover": pa.float64(), "kind": pa.string()}
         columns = {name: pa.nulls(len(rows), kind) for name, kind in names.items()}
         return {**columns, "kept_ids": _lists_of_one(decisions.kept_ids.take(some).cast(decisions.id_type))}
+    by_hand = None if decisions.by_hand is None else decisions.by_hand[rows]
     kept_ids = covered.ids.take(pa.array(covered.kept)).cast(decisions.id_type)
     lists = pa.ListArray.from_arrays(pa.array(covered.first, pa.int32()), _one_array(kept_ids))
     return {
-        "offset_s": pa.array(covered.offset_s[rows]),
-        "cover": pa.array(covered.share[rows]),
+        "offset_s": pa.array(covered.offset_s[rows], mask=by_hand),
+        "cover": pa.array(covered.share[rows], mask=by_hand),
         "kind": covered.kind.take(some),
         "kept_ids": lists.take(some),
     }
