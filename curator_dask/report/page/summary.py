@@ -45,7 +45,7 @@ def tiles(report: Report) -> list[dict[str, Any]]:
     if report["totals"]["failed"]:
         failed = report["totals"]["failed"]
         made.append(_tile("failed", "Clips failed", failed, words.number(failed), ["see below, by reason"], "failed"))
-    if report["orphans"] is not None:
+    if report["orphans"]:
         lines = ["removed clips that are like no kept clip, only like another removed one"]
         made.append(_tile("orphans", "Orphans", report["orphans"], words.number(report["orphans"]), lines))
     return made

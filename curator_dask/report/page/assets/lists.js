@@ -46,6 +46,8 @@ const groups = (() => {
     const wanted = only === null ? chosen() : { pair: '', kind: '', text: '' };
     const removed = group.removed.filter((pair) => fits(pair, wanted));
     const seconds = group.removed.reduce((sum, pair) => sum + lengthOf(clipOf(pair.id)), 0);
+    const states = [...group.kept, ...group.removed.map((pair) => pair.id)].map((id) => review.stateOf(clipOf(id)));
+    const number = (state) => states.filter((each) => each === state).length;
     const kept = [...new Set([...group.kept, ...removed.map((pair) => pair.kept_id)])].filter(Boolean);
     const alone = removed.filter((pair) => !pair.kept_id).map((pair) => single(pair.id, whyWords(pair) || 'no kept clip shows the same'));
     const leading = kept.map((id) => [id, removed.filter((pair) => pair.kept_id === id)]);
@@ -53,7 +55,7 @@ const groups = (() => {
     const others = leading.filter(([, pairs]) => !pairs.length).map(([id]) => id);
     return make('article', { class: 'group card', id: `group-${at}`, tabindex: '-1', 'aria-label': `Group ${at + 1}` },
       make('header', {}, make('h3', {}, `Group ${at + 1}`),
-        make('span', { class: 'soft' }, `${group.kept.length} kept, ${group.removed.length} removed · ${clock(seconds)} removed`)),
+        make('span', { class: 'soft' }, `${number('kept')} kept, ${number('removed')} removed · ${clock(seconds)} removed`)),
       blocks, alone, others.length && only !== null ? others.map((id) => single(id)) : null,
       others.length && only === null ? make('p', { class: 'soft small' }, `${count(others.length, 'more kept clip')} of this group ${others.length === 1 ? 'shows' : 'show'} parts of these, too.`) : null);
   }

@@ -37,8 +37,8 @@ function whyWords(pair) {
   if (pair.kind) parts.push(index.kinds[pair.kind] || pair.kind);
   if (pair.offset_s !== null && pair.offset_s !== undefined) parts.push(startWords(pair.offset_s));
   if (pair.cover !== null && pair.cover !== undefined) parts.push(`kept clips show ${short(pair.cover * 100, 0)}\u00a0% of it`);
-  const score = pair.strength ?? pair.score;
-  if (score !== null && score !== undefined) parts.push(`likeness\u00a0${short(score, 3)}`);
+  const numbers = [['likeness', pair.strength], ['similarity of vectors', pair.score]];
+  for (const [name, value] of numbers) if (value !== null && value !== undefined) parts.push(`${name}\u00a0${short(value, 3)}`);
   if (pair.reason && pair.reason !== 'near-duplicate') parts.push(index.reasons[pair.reason] || pair.reason);
   if (pair.same_source) parts.push('from the same video');
   return parts.join('\u00a0· ');
