@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.pairwise.parameters import PairwiseParameters
     from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
     from curator_dask.stages.split.stage import SplitStage, split_videos
+    from curator_dask.verify.verify_output import OutputCheck, verify_output
     from curator_dask.workflow import Workflow, WorkflowResult, curate
 
 _HOME = {
@@ -86,6 +87,7 @@ _HOME = {
     "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
     "stages.split.stage": ("SplitStage", "split_videos"),
     "stages.export.verify": ("verify_dataset",),
+    "verify.verify_output": ("OutputCheck", "verify_output"),
     "export.plan": ("PlanParameters",),
     "files.folder": ("Folder",),
     "workflow": ("Workflow", "WorkflowResult", "curate"),
@@ -117,6 +119,7 @@ __all__ = [
     "LazyCluster",
     "MediaError",
     "ModelError",
+    "OutputCheck",
     "PairwiseParameters",
     "PairwiseStage",
     "ParameterError",
@@ -145,6 +148,7 @@ __all__ = [
     "score_pairs",
     "split_videos",
     "verify_dataset",
+    "verify_output",
 ]
 
 

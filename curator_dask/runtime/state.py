@@ -41,6 +41,9 @@ from curator_dask.runtime.records import (
     with_hashes,
 )
 
+BROKEN = "broken:"
+"""Stands before the inputs of a unit whose outputs were found broken, so that no run takes it for done."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -183,6 +186,12 @@ class StageState:
             for path in sorted({self.beside_marker(key), *(record.outputs if record else ())}):
                 self.folder.remove(path)
             self.folder.remove(self._marker(key))
+
+    def mark_broken(self, key: str) -> None:
+        """Note that a unit is to be done again, as its outputs are not what it wrote. They stay where they are."""
+        record = self.record(key)
+        if record is not None and not record.inputs.startswith(BROKEN):
+            self.folder.write_bytes(self._marker(key), replace(record, inputs=BROKEN + record.inputs).to_json())
 
     def publish(self, path: str, data: bytes) -> None:
         """Write a file of the stage as a whole (a table over all units) and note that the stage owns it.

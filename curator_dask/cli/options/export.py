@@ -26,7 +26,12 @@ EmbeddingsPath = Annotated[
     ),
 ]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
-DatasetPath = Annotated[str, typer.Argument(help="The folder that export wrote.")]
+DatasetPath = Annotated[str, typer.Argument(help="The output of a run, or the folder that export wrote.")]
+Quick = Annotated[bool, option("--quick", help="Compare sizes only, and read no file but the records.")]
+Repair = Annotated[
+    bool,
+    option("--repair", help="Mark what is broken as not done: the same command as before then redoes exactly that."),
+]
 ClipsOpened = Annotated[
     int, option("--clips-opened-per-shard", help="Number of MP4 files per shard to open as videos.")
 ]

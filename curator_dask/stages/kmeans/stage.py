@@ -24,7 +24,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import UnitRecord, digest
-from curator_dask.runtime.state import StageState
+from curator_dask.runtime.state import BROKEN, StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit
@@ -158,7 +158,11 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             record = state.record(FIT_UNIT)
             if record is not None:
                 return record
-        state.forget([record.key for record in state.records()])  # clusters of other inputs must not mix with new ones
+        before = state.record(FIT_UNIT)
+        if before is None or before.inputs != BROKEN + inputs:
+            state.forget(
+                [record.key for record in state.records()]
+            )  # clusters of other inputs must not mix with new ones
         dimension, chunks = self._chunks(entries)
         spec = FitSpec(self.source(dimension, entries), self._own_parameters(), context.cluster.device, self.verbose)
         fitted = fit(context.cluster.client, spec, chunks, context.reporter)

@@ -1,29 +1,44 @@
-"""``verify``: check an export."""
+"""``verify``: check an output, or an export by itself."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from curator_dask.cli.options import export as options
 from curator_dask.cli.options.run_options import StorageOption, parse_storage_options
 
+if TYPE_CHECKING:
+    from curator_dask import OutputCheck
+
 MAX_FAULTS_SHOWN = 10
+REDONE_KINDS = ("missing", "changed", "damaged")
 
 
 def verify(
     path: options.DatasetPath,
     duplicates_path: options.RemovedPath = None,
     clips_opened_per_shard: options.ClipsOpened = 1,
+    quick: options.Quick = False,
+    repair: options.Repair = False,
     storage_option: StorageOption = None,
 ) -> None:
-    """Read every shard back and compare it with the manifest. Prints the first ten faults; exits with 1 if there are any."""
+    """Compare an output with its records, every file of every stage. Prints the first ten faults; exits with 1 if there are any.
+
+    In the folder of an export, every shard is read back and compared with the manifest.
+    """
+    storage_options = parse_storage_options(storage_option or [])
+    if quick or repair or _is_output(path, storage_options):
+        _verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
+        return
     from curator_dask import verify_dataset
 
     found = verify_dataset(
         path,
         duplicates_path=duplicates_path,
         clips_opened_per_shard=clips_opened_per_shard,
-        storage_options=parse_storage_options(storage_option or []),
+        storage_options=storage_options,
     )
     clips = sum(shard.samples for shard in found.manifest.shards)
     typer.echo(f"{len(found.manifest.shards)} shards, {clips} clips, {len(found.faults)} faults")
@@ -31,3 +46,42 @@ def verify(
         typer.echo(f"  {fault.shard} {fault.key}: {fault.what}".rstrip())
     if found.faults:
         raise typer.Exit(1)
+
+
+def _is_output(path: str, storage_options: dict[str, Any]) -> bool:
+    """Whether the path is that of an output, and not of an export alone."""
+    from curator_dask.files.folder import Folder
+    from curator_dask.files.layout import MANIFEST_NAME
+    from curator_dask.verify.verify_output import has_records
+
+    return not Folder(path, storage_options).exists(MANIFEST_NAME) and has_records(path, storage_options)
+
+
+def _verify_output(path: str, *, quick: bool, repair: bool, storage_options: dict[str, Any]) -> None:
+    from curator_dask import verify_output
+
+    found = verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
+    compared = "sizes compared" if quick else "contents compared"
+    typer.echo(
+        f"{found.num_stages} stages, {found.num_files} files, {found.num_bytes / 1e6:.1f} MB, "
+        f"{compared}, {len(found.findings)} faults"
+    )
+    if found.num_without_hash:
+        typer.echo(f"  {found.num_without_hash} files have no hash in their records: only their sizes were compared")
+    for finding in found.findings[:MAX_FAULTS_SHOWN]:
+        typer.echo(f"  {finding.stage or 'no stage'}: {finding}")
+    if found.findings:
+        typer.echo(
+            "by stage: " + ", ".join(f"{name or 'no stage'} {count}" for name, count in found.by_stage().items())
+        )
+        typer.echo(_advice(found, repair=repair))
+        raise typer.Exit(1)
+
+
+def _advice(found: OutputCheck, *, repair: bool) -> str:
+    """What to do about the faults."""
+    if repair and found.num_marked:
+        return f"{found.num_marked} are marked as not done: run the same command as before, and it redoes exactly these"
+    if any(finding.kind in REDONE_KINDS for finding in found.findings):
+        return "--repair marks what is broken, so that the same command as before redoes exactly that"
+    return "extra files are never removed: remove them yourself if you do not need them"

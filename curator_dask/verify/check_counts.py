@@ -1,0 +1,75 @@
+"""Check that the numbers in the records of an output agree with each other and with its lists."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from curator_dask.errors import CuratorError
+from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import read_id_list
+from curator_dask.files.layout import KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
+from curator_dask.verify.finding import COUNTS, DAMAGED, DOUBLED, Finding
+from curator_dask.verify.stage_records import StageRecords
+
+SUMS = {
+    "split": ("clips_planned", ("clips", "clips_failed")),
+    "embed": ("clips_in", ("embeddings", "clips_plain", "clips_failed")),
+    "kmeans": ("rows_in", ("rows", "rows_rejected")),
+    "identify": ("rows", ("kept", "removed")),
+}
+"""Stage → a count, and the counts that it is the sum of."""
+TOTALS = ("clips", ("kept", "removed", "plain", "failed"))
+
+
+def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Finding]:
+    """Counts that do not add up, and lists of decisions of another length or with an id twice."""
+    for stage in stages:
+        path = stage.prefix + stage.state.path(SUMMARY)
+        counts = (stage.state.summary() or {}).get("counts", {})
+        if stage.name in SUMS:
+            yield from _wrong_sum(stage.name, path, counts, *SUMS[stage.name])
+        if stage.name == "identify":
+            yield from _wrong_lists(stage, counts)
+    yield from _wrong_totals(root)
+
+
+def _wrong_sum(stage: str, path: str, counts: Any, whole: str, parts: Sequence[str]) -> Iterator[Finding]:
+    if not isinstance(counts, dict) or not {whole, *parts} <= counts.keys():
+        return
+    total = sum(counts[part] for part in parts)
+    if counts[whole] != total:
+        yield Finding(stage, path, COUNTS, f"{whole} is {counts[whole]}, and {' + '.join(parts)} is {total}")
+
+
+def _wrong_lists(stage: StageRecords, counts: Any) -> Iterator[Finding]:
+    ids: Counter[str] = Counter()
+    for name, count in ((KEEP_LIST, "kept"), (REMOVE_LIST, "removed")):
+        if name not in stage.published or not stage.state.folder.exists(name):
+            continue
+        try:
+            listed = read_id_list(stage.state.folder.read_bytes(name))
+        except (CuratorError, ValueError) as error:
+            yield Finding(stage.name, stage.prefix + name, DAMAGED, f"cannot be read: {error}")
+            continue
+        ids.update(listed)
+        if len(listed) != counts.get(count, len(listed)):
+            yield Finding(
+                stage.name, stage.prefix + name, COUNTS, f"lists {len(listed)} ids, {counts[count]} were {count}"
+            )
+    for twice in sorted(name for name, times in ids.items() if times > 1):
+        yield Finding(stage.name, stage.prefix + KEEP_LIST, DOUBLED, f"the clip {twice!r} is listed twice")
+
+
+def _wrong_totals(root: Folder) -> Iterator[Finding]:
+    if not root.exists(RUN_RECORD):
+        return
+    try:
+        record = json.loads(root.read_bytes(RUN_RECORD))
+        totals = record.get("totals")
+    except (ValueError, AttributeError) as error:
+        yield Finding("", RUN_RECORD, DAMAGED, f"cannot be read: {error}")
+        return
+    yield from _wrong_sum("", RUN_RECORD, totals, *TOTALS)

@@ -1,0 +1,25 @@
+"""Mark what is broken, so that the next run makes it anew and nothing else. No file of a user is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from curator_dask.runtime.lock.stage_locks import locked_stages
+from curator_dask.verify.finding import REDONE, Finding
+from curator_dask.verify.stage_records import StageRecords
+
+
+def mark_broken(stages: Sequence[StageRecords], findings: Collection[Finding]) -> int:
+    """Mark the units of missing and changed files as not done; returns how many things the next run makes anew.
+
+    Files of a stage as a whole, and units whose marker is damaged, need no mark: every run compares them.
+
+    Raises FolderLockedError if a run works on one of the stages.
+    """
+    broken = [finding for finding in findings if finding.kind in REDONE]
+    with locked_stages([(stage.state.folder, stage.name) for stage in stages], set()):
+        for stage in stages:
+            paths = {finding.path for finding in broken}
+            for unit in sorted({unit for path, _, unit in stage.outputs() if unit and path in paths}):
+                stage.state.mark_broken(unit)
+    return len({(finding.stage, finding.unit or finding.path) for finding in broken})

@@ -1,0 +1,83 @@
+"""The records of every stage of an output, as one listing of the output shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.layout import PUBLISHED, STATE, UNITS
+from curator_dask.runtime.records import UnitRecord
+from curator_dask.runtime.state import StageState, parse_published
+
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True)
+class StageRecords:
+    """What one stage recorded. Paths are relative to the folder of the stage."""
+
+    state: StageState
+    prefix: str
+    """The stage's folder, relative to the output: "" or for instance ``kmeans/``."""
+    units: Mapping[str, UnitRecord]
+    published: Mapping[str, int]
+    """Files of the stage as a whole, as `StageState.published` gives them."""
+    damaged: Mapping[str, str]
+    """Path of each record that cannot be read → why."""
+    named_by_damaged: frozenset[str]
+    """Files that damaged records name, as far as that can be read."""
+
+    @property
+    def name(self) -> str:
+        return self.state.stage
+
+    def outputs(self) -> Iterator[tuple[str, int, str]]:
+        """Every recorded file: path relative to the output, bytes with the hash, and key of its unit."""
+        for key, record in self.units.items():
+            yield from ((self.prefix + path, size, key) for path, size in record.outputs.items())
+        yield from ((self.prefix + path, size, "") for path, size in self.published.items())
+
+
+def find_stages(root: Folder, entries: Iterable[Entry]) -> list[StageRecords]:
+    """The records of all stages below an output folder, by path."""
+    own: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        before, found, after = f"/{entry.path}".rpartition(f"/{STATE}/")
+        if found and "/" in after:
+            own.setdefault((before[1:], after.split("/")[0]), []).append(entry.path)
+    return [_read(root, folder, stage, paths) for (folder, stage), paths in sorted(own.items())]
+
+
+def _read(root: Folder, folder: str, stage: str, paths: list[str]) -> StageRecords:
+    state = StageState(root.below(folder) if folder else root, stage)
+    prefix = f"{folder}/" if folder else ""
+    units: dict[str, UnitRecord] = {}
+    published: dict[str, int] = {}
+    damaged: dict[str, str] = {}
+    named: set[str] = set()
+    markers, list_of_files = prefix + state.path(UNITS, ""), prefix + state.path(PUBLISHED)
+    records = [path for path in paths if path == list_of_files or (path.startswith(markers) and path.endswith(".json"))]
+    for path, text in root.read_many(records):
+        try:
+            if path == list_of_files:
+                published = parse_published(text)
+            else:
+                record = UnitRecord.from_json(text)
+                units[record.key] = record
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            damaged[path.removeprefix(prefix)] = str(error)
+            named |= _named_in(text)
+    return StageRecords(state, prefix, units, published, damaged, frozenset(named))
+
+
+def _named_in(text: bytes) -> set[str]:
+    """All texts in a damaged record: files that it names are not to be called extra."""
+    found: set[str] = set()
+    for quoted in _QUOTED.findall(text):
+        with contextlib.suppress(ValueError):
+            found.add(json.loads(quoted))
+    return found
