@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.identify.parameters import IdentifyParameters
     from curator_dask.stages.identify.stage import IdentifyDuplicatesStage, identify_duplicates
     from curator_dask.stages.incremental.stage import IncrementalStage, dedup_new_vectors
+    from curator_dask.stages.inspect.stage import InspectStage, inspect_run
     from curator_dask.stages.kmeans.parameters import KMeansParameters
     from curator_dask.stages.kmeans.stage import KMeansStage, cluster_embeddings
     from curator_dask.stages.pairwise.parameters import PairwiseParameters
@@ -83,6 +84,7 @@ _HOME = {
     "stages.identify.parameters": ("IdentifyParameters",),
     "stages.identify.stage": ("IdentifyDuplicatesStage", "identify_duplicates"),
     "stages.incremental.stage": ("IncrementalStage", "dedup_new_vectors"),
+    "stages.inspect.stage": ("InspectStage", "inspect_run"),
     "stages.kmeans.parameters": ("KMeansParameters",),
     "stages.kmeans.stage": ("KMeansStage", "cluster_embeddings"),
     "stages.pairwise.parameters": ("PairwiseParameters",),
@@ -117,6 +119,7 @@ __all__ = [
     "IdentifyParameters",
     "IncrementalStage",
     "InputError",
+    "InspectStage",
     "KMeansParameters",
     "KMeansStage",
     "LazyCluster",
@@ -146,6 +149,7 @@ __all__ = [
     "embed_clips",
     "export_dataset",
     "identify_duplicates",
+    "inspect_run",
     "register_model",
     "score_across_clusters",
     "score_pairs",

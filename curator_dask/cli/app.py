@@ -22,6 +22,7 @@ from curator_dask.cli.commands.steps.split import split
 from curator_dask.cli.commands.tools.calibrate import calibrate
 from curator_dask.cli.commands.tools.dedup_new import dedup_new
 from curator_dask.cli.commands.tools.doctor import doctor
+from curator_dask.cli.commands.tools.inspect import inspect
 from curator_dask.cli.commands.tools.models import models
 from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.samples import samples
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dedup-new": dedup_new,
     "export": export,
     "verify": verify,
+    "inspect": inspect,
     "review": review,
     "samples": samples,
     "doctor": doctor,

@@ -14,6 +14,7 @@ The folders of the original workflow keep their names. What this package adds fo
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
       dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
       run.json  failures.jsonl         .curator/{stage}/
+      report/                          index.html, report.json, data/*.js where one file would be too large
       calibration.json                 in the output folder of calibrate
 """
 
@@ -60,6 +61,8 @@ INDEX_TABLE = "index.parquet"
 DATASET_CARD = "README.md"
 
 CALIBRATION = "calibration.json"
+REPORT = "report"
+REPORT_JSON = "report.json"
 
 # The state of a stage, below ``.curator/{stage}``.
 STATE = ".curator"
@@ -71,7 +74,7 @@ SUMMARY = "summary.json"
 
 _OUTPUT_NAMES = frozenset({
     STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, FAILURES, RUN_RECORD,
-    "metas", "previews", "processed_videos", "processed_clip_chunks",
+    REPORT, "metas", "previews", "processed_videos", "processed_clip_chunks",
 })  # fmt: skip
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 
@@ -81,6 +84,10 @@ MAX_NAME_BYTES = 240
 
 def clip_path(clip_id: str) -> str:
     return f"clips/{clip_id}.mp4"
+
+
+def preview_path(clip_id: str) -> str:
+    return f"previews/{clip_id}.webp"
 
 
 def meta_path(clip_id: str, version: str = "v0") -> str:

@@ -1,0 +1,114 @@
+"""The numbers of a report: histograms, what other values of eps would keep, sums per state of a clip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from curator_dask.dedup.decide.threshold import is_duplicate
+from curator_dask.report.run_output import KEPT, PLAIN, REMOVED, RunOutput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SWEEP: Final = (
+    *(0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
+    *(0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+)
+"""The values of eps that are tried."""
+BINS: Final = 50
+SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+MOST_CLUSTERS: Final = 10
+
+
+def shares(values: ArrayLike) -> dict[str, list[float]]:
+    """A histogram of numbers from 0 to 1; what lies outside counts in the outermost bins.
+
+    >>> sum(shares([0.1, 0.5, 0.5, -0.01, 1.0000001])["counts"])
+    5
+    """
+    numbers = np.clip(np.asarray(values, np.float64), 0, 1)
+    counts, edges = np.histogram(numbers[np.isfinite(numbers)], bins=BINS, range=(0, 1))
+    return {"edges": np.round(edges, 6).tolist(), "counts": counts.tolist()}
+
+
+def sweep(output: RunOutput, values: tuple[float, ...] = SWEEP) -> list[dict[str, Any]]:
+    """What the rule ``pairwise`` would keep at each eps: clips, seconds and bytes. One sort of the scores gives all."""
+    score, seconds, num_bytes = _scored(output)
+    order = np.argsort(-score, kind="stable")
+    lost = [np.concatenate([[0], np.cumsum(values[order])]) for values in (seconds, num_bytes)]
+    eps_values = sorted({*values, *([output.eps] if output.eps is not None else [])})
+    return [
+        {
+            "eps": eps,
+            "kept": len(score) - removed,
+            "removed": removed,
+            "kept_seconds": round(float(lost[0][-1] - lost[0][removed]), 3),
+            "kept_bytes": int(lost[1][-1] - lost[1][removed]),
+        }
+        for eps in eps_values
+        for removed in (int(is_duplicate(score, eps).sum()),)
+    ]
+
+
+def _scored(output: RunOutput) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+    """The score, seconds and bytes of every compared clip."""
+    clips = output.clip_of
+    ids = output.scores["id"]
+    seconds = ids.map(clips["end_s"] - clips["start_s"]).fillna(0.0).to_numpy(np.float64)
+    num_bytes = ids.map(clips["num_bytes"]).fillna(0).to_numpy(np.float64).astype(np.int64)
+    return output.scores["cosine_sim_score"].to_numpy(np.float32), seconds, num_bytes
+
+
+def sums_per_state(output: RunOutput) -> tuple[dict[str, float], dict[str, int]]:
+    """Seconds and bytes of the kept, removed and plain clips."""
+    clips = output.clips
+    length = (clips["end_s"] - clips["start_s"]).fillna(0.0)
+    seconds, num_bytes = (
+        length.groupby(clips["state"]).sum(),
+        clips["num_bytes"].fillna(0).groupby(clips["state"]).sum(),
+    )
+    states = (KEPT, REMOVED, PLAIN)
+    return (
+        {state: round(float(seconds.get(state, 0.0)), 3) for state in states},
+        {state: int(num_bytes.get(state, 0)) for state in states},
+    )
+
+
+def removed_by(output: RunOutput) -> dict[str, dict[str, int]]:
+    """The removed clips by reason, by the kind of copy, and by whether the kept clip is from the same video."""
+    removed = output.with_sources(output.removed, "kept_id")
+    same = int(removed["same_source"].sum())
+    return {
+        "reason": _counts(removed["reason"]),
+        "kind": _counts(removed["kind"].dropna()),
+        "pair": {"same_source": same, "cross_source": len(removed) - same},
+    }
+
+
+def cluster_sizes(output: RunOutput) -> dict[str, Any]:
+    """How many clips the clusters have; the largest ones, with their share of all pairs that were compared."""
+    sizes = output.scores["cluster"].value_counts()
+    sizes = sizes.sort_index().sort_values(ascending=False, kind="stable")
+    numbers = sizes.to_numpy(np.int64)
+    pairs = numbers * (numbers - 1) // 2
+    whole = max(int(pairs.sum()), 1)
+    edges = [edge for edge in SIZES if edge <= max(numbers.max(initial=1), 1)]
+    edges.append(next((edge for edge in SIZES if edge > edges[-1]), 10 * edges[-1]))
+    counts, _ = np.histogram(numbers, bins=edges)
+    largest = [
+        {"cluster": int(cluster), "rows": int(rows), "share_of_pairs": round(int(own) / whole, 4)}
+        for cluster, rows, own in zip(sizes.index[:MOST_CLUSTERS], numbers, pairs, strict=False)
+    ]
+    return {
+        "number": len(numbers),
+        "rows": int(numbers.sum()),
+        "sizes": {"edges": edges, "counts": counts.tolist()},
+        "largest": largest,
+    }
+
+
+def _counts(values: pd.Series[Any]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in sorted(values.value_counts().items())}

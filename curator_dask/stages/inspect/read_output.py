@@ -1,0 +1,130 @@
+"""Read what a report is made from out of an output folder. Only what a page needs is read, column by column."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.data.clusters import cluster_files
+from curator_dask.data.ids import id_texts
+from curator_dask.data.plain_clips import only_embeddings
+from curator_dask.data.tables import read_parquet
+from curator_dask.errors import InputError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import read_id_list
+from curator_dask.report.run_output import CLIP_COLUMNS, FAILED, KEPT, PLAIN, REMOVED, RunOutput
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+REMOVED_COLUMNS = (
+    *("id", "kept_id", "max_id", "cosine_sim_score", "kept_score", "cluster", "eps", "reason"),
+    *("offset_s", "cover", "kind", "kept_ids"),
+)
+OVERLAP_COLUMNS = ("id", "other_id", "start_s", "end_s", "offset_s", "picture", "motion", "kind", "other_reference")
+_IDS = ("id", "kept_id", "max_id", "other_id")
+
+
+def read_output(out: Folder) -> RunOutput:
+    """The tables of an output. Raises InputError where nothing was decided there yet, or a file cannot be read."""
+    decisions = out.below(layout.DUPLICATES)
+    if not decisions.exists(layout.DUPLICATES_TABLE):
+        raise InputError(
+            f"{out.url} holds no {layout.DUPLICATES}/{layout.DUPLICATES_TABLE}: give the output folder of run, "
+            "or run the steps up to identify first"
+        )
+    record = _json(out, layout.RUN_RECORD)
+    removed = _frame(read_parquet(decisions, layout.DUPLICATES_TABLE), REMOVED_COLUMNS)
+    kept = read_id_list(decisions.read_bytes(layout.KEEP_LIST))
+    plain = _plain(out)
+    decided_by = record.get("parameters", {}).get("identify", {})
+    scores = _scores(out, str(decided_by.get("input_path", "")).rpartition("/")[2])
+    clips = _clips(out, kept, removed, plain)
+    overlaps = _overlaps(out) if decided_by.get("rule", "overlap") == "overlap" else None
+    name = out.root.rstrip("/").rpartition("/")[2]
+    return RunOutput(name, record, clips, removed, scores, overlaps, plain, _failures(out))
+
+
+def _clips(out: Folder, kept: list[str], removed: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+    """The clips with their states; without a clip index, the rows that were decided on."""
+    import pandas as pd
+
+    states = {**dict.fromkeys(plain["id"], PLAIN), **dict.fromkeys(kept, KEPT), **dict.fromkeys(removed["id"], REMOVED)}
+    if not out.exists(layout.CLIP_INDEX):
+        frame = pd.DataFrame({"id": list(states), "state": list(states.values())})
+        return frame.reindex(columns=list(CLIP_COLUMNS)).astype({"start_s": float, "end_s": float, "num_bytes": float})
+    columns = ["id", "relative_path", "start_s", "end_s", "width", "height", "num_bytes", "clip_path", "valid"]
+    frame = read_parquet(out, layout.CLIP_INDEX, columns).to_pandas()
+    has_file = frame["valid"] & (frame["clip_path"].fillna("") != "")
+    frame = frame.rename(columns={"relative_path": "source"}).assign(has_file=has_file)
+    frame = frame.assign(state=frame["id"].map(states).fillna(FAILED))
+    return frame[list(CLIP_COLUMNS)]
+
+
+def _scores(out: Folder, recorded: str) -> pd.DataFrame:
+    """The similarity tables that were decided on; where that is not recorded, those across clusters if there are some."""
+    import pandas as pd
+
+    parts = []
+    tables = (layout.CROSS_CLUSTER, layout.PAIRWISE)
+    wanted = (recorded,) if recorded in tables else tables
+    name = next((name for name in wanted if out.exists(name)), None)
+    if name is not None:
+        folder = out.below(name)
+        for cluster, entry in cluster_files(folder).items():
+            table = read_parquet(folder, entry.path, ["id", "max_id", "cosine_sim_score"])
+            parts.append(_frame(table, ("id", "max_id", "cosine_sim_score")).assign(cluster=cluster))
+    empty = pd.DataFrame({"id": [], "max_id": [], "cosine_sim_score": [], "cluster": []})
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _overlaps(out: Folder) -> pd.DataFrame | None:
+    folder = out.below(layout.OVERLAPS)
+    if not folder.exists(layout.OVERLAPS_TABLE):
+        return None
+    frame = _frame(read_parquet(folder, layout.OVERLAPS_TABLE), OVERLAP_COLUMNS)
+    return frame[~frame["other_reference"].fillna(value=False).astype(bool)]
+
+
+def _plain(out: Folder) -> pd.DataFrame:
+    import pandas as pd
+
+    embeddings = only_embeddings(out)
+    if embeddings is None or not embeddings.exists(layout.PLAIN_CLIPS):
+        return pd.DataFrame({"id": [], "source": [], "reason": []}, dtype=object)
+    return _frame(read_parquet(embeddings, layout.PLAIN_CLIPS), ("id", "source", "reason"))
+
+
+def _frame(table: pa.Table, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The columns of a table, ids as texts; a column that an earlier version did not write is empty."""
+    import pyarrow as pa
+
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name not in table.column_names:
+            found[name] = pa.nulls(len(table))
+        elif name in _IDS:
+            found[name] = id_texts(table[name]).cast(pa.string())
+        else:
+            found[name] = table[name]
+    return pa.table(found).to_pandas()
+
+
+def _failures(out: Folder) -> list[dict[str, Any]]:
+    if not out.exists(layout.FAILURES):
+        return []
+    lines = out.read_bytes(layout.FAILURES).decode("utf-8", "replace").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def _json(out: Folder, name: str) -> dict[str, Any]:
+    """A JSON object; empty where there is no such file. Raises InputError for another file."""
+    if not out.exists(name):
+        return {}
+    try:
+        value = json.loads(out.read_bytes(name))
+    except ValueError as error:
+        raise InputError(f"{out.join(name)} cannot be read: {error}. Repeat the run that made it") from error
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,132 @@
+"""A finished output → a report that people look at: previews, ``report.json`` and a page."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from curator_dask.errors import ParameterError
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.report.build import build_report, with_previews
+from curator_dask.report.page.write import PAGE, write_page
+from curator_dask.report.pairs import MOST_GROUPS
+from curator_dask.runtime.records import digest, dump_json
+from curator_dask.runtime.state import StageState, write_if_changed
+from curator_dask.runtime.units import Unit, count_work, run_units
+from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
+from curator_dask.stages.inspect.read_output import read_output
+from curator_dask.stages.inspect.spec import INSPECT, VERSION, PreviewTask
+from curator_dask.stages.inspect.worker import make_preview
+
+ONE_FILE_GROUPS = 300
+"""Up to so many groups, the page is one file that holds its previews."""
+SHARE = 0.3
+"""Seconds of work that one preview takes, about."""
+
+
+@dataclass(frozen=True)
+class InspectStage(Stage):
+    """Make the report of an output: ``report/report.json`` with all numbers, and ``report/index.html`` to look at.
+
+    Previews (``previews/{id}.webp``, pictures of one clip side by side) are made once and used again. The decisions
+    are only read. Where clips have no files, as for vectors of one's own, the page has no pictures.
+
+    Args:
+        output_path: The output folder of ``run``.
+        previews: Make previews of the clips that the report names.
+        max_groups: The most groups of duplicates to show, those with most removed clips first.
+        max_previews: The most clips to make previews of, those of the first groups first.
+        storage_options: fsspec options for the folder.
+    """
+
+    output_path: str
+    previews: bool = True
+    max_groups: int = MOST_GROUPS
+    max_previews: int = 4_000
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    name: ClassVar[str] = INSPECT
+
+    def __post_init__(self) -> None:
+        require_paths(self, "output_path")
+        for name in ("max_groups", "max_previews"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"{name} ({getattr(self, name)}) must be at least 0")
+
+    @property
+    def output(self) -> Folder:
+        return Folder(self.output_path, self.storage_options)
+
+    def identity(self) -> dict[str, Any]:
+        return {"version": VERSION}
+
+    def execute(self, context: RunContext) -> StageResult:
+        state = StageState(self.output, self.name)
+        report = build_report(read_output(self.output), most_groups=self.max_groups)
+        units = self._units(report["clips"]) if self.previews else []
+        counts = {"groups": len(report["groups"]), "sources": len(report["sources"])}
+        if context.dry_run:
+            self.check(context)
+            todo, done = count_work(state, units)
+            return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
+        state.claim(self.identity(), overwrite=context.overwrite)
+        outcome = run_units(context.cluster, state, units, make_preview, reporter=context.reporter, what="previews")
+        self._write(with_previews(report, _previews_there(state, report["clips"])))
+        counts |= {"previews": outcome.counts.get("previews", 0), "previews_failed": len(outcome.failures)}
+        state.summarise(counts, failures=outcome.failures)
+        return StageResult(self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped)
+
+    def page_path(self) -> str:
+        """Where the page is, as a path or URL."""
+        return f"{self.output_path.rstrip('/')}/{layout.REPORT}/{PAGE}"
+
+    def _units(self, clips: Mapping[str, Any]) -> list[Unit[PreviewTask]]:
+        """One unit per clip that has a file, in the order in which the report names them."""
+        chosen = [(name, clip) for name, clip in clips.items() if clip["clip"]][: self.max_previews]
+        return [
+            Unit(
+                digest(name),
+                digest(VERSION, name, clip["bytes"]),
+                PreviewTask(self.output, name, (clip["end_s"] or 0.0) - (clip["start_s"] or 0.0)),
+                f"clip {name}",
+                SHARE,
+            )
+            for name, clip in chosen
+        ]
+
+    def _write(self, report: dict[str, Any]) -> None:
+        folder = self.output.below(layout.REPORT)
+        write_if_changed(folder, layout.REPORT_JSON, dump_json(report))
+        write_page(report, folder, embed_previews=len(report["groups"]) <= ONE_FILE_GROUPS)
+
+
+def _previews_there(state: StageState, clips: Iterable[str]) -> dict[str, str]:
+    """The paths of the previews of these clips, as the page names them."""
+    there = {path for record in state.records() for path in record.outputs}
+    paths = {name: layout.preview_path(name) for name in clips}
+    return {name: f"../{path}" for name, path in paths.items() if path in there}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was made: where its page is, and its numbers."""
+
+    page_path: str
+    line: str
+    """The counts of all clips in one line."""
+
+    def _repr_html_(self) -> str:
+        path = html.escape(self.page_path)
+        return f"<b>{html.escape(self.line)}</b><br><a href='{path}' target='_blank'>{path}</a>"
+
+
+def inspect_run(output_path: str, **parameters: Any) -> Report:
+    """Make the report of an output folder; the parameters are those of `InspectStage`."""
+    stage = InspectStage(output_path, **parameters)
+    stage.run()
+    report = json.loads(stage.output.read_bytes(f"{layout.REPORT}/{layout.REPORT_JSON}"))
+    return Report(stage.page_path(), report["totals"]["line"])
