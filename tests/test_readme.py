@@ -68,7 +68,7 @@ def test_the_run_ends_as_promised(transcript) -> None:
     (shown,) = [done.stdout for block, done in transcript.items() if "curator-dask run --video-dir videos" in block
                 and "verify" in block]  # fmt: skip
     assert "13 clips = 8 kept + 5 removed + 0 failed" in shown
-    assert "duplicates/duplicates.csv to see which clips were removed and why" in shown
+    assert "report/index.html to see which clips were removed and why" in shown
 
 
 def test_make_demo_runs_here(tmp_path: Path, few_videos: Path) -> None:

@@ -16,6 +16,9 @@ from curator_dask.cli.options.split import Ids, RelativeIds, SplitOptions, Uploa
 if TYPE_CHECKING:
     from curator_dask import Workflow
 
+PREVIEWS = 500
+"""Clips that the report at the end of a run has pictures of; ``inspect`` makes them for more."""
+
 
 @stage_command
 def run(
@@ -43,6 +46,7 @@ def run(
     overrides: dedup.Overrides = None,
     cross_cluster: dedup.CrossCluster = False,
     export_options: ExportOptions,
+    report: dedup.Report = True,
     run_options: RunOptions,
 ) -> None:
     """Run all steps, from videos to training data.
@@ -64,18 +68,22 @@ def run(
         cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters)),
         against,
     )
+    inspection = cd.InspectStage(
+        split_options.output_path, max_previews=PREVIEWS, storage_options=run_options.storage_options
+    )
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)
-    terminal.show_results(result.stages, dry_run=run_options.dry_run)
+        inspected = [inspection.run(context=context)] if report and result.totals is not None else []
+    terminal.show_results([*result.stages, *inspected], dry_run=run_options.dry_run)
     terminal.show_failures(result.stages, terminal.run_failures_path(split_options.output_path, run_options))
     if result.totals is not None:
         typer.echo(str(result.totals))
-        typer.echo(_next_steps(workflow))
+        typer.echo(_next_steps(workflow, inspection.page_path() if report else None))
 
 
-def _next_steps(workflow: Workflow) -> str:
+def _next_steps(workflow: Workflow, page: str | None) -> str:
     decisions, dataset = workflow.below("duplicates", "duplicates.csv"), workflow.below("dataset")
-    steps = [f"next: open {decisions} to see which clips were removed and why"]
+    steps = [f"next: open {page or decisions} to see which clips were removed and why"]
     if workflow.split.upload_clips:
         steps.append(f"      train on {dataset}, after: curator-dask verify {dataset}")
     return "\n".join(steps)

@@ -89,6 +89,9 @@ MinCover = Annotated[
     ),
 ]
 OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
+Report = Annotated[
+    bool, option("--report/--no-report", help="Make the report, OUT/report/index.html, at the end of the run.")
+]
 AgainstRun = Annotated[
     list[str] | None,
     option(
