@@ -230,6 +230,18 @@ def test_another_model_in_a_used_folder_gets_a_folder_of_its_own(stage_by_stage)
     assert (stage_by_stage / "out" / "pdqf_tmk_level1_embd_parquet" / "_fingerprint.json").exists()
 
 
+def test_a_printed_configuration_holds_no_secrets():
+    options = ("secret=hush", "key=hush", "client_kwargs.aws_session_token=hush", "client_kwargs.endpoint_url=http://a")
+    flags = [part for option in options for part in ("--storage-option", option)]
+    done = cli("run", "--video-dir", "v", "--output-path", "s3://b/o", *flags, "--print-config")
+    assert "hush" not in done.stdout + done.stderr
+    assert yaml.safe_load(done.stdout)["storage_option"] == ["client_kwargs.endpoint_url=http://a"]
+    assert (
+        "# left out, as they may be secret: --storage-option secret, key, client_kwargs.aws_session_token"
+        in done.stdout
+    )
+
+
 def test_dry_run_writes_nothing_and_tells_the_plan(few_videos, tmp_path):
     done = cli("run", "--video-dir", few_videos, "--output-path", tmp_path / "out", "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from curator_dask.errors import ParameterError
 
 NOT_PARAMETERS = ("config", "print_config", "help")
+SECRET = re.compile(r"key|secret|token|passw|pwd|sas|credential|signature|connection_string|account", re.IGNORECASE)
+"""What the names of storage options with secrets hold."""
 
 
 def load_config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -44,16 +47,24 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 
 def print_config(ctx: typer.Context) -> None:
-    """Print the parameters of this call as YAML that --config accepts, and exit."""
+    """Print the parameters of this call as YAML that --config accepts, and exit. Secrets of storage options are left out."""
     import yaml
 
-    shown = {}
+    shown: dict[str, Any] = {}
     for parameter in ctx.command.params:
         if parameter.name in ctx.params and parameter.name not in NOT_PARAMETERS:
             value = ctx.params[parameter.name]
             shown[parameter.name] = str(value) if isinstance(value, Path) else value
+    left_out = [one.partition("=")[0] for one in shown.get("storage_option") or () if _is_secret(one)]
+    if left_out:
+        shown["storage_option"] = [one for one in shown["storage_option"] if not _is_secret(one)]
+        typer.echo(f"# left out, as they may be secret: --storage-option {', '.join(left_out)}")
     typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
     raise typer.Exit
+
+
+def _is_secret(storage_option: str) -> bool:
+    return SECRET.search(storage_option.partition("=")[0]) is not None
 
 
 Config = Annotated[
