@@ -226,7 +226,7 @@ class Workflow:
     def _run_all(self, stages: Sequence[Stage], context: RunContext) -> WorkflowResult:
         results = [run_split(replace(self.split, vectors=self.embed_stage()), context)]
         results.append(self.embed_stage().run(context=context))
-        _require(results[-1].counts["embeddings"], "no clip got a usable vector", results[-1])
+        _require("embeddings", "no clip got a usable vector", results[-1], self.embed_stage())
         results.extend(stage.run(context=context) for stage in stages[2:])
         totals = add_totals(results)
         write_run_record(self.split.output, stages, results, totals)
@@ -263,7 +263,7 @@ def _check_references(stages: Sequence[Stage]) -> None:
 def run_split(stage: SplitStage, context: RunContext) -> StageResult:
     """Run the split stage. Raises InputError if no clip came out."""
     result = stage.run(context=context)
-    _require(result.counts["clips"], "no clip came out of the videos", result)
+    _require("clips", "no clip came out of the videos", result, stage, stage.vectors)
     return result
 
 
@@ -442,9 +442,12 @@ def _parameters_of(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name, value in given.items() if value is not None or name not in factories}
 
 
-def _require(count: int, what: str, result: StageResult) -> None:
-    if count:
+def _require(count: str, what: str, result: StageResult, *stages: Stage | None) -> None:
+    """Raise InputError if this count is 0; the folders of these stages are then free for a corrected command."""
+    if result.counts[count]:
         return
+    for stage in filter(None, stages):
+        StageState(stage.output, stage.name).release(count)
     told = [(one.reason, one.message) for one in result.failures] + [(one.reason, one.message) for one in result.plain]
     reasons = sorted({f"{reason}: {message}" for reason, message in told})
     shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"

@@ -318,6 +318,20 @@ def test_overlapping_spans_and_relative_ids(tmp_path, few_videos, context):
     assert len(ids[0]) == 16 - 4  # starts 0, 1, 2; the tail from 3 is shorter than 2 s
 
 
+def test_a_run_without_a_clip_leaves_its_folder_to_the_corrected_command(tmp_path, few_videos, context):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.mp4").write_text("no video")
+    with pytest.raises(InputError, match="not-a-video"):
+        run(tmp_path / "bad", tmp_path / "out", context)
+    too_long = {"fixed_stride_split_duration": 100.0, "fixed_stride_min_clip_length_s": 90.0}
+    for _ in range(2):  # the same command again is not refused either
+        with pytest.raises(InputError, match="shorter than the shortest clip"):
+            run(few_videos, tmp_path / "out", context, split=too_long)
+    assert run(few_videos, tmp_path / "out", context).totals.clips == 4
+    with pytest.raises(FolderInUseError, match="fixed_stride_split_duration was 10"):
+        run(few_videos, tmp_path / "out", context, split=too_long)
+
+
 def test_nothing_usable_ends_with_a_clear_error(tmp_path, context):
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "a.mp4").write_text("no video")

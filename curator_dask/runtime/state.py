@@ -44,6 +44,9 @@ from curator_dask.runtime.records import (
 BROKEN = "broken:"
 """Stands before the inputs of a unit whose outputs were found broken, so that no run takes it for done."""
 
+FREE = "free"
+"""Says in the parameters of a folder that their run came to its end without a result."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -82,6 +85,8 @@ class StageState:
             return ""
         compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
         if compared.same():
+            if compared.held.get(FREE):
+                self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
             return ""
         if not overwrite:
             self._refuse(compared, replaceable)
@@ -108,10 +113,18 @@ class StageState:
             raise FolderInUseError(self._difference(compared))
 
     def _has_results(self) -> bool:
-        """Whether a unit wrote something here, or a file of the stage as a whole is there."""
+        """Whether a unit wrote something here, or a file of the stage as a whole is there, and the folder was not released."""
+        if (self.held_for() or {}).get(FREE):
+            return False
         return any(record.outputs for record in self.records()) or any(
             self.folder.exists(path) for path in self._published_paths()
         )
+
+    def release(self, result: str) -> None:
+        """Leave the folder to any parameters if no unit counts a `result` (clips, say); the same ones still go on here."""
+        held = self.held_for()
+        if held and not any(record.counts.get(result) for record in self.records()):
+            self.folder.write_bytes(self.path(PARAMETERS), dump_json({**held, FREE: True}))
 
     def held_for(self) -> dict[str, JSON] | None:
         """What the folder is taken for: format, stage and parameters. None if it is not taken.

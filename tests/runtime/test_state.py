@@ -128,6 +128,27 @@ class TestClaim:
         assert state.parameter("eps") == 0.2
         assert list(state.records()) == []
 
+    def test_a_released_folder_is_free_until_the_same_parameters_take_it_again(self, state):
+        state.claim(PARAMETERS)
+        finish(state, "empty", "empty.json")
+        state.release("clips")
+        state.check({"eps": 0.2})
+        state.claim(PARAMETERS)
+        assert list(state.done_units()) == ["empty"]
+        with pytest.raises(FolderInUseError):
+            state.check({"eps": 0.2})
+        state.release("clips")
+        state.claim({"eps": 0.2})
+        assert list(state.records()) == []
+
+    def test_a_folder_with_a_result_is_not_released(self, state):
+        state.claim(PARAMETERS)
+        state.write(UnitRecord("a", "v1", counts={"clips": 1}))
+        state.publish("table.parquet", b"table")
+        state.release("clips")
+        with pytest.raises(FolderInUseError):
+            state.claim({"eps": 0.2})
+
     def test_a_published_table_is_a_result(self, state):
         state.claim(PARAMETERS)
         state.publish("table.parquet", b"table")
