@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from curator_dask import IdentifyParameters, InputError, KMeansParameters, SplitStage, Workflow, verify_output
+from curator_dask import (
+    ExportStage,
+    IdentifyParameters,
+    InputError,
+    KMeansParameters,
+    SplitStage,
+    Workflow,
+    verify_output,
+)
 from curator_dask.cli.app import app
 from curator_dask.stages.base import RunContext
 from curator_dask.verify.finding import Finding
@@ -179,3 +188,19 @@ def test_an_output_in_an_object_store_is_checked_too(copy):
     assert [finding.path for finding in verify_output("memory://verified").findings] == [
         clip.removeprefix("/verified/")
     ]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"format": "parquet"}], ids=["shards", "copies"])
+def test_export_leaves_out_a_clip_whose_bytes_are_not_those_that_were_written(copy, context, parameters):
+    kept = (copy / "duplicates/keep.txt").read_text().split()
+    flip(copy / "clips" / f"{kept[0]}.mp4")
+    stage = ExportStage(str(copy), str(copy / "again"), duplicates_path=str(copy / "duplicates"), **parameters)
+    result = stage.execute(context)
+    assert result.counts["clips"] == len(kept) - 1
+    assert [failure.clip_id for failure in result.failures] == [kept[0]]
+    assert "verify OUT --repair" in result.failures[0].message
+    shipped = {path.stem for path in copy.glob("again/clips/*.mp4")}
+    for shard in copy.glob("again/*/*.tar"):
+        with tarfile.open(shard) as tar:
+            shipped |= {name.split(".")[0] for name in tar.getnames()}
+    assert shipped == set(kept[1:])

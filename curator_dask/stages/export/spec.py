@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curator_dask.export.plan import ShardPlan
@@ -16,6 +17,8 @@ class ShardSpec:
     input: Folder
     output: Folder
     plan: ShardPlan
+    hashes: Mapping[str, str]
+    """Clip id → hash of its media as the split stage recorded it; a clip of an earlier version has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,4 @@ class CopySpec:
     input: Folder
     output: Folder
     record: ClipRecord
+    content_hash: str = ""

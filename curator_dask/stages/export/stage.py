@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_index import read_clip_index
@@ -22,9 +23,9 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
-from curator_dask.runtime.records import Failure, digest
+from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
@@ -187,12 +188,8 @@ class ExportStage(ExportParameters, Stage):
         failures: tuple[Failure, ...],
         plain: Collection[str],
     ) -> StageResult:
-        plans = plan_shards(records, self.shards)
-        units = [self._unit(plan) for plan in plans]
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
-        outcome = run_units(context.cluster, state, units, write_one_shard, reporter=context.reporter, what="shards")
-        if outcome.failures:
-            raise InputError(f"{len(outcome.failures)} shards could not be written: {outcome.failures[0].message}")
+        plans, outcome, broken = self._write_shards(state, context, records)
+        failures = (*failures, *broken)
         self._write_beside(state, plans)
         counts = {
             **_count_clips(records, failures, plain),
@@ -202,9 +199,37 @@ class ExportStage(ExportParameters, Stage):
         state.summarise(counts, failures=failures)
         return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
 
-    def _unit(self, plan: ShardPlan) -> Unit[ShardSpec]:
+    def _write_shards(
+        self, state: StageState, context: RunContext, records: list[ClipRecord]
+    ) -> tuple[list[ShardPlan], UnitsOutcome, tuple[Failure, ...]]:
+        """Write the shards of all clips whose media is as it was recorded, and the failures of the others."""
+        hashes = self._recorded_hashes()
+        broken: tuple[Failure, ...] = ()
+        while True:
+            plans = plan_shards(records, self.shards)
+            units = [self._unit(plan, hashes) for plan in plans]
+            state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+            outcome = run_units(
+                context.cluster, state, units, write_one_shard, reporter=context.reporter, what="shards"
+            )
+            if not outcome.failures:
+                return plans, outcome, broken
+            clips = {failure.clip_id for failure in outcome.failures if failure.clip_id}
+            records = [record for record in records if record.id not in clips]
+            if not clips or not records:
+                raise InputError(f"{len(outcome.failures)} shards could not be written: {outcome.failures[0].message}")
+            broken = (*broken, *(failure for failure in outcome.failures if failure.clip_id))
+
+    def _recorded_hashes(self) -> dict[str, str]:
+        """Clip id → hash of its media, as far as the split stage recorded it."""
+        found = (hashes_of(record.outputs) for record in StageState(self.input, "split").records())
+        by_path = {path: content_hash for hashes in found for path, content_hash in hashes.items()}
+        return {PurePosixPath(path).stem: one for path, one in by_path.items() if path.startswith("clips/")}
+
+    def _unit(self, plan: ShardPlan, hashes: Mapping[str, str]) -> Unit[ShardSpec]:
         inputs = digest([asdict(sample) for sample in plan.samples])
-        return Unit(f"{plan.split}-{plan.name}", inputs, ShardSpec(self.input, self.output, plan), plan.path)
+        own = {record.id: hashes[record.id] for record in plan.samples if record.id in hashes}
+        return Unit(f"{plan.split}-{plan.name}", inputs, ShardSpec(self.input, self.output, plan, own), plan.path)
 
     def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
         """Write the files that describe the shards; last, so that a manifest never names a missing shard."""
@@ -227,8 +252,14 @@ class ExportStage(ExportParameters, Stage):
     ) -> StageResult:
         units = []
         if self.media == "copy":
+            hashes = self._recorded_hashes()
             units = [
-                Unit(record.id, digest(asdict(record)), CopySpec(self.input, self.output, record), record.id)
+                Unit(
+                    record.id,
+                    digest(asdict(record)),
+                    CopySpec(self.input, self.output, record, hashes.get(record.id, "")),
+                    record.id,
+                )
                 for record in records
             ]
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
+from curator_dask.errors import MediaError
 from curator_dask.export.samples import ClipRecord
 from curator_dask.export.shards import write_shard
 from curator_dask.files import layout
-from curator_dask.runtime.records import UnitResult
+from curator_dask.files.folder import Folder, Written
+from curator_dask.files.local_files import HASHES
+from curator_dask.runtime.records import Failure, UnitResult
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 
 BLOCK_BYTES = 1 << 20
@@ -18,28 +21,68 @@ BLOCK_BYTES = 1 << 20
 def write_one_shard(spec: ShardSpec) -> UnitResult:
     """Stream the clips of one shard into its tar file."""
 
-    def open_media(record: ClipRecord) -> BinaryIO:
-        return cast(BinaryIO, spec.input.open(layout.clip_path(record.id)))
+    opened: list[ClipRecord] = []
 
-    with spec.output.writing(spec.plan.path) as temporary:
-        result = write_shard(spec.plan, temporary, open_media)
+    def open_media(record: ClipRecord) -> BinaryIO:
+        opened.append(record)
+        return cast(BinaryIO, _open(spec.input, record, spec.hashes.get(record.id, "")))
+
+    try:
+        with spec.output.writing(spec.plan.path) as temporary:
+            result = write_shard(spec.plan, temporary, open_media)
+    except MediaError as error:  # the stage plans the shards anew without this clip
+        failure = Failure("export", opened[-1].source_video, "media", str(error), opened[-1].id)
+        return UnitResult(failures=(failure,), final=False)
     counts = {"clips": result.samples, "shard_bytes": result.num_bytes}
-    return UnitResult({spec.plan.path: result.num_bytes}, counts, data={"shard": asdict(result)})
+    size = Written(result.num_bytes, f"sha256:{result.sha256}")
+    return UnitResult({spec.plan.path: size}, counts, data={"shard": asdict(result)})
 
 
 def copy_media(spec: CopySpec) -> UnitResult:
     """Copy the media file of one clip into the export."""
     path = layout.clip_path(spec.record.id)
     with (
-        spec.input.open(path) as source,
+        _open(spec.input, spec.record, spec.content_hash) as source,
         spec.output.writing(path) as temporary,
         temporary.open("wb") as target,
     ):
-        for block in _blocks(cast(BinaryIO, source)):
+        for block in _blocks(source):
             target.write(block)
-    return UnitResult({path: spec.record.num_bytes}, {"clips": 1})
+    return UnitResult({path: Written(spec.record.num_bytes, spec.content_hash)}, {"clips": 1})
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+def _open(folder: Folder, record: ClipRecord, content_hash: str) -> Any:
+    """The media of a clip, compared with its hash, if there is one, as it is read."""
+    stream = folder.open(layout.clip_path(record.id))
+    return ComparingReader(stream, record.id, content_hash) if content_hash else stream
+
+
+class ComparingReader:
+    """Reads a file, and raises MediaError at its end if its bytes are not those of the record."""
+
+    def __init__(self, stream: IO[bytes], clip_id: str, content_hash: str) -> None:
+        self._stream, self._clip_id, self._expected = stream, clip_id, content_hash
+        self._name = content_hash.partition(":")[0]
+        self._digest = HASHES[self._name]()
+
+    def __enter__(self) -> ComparingReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stream.close()
+
+    def read(self, num_bytes: int) -> bytes:
+        data = self._stream.read(num_bytes)
+        self._digest.update(data)
+        if not data and f"{self._name}:{self._digest.hexdigest()}" != self._expected:
+            raise MediaError(
+                "media-changed",
+                f"clip {self._clip_id}: its media file has been changed or damaged since it was written. "
+                "curator-dask verify OUT --repair, then run again",
+            )
+        return data
+
+
+def _blocks(stream: Any) -> Iterator[bytes]:
     while block := stream.read(BLOCK_BYTES):
         yield block
