@@ -43,6 +43,11 @@ the record of the video, `processed_videos/{video}.json`.
 TAIL = """
 * **Frames.** Every decoded frame is in a clip or outside the planned spans. A video for which this is not so fails with
   the reason `frames-lost`.
+* **Pauses.** A part of a span without frames at its start or end is filled with a copy if it is longer than .5 s. A
+  shorter one is not: such a clip begins with its first frame, and `start_s` in its record says when that is. A stretch
+  whose frames are damaged may look like a pause. Where ffmpeg reports it, the record also says `errors in the source`.
+* **Start.** The first clip begins with the first picture. Sound that starts up to .1 s earlier stays in it, before the picture.
+* **Animated WebP** is not among the endings that are listed, so it is counted as left out. Make an MP4 or a GIF of it first.
 * **Sound tracks.** Clips have the first one. `--audio 2` takes the second, `--audio all` all of them, `--audio none` none.
 * **Sound** is copied if it is AAC and its channels, sample rate and profile are the same from start to end. In transport
   and program streams and in Flash, all its packets are read to know. Where the sample rate changes inside a transport
@@ -174,6 +179,7 @@ CASES = (
     Case("MPEG-TS", "the clock jumps forward by an hour", ".ts", joined(USUAL, (*USUAL, "-output_ts_offset", "3600"))),
     Case("MP4", "pictures start 3 s after the sound", ".mp4", late_pictures),
     Case("Matroska", "pictures start 3 s after the sound", ".mkv", late_pictures),
+    Case("MPEG-TS", "pictures start 3 s after the sound", ".ts", late_pictures),
     Case("MP4", "pauses of 2 s and 1.5 s between pictures", ".mp4", made(*PAUSES)),
     Case("MPEG-TS", "AAC changes its channels", ".ts", joined(USUAL, (*USUAL, "-ac", "6", "-output_ts_offset", "3"))),
     Case("Matroska", "two sound tracks", ".mkv", two_sounds),

@@ -45,6 +45,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             "error": (
                 "format-not-allowed",
                 "it is a playlist, an image, a sound file or another format that is not read as video; "
+                "if it holds moving pictures (an animated WebP), make an MP4 of it with a program that reads it; "
                 f"formats that are: {request['formats']}",
             )
         }
@@ -126,6 +127,7 @@ def stream_facts(video: VideoStream) -> dict[str, Any]:
     return {
         "video_stream": video.index,
         "codec": context.codec.canonical_name,
+        "stream_start_s": seconds(video.start_time, video.time_base),
         "stream_duration_s": duration_s,
         "num_frames": video.frames,
         "fps": as_pair(fps),
@@ -146,6 +148,7 @@ def audio_facts(container: InputContainer, video: VideoStream) -> dict[str, Any]
             "stream": audio.index,
             "codec": audio.codec_context.codec.canonical_name,
             "has_header": bool(audio.codec_context.extradata),
+            "start_s": seconds(audio.start_time, audio.time_base),
         }
         for audio in container.streams.audio
         if audio.codec_context is not None

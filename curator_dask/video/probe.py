@@ -52,6 +52,9 @@ class AudioTrack:
     codec: str
     has_header: bool
     """The file states the track's configuration once, for all its packets. False: packets bring their own."""
+    lead_s: float = 0.0
+    """How much earlier than the pictures it starts, where ffmpeg's clock begins with the earliest of the streams that
+    are read (containers of ``time_line.CLOCK_MAY_JUMP``). Else 0: the clock begins with the earliest of all streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ def _video_info(path: Path, size_bytes: int, facts: dict[str, Any]) -> VideoInfo
         num_frames=facts["num_frames"],
         bit_rate=facts["bit_rate"] or (int(size_bytes * 8 / duration_s) if duration_s else None),
         video_stream=facts["video_stream"],
-        audio_tracks=tuple(AudioTrack(**track) for track in facts["audio_tracks"]),
+        audio_tracks=tuple(_audio_track(facts, track) for track in facts["audio_tracks"]),
         color_transfer=_TRANSFERS.get(facts["color_transfer"]),
         is_rgb=facts["is_rgb"],
         has_alpha=facts["has_alpha"],
@@ -227,6 +230,13 @@ def _video_info(path: Path, size_bytes: int, facts: dict[str, Any]) -> VideoInfo
         is_scanned=facts["scanned"],
         notes=tuple(facts["notes"]),
     )
+
+
+def _audio_track(facts: dict[str, Any], track: dict[str, Any]) -> AudioTrack:
+    video_s, sound_s = facts["stream_start_s"], track["start_s"]
+    is_known = facts["container"] in CLOCK_MAY_JUMP and None not in (video_s, sound_s)
+    lead_s = max(0.0, video_s - sound_s) if is_known else 0.0
+    return AudioTrack(track["stream"], track["codec"], track["has_header"], lead_s)
 
 
 def _name(path: Path) -> str:

@@ -34,7 +34,8 @@ _READ_BYTES_PER_SECOND = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class TimeLine:
-    """Frames of one video stream in time. Seconds on ffmpeg's clock, which begins with the file's earliest stream."""
+    """Frames of one video stream in time. Seconds on ffmpeg's clock: it begins with the earliest stream that is
+    read, which is this one."""
 
     num_frames: int
     first_s: float

@@ -97,7 +97,7 @@ def test_any_joins_and_jumps(tmp_path_factory, parts, rate):
     assert report.account.num_outside <= 2 * rate  # a tail of less than two seconds is no clip
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
 def test_pictures_that_start_later_than_the_sound(tmp_path, ending):
     path = tmp_path / f"late.{ending}"
     picture, sound = "testsrc2=size=128x96:rate=25:duration=20", "sine=frequency=440:duration=25"

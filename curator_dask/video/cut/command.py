@@ -68,7 +68,7 @@ def arguments(job: CutJob) -> list[str]:
     # A new frame size in mid-stream must not restart the filters, which count from the first frame; scale copes with
     # it. Sound whose channels change needs a restart of its own filters.
     steady = [] if copied else ["-reinit_filter:v", "0"]
-    shift = ["-itsoffset", f"{-late_start_s(job.info):.6f}"] if late_start_s(job.info) else []
+    shift = ["-itsoffset", f"{-late_start_s(job):.6f}"] if late_start_s(job) else []
     source = [*shift, *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
     ticks = [] if job.copies is None else tick_inputs(job.copies)
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
@@ -92,20 +92,22 @@ def read_limit_s(job: CutJob) -> float | None:
         return None
     if job.info.duration_s is not None and end_s >= job.info.duration_s:
         return None
-    return end_s + first_frame_s(job.info)
+    return end_s + first_frame_s(job)
 
 
-def first_frame_s(info: VideoInfo) -> float:
-    """The first video frame on ffmpeg's clock, which begins with the earliest stream."""
-    return info.start_s - info.container_start_s
+def first_frame_s(job: CutJob) -> float:
+    """The first video frame on ffmpeg's clock, which begins with the earliest stream, or the earliest that is read."""
+    read = {track.stream for track in job.sound}
+    lead_s = max((track.lead_s for track in job.info.audio_tracks if track.stream in read), default=0.0)
+    return job.info.start_s - job.info.container_start_s + lead_s
 
 
-def late_start_s(info: VideoInfo) -> float:
+def late_start_s(job: CutJob) -> float:
     """How much later than the file's clock the pictures start; 0 below a tenth of a second.
 
     All times are moved back by it, as the segment muxer would begin the first clip where the clock begins.
     """
-    late_s = first_frame_s(info)
+    late_s = first_frame_s(job)
     return late_s if late_s > PRIMING_S else 0.0
 
 
@@ -178,7 +180,7 @@ def _duration_expression(job: CutJob, lane: Lane) -> str:
 def _audio(job: CutJob, lane: Lane) -> list[str]:
     if not job.sound:
         return ["-an"]
-    trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job.info) - late_start_s(job.info))}'"
+    trim = f"noise=amount=0:drop='{audio_drop_expression(lane, first_frame_s(job) - late_start_s(job))}'"
     return [*sound_args(job.sound), "-bsf:a", trim]
 
 
