@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from curator_dask.files.names import counted
+
 if TYPE_CHECKING:
     from curator_dask.dedup.calibration import Calibration
 
@@ -22,10 +24,9 @@ def calibration_report(found: Calibration) -> str:
 
 def _edit_table(found: Calibration) -> Iterator[str]:
     eps = found.recommended_eps
-    different = (
-        f"{found.num_false_candidates} pairs of different clips, the closest at cosine {found.highest_false:.3f}"
-    )
-    yield f"{found.num_clips} clips; {different}"
+    pairs = counted(found.num_false_candidates, "pairs")
+    different = f"{pairs} of different clips, the closest at cosine {found.highest_false:.3f}"
+    yield f"{counted(found.num_clips, 'clips')}; {different}"
     yield ""
     cosines = "lowest cosine | 5th percentile | median"
     yield f"| edit | kind | pairs | {cosines} | recall at zero false pairs | found at eps {eps:g} |"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from curator_dask.files.names import counted
+
 
 def decision_report(criterion: str, counts: Mapping[str, int]) -> str:
     """What decided (``eps 0.01``, say), the share kept, advice on orphans if there are any, and the recall if measured."""
@@ -15,7 +17,7 @@ def _sentences(criterion: str, counts: Mapping[str, int]) -> Iterator[str]:
     if not rows:
         yield f"{criterion}: there are no rows to decide on"
         return
-    groups = f", {counts['groups']:,} groups of duplicates" if "groups" in counts else ""
+    groups = f", {counted(counts['groups'], 'groups')} of duplicates" if "groups" in counts else ""
     yield f"{criterion}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
     if counts["orphans"]:
         yield (

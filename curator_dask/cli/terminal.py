@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from curator_dask.cli.progress_bars import make_reporter
 from curator_dask.files import layout
 from curator_dask.files.left_out import describe_left_out
+from curator_dask.files.names import counted
 from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _describe_count(name: str, value: int) -> str:
         return f"{_duration(value / 1000)} of video"
     if name.endswith("_bytes"):
         return f"{_size(value)} {name.removesuffix('_bytes')}s".replace("sources", "of sources")
-    return f"{value:,} {name.replace('_', ' ')}" if value or name in ALWAYS_SHOWN else ""
+    return counted(value, name.replace("_", " ")) if value or name in ALWAYS_SHOWN else ""
 
 
 def show_failures(results: Sequence[StageResult], path: str) -> None:
@@ -102,10 +103,12 @@ def show_failures(results: Sequence[StageResult], path: str) -> None:
     Plain clips are shown in the same way, as what they are.
     """
     failures = [failure for result in results for failure in result.failures]
-    _show_events(f"{len(failures)} failures, listed in {path}", failures)
+    _show_events(f"{counted(len(failures), 'failures')}, listed in {path}", failures)
     for result in results:
         where = result.output.join(layout.PLAIN_CLIPS)
-        _show_events(f"{len(result.plain)} clips are too plain to be compared, listed in {where}", result.plain)
+        are = "are" if len(result.plain) != 1 else "is"
+        title = f"{counted(len(result.plain), 'clips')} {are} too plain to be compared, listed in {where}"
+        _show_events(title, result.plain)
 
 
 def _show_events(title: str, events: Sequence[Failure | PlainClip]) -> None:

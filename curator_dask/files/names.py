@@ -15,3 +15,20 @@ def name_bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a lone surrogate of another kind, which no file name holds, but JSON can
         return name.encode("utf-8", "surrogatepass")
+
+
+NO_PLURALS = frozenset({"across", "is", "less", "this"})
+
+
+def counted(number: int, what: str) -> str:
+    """A number with what it counts, which is given in the plural.
+
+    >>> counted(1, "clusters"), counted(1, "sources mostly removed"), counted(1200, "clips")
+    ('1 cluster', '1 source mostly removed', '1,200 clips')
+    """
+    words = what.split(" ") if number != 1 else [_singular(word) for word in what.split(" ")]
+    return f"{number:,} {' '.join(words)}"
+
+
+def _singular(word: str) -> str:
+    return word.removesuffix("s") if word not in NO_PLURALS else word

@@ -10,6 +10,7 @@ from curator_dask._version import __version__
 from curator_dask.errors import CuratorError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import counted
 from curator_dask.runtime.records import dump_json, failures_jsonl
 from curator_dask.runtime.state import write_if_changed
 from curator_dask.stages.base import Stage, StageResult
@@ -27,7 +28,9 @@ class Totals:
 
     def __str__(self) -> str:
         plain = f" + {self.plain} plain" if self.plain else ""
-        return f"{self.clips} clips = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed"
+        return (
+            f"{counted(self.clips, 'clips')} = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed"
+        )
 
 
 def add_totals(results: Sequence[StageResult]) -> Totals:

@@ -16,6 +16,7 @@ from curator_dask.data.tables import parquet_bytes, read_arrow_tables
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
@@ -154,7 +155,9 @@ def _compare_all(
     state.forget({record.key for record in state.records()} - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
     if outcome.failures:
-        raise InputError(f"{len(outcome.failures)} groups could not be aligned: {outcome.failures[0].message}")
+        raise InputError(
+            f"{counted(len(outcome.failures), 'groups')} could not be aligned: {outcome.failures[0].message}"
+        )
     return outcome, [unit.task.table for unit in units]
 
 

@@ -20,6 +20,7 @@ from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.names import counted
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -210,7 +211,7 @@ def group_units(name: str, spec: CrossClusterSpec, made_from: str) -> list[Unit[
 def _require_all(outcome: UnitsOutcome) -> None:
     if outcome.failures:
         raise InputError(
-            f"{len(outcome.failures)} groups of clusters could not be compared: {outcome.failures[0].message}. "
+            f"{counted(len(outcome.failures), 'groups')} of clusters could not be compared: {outcome.failures[0].message}. "
             "Run again to go on with these"
         )
 

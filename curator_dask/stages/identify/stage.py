@@ -13,6 +13,7 @@ from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.report.review.overrides import OVERRIDES, Override, read_overrides
 from curator_dask.runtime.records import UnitRecord, digest
@@ -385,7 +386,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
 def _all_done(outcome: UnitsOutcome) -> UnitsOutcome:
     if outcome.failures:
-        raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
+        raise InputError(
+            f"{counted(len(outcome.failures), 'clusters')} could not be decided: {outcome.failures[0].message}"
+        )
     return outcome
 
 

@@ -24,6 +24,7 @@ from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrateg
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
+from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
@@ -193,7 +194,9 @@ class IncrementalStage(StorageKwargs, Stage):
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         if outcome.failures:
-            raise InputError(f"{len(outcome.failures)} clusters could not be decided: {outcome.failures[0].message}")
+            raise InputError(
+                f"{counted(len(outcome.failures), 'clusters')} could not be decided: {outcome.failures[0].message}"
+            )
         tables = read_decision_tables(self.output, [state.beside_marker(unit.key) for unit in units])
         if rule.name == "overlap" and units:
             decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)

@@ -23,7 +23,10 @@ def samples(
     ] = False,
 ) -> None:
     """Render sample videos with known twins. The twins are re-encoded, scaled, cropped, trimmed or grey."""
+    from curator_dask.files.names import counted
     from curator_dask.video.samples import TRUTH, render_samples
 
     pairs = render_samples(folder, num_scenes=num_scenes, length_s=length_s, moments=moments)
-    typer.echo(f"{num_scenes} scenes and {len(pairs)} twins in {folder}; {folder / TRUTH} lists the twins")
+    typer.echo(
+        f"{counted(num_scenes, 'scenes')} and {counted(len(pairs), 'twins')} in {folder}; {folder / TRUTH} lists the twins"
+    )

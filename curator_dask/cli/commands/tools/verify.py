@@ -8,6 +8,7 @@ import typer
 
 from curator_dask.cli.options import export as options
 from curator_dask.cli.options.run_options import StorageOption, parse_storage_options
+from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
     from curator_dask import OutputCheck
@@ -41,7 +42,8 @@ def verify(
         storage_options=storage_options,
     )
     clips = sum(shard.samples for shard in found.manifest.shards)
-    typer.echo(f"{len(found.manifest.shards)} shards, {clips} clips, {len(found.faults)} faults")
+    said = ((len(found.manifest.shards), "shards"), (clips, "clips"), (len(found.faults), "faults"))
+    typer.echo(", ".join(counted(*one) for one in said))
     for fault in found.faults[:MAX_FAULTS_SHOWN]:
         typer.echo(f"  {fault.shard} {fault.key}: {fault.what}".rstrip())
     if found.faults:

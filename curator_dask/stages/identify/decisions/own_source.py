@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curator_dask.files.names import counted
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ def warn_of_emptied_sources(decisions: Decisions, sources: pa.ChunkedArray) -> t
     if not len(emptied):
         return 0, ()
     worst = emptied[np.lexsort((emptied, -lost[emptied]))[0]]
+    lose, their = ("lose", "their") if len(emptied) != 1 else ("loses", "its")
     remedy = "" if decisions.rule.scope == "same" else "--scope cross, or "
     return len(emptied), (
-        f"{len(emptied):,} source videos lose over half of their clips to clips of the same video, for example "
+        f"{counted(len(emptied), 'source videos')} {lose} over half of {their} clips to clips of the same video, for example "
         f"{coded.dictionary[int(worst)].as_py()} ({lost[worst]:,} of {num_rows[worst]:,}). If these show different "
         f"moments, keep them with {remedy}{STRICTER[decisions.rule.name]}",
     )
