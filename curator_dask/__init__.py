@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curator_dask._version import __version__
 
 if TYPE_CHECKING:
+    from curator_dask.data.similar.nearest import similar_clips
     from curator_dask.dedup.ranking.strategy import RankingStrategy
     from curator_dask.errors import (
         ClusterError,
@@ -77,6 +78,7 @@ _HOME = {
     "stages.base": ("RunContext", "Stage", "StageResult"),
     "stages.calibrate.stage": ("CalibrateStage", "calibrate_eps"),
     "stages.cross_cluster.stage": ("CrossClusterStage", "score_across_clusters"),
+    "data.similar.nearest": ("similar_clips",),
     "stages.embed.parameters": ("EmbedParameters",),
     "stages.embed.stage": ("EmbedStage", "embed_clips"),
     "stages.export.parameters": ("ExportParameters",),
@@ -153,6 +155,7 @@ __all__ = [
     "register_model",
     "score_across_clusters",
     "score_pairs",
+    "similar_clips",
     "split_videos",
     "verify_dataset",
     "verify_output",

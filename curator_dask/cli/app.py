@@ -26,6 +26,7 @@ from curator_dask.cli.commands.tools.inspect import inspect
 from curator_dask.cli.commands.tools.models import models
 from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.samples import samples
+from curator_dask.cli.commands.tools.similar import similar
 from curator_dask.cli.commands.tools.verify import verify
 from curator_dask.errors import CuratorError
 
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "inspect": inspect,
     "review": review,
+    "similar": similar,
     "samples": samples,
     "doctor": doctor,
     "calibrate": calibrate,
