@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from curator_dask.cli.progress_bars import make_reporter
 from curator_dask.files import layout
@@ -95,6 +95,20 @@ def _describe_count(name: str, value: int) -> str:
     if name.endswith("_bytes"):
         return f"{_size(value)} {name.removesuffix('_bytes')}s".replace("sources", "of sources")
     return counted(value, name.replace("_", " ")) if value or name in ALWAYS_SHOWN else ""
+
+
+def sweep_table(tables: str, storage_options: Mapping[str, Any], eps_values: str) -> str:
+    """What several values of eps would keep, one per line."""
+    from curator_dask.files.folder import Folder
+    from curator_dask.stages.identify.sweep import parse_eps_values, sweep_eps
+
+    lines = sweep_eps(Folder(tables, storage_options), parse_eps_values(eps_values))
+    head = f"{'eps':>8} {'kept':>12} {'removed':>12} {'kept, share':>12}"
+    rows = (
+        f"{line.eps:>8g} {line.kept:>12,} {line.removed:>12,} {line.kept / max(line.kept + line.removed, 1):>12.1%}"
+        for line in lines
+    )
+    return "\n".join([head, *rows])
 
 
 def show_failures(results: Sequence[StageResult], path: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curator_dask.dedup.decide.threshold import is_duplicate
+from curator_dask.dedup.decide.threshold import count_duplicates
 from curator_dask.report.run_output import KEPT, PLAIN, REMOVED, RunOutput
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def sweep(output: RunOutput, values: tuple[float, ...] = SWEEP) -> list[dict[str
             "kept_seconds": round(float(lost[0][-1] - lost[0][removed]), 3),
             "kept_bytes": int(lost[1][-1] - lost[1][removed]),
         }
-        for eps in eps_values
-        for removed in (int(is_duplicate(score, eps).sum()),)
+        for eps, removed in zip(eps_values, count_duplicates(score, eps_values), strict=True)
     ]
 
 

@@ -89,6 +89,10 @@ MinCover = Annotated[
     ),
 ]
 OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
+Sweep = Annotated[
+    str | None,
+    option("--sweep", help="Print what each of these values of eps would keep, such as .05,.1,.2, and decide nothing."),
+]
 Report = Annotated[
     bool, option("--report/--no-report", help="Make the report, OUT/report/index.html, at the end of the run.")
 ]

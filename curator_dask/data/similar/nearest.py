@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.ids import id_texts
 from curator_dask.data.vectors import column_matrix
 from curator_dask.errors import InputError, ParameterError
 
@@ -31,31 +31,36 @@ def similar_clips(out: str, clip_id: str, top: int = 10) -> list[tuple[str, floa
         raise ParameterError(f"top is {top}; it must be at least 1")
     wanted = _vector(out, clip_id)
     best: list[tuple[str, float]] = []
-    for ids, X in _parts(out):
-        best = _best(best + _candidates(ids, X @ wanted, clip_id, top), top)
+    for name in _files(out):
+        table = _read(name, "id", "embedding")
+        if table.num_rows:
+            best = _best(best + _candidates(table["id"], _matrix(table) @ wanted, clip_id, top), top)
     return best
 
 
 def _vector(out: str, clip_id: str) -> NDArray[Any]:
-    for ids, X in _parts(out):
-        rows = np.flatnonzero(ids == clip_id)
-        if len(rows):
-            return np.asarray(X[rows[0]])
+    """The vector of a clip. Only ids are read until it is found."""
+    import pyarrow.compute as pc
+
+    for name in _files(out):
+        row = pc.index(id_texts(_read(name, "id")["id"]), clip_id).as_py()
+        if row >= 0:
+            return np.asarray(_matrix(_read(name, "embedding").slice(row, 1))[0])
     raise InputError(
         f"no clip {clip_id!r} has a vector in {out}: a plain or failed clip has none; see clips.parquet for ids"
     )
 
 
-def _parts(out: str) -> Iterator[tuple[NDArray[np.object_], NDArray[Any]]]:
-    """Ids as strings, and unit vectors, of one file of ``kmeans`` after the other."""
+def _read(name: str, *columns: str) -> pa.Table:
     import pyarrow.parquet as pq
 
-    names = _files(out)
-    for name in names:
-        with pq.ParquetFile(name, memory_map=True) as file:
-            table = file.read(columns=["id", "embedding"])
-        if table.num_rows:
-            yield _ids(table), column_matrix(table["embedding"], _dimension(table))[0]
+    with pq.ParquetFile(name, memory_map=True) as file:
+        return file.read(columns=list(columns))
+
+
+def _matrix(table: pa.Table) -> NDArray[Any]:
+    """(N, D) the vectors of a table that has rows."""
+    return column_matrix(table["embedding"], len(table["embedding"][0]))[0]
 
 
 def _files(out: str) -> list[str]:
@@ -67,19 +72,12 @@ def _files(out: str) -> list[str]:
     return files
 
 
-def _ids(table: pa.Table) -> NDArray[np.object_]:
-    return np.array([str(value) for value in table["id"].to_pylist()], dtype=object)
-
-
-def _dimension(table: pa.Table) -> int:
-    return len(table["embedding"][0])
-
-
-def _candidates(ids: NDArray[np.object_], scores: NDArray[Any], but: str, top: int) -> list[tuple[str, float]]:
-    """The rows at or above the `top`-th score, so that ties are all there."""
-    scores = np.where(ids == but, -np.inf, scores)
-    lowest = np.partition(scores, -top)[-top] if len(scores) > top else -np.inf
-    return [(str(ids[i]), float(scores[i])) for i in np.flatnonzero((scores >= lowest) & (scores > -np.inf))]
+def _candidates(ids: pa.ChunkedArray, scores: NDArray[Any], but: str, top: int) -> list[tuple[str, float]]:
+    """The other rows at or above the score of place `top` + 1, so that ties are all there; only their ids become texts."""
+    lowest = np.partition(scores, -top - 1)[-top - 1] if len(scores) > top + 1 else -np.inf
+    rows = np.flatnonzero(scores >= lowest)
+    names = id_texts(ids.take(rows)).to_pylist()
+    return [(name, float(scores[row])) for name, row in zip(names, rows, strict=True) if name != but]
 
 
 def _best(found: list[tuple[str, float]], top: int) -> list[tuple[str, float]]:

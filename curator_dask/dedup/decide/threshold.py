@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +42,18 @@ def is_duplicate(score: Any, eps: float) -> NDArray[np.bool_]:
     check_eps(eps)
     duplicate: NDArray[np.bool_] = np.asarray(score).astype(np.float64) >= 1.0 - eps
     return duplicate
+
+
+def count_duplicates(scores: Any, eps_values: Sequence[float]) -> list[int]:
+    """How many rows are duplicates at each eps, from one sort of the scores.
+
+    >>> count_duplicates(np.float32([0.95, 0.9, 0.85, 0.0]), [0.1, 0.2])
+    [1, 3]
+    """
+    for eps in eps_values:
+        check_eps(eps)
+    ordered = np.sort(np.asarray(scores).astype(np.float64))
+    return [len(ordered) - int(np.searchsorted(ordered, 1.0 - eps)) for eps in eps_values]
 
 
 def least_steps(eps: float) -> int:

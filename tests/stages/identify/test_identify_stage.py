@@ -16,7 +16,9 @@ from curator_dask import FolderInUseError, IdentifyDuplicatesStage, InputError, 
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.threshold import is_duplicate, suggest_eps
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
+from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.sweep import parse_eps_values, sweep_eps
 from tests.dedup.reference import chain, cosines, random_unit
 from tests.stages import builders
 
@@ -328,3 +330,21 @@ def test_parameters_are_checked(tmp_path, parameters, message):
 def test_no_finished_run(tmp_path):
     with pytest.raises(InputError, match="no finished run"):
         stage(tmp_path).decided_eps()
+
+
+def test_a_sweep_counts_what_each_eps_would_keep(chained, context):
+    tables = Folder(str(chained / "p"))
+    scores = np.concatenate(
+        [pq.read_table(path)["cosine_sim_score"].to_numpy() for path in (chained / "p").glob("*.parquet")]
+    )
+    values = parse_eps_values(".3,.001,.3, 0.05")
+    assert values == [0.001, 0.05, 0.3]
+    for line in sweep_eps(tables, values):
+        assert line.removed == sum(float(score) >= 1 - line.eps for score in scores)
+        assert line.kept + line.removed == len(scores)
+        assert stage(chained, eps=line.eps).run(context=context).counts["removed"] == line.removed
+    for wrong in ("", "a,b", "0.1;0.2"):
+        with pytest.raises(ParameterError, match="sweep"):
+            parse_eps_values(wrong)
+    with pytest.raises(ParameterError, match="eps must be"):
+        sweep_eps(tables, [1.0])

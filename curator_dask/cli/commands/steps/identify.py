@@ -29,6 +29,7 @@ def identify(
     clips_path: paths.ClipsPath = None,
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",
+    sweep: dedup.Sweep = None,
     run_options: RunOptions,
 ) -> None:
     """Decide which clips are duplicates. Writes lists of the kept and of the removed clips."""
@@ -36,6 +37,9 @@ def identify(
     from curator_dask.cli import terminal
     from curator_dask.cli.decision_report import decision_report
 
+    if sweep is not None:
+        typer.echo(terminal.sweep_table(input_path, run_options.storage_options, sweep))
+        return
     stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
     (result,) = terminal.run_stages([stage], run_options)
     if not run_options.dry_run:
