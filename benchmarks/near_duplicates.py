@@ -13,7 +13,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from curator_dask.cli.calibration_report import calibration_report
+from curator_dask.cli.output.calibration_report import calibration_report
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext

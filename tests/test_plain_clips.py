@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import EmbedStage, ExportStage, InputError, SplitStage, Workflow, split_videos, verify_dataset
-from curator_dask.cli.terminal import show_failures
+from curator_dask.cli.output.terminal import show_failures
 from curator_dask.models.base import Unusable
 from curator_dask.models.unit_vector import unit_vector
 from curator_dask.stages.base import RunContext

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curator_dask.dedup.decide.threshold import count_duplicates
+from curator_dask.dedup.similarity.threshold import count_duplicates
 from curator_dask.report.run_output import KEPT, PLAIN, REMOVED, RunOutput
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curator_dask.cli.decision_report import decision_report
+from curator_dask.cli.output.decision_report import decision_report
 
 NONE = {"rows": 0, "kept": 0, "removed": 0, "orphans": 0}
 

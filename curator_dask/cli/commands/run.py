@@ -54,7 +54,7 @@ def run(
     The steps are split, embed, kmeans, pairwise, align, identify and export. It continues where the last run stopped.
     """
     import curator_dask as cd
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     workflow = cd.Workflow(
         cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options),

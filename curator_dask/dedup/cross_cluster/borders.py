@@ -40,7 +40,7 @@ from curator_dask.dedup.cross_cluster.sketch import (
     sketch_numbers,
     sketch_widths,
 )
-from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import ParameterError
 
 DEFAULT_BUDGET: Final = 1.0

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products
-from curator_dask.dedup.decide.threshold import least_steps
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores
+from curator_dask.dedup.similarity.threshold import least_steps
 from curator_dask.dedup.similarity.tiles import STEPS, best_match, measure_pairs, rounding_bound, side, where
 
 DENSE_SHARE: Final = (

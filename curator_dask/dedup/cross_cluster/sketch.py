@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks
-from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.dedup.similarity.tiles import where
 
 ROW_STEPS: Final = 2.0**12

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks
-from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores, merge_partials, near_in_tile
 from curator_dask.dedup.similarity.scope import best_match_of_others
+from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.dedup.similarity.tiles import Side, Tile, best_match, side
 from curator_dask.errors import ParameterError
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
-from curator_dask.dedup.decide.threshold import least_steps
+from curator_dask.dedup.similarity.threshold import least_steps
 from curator_dask.dedup.similarity.tiles import (
     DENSE,
     STEPS,

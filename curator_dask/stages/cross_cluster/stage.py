@@ -16,7 +16,7 @@ import numpy as np
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import centroids_name, clusters_and_tables
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
-from curator_dask.dedup.decide.threshold import check_eps
+from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import AUTO, RULES, check_rule
-from curator_dask.dedup.decide.threshold import check_eps, chosen_eps
 from curator_dask.dedup.similarity.scope import check_scope
+from curator_dask.dedup.similarity.threshold import check_eps, chosen_eps
 from curator_dask.errors import ParameterError
 
 RULE_BY_INPUT = AUTO

@@ -16,8 +16,8 @@ from curator_dask.data.scored_clusters import ClusterInput, read_in_order, read_
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.decide.recall import count_near
-from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.similarity.scope import is_known, source_codes
+from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.units import gather
 from curator_dask.stages.identify.spec import RecallSearch

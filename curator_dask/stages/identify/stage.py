@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
 from curator_dask.dedup.decide.rules import AUTO, Rule
-from curator_dask.dedup.decide.threshold import DEFAULT_EPS, chosen_eps
+from curator_dask.dedup.similarity.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

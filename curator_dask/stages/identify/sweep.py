@@ -9,7 +9,7 @@ import numpy as np
 
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.tables import read_parquet
-from curator_dask.dedup.decide.threshold import count_duplicates
+from curator_dask.dedup.similarity.threshold import count_duplicates
 from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from curator_dask.data.scored_clusters import read_in_order, read_scores
 from curator_dask.dedup.decide.rules import decide, no_duplicates
-from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.similarity.scope import source_codes
+from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit

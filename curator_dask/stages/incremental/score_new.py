@@ -16,9 +16,9 @@ from curator_dask.data.tables import write_parquet
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
 from curator_dask.dedup.decide.rules import ClusterDecisions
-from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
 from curator_dask.dedup.similarity.pairwise import finish_scores, tile_block_scores
+from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

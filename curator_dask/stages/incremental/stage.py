@@ -19,8 +19,8 @@ from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource
 from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import RULES_BY_SCORE, Rule, check_rule
-from curator_dask.dedup.decide.threshold import check_eps
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
+from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions

@@ -13,8 +13,8 @@ from curator_dask.dedup.decide.cover import removed_by_cover, strength_that_keep
 from curator_dask.dedup.decide.covered_by import Covers, kept_covers
 from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
 from curator_dask.dedup.decide.stretches import SECOND, Overlaps, Stretches, covered_stretches
-from curator_dask.dedup.decide.threshold import rows_that_may_go
 from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import ParameterError
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.dedup.decide.rules import Rule, check_rule, decide
-from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.similarity.scope import check_scope, max_earlier_in_scope, source_codes
+from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import chain, cosines, random_unit
 

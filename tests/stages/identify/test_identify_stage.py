@@ -14,8 +14,8 @@ import pytest
 
 from curator_dask import FolderInUseError, IdentifyDuplicatesStage, InputError, ParameterError
 from curator_dask.dedup.arrays.priority import sample_priority
-from curator_dask.dedup.decide.threshold import is_duplicate, suggest_eps
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
+from curator_dask.dedup.similarity.threshold import is_duplicate, suggest_eps
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.sweep import parse_eps_values, sweep_eps

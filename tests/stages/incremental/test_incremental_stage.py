@@ -19,9 +19,9 @@ from curator_dask import (
     RankingStrategy,
 )
 from curator_dask.dedup.arrays.rows import normalise
-from curator_dask.dedup.decide.threshold import is_duplicate
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.ranking.keep_rules import parse_keep
+from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import cosines, earlier, random_unit
 from tests.stages import builders

@@ -23,7 +23,7 @@ def align(
 ) -> None:
     """Find the stretches that clips share, whenever each clip begins, from the tracks that embed wrote."""
     from curator_dask import AlignStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     stage = AlignStage(**parameters_of(ctx, AlignStage), **run_options.table_options)
     terminal.run_stages([stage], run_options)

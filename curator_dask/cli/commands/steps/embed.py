@@ -29,7 +29,7 @@ def embed(
 ) -> None:
     """Compute one vector per clip."""
     from curator_dask import EmbedStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     stage = EmbedStage(**parameters_of(ctx, EmbedStage), **run_options.folder_options)
     results = terminal.run_stages([stage], run_options)

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write the kept clips as training data. The format is WebDataset shards, or a Parquet index with media."""
     from curator_dask import ExportStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     stage = ExportStage(
         input_path,

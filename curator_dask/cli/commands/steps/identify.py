@@ -34,8 +34,8 @@ def identify(
 ) -> None:
     """Decide which clips are duplicates. Writes lists of the kept and of the removed clips."""
     from curator_dask import IdentifyDuplicatesStage
-    from curator_dask.cli import terminal
-    from curator_dask.cli.decision_report import decision_report
+    from curator_dask.cli.output import terminal
+    from curator_dask.cli.output.decision_report import decision_report
 
     if sweep is not None:
         typer.echo(terminal.sweep_table(input_path, run_options.storage_options, sweep))

@@ -32,7 +32,7 @@ def kmeans(
 ) -> None:
     """Cluster vectors (Parquet or JSON lines) with k-means."""
     from curator_dask import KMeansStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     stage = KMeansStage(**parameters_of(ctx, KMeansStage), **run_options.table_options)
     terminal.run_stages([stage], run_options)

@@ -30,7 +30,7 @@ def pairwise(
 ) -> None:
     """Score each clip against those ranked before it in its cluster. With --cross-cluster, also in other clusters."""
     from curator_dask import CrossClusterStage, PairwiseStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
     from curator_dask.dedup.ranking.keep_rules import parse_keep
 
     parameters = parameters_of(ctx, PairwiseStage)

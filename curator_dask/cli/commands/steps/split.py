@@ -24,7 +24,7 @@ def split(
 ) -> None:
     """Cut videos into clips and compute their vectors."""
     from curator_dask import EmbedStage, SplitStage
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
     from curator_dask.workflow import split_and_embed
 
     output_path = split_options.output_path

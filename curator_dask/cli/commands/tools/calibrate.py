@@ -32,8 +32,8 @@ def calibrate(
 ) -> None:
     """Recommend an eps for your clips. It edits some of them, embeds the copies, and shows the numbers behind it."""
     from curator_dask import CalibrateStage
-    from curator_dask.cli import terminal
-    from curator_dask.cli.calibration_report import calibration_report
+    from curator_dask.cli.output import terminal
+    from curator_dask.cli.output.calibration_report import calibration_report
 
     parameters = {**parameters_of(ctx, CalibrateStage), "known_duplicates": _read_groups(known_duplicates)}
     stage = CalibrateStage(**parameters, **run_options.folder_options)

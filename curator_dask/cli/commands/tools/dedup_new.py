@@ -35,8 +35,8 @@ def dedup_new(
 ) -> None:
     """Decide which new vectors are duplicates. The decisions of the finished run do not change."""
     from curator_dask import IncrementalStage
-    from curator_dask.cli import terminal
-    from curator_dask.cli.decision_report import decision_report
+    from curator_dask.cli.output import terminal
+    from curator_dask.cli.output.decision_report import decision_report
     from curator_dask.dedup.ranking.keep_rules import parse_keep
 
     ranking = parse_keep(keep) if keep is not None else None

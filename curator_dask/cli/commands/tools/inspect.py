@@ -25,7 +25,7 @@ def inspect(
 ) -> None:
     """Make the report of an output, OUT/report/index.html: what was removed beside what was kept, and why."""
     import curator_dask as cd
-    from curator_dask.cli import terminal
+    from curator_dask.cli.output import terminal
 
     stage = cd.InspectStage(path, previews, max_groups, storage_options=run_options.storage_options)
     results = terminal.run_stages([stage], run_options)

@@ -16,8 +16,8 @@ from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
 from curator_dask.dedup.decide.stretches import Indices, Stretches, covered_stretches
-from curator_dask.dedup.decide.threshold import rows_that_may_go
 from curator_dask.dedup.ranking.strategy import RankingStrategy
+from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions, use_long_offsets

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from curator_dask.dedup.decide.threshold import is_duplicate, least_steps, suggest_eps
+from curator_dask.dedup.similarity.threshold import is_duplicate, least_steps, suggest_eps
 from curator_dask.errors import ParameterError
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.cli.progress_bars import make_reporter
+from curator_dask.cli.output.progress_bars import make_reporter
 from curator_dask.files import layout
 from curator_dask.files.left_out import describe_left_out
 from curator_dask.files.names import counted
