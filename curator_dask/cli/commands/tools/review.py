@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -27,6 +28,8 @@ def review(path: Output, port: Port = 0, storage_option: StorageOption = None) -
     with ReviewServer(read_pages(out), port) as server:
         typer.echo(f"Review: {server.url}")
         typer.echo(f"Decisions go to {out.join('overrides.csv')}. Ctrl-C ends the review.")
+        # A shell lets commands in the background ignore Ctrl-C; this one ends by nothing else.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
