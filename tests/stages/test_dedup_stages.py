@@ -23,7 +23,7 @@ from curator_dask import (
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import EXAMPLE_2
 from tests.stages import builders
-from tests.trees import results
+from tests.trees import results, times
 
 EXAMPLE_1 = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [1, 2, 3], [1, 2, 3]], dtype=np.float32)
 
@@ -145,9 +145,9 @@ def test_partitions_order_and_workers_leave_no_trace(tmp_path, context, write_ve
 def test_a_second_run_does_nothing(tmp_path, context, write_vectors):
     source = write_vectors(list(range(6)), EXAMPLE_1)
     dedup(source, tmp_path / "out", context)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    before = times(tmp_path / "out")
     dedup(source, tmp_path / "out", context)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    assert times(tmp_path / "out") == before
 
 
 def test_new_input_redoes_what_depends_on_it(tmp_path, context, write_vectors):

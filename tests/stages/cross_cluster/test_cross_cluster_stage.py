@@ -24,7 +24,7 @@ from curator_dask.stages.cross_cluster.stage import CrossClusterStage, group_clu
 from curator_dask.stages.cross_cluster.worker import compare_group, find_group_borders, merge_group
 from tests.dedup.reference import cosines
 from tests.stages import builders
-from tests.trees import results
+from tests.trees import results, times
 
 EPS = 0.1
 
@@ -196,9 +196,9 @@ def test_rows_that_come_by_and_by_leave_no_trace(parted, context, monkeypatch):
 
 def test_a_second_run_does_nothing_and_leaves_nothing_between(parted, context):
     first = stage(parted).run(context=context)
-    before = {path: path.stat().st_mtime_ns for path in (parted / "x").rglob("*")}
+    before = times(parted / "x")
     second = stage(parted).run(context=context)
-    assert {path: path.stat().st_mtime_ns for path in (parted / "x").rglob("*")} == before
+    assert times(parted / "x") == before
     assert (second.num_run, second.counts) == (0, first.counts)
     assert not list((parted / "x").glob("_between*"))
 
