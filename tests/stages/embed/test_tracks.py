@@ -134,6 +134,7 @@ def make_old(folder):
     (folder / "_fingerprint.json").write_text(json.dumps(fingerprint))
     for marker in folder.glob(".curator/embed/units/*.json"):
         record = json.loads(marker.read_text())
+        del record["seal"], record["hashes"]
         record["data"] = {}
         record["outputs"] = {path: size for path, size in record["outputs"].items() if not path.startswith("_")}
         marker.write_text(json.dumps(record))
