@@ -82,6 +82,10 @@ def _warnings(output: RunOutput) -> Iterator[str]:
     share = held["removed"] / compared if compared else 0.0
     if compared >= 100 and not FEW <= share <= MANY:
         yield f"{share:.1%} of the clips were removed; on footage from the web, 20 to 40 % is ordinary."
+    expected = output.clips[output.clips["width"].notna() & output.clips["state"].isin([KEPT, REMOVED])]
+    missing = len(expected) - int(expected["has_file"].fillna(value=False).astype(bool).sum())
+    if missing:
+        yield f"{missing:,} of {len(expected):,} clips have no file here: they cannot be played, and have no pictures."
     removed = output.with_sources(output.removed, "kept_id")
     lost = removed[removed["same_source"]]["id"].map(output.clip_of["source"]).value_counts()
     sizes = output.clips["source"].value_counts()

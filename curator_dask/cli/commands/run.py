@@ -78,6 +78,10 @@ def run(
     terminal.show_failures(result.stages, terminal.run_failures_path(split_options.output_path, run_options))
     if result.totals is not None:
         typer.echo(str(result.totals))
+        if not report and inspection.output.exists("report/report.json"):
+            typer.echo(
+                f"{inspection.page_path()} may be of an earlier run: curator-dask inspect makes it anew", err=True
+            )
         typer.echo(_next_steps(workflow, inspection.page_path() if report else None))
 
 

@@ -69,6 +69,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
     exhaustive_groups: int = 12
 
     name: ClassVar[str] = ALIGN
+    replaceable: ClassVar[frozenset[str]] = frozenset(("thresholds", "reference_path"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,7 +107,9 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         if context.dry_run:
             self.check(context)
             return StageResult(self.name, self.output, {"clips": len(index)})
-        state.claim(self.identity(), overwrite=context.overwrite)
+        replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
+        if replaced:
+            context.reporter.note(f"align: {replaced}: the overlaps are found anew")
         groups = group_sources(index, self.input)
         for number, (folder, other) in enumerate(others, 1):
             groups += group_sources(other, folder, first_number=len(groups), reference=number)

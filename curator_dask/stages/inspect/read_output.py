@@ -57,7 +57,8 @@ def _clips(out: Folder, kept: list[str], removed: pd.DataFrame, plain: pd.DataFr
         return frame.reindex(columns=list(CLIP_COLUMNS)).astype({"start_s": float, "end_s": float, "num_bytes": float})
     columns = ["id", "relative_path", "start_s", "end_s", "width", "height", "num_bytes", "clip_path", "valid"]
     frame = read_parquet(out, layout.CLIP_INDEX, columns).to_pandas()
-    has_file = frame["valid"] & (frame["clip_path"].fillna("") != "")
+    there = {f"clips/{entry.path.removeprefix('clips/')}" for entry in out.entries("clips")}
+    has_file = frame["valid"] & frame["clip_path"].fillna("").isin(there)
     frame = frame.rename(columns={"relative_path": "source"}).assign(has_file=has_file)
     frame = frame.assign(state=frame["id"].map(states).fillna(FAILED))
     return frame[list(CLIP_COLUMNS)]

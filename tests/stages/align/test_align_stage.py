@@ -95,12 +95,19 @@ def test_a_unit_whose_file_is_gone_is_done_again(tracks: Path, tmp_path: Path, c
     assert (tmp_path / "out" / "overlaps.parquet").read_bytes() == before
 
 
-def test_other_thresholds_need_another_folder(tracks: Path, tmp_path: Path, context: RunContext) -> None:
+def test_other_thresholds_are_taken_with_a_word_and_other_tracks_refused(
+    tracks: Path, tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = str(tmp_path / "out")
     AlignStage(input_path=str(tracks), output_path=out).run(context=context)
 
-    with pytest.raises(FolderInUseError, match="strictness"):
-        AlignStage(input_path=str(tracks), output_path=out, strictness=0.5).run(context=context)
+    notes: list[str] = []
+    monkeypatch.setattr(context.reporter, "note", notes.append)
+    assert AlignStage(input_path=str(tracks), output_path=out, strictness=0.5).run(context=context).num_run == 1
+    (note,) = notes
+    assert "strictness" in note
+    with pytest.raises(FolderInUseError, match="exhaustive_groups"):
+        AlignStage(input_path=str(tracks), output_path=out, strictness=0.5, exhaustive_groups=1).run(context=context)
 
 
 def test_a_folder_without_tracks_is_refused(tmp_path: Path, context: RunContext) -> None:

@@ -171,6 +171,15 @@ def test_vectors_of_ones_own_have_a_report_without_pictures(tmp_path, cluster):
     assert {pair["kept_id"] for group in report["groups"] for pair in group["removed"]} <= {str(n) for n in range(40)}
 
 
+def test_clips_without_files_are_told(by_eps, cluster):
+    (by_eps / "clips").rename(by_eps / "elsewhere")
+    InspectStage(str(by_eps)).run(context=RunContext(cluster))
+    report = report_of(by_eps)
+    (by_eps / "elsewhere").rename(by_eps / "clips")
+    assert {clip["clip"] for clip in report["clips"].values()} == {None}
+    assert any("4 of 4 clips have no file here" in warning for warning in report["warnings"])
+
+
 def test_limits_are_kept_and_told(by_moments, cluster):
     InspectStage(str(by_moments), max_groups=1).run(context=RunContext(cluster))
     report = report_of(by_moments)
