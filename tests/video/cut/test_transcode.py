@@ -260,9 +260,7 @@ def test_copy_refuses_what_mp4_cannot_hold(tmp_path: Path) -> None:
 
 def test_nvenc_is_told_to_make_forced_key_frames_idr(eight_seconds: Path) -> None:
     info = probe_video(eight_seconds)
-    job = CutJob(
-        info, tuple(plan_lanes([Span(0, 0.0, 4.0), Span(1, 4.0, 8.0)])), TranscodeSettings("h264_nvenc"), False
-    )
+    job = CutJob(info, tuple(plan_lanes([Span(0, 0.0, 4.0), Span(1, 4.0, 8.0)])), TranscodeSettings("h264_nvenc"), ())
     words = arguments(job)
     assert words[words.index("-c:v") + 1] == "h264_nvenc"
     assert words[words.index("-forced-idr") + 1] == "1"
