@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.whole_dedup import Watch
-from curator_dask.data.track_files import TrackRow, write_tracks
+from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
 from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

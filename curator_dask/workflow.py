@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.dry_run import plan_stages
 from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.parameters import ExportParameters
@@ -233,23 +233,6 @@ class Workflow:
         return WorkflowResult(tuple(results), totals, self.split.output)
 
 
-def plan_stages(stages: Sequence[Stage], context: RunContext) -> tuple[StageResult, ...]:
-    """The results of a dry run: each stage is refused as the run would refuse it, and counts what it has to do.
-
-    A stage whose input is still to be made by the one before it counts nothing.
-    """
-    results: list[StageResult] = []
-    finished = True
-    for stage in stages:
-        if finished:
-            results.append(stage.run(context=context))
-        else:
-            stage.check(context)
-            results.append(StageResult(stage.name, stage.output, {}))
-        finished = finished and StageState(stage.output, stage.name).summary() is not None
-    return tuple(results)
-
-
 def _check_references(stages: Sequence[Stage]) -> None:
     """Raise InputError where the output that new clips are held against, or the file of decisions by hand, is no good."""
     for stage in stages:
@@ -446,8 +429,9 @@ def _require(count: str, what: str, result: StageResult, *stages: Stage | None) 
     """Raise InputError if this count is 0; the folders of these stages are then free for a corrected command."""
     if result.counts[count]:
         return
-    for stage in filter(None, stages):
-        StageState(stage.output, stage.name).release(count)
+    for state in (stage.state() for stage in stages if stage is not None):
+        if state is not None:
+            state.release(count)
     told = [(one.reason, one.message) for one in result.failures] + [(one.reason, one.message) for one in result.plain]
     reasons = sorted({f"{reason}: {message}" for reason, message in told})
     shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"

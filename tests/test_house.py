@@ -144,6 +144,12 @@ def test_no_file_imports_itself_by_a_detour() -> None:
     assert not found, "\n\n".join("\n".join(arrows_inside(group, graph)) for group in found)
 
 
+def test_no_room_imports_itself_by_a_detour() -> None:
+    graph = imports_between_rooms()
+    found = circles(graph)
+    assert not found, "\n\n".join("\n".join(arrows_inside(group, graph)) for group in found)
+
+
 def test_no_room_is_crowded() -> None:
     assert not {name: count for name, count in files_per_room().items() if count > MOST_FILES_PER_ROOM}
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curator_dask.data.device_vectors import read_matrix
 from curator_dask.data.ids import id_text, one_type, plain_ids, stored
-from curator_dask.data.readers.device_vectors import read_matrix
-from curator_dask.data.readers.tmk_file import tmk_table
 from curator_dask.data.tables import open_parquet, read_row_groups, read_table, require_columns
+from curator_dask.data.tmk_file import tmk_table
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.rows import REASONS, normalise
 from curator_dask.dedup.arrays.xp import Array, array_module, to_host

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dask.dataframe import DataFrame
     from distributed import Client
 
-    from curator_dask.data.plain_clips import PlainClip
+    from curator_dask.data.beside_vectors.plain_clips import PlainClip
 
 
 @dataclass
@@ -45,7 +45,8 @@ class RunContext:
 
         Raises FolderLockedError if another run works in one of them.
         """
-        wanted = [] if self.dry_run else [(stage.output, stage.name) for stage in stages if stage.has_output()]
+        named = [(stage.output, stage.name) for stage in stages]
+        wanted = [] if self.dry_run else [(folder, name) for folder, name in named if folder is not None]
         with locked_stages(wanted, self.locks):
             yield
 
@@ -106,9 +107,9 @@ class Stage(ABC):
     """Parts of the identity that only change decisions: results of others are replaced without being asked."""
 
     @property
-    def output(self) -> Folder:
-        """The folder that the results go to. A stage without one takes no lock, and nothing there can refuse it."""
-        raise NotImplementedError(f"stage {self.name!r} names no output folder")
+    def output(self) -> Folder | None:
+        """The folder that the results go to. None: there is none to lock, and none that may hold other results."""
+        return None
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -118,18 +119,18 @@ class Stage(ABC):
     def execute(self, context: RunContext) -> StageResult:
         """Do the work in the given context."""
 
-    def has_output(self) -> bool:
-        """Whether this stage names the folder that its results go to."""
-        return type(self).output is not Stage.output
+    def state(self) -> StageState | None:
+        """What the stage has recorded in its output folder; None where it has none."""
+        return None if self.output is None else StageState(self.output, self.name)
 
     def check(self, context: RunContext) -> None:
         """Refuse the output folder as the run itself would, before any work; say which results would be replaced.
 
         Raises FolderInUseError if it holds results of other parameters, and InputError where it cannot be a folder.
         """
-        if not self.has_output():
+        state = self.state()
+        if state is None:
             return
-        state = StageState(self.output, self.name)
         state.folder.check_is_no_file()
         if context.overwrite or state.held_for() is None:
             return

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import InputError, KMeansStage
-from curator_dask.data.readers.tmk_file import MAGIC, read_tmk_mean
+from curator_dask.data.tmk_file import MAGIC, read_tmk_mean
 from curator_dask.models import load_model
 from curator_dask.video.frames.read import read_ready_clip
 

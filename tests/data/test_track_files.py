@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curator_dask.data.beside_vectors.track_files import (
+    TrackRow,
+    read_track_index,
+    read_tracks,
+    track_table,
+    write_tracks,
+)
 from curator_dask.data.tables import write_parquet
-from curator_dask.data.track_files import TrackRow, read_track_index, read_tracks, track_table, write_tracks
 from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask.data.readers.device_vectors import read_matrix, series_matrix
+from curator_dask.data.device_vectors import read_matrix, series_matrix
 from curator_dask.data.vectors import column_matrix, matrix_column
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder

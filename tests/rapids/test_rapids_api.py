@@ -20,7 +20,7 @@ pytest.importorskip("cudf", reason="RAPIDS is not installed: make test-rapids in
 import cudf
 import cupy
 
-from curator_dask.data.readers.device_vectors import _is_for_device, read_matrix
+from curator_dask.data.device_vectors import _is_for_device, read_matrix
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 from curator_dask.dedup.similarity.candidates import PRECISIONS

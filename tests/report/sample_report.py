@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imageio_ffmpeg import get_ffmpeg_exe
+
+from curator_dask.files.folder import Folder
+from curator_dask.report.review.pages import read_pages
+from curator_dask.report.review.server import ReviewServer
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&#?%41</script>\u202e.mp4"
 """A name of a file on Linux would have no slash; names in a report may come from elsewhere."""
@@ -142,3 +149,14 @@ def _clip(clip_id: str) -> dict[str, Any]:
         "clip": f"../clips/{name}",
         "preview": f"../previews/{name.removesuffix('.mp4')}.webp",
     }
+
+
+@contextlib.contextmanager
+def serving(out: Path) -> Iterator[ReviewServer]:
+    """The review of an output folder, as long as the block lasts."""
+    with ReviewServer(read_pages(Folder(str(out)))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

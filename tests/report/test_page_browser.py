@@ -20,10 +20,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from curator_dask.files.folder import Folder
 from curator_dask.report.page.write import write_page
 from curator_dask.report.review.overrides import Override, read_overrides
-from curator_dask.report.review.pages import read_pages
 from curator_dask.report.review.server import ReviewServer
 from tests.left_out import NO_BROWSER
-from tests.report.sample_report import HOSTILE, OFFSET_S, render_clips, sample_report
+from tests.report.sample_report import HOSTILE, OFFSET_S, render_clips, sample_report, serving
 
 OpenPage = Callable[..., Page]
 
@@ -347,12 +346,8 @@ def test_everything_that_can_be_pressed_has_a_name(open_page: OpenPage) -> None:
 @pytest.fixture
 def review(out: Path) -> Iterator[ReviewServer]:
     (out / "report" / "report.json").write_text(json.dumps(sample_report()))
-    with ReviewServer(read_pages(Folder(str(out)))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(out) as server:
         yield server
-        server.shutdown()
-        thread.join()
     (out / "overrides.csv").unlink(missing_ok=True)
 
 

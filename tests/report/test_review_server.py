@@ -21,7 +21,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.report.review.overrides import Override, read_overrides
 from curator_dask.report.review.pages import read_pages
 from curator_dask.report.review.server import ReviewServer
-from tests.report.sample_report import HOSTILE_FILE, sample_report
+from tests.report.sample_report import HOSTILE_FILE, sample_report, serving
 
 
 @pytest.fixture
@@ -41,12 +41,8 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(out: Path) -> Iterator[ReviewServer]:
-    with ReviewServer(read_pages(Folder(str(out)))) as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.02,))
-        thread.start()
+    with serving(out) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 def ask(server: ReviewServer, path: str, body: Any = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:

@@ -68,8 +68,9 @@ def test_a_killed_run_leaves_no_lock(holder, tmp_path):
 
 
 def test_other_stages_and_other_folders_are_free(holder, tmp_path):
-    with locked_stages([(Folder(str(tmp_path / "out")), "other"), (Folder(str(tmp_path)), "work")], set()):
-        pass
+    mine: set[tuple[str, str]] = set()
+    with locked_stages([(Folder(str(tmp_path / "out")), "other"), (Folder(str(tmp_path)), "work")], mine):
+        assert len(mine) == 2
 
 
 def test_a_run_takes_each_lock_once_and_gives_it_back(tmp_path):

@@ -16,7 +16,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 
 if TYPE_CHECKING:
     from curator_dask.cli.options.run_options import RunOptions
-    from curator_dask.data.plain_clips import PlainClip
+    from curator_dask.data.beside_vectors.plain_clips import PlainClip
     from curator_dask.runtime.records import Failure
 
 MAX_LINES_SHOWN = 5

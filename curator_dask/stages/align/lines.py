@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.track_files import TrackRow, read_tracks
+from curator_dask.data.beside_vectors.track_files import TrackRow, read_tracks
 from curator_dask.dedup.align.line import Line, first_window, lay_out
 from curator_dask.dedup.align.seeds import Segments, segments_of
 from curator_dask.files.folder import Folder

@@ -15,7 +15,7 @@ from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
 if TYPE_CHECKING:
     import numpy as np
 
-    from curator_dask.data.track_files import TrackRow
+    from curator_dask.data.beside_vectors.track_files import TrackRow
     from curator_dask.models.base import Unusable
     from curator_dask.models.pdqf.track import Track
     from curator_dask.models.pdqf.tracker import Tracker
@@ -113,7 +113,7 @@ def note_of_tracks(task: EmbedTask, results: Sequence[tuple[ClipToEmbed, Embedde
 
 def write_track_file(task: EmbedTask, results: Sequence[tuple[ClipToEmbed, Embedded]]) -> dict[str, int]:
     """Write the tracks of a unit's clips, if there are any; returns the file's path and bytes."""
-    from curator_dask.data.track_files import write_tracks
+    from curator_dask.data.beside_vectors.track_files import write_tracks
 
     rows = [_row(clip, result.track) for clip, result in results if result.track is not None]
     path = layout.track_file(task.key)
@@ -121,7 +121,7 @@ def write_track_file(task: EmbedTask, results: Sequence[tuple[ClipToEmbed, Embed
 
 
 def _row(clip: ClipToEmbed, track: Track) -> TrackRow:
-    from curator_dask.data.track_files import TrackRow
+    from curator_dask.data.beside_vectors.track_files import TrackRow
     from curator_dask.dedup.align.line import ClipTrack
 
     source = stored_name(clip.source) if clip.source else clip.id

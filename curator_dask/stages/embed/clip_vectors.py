@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from curator_dask.data.plain_clips import PlainClip, marked
+from curator_dask.data.beside_vectors.plain_clips import PlainClip, marked
 from curator_dask.data.tables import write_parquet
 from curator_dask.errors import MediaError
 from curator_dask.files.names import printable

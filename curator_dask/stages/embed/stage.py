@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from curator_dask.data.beside_vectors.plain_clips import is_plain, plain_clips_of, publish_plain_clips
 from curator_dask.data.clip_index import read_clip_index
-from curator_dask.data.plain_clips import is_plain, plain_clips_of, publish_plain_clips
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+from curator_dask.data.beside_vectors.plain_clips import only_embeddings, read_plain_ids
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_column, id_list, id_text
-from curator_dask.data.plain_clips import only_embeddings, read_plain_ids
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card

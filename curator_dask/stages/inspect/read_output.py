@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from curator_dask.data.beside_vectors.plain_clips import only_embeddings
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_texts
-from curator_dask.data.plain_clips import only_embeddings
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import AlignStage, FolderInUseError, InputError, ParameterError, align_clips
-from curator_dask.data.track_files import TrackRow, write_tracks
+from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.align import cell_passes, groups

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import EmbedStage, SplitStage
-from curator_dask.data.track_files import read_tracks
+from curator_dask.data.beside_vectors.track_files import read_tracks
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.files.folder import Folder
 from curator_dask.models import register_callable, registry

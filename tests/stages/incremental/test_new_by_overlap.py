@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import AlignStage, IncrementalStage, InputError, ParameterError
-from curator_dask.data.track_files import TrackRow, write_tracks
+from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
