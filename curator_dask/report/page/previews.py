@@ -10,7 +10,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.report.page.safe_text import relative_url
 
 MOST_EMBEDDED_BYTES: Final = 40_000_000
-"""Of pictures, in one page; what is beyond goes by its path."""
+"""The most bytes of pictures inside one page; further ones go by their paths."""
 
 
 class EmbeddedPreviews:

@@ -41,7 +41,7 @@ class Copies:
     last_s: float
     """The last frame, in seconds from the first."""
     time_base: Fraction
-    """Of the frames, or finer."""
+    """The time base of the frames, or a finer one."""
 
     def of_cell(self, number: int, lane: Lane, cell: int) -> list[float]:
         """The times of the copies in one clip: of lane `number`, whose `cell` it is."""

@@ -28,7 +28,7 @@ REPRODUCIBLE = (
 )
 """Options of an output without dates, versions and names."""
 _SAMPLES_PER_PACKET = 1024
-"""Of AAC, the only sound that clips have."""
+"""Samples in a packet of AAC, the only sound that clips have."""
 _FILES_PER_PROCESS = 32
 _TIMEOUT_S = 120.0
 _COPIED_BYTES_PER_SECOND = 10_000_000

@@ -158,7 +158,7 @@ class _Cut:
     frames: tuple[LaneFrames, ...]
     """Per lane."""
     times_s: Times
-    """Of all decoded frames, in seconds from the first; none with ``copy``."""
+    """The times of all decoded frames, in seconds from the first; none with ``copy``."""
     sizes: tuple[PictureSize, ...] = ()
     """The different sizes of the decoded pictures, the first one first."""
     warnings: tuple[str, ...] = ()

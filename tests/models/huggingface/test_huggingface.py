@@ -111,7 +111,7 @@ def test_frames_are_wanted_at_the_edge_that_the_model_resizes_to(models, name, s
     rule = models[name].frame_rule
     assert (rule.kind, rule.num_frames, rule.width, rule.height) == ("spread", 8, *size)
     assert models[name].fingerprint()["output"] == output
-    # Of frames at that size the resize changes nothing: only the crop and the scaling are left.
+    # The resize changes nothing in frames of that size: only the crop and the scaling are left.
     frames = noise(2, rule.height, rule.width)
     kept = models[name].preprocess(frames).shape[-1]
     border = (rule.width - kept) // 2

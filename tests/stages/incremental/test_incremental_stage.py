@@ -177,7 +177,7 @@ def test_a_folder_that_has_grown(small, context):
 
 
 def test_the_largest_is_kept_by_the_clip_index(small, context):
-    """Of three equal new clips the one with the most pixels stays, whatever its distance or id."""
+    """The one with the most pixels stays of three equal new clips, whatever its distance or id."""
     same = np.tile(np.array([0.1, -0.7, 0.3, 0.64], np.float32), (3, 1))
     write(small / "twins", ["a", "b", "c"], same)
     rows = [
