@@ -71,7 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    help="From raw video to a de-duplicated training set: split, embed, kmeans, pairwise, identify, export.",
+    help="From raw video to a de-duplicated training set: split, embed, kmeans, pairwise, align, identify, export.",
 )
 
 

@@ -21,7 +21,10 @@ def align(
     min_still_likeness: align_options.MinStillLikeness = 0.92,
     run_options: RunOptions,
 ) -> None:
-    """Find the stretches that clips share, whenever each clip begins, from the tracks that embed wrote."""
+    """Find the stretches that clips share, whenever each begins.
+
+    It compares the tracks that embed wrote.
+    """
     from curator_dask import AlignStage
     from curator_dask.cli.output import terminal
 

@@ -23,7 +23,10 @@ def inspect(
     max_groups: MaxGroups = 2_000,
     run_options: RunOptions,
 ) -> None:
-    """Make the report of an output, OUT/report/index.html: what was removed beside what was kept, and why."""
+    """Make the report of an output, a page to look at.
+
+    OUT/report/index.html shows what was removed beside what was kept, and why.
+    """
     import curator_dask as cd
     from curator_dask.cli.output import terminal
 

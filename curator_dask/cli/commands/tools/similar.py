@@ -14,7 +14,10 @@ Top = Annotated[int, option("--top", min=1, help="How many clips to list.")]
 
 
 def similar(path: Output, clip_id: ClipId, top: Top = 10) -> None:
-    """List the clips whose vectors are most similar to that of one clip: cosine and id, most similar first."""
+    """List the clips that are most like one of them.
+
+    Prints the cosine of their vectors and the id of each, the most similar first.
+    """
     import curator_dask as cd
 
     for other_id, score in cd.similar_clips(path, clip_id, top):
