@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -24,26 +25,27 @@ Json = dict[str, Any]
 
 
 def groups(output: RunOutput, most: int = MOST_GROUPS) -> tuple[list[Json], int]:
-    """Removed clips by the kept clip that stands for them, the largest groups first; and how many groups are left out.
+    """The groups of duplicates, those with most removed clips first; and how many of them are left out.
 
-    Clips that were removed by hand, and orphans, stand for none: no kept clip is named for them.
+    Clips that were removed by hand, and orphans, are in none: no kept clip is named for them.
     """
     removed = output.with_sources(output.removed.dropna(subset=["kept_id"]), "kept_id")
-    head = removed["kept_id"]
-    sizes = head.value_counts()
-    ordered = sorted(sizes.items(), key=lambda item: (-int(item[1]), str(item[0])))
-    chosen = {str(name) for name, _ in ordered[:most]}
-    listed = removed[head.isin(chosen)].sort_values(["kept_id", "id"]).groupby("kept_id").head(MOST_REMOVED)
-    rows = groupby(listed.to_dict("records"), lambda row: str(row["kept_id"]))
-    of_head = {name: [removed_clip(row) for row in some] for name, some in rows}
-    return [_group(str(name), of_head[str(name)], int(size)) for name, size in ordered[:most]], max(
-        len(ordered) - most, 0
-    )
+    sizes = removed["group"].value_counts().to_dict()
+    heads = removed.sort_values("kept_id").drop_duplicates("group")
+    first = dict(zip(heads["group"], heads["kept_id"], strict=True))
+    ordered = sorted(sizes, key=lambda name: (-sizes[name], first[name]))
+    listed = removed[removed["group"].isin(ordered[:most])].sort_values(["group", "kept_id", "id"])
+    rows = groupby(listed.groupby("group").head(MOST_REMOVED).to_dict("records"), lambda row: row["group"])
+    pairs = {name: [removed_clip(row) for row in some] for name, some in rows}
+    return [_group(pairs[name], int(sizes[name])) for name in ordered[:most]], max(len(ordered) - most, 0)
 
 
-def _group(head: str, pairs: list[Json], size: int) -> Json:
-    others = sorted({name for pair in pairs for name in pair["kept_ids"] if name != head})
-    return {"kept": [head, *others], "removed": pairs, "removed_left_out": size - len(pairs)}
+def _group(pairs: list[Json], size: int) -> Json:
+    """The kept clip that most of the removed ones name comes first."""
+    named = Counter(pair["kept_id"] for pair in pairs)
+    kept = {name for pair in pairs for name in (pair["kept_id"], *pair["kept_ids"])}
+    ordered = sorted(kept, key=lambda name: (-named[name], name))
+    return {"kept": ordered, "removed": pairs, "removed_left_out": size - len(pairs)}
 
 
 def removed_clip(row: Mapping[Any, Any]) -> Json:

@@ -25,7 +25,7 @@ class RunOutput:
     """One row per clip, with `CLIP_COLUMNS`: those of the clip index, else the rows that were decided on."""
     removed: pd.DataFrame
     """One row per removed clip: ``id``, ``kept_id``, ``kept_ids``, ``max_id``, ``cosine_sim_score``, ``reason``, ``offset_s``,
-    ``cover``, ``kind``."""
+    ``cover``, ``kind``, and ``group``, which tells the groups of duplicates apart."""
     scores: pd.DataFrame
     """One row per compared clip: ``id``, ``max_id``, ``cosine_sim_score``, ``cluster``."""
     overlaps: pd.DataFrame | None

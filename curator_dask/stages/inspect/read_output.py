@@ -36,7 +36,7 @@ def read_output(out: Folder) -> RunOutput:
             "or run the steps up to identify first"
         )
     record = _json(out, layout.RUN_RECORD)
-    removed = _frame(read_parquet(decisions, layout.DUPLICATES_TABLE), REMOVED_COLUMNS)
+    removed = _with_groups(decisions, _frame(read_parquet(decisions, layout.DUPLICATES_TABLE), REMOVED_COLUMNS))
     kept = read_id_list(decisions.read_bytes(layout.KEEP_LIST))
     plain = _plain(out)
     decided_by = record.get("parameters", {}).get("identify", {})
@@ -45,6 +45,14 @@ def read_output(out: Folder) -> RunOutput:
     overlaps = _overlaps(out) if decided_by.get("rule", "overlap") == "overlap" else None
     name = out.root.rstrip("/").rpartition("/")[2]
     return RunOutput(name, record, clips, removed, scores, overlaps, plain, _failures(out))
+
+
+def _with_groups(decisions: Folder, removed: pd.DataFrame) -> pd.DataFrame:
+    """The removed clips with their groups; without a table of groups, those with one kept clip are a group."""
+    if not decisions.exists(layout.GROUPS_TABLE):
+        return removed.assign(group=removed["kept_id"])
+    members = _frame(read_parquet(decisions, layout.GROUPS_TABLE, ["id", "group_id"]), ("id", "group_id"))
+    return removed.assign(group=removed["id"].map(members.set_index("id")["group_id"]))
 
 
 def _clips(out: Folder, kept: list[str], removed: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:

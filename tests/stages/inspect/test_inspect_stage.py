@@ -75,6 +75,12 @@ def test_the_counts_are_those_of_the_files(which, request):
     assert report["removed_by"]["reason"] == Counter(row["reason"] for row in removed)
     shown = {pair["id"]: pair for group in report["groups"] for pair in group["removed"]}
     assert {name: pair["kept_id"] for name, pair in shown.items()} == {row["id"]: row["kept_id"] for row in removed}
+    members = rows(out, "duplicates/groups.parquet")
+    of_group = {frozenset(row["id"] for row in members if row["group_id"] == number) for number in range(len(members))}
+    shown_groups = {
+        frozenset([*group["kept"], *(pair["id"] for pair in group["removed"])]) for group in report["groups"]
+    }
+    assert shown_groups == of_group - {frozenset()}
     assert all(pair["kept_id"] in group["kept"] for group in report["groups"] for pair in group["removed"])
     states = {clip["id"]: clip["state"] for video in report["sources"] for clip in video["clips"]}
     assert Counter(states.values()) == {"kept": len(kept), "removed": len(removed)}
