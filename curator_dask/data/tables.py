@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dask.dataframe import DataFrame
 
 FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
+NUMBER_TYPES = ("auto", "float16", "float32")
 ROW_GROUP_ROWS = 65_536
 # The largest block that pyarrow's JSON reader takes.
 MAX_JSON_BYTES = 2**31 - 1
@@ -143,8 +144,16 @@ def check_filetype(filetype: str) -> None:
         raise ParameterError(f"input_filetype ({filetype!r}) must be one of {', '.join(FILETYPES)}")
 
 
-def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
+def check_number_type(name: str, value: str) -> None:
+    """Raise ParameterError unless the value is a number type that scripts of the original workflow name."""
+    if value not in NUMBER_TYPES:
+        raise ParameterError(f"{name} ({value!r}) must be one of {', '.join(NUMBER_TYPES)}")
+
+
+def data_files(folder: Folder, filetype: str = "parquet", endings: Sequence[str] = ()) -> list[Entry]:
     """The data files below a folder in path order; names that start with ``_`` or ``.`` are not data.
+
+    `endings` replaces the usual endings of the type.
 
     The version of a file that one of our stages wrote identifies what it was made from. Raises InputError if there are none.
     """
@@ -152,12 +161,13 @@ def data_files(folder: Folder, filetype: str = "parquet") -> list[Entry]:
     found = [
         entry
         for entry in folder.entries()
-        if entry.path.lower().endswith(FILETYPES[filetype])
+        if entry.path.lower().endswith(tuple(endings) or FILETYPES[filetype])
         and not any(part.startswith("_") for part in entry.path.split("/"))
     ]
     if not found:
         state = "has none" if folder.exists() else "does not exist"
-        raise InputError(f"no {filetype} files to read: {folder.url} {state}")
+        named = f" with the ending {' or '.join(endings)}" if endings else ""
+        raise InputError(f"no {filetype} files{named} to read: {folder.url} {state}")
     versions = recorded_versions(folder)
     return [replace(entry, version=versions.get(entry.path, entry.version)) for entry in found]
 

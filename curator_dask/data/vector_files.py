@@ -19,27 +19,46 @@ class VectorFiles:
     filetype: str
     names: frozenset[str] | None
     """The names of the chosen files; None: all files of the folder."""
+    endings: tuple[str, ...] = ()
+    """The endings of the files to read, in lower case; empty: those that files of this type usually have."""
 
     @staticmethod
-    def of(input_path: str | Sequence[str], filetype: str, open_folder: Callable[[str], Folder]) -> VectorFiles:
+    def of(
+        input_path: str | Sequence[str],
+        filetype: str,
+        open_folder: Callable[[str], Folder],
+        endings: Sequence[str] | None = None,
+    ) -> VectorFiles:
         """The files of a stage's ``input_path``. Raises ParameterError if the files of a list lie in different folders."""
         if isinstance(input_path, str):
             folder = open_folder(input_path)
             if not folder.is_file():
-                return VectorFiles(folder, filetype, None)
+                return VectorFiles(folder, filetype, None, lower_endings(endings))
             input_path = [input_path]
         names = frozenset(path.rpartition("/")[2] for path in input_path)
-        return VectorFiles(open_folder(_common_folder(input_path)), filetype, names)
+        return VectorFiles(open_folder(_common_folder(input_path)), filetype, names, lower_endings(endings))
 
     def entries(self) -> list[Entry]:
         """The files in path order. Raises InputError if there are none, or a named one is missing."""
-        found = data_files(self.folder, self.filetype)
+        found = data_files(self.folder, self.filetype, self.endings)
         if self.names is None:
             return found
         missing = sorted(self.names - {entry.path for entry in found})
         if missing:
             raise InputError(f"input_path: {self.folder.url} holds no {self.filetype} file {missing[0]!r}")
         return [entry for entry in found if entry.path in self.names]
+
+
+def lower_endings(endings: Sequence[str] | None) -> tuple[str, ...]:
+    """``.pq`` for ``.PQ`` and ``pq``. Raises ParameterError unless it is a list of endings."""
+    if isinstance(endings, str):
+        raise ParameterError(f"input_file_extensions ({endings!r}) must be a list, such as ['.parquet']")
+    for ending in endings or ():
+        if not (isinstance(ending, str) and ending.strip(".")):
+            raise ParameterError(
+                f"input_file_extensions ({ending!r}) must be endings of file names, such as '.parquet'"
+            )
+    return tuple("." + ending.lower().removeprefix(".") for ending in endings or ())
 
 
 def _common_folder(paths: Sequence[str]) -> str:

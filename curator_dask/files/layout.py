@@ -179,8 +179,16 @@ class ClipWriterStage:
         return _under(out, f"metas/{version}")
 
     @staticmethod
+    def get_output_path_iv2_embd(out: str) -> str:
+        return _under(out, "iv2_embd")
+
+    @staticmethod
     def get_output_path_iv2_embd_parquet(out: str) -> str:
         return _under(out, "iv2_embd_parquet")
+
+    @staticmethod
+    def get_output_path_ce1_embd(out: str) -> str:
+        return _under(out, "ce1_embd")
 
     @staticmethod
     def get_output_path_ce1_embd_parquet(out: str) -> str:

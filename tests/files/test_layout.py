@@ -23,11 +23,13 @@ def test_helpers_of_the_original_workflow(out):
         "clips": ClipWriterStage.get_output_path_clips(out),
         "filtered_clips": ClipWriterStage.get_output_path_clips(out, filtered=True),
         "metas/v0": ClipWriterStage.get_output_path_metas(out, "v0"),
+        "iv2_embd": ClipWriterStage.get_output_path_iv2_embd(out),
+        "ce1_embd": ClipWriterStage.get_output_path_ce1_embd(out),
         "iv2_embd_parquet": ClipWriterStage.get_output_path_iv2_embd_parquet(out),
         "ce1_embd_parquet": ClipWriterStage.get_output_path_ce1_embd_parquet(out),
     } == {name: f"{base}/{name}" for name in (
         "processed_videos", "processed_clip_chunks", "previews", "clips", "filtered_clips", "metas/v0",
-        "iv2_embd_parquet", "ce1_embd_parquet",
+        "iv2_embd", "ce1_embd", "iv2_embd_parquet", "ce1_embd_parquet",
     )}  # fmt: skip
 
 

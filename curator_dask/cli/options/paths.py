@@ -24,6 +24,14 @@ EmbeddingField = Annotated[str, option("--embedding-field", help="Column with th
 EmbeddingDim = Annotated[
     int | None, option("--embedding-dim", help="Length of a vector. Default: the length of the first one.")
 ]
+InputFileExtensions = Annotated[
+    list[str] | None,
+    option(
+        "--input-file-extensions",
+        metavar="<str>",
+        help="Read only files with this ending, such as .pq; may be repeated. Default: all that the type usually has.",
+    ),
+]
 MetadataFields = Annotated[
     list[str] | None,
     option(

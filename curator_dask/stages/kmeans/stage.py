@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from curator_dask.data.clusters import centroids_name
-from curator_dask.data.tables import check_filetype
-from curator_dask.data.vector_files import VectorFiles
+from curator_dask.data.tables import check_filetype, check_number_type
+from curator_dask.data.vector_files import VectorFiles, lower_endings
 from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
@@ -60,6 +60,9 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         metadata_fields: further columns to copy into the clusters; also those of folders such as ``year=2024``.
         verbose: report the inertia of every iteration.
         cache_path: folder for a copy of the centroids, ``kmeans_centroids.npy``.
+        input_file_extensions: endings of the files to read, such as ``[".pq"]``; None: all that `input_filetype` usually has.
+        embedding_output_dtype: accepted for scripts of the original: ``auto``, ``float16`` or ``float32``. It changes
+            nothing: vectors are always written as float32, so that decisions are exact.
         read_kwargs: ``{"storage_options": {...}}`` of fsspec for the input.
         write_kwargs: the same for the output and `cache_path`.
         max_iter: the fit stops after this many iterations at the latest.
@@ -82,6 +85,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     metadata_fields: Sequence[str] | None = None
     verbose: bool = False
     cache_path: str | None = field(default=None, kw_only=True)
+    input_file_extensions: Sequence[str] | None = field(default=None, kw_only=True)
+    embedding_output_dtype: str = field(default="auto", kw_only=True)
 
     name: ClassVar[str] = "kmeans"
     workers: ClassVar[str] = "rapids"
@@ -90,6 +95,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         if isinstance(self.input_path, os.PathLike):
             object.__setattr__(self, "input_path", os.fspath(self.input_path))
         check_filetype(self.input_filetype)
+        check_number_type("embedding_output_dtype", self.embedding_output_dtype)
         for name in ("input_path", "output_path"):
             if not getattr(self, name):
                 raise ParameterError(f"{name} is missing: give a folder or a URL")
@@ -104,7 +110,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     @property
     def files(self) -> VectorFiles:
         """The input files."""
-        return VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
+        return VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read, self.input_file_extensions)
 
     def identity(self) -> dict[str, Any]:
         init = self.init if isinstance(self.init, str) else _array_digest(np.asarray(self.init))
@@ -123,7 +129,13 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "n_init": self.n_init,
             "oversampling_factor": self.oversampling_factor,
             "fit_data_fraction": self.fit_data_fraction,
+            **self._chosen_endings(),
         }
+
+    def _chosen_endings(self) -> dict[str, Any]:
+        """Part of the identity only where they are given, so that outputs of earlier versions stay valid."""
+        endings = lower_endings(self.input_file_extensions)
+        return {"input_file_extensions": sorted(endings)} if endings else {}
 
     def source(self, dimension: int | None, entries: list[Entry]) -> VectorSource:
         fields = tuple(self.metadata_fields or ())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
 from curator_dask.files.storage_options import StorageKwargs
+
+BATCH_SIZE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +23,8 @@ class PairwiseParameters:
     depends on the ids and `random_seed` only."""
     sim_metric: str = "cosine"
     """Which distance to the centroid ranks: ``cosine`` or ``l2``. Similarity is cosine in both cases."""
-    pairwise_batch_size: int = 1024
-    """Rows per tile. It changes memory and speed, not the result."""
+    pairwise_batch_size: int = BATCH_SIZE
+    """Rows per tile. It changes memory and speed, not the result. ``"auto"`` of the original means 1024 here."""
     random_seed: int = 42
     """Seed of the ranking ``random``."""
     ranking_strategy: RankingStrategy | None = None
@@ -29,6 +32,7 @@ class PairwiseParameters:
 
     def __post_init__(self) -> None:
         RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)  # refuses unknown values
+        object.__setattr__(self, "pairwise_batch_size", _settled_batch_size(self.pairwise_batch_size))
         if self.pairwise_batch_size < 1:
             raise ParameterError(f"pairwise_batch_size ({self.pairwise_batch_size}) must be >= 1")
 
@@ -40,6 +44,10 @@ class PairwiseParameters:
     def strategy(self) -> RankingStrategy:
         """The ranking that these parameters describe."""
         return self.ranking_strategy or RankingStrategy.of(self.which_to_keep, self.sim_metric, self.random_seed)
+
+
+def _settled_batch_size(value: Any) -> int:
+    return BATCH_SIZE if value == "auto" else value
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ with the parts that are not done.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.tables import check_number_type
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.runtime.records import add_counts, digest
@@ -48,11 +49,14 @@ class PairwiseStage(RankedClusters, Stage):
             rank.
         embedding_dim: The expected number of dimensions; other vectors are refused. None: any.
         verbose: Accepted for compatibility with the original; it changes nothing.
+        compute_dtype: Accepted for scripts of the original: ``"auto"``, ``"float16"`` or ``"float32"``. It changes nothing:
+            scores are always those of the stored vectors, measured again in float64 where they are close.
         read_kwargs: ``{"storage_options": {…}}`` for the inputs.
         write_kwargs: ``{"storage_options": {…}}`` for the output.
     """
 
     output_path: str = ""
+    compute_dtype: str = field(default="auto", kw_only=True)
 
     name: ClassVar[str] = "pairwise"
     workers: ClassVar[str] = "rapids"
@@ -60,6 +64,7 @@ class PairwiseStage(RankedClusters, Stage):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_paths(self, "input_path", "output_path")
+        check_number_type("compute_dtype", self.compute_dtype)
 
     @property
     def output(self) -> Folder:

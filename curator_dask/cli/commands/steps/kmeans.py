@@ -19,6 +19,7 @@ def kmeans(
     id_field: paths.IdField = "id",
     embedding_field: paths.EmbeddingField = "embedding",
     input_filetype: paths.InputFiletype = "parquet",
+    input_file_extensions: paths.InputFileExtensions = None,
     embedding_dim: paths.EmbeddingDim = None,
     metadata_fields: paths.MetadataFields = None,
     max_iter: dedup.MaxIter = 300,
