@@ -5,7 +5,8 @@
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
 # make test-rapids   install RAPIDS beside it (about 9 GB; CUDA=13 for that), test what needs no GPU: names, signatures, cuML's host side
 # make test-gpu      the same environment, the tests that need a GPU
-# make bench-gpu     tests and benchmarks on a GPU into gpu-results/ (or $OUT); SIZE=full takes hours instead of minutes
+# make bench-gpu     tests and benchmarks on a GPU into gpu-results/ (or $OUT), in parts of three minutes; PARTS='kernels models' runs some
+# make rehearse-gpu  all of these without a GPU, with stand-ins and small sizes, into gpu-results/rehearsal
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,12 +14,12 @@ BIN := $(VENV)/bin
 RAPIDS_VENV ?= .venv-rapids
 RAPIDS := $(RAPIDS_VENV)/bin
 CUDA ?= 12
-SIZE ?= quick
+PARTS ?= all
 DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
 
-.PHONY: setup demo test lint coverage bench test-rapids test-gpu bench-gpu clean
+.PHONY: setup demo test lint coverage bench test-rapids test-gpu bench-gpu rehearse-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -58,7 +59,10 @@ test-gpu: $(RAPIDS_VENV)/.installed
 	$(RAPIDS)/python -m pytest tests/gpu -rs
 
 bench-gpu: $(RAPIDS_VENV)/.installed
-	PYTHON=$(RAPIDS)/python benchmarks/gpu/run.sh $(SIZE)
+	PYTHON=$(RAPIDS)/python benchmarks/gpu/run.sh $(PARTS)
+
+rehearse-gpu: setup
+	PYTHON=$(BIN)/python benchmarks/gpu/run.sh --rehearsal --out gpu-results/rehearsal $(PARTS)
 
 # The same constraints: they are the versions that RAPIDS asks for.
 $(RAPIDS_VENV)/.installed: pyproject.toml constraints.txt

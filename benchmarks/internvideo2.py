@@ -1,6 +1,6 @@
 """InternVideo2 at its full size, with random weights: clips per second, and the share of the device's speed it uses.
 
-    python -m benchmarks.internvideo2 [--device cuda] [--dtype auto] [--clips 64] [--batch 16] [--rounds 3]
+    python -m benchmarks.internvideo2 [--device cuda] [--dtype auto] [--clips 64] [--batch 16] [--rounds 3] [--small]
     python -m benchmarks.internvideo2 --device cpu --clips 1 --rounds 1
 
 The frames are noise in memory, so nothing is decoded. Each round times three things, one after the other:
@@ -20,11 +20,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.gpu.records import tell
 from curator_dask.models.base import ModelOptions
 from curator_dask.models.device import usable_device
 from curator_dask.models.internvideo2.model import InternVideo2
 from curator_dask.models.internvideo2.network import InternVideo2Network, NetworkSizes, make_empty
 
+SMALL = NetworkSizes(width=64, depth=2, mlp_width=96, pooled_width=32, dimension=16, num_heads=4, num_pool_heads=4)
+"""A tiny network, to try the benchmark itself."""
 SOURCE_SIDES = (224, 224)
 """Height and width of the frames: the readers scale while they decode, so the model has nothing to resize."""
 
@@ -36,12 +39,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="a tiny network, to try the benchmark itself")
     options = parser.parse_args()
     device = usable_device(options.device)
     auto = "float32" if device.type == "cpu" else "bfloat16"
     dtype = getattr(torch, auto if options.dtype == "auto" else options.dtype)
     batch = min(options.batch, options.clips)
-    network = random_network(device, dtype)
+    network = random_network(device, dtype, SMALL if options.small else None)
     model = InternVideo2(network, "random", ModelOptions(device=options.device), clips_per_batch=batch)
     clips = list(np.random.default_rng(0).integers(0, 256, (options.clips, 4, *SOURCE_SIDES, 3), dtype=np.uint8))
     ready = model.preprocess(clips[:batch]).to(dtype)
@@ -104,14 +108,12 @@ def report(rounds: list[dict[str, float]], sizes: NetworkSizes, num_clips: int, 
     network_s = statistics.median(one["network"] for one in rounds) / batch
     model_s = statistics.median(one["model"] for one in rounds) / num_clips
     limit = product_flop(sizes, batch) / statistics.median(one["product"] for one in rounds)
-    print(f"{where}, {num_clips} clips in batches of {batch}, {len(rounds)} rounds\n")
-    print("| | clips/s | s a clip | TFLOP/s | share of a bare matrix product |")
-    print("|---|---|---|---|---|")
+    told = f"{where}, {num_clips} clips in batches of {batch}"
     for name, clip_s in (("network", network_s), ("model, from frames", model_s)):
         rate = clip_flop(sizes) / clip_s
-        print(f"| {name} | {1 / clip_s:.3g} | {clip_s:.3g} | {rate / 1e12:.3g} | {rate / limit:.0%} |")
-    print(f"| matrix product | | | {limit / 1e12:.3g} | 100% |")
-    print(f"\nThe network is {network_s / model_s:.0%} of the model's time.")
+        tell(f"{told}: {name}", 1 / clip_s, "clips/s")
+        tell(f"{told}: {name}, {rate / 1e12:.3g} of {limit / 1e12:.3g} TFLOP/s", rate / limit, "of a matrix product")
+    tell(f"{told}: the network's share of the model's time", network_s / model_s)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""Measure the speed and memory of the device, and write results."""
+"""Measure the speed and the memory of the device."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from curator_dask.dedup.similarity.candidates import FLOAT32, Precision
 
 GIB = 2.0**30
+FIRST_SEED = 1_000_003
 
 
 class Peak:
@@ -34,17 +32,26 @@ class Peak:
         stop = threading.Event()
 
         def look() -> None:
-            while not stop.wait(every_s):
-                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-                self.num_bytes, self.total = max(self.num_bytes, memory.used), memory.total
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            self.num_bytes, self.total = max(self.num_bytes, memory.used), memory.total
 
-        watcher = threading.Thread(target=look, daemon=True)
+        def look_again() -> None:
+            while not stop.wait(every_s):
+                look()
+
+        look()
+        watcher = threading.Thread(target=look_again, daemon=True)
         watcher.start()
         try:
             yield self
         finally:
             stop.set()
             watcher.join()
+
+    @property
+    def share(self) -> float:
+        """The share of the device's memory."""
+        return self.num_bytes / self.total if self.total else 0.0
 
     def __str__(self) -> str:
         return f"{self.num_bytes / GIB:.1f} of {self.total / GIB:.0f} GiB"
@@ -61,6 +68,11 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def fastest(work: Callable[[], Any], rounds: int = 3) -> float:
+    """The seconds of the fastest of several rounds, after a first one in which kernels are loaded."""
+    return min([timed(work) for _ in range(rounds + 1)][1:])
+
+
 def gemm_flops(dim: int, precision: Precision = FLOAT32, *, size: int = 8192, rounds: int = 5) -> float:
     """FLOP/s of the product (size, dim) x (dim, size) in this precision: the median of several, after a warm-up."""
     import cupy
@@ -72,44 +84,16 @@ def gemm_flops(dim: int, precision: Precision = FLOAT32, *, size: int = 8192, ro
 
 
 def mixture_on_device(num_rows: int, dim: int, k: int, seed: int) -> Any:
-    """(num_rows, dim) float32 unit rows around k directions. Every tenth row, on average, is a near copy of the row before."""
+    """(num_rows, dim) float32 unit rows around k directions. Every tenth row, on average, is a near copy of the row before.
+
+    The directions are the same for every seed, so that parts of one set are made one after the other.
+    """
     import cupy
 
-    random = cupy.random.default_rng(seed)
-    directions = random.standard_normal((k, dim), dtype=cupy.float32)
+    random = cupy.random.default_rng(seed + FIRST_SEED)
+    directions = cupy.random.default_rng(0).standard_normal((k, dim), dtype=cupy.float32)
     X = directions[random.integers(0, k, num_rows)] + random.standard_normal((num_rows, dim), dtype=cupy.float32) * 0.5
     copies = cupy.flatnonzero(random.random(num_rows - 1) < 0.1) + 1
     X[copies] = X[copies - 1] * cupy.float32(1.001)
     X /= cupy.linalg.norm(X, axis=1)[:, None]
     return X
-
-
-def device_name() -> str:
-    import cupy
-
-    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
-
-
-def machine() -> str:
-    """One line with the device, its driver, and the versions of the libraries."""
-    import importlib
-
-    import pynvml
-
-    pynvml.nvmlInit()
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    names = ("cupy", "cudf", "cuml", "dask", "curator_dask")
-    versions = [f"{name} {importlib.import_module(name).__version__}" for name in names]
-    return f"{device_name()}; driver {driver}; {platform.machine()}, {os.cpu_count()} cores; {', '.join(versions)}"
-
-
-def report(path: Path | None, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table, and append it to the file `path` if it is given."""
-    lines = [f"## {title}", "", machine(), "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
-    text = "\n".join([*lines, "", ""])
-    print(text, flush=True)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(text)

@@ -1,9 +1,9 @@
 """Clips per second of internvideo2 while other threads decode, and the share of the time in which the model computes.
 
-    python -m benchmarks.gpu.embed [--clips 512] [--device cuda] [--threads N] [--out FILE]
+    python -m benchmarks.gpu.embed [--clips 512] [--device cuda] [--threads N]
     python -m benchmarks.gpu.embed --device cpu --small --clips 26      (a tiny network, to try the benchmark itself)
 
-The network has its full size and random weights. First, sample videos (720p) are rendered and split into clips. Then one
+The network has its full size and random weights. First, sample videos are rendered and split into clips. Then one
 process reads the clips as a worker of the embed stage does, again and again until there are enough, and writes their
 vectors. Goal: the model computes during at least 90 % of the time.
 """
@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.internvideo2 import random_network
+from benchmarks.gpu.records import tell
+from benchmarks.internvideo2 import SMALL, random_network
 from curator_dask import EmbedStage, SplitStage
 from curator_dask.models import register_model
 from curator_dask.models.base import ModelOptions
@@ -34,11 +35,10 @@ from curator_dask.stages.embed.clip_frames import threads_ahead
 from curator_dask.stages.embed.spec import EmbedTask
 from curator_dask.stages.embed.units import plan_units
 from curator_dask.stages.embed.worker import embed_units
-from curator_dask.video.samples import render_samples
+from curator_dask.video.samples import HEIGHT, WIDTH, render_samples
 
 NAME = "internvideo2_random"
 GOAL = 0.9
-SMALL = NetworkSizes(width=64, depth=2, mlp_width=96, pooled_width=32, dimension=16, num_heads=4, num_pool_heads=4)
 
 
 class Timed(InternVideo2):
@@ -60,7 +60,6 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, help="threads that read clips; default: as many as the stage uses")
     parser.add_argument("--small", action="store_true", help="a tiny network")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     dtype = torch.float32 if options.device == "cpu" else torch.bfloat16
     network = random_network(torch.device(options.device), dtype, SMALL if options.small else NetworkSizes())
@@ -70,26 +69,11 @@ def main() -> None:
         tasks = clips_to_embed(Path(scratch), options)
         wall_s, num_clips = run(tasks, model)
     threads = options.threads or threads_ahead(options.device)
-    row = [
-        num_clips,
-        threads,
-        f"{num_clips / wall_s:.1f}",
-        f"{num_clips / model.seconds:.1f}",
-        f"{model.seconds / wall_s:.0%}",
-    ]
-    header = [
-        "clips",
-        "threads that read",
-        "clips/s",
-        "clips/s while it computes",
-        f"share of the time the model computes (goal {GOAL:.0%})",
-    ]
-    if options.device == "cpu":
-        print(dict(zip(header, row, strict=True)))
-        return
-    from benchmarks.gpu.device import report
-
-    report(options.out, "Embedding with internvideo2, 720p clips of 2 s", header, [row])
+    what = f"{num_clips} clips of 2 s, {WIDTH}x{HEIGHT}, {threads} threads that read"
+    tell(what, num_clips / wall_s, "clips/s")
+    tell(f"{what}: while the model computes", num_clips / model.seconds, "clips/s")
+    goal = GOAL if options.device != "cpu" else None
+    tell(f"{what}: share of the time in which the model computes", model.seconds / wall_s, at_least=goal)
 
 
 def clips_to_embed(scratch: Path, options: argparse.Namespace) -> list[EmbedTask]:

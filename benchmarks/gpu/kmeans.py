@@ -1,6 +1,6 @@
 """k-means on one GPU: rows per second of the fit, and of the whole stage from Parquet files to clusters.
 
-    python -m benchmarks.gpu.kmeans [--rows 1000000] [--dim 1536] [--clusters 1000] [--scratch DIR] [--fit-only] [--out FILE]
+    python -m benchmarks.gpu.kmeans [--rows 1000000] [--dim 1536] [--clusters 1000] [--scratch DIR] [--fit-only]
 
 Without --fit-only it runs the k-means and the pairwise stage. They write the vectors twice, so the disk of --scratch needs
 about three times the size of the vectors (75 GB for 4 million x 1536). --fit-only writes no files: the vectors are made in
@@ -20,17 +20,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.gpu.device import GIB, Peak, mixture_on_device, report, timed
+from benchmarks.gpu.device import GIB, Peak, mixture_on_device, timed
+from benchmarks.gpu.records import tell
 from curator_dask import KMeansStage, PairwiseStage
-from curator_dask.data.vectors import matrix_column
+from curator_dask.data.vectors import column_matrix, matrix_column
 from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 
 FILE_ROWS = 100_000
+SAMPLE_ROWS = 2000
 GOAL_ROWS_PER_S = 14_000
+GOAL_DIM = 1536
 
 
 class Rows:
@@ -49,32 +53,35 @@ def sizes(num_rows: int) -> Iterator[tuple[int, int]]:
         yield number, min(FILE_ROWS, num_rows - start)
 
 
-def fit_only(cluster: LazyCluster, options: argparse.Namespace) -> list[list[object]]:
-    client, table = cluster.client, []
+def fit_only(cluster: LazyCluster, options: argparse.Namespace) -> None:
+    client = cluster.client
     loaded = [client.submit(Rows, number, size, options.dim, options.clusters, pure=False)
               for number, size in sizes(options.rows)]  # fmt: skip
     start = client.submit(made, 0, options.clusters, options.dim, options.clusters).result()
     client.gather([client.submit(lambda rows: len(rows.X), one, pure=False) for one in loaded])
     for in_host_memory in (False, True):
         parameters = GpuFit(options.max_iter, 1e-4, 42, 32768, in_host_memory)
+        where = "in host memory" if in_host_memory else "on the device"
         with Peak().watching() as peak:
             begun = time.perf_counter()
             C, n_iter = fit_on_gpus(client, loaded, start, parameters)
             seconds = time.perf_counter() - begun
-        where = "fit, vectors in host memory" if in_host_memory else "fit, vectors on the device"
-        table.append([where, f"{seconds:.1f}", n_iter, f"{options.rows / seconds:,.0f}", peak])
-    labels = client.submit(label_rate, C, options.dim, options.clusters).result()
-    table.append(["labelling alone", "", "", f"{labels:,.0f}", ""])
-    return table
+        told = f"fit of {in_words(options)}, vectors {where}"
+        tell(f"{told}: {seconds:.1f} s, {n_iter} iterations", options.rows * n_iter / seconds, "rows/s per iteration")
+        tell(f"{told}: device memory, peak {peak}", peak.share, "of the device", at_most=1.0)
+    rate, agrees = client.submit(label_rate, C, options.dim, options.clusters).result()
+    tell(f"labels alone, {options.clusters} centres of cuML", rate, "rows/s", agrees=agrees)
 
 
-def label_rate(C: np.ndarray, dim: int, k: int) -> float:
-    """Rows per second of `assign`, measured on a worker."""
+def label_rate(C: np.ndarray, dim: int, k: int) -> tuple[float, bool]:
+    """Rows per second of `assign` on a worker, and whether the labels of a sample are the CPU's."""
     import cupy
 
     X, centres = mixture_on_device(FILE_ROWS, dim, k, seed=1), cupy.asarray(C)
-    assign(X, centres)
-    return FILE_ROWS / timed(lambda: assign(X, centres))
+    labels, _ = assign(X, centres)
+    expected, _ = assign(X[:SAMPLE_ROWS].get(), C)
+    agrees = bool((labels[:SAMPLE_ROWS].get() == expected).all())
+    return FILE_ROWS / timed(lambda: assign(X, centres)), agrees
 
 
 def write_vectors(folder: Path, options: argparse.Namespace) -> None:
@@ -87,11 +94,10 @@ def write_vectors(folder: Path, options: argparse.Namespace) -> None:
         pq.write_table(table, folder / f"{number:05d}.parquet", compression="zstd", use_dictionary=["id"])
 
 
-def whole_stage(cluster: LazyCluster, options: argparse.Namespace, scratch: Path) -> list[list[object]]:
+def whole_stage(cluster: LazyCluster, options: argparse.Namespace, scratch: Path) -> None:
     begun = time.perf_counter()
     write_vectors(scratch / "vectors", options)
-    written = time.perf_counter() - begun
-    table = [["making the vectors (not part of the job)", f"{written:.1f}", "", "", ""]]
+    tell(f"making the files of {in_words(options)} (not part of the job)", time.perf_counter() - begun, "s")
     context = RunContext(cluster)
     stages = {
         "kmeans": KMeansStage(
@@ -105,9 +111,35 @@ def whole_stage(cluster: LazyCluster, options: argparse.Namespace, scratch: Path
         with Peak().watching() as peak:
             seconds = stage.run(context=context).seconds
         total += seconds
-        table.append([f"stage {name}", f"{seconds:.1f}", "", f"{options.rows / seconds:,.0f}", peak])
-    table.append(["both stages", f"{total:.1f}", "", f"{options.rows / total:,.0f}", ""])
-    return table
+        tell(
+            f"stage {name}, {in_words(options)}: {seconds:.1f} s, device memory {peak}",
+            options.rows / seconds,
+            "rows/s",
+        )
+    goal = GOAL_ROWS_PER_S if options.dim >= GOAL_DIM else None
+    tell(f"both stages, {in_words(options)}: {total:.1f} s", options.rows / total, "rows/s", at_least=goal)
+    compare_a_cluster(scratch)
+
+
+def compare_a_cluster(scratch: Path) -> None:
+    """The scores of the first rows of one cluster, once more on the CPU."""
+    cluster = sorted((scratch / "p").glob("cluster_*.parquet"))[0]
+    number = cluster.stem.partition("_")[2]
+    scores = pq.read_table(cluster).slice(0, SAMPLE_ROWS)
+    rows = pq.read_table(
+        scratch / "k" / f"centroid={number}" / "part-0.parquet", columns=["id", "embedding"], partitioning=None
+    )
+    place = {one: at for at, one in enumerate(rows["id"].to_pylist())}
+    ranked = rows["embedding"].take([place[one] for one in scores["id"].to_pylist()])
+    X, _ = column_matrix(ranked, len(ranked[0]))
+    expected, _ = max_earlier_similarity(np.ascontiguousarray(X, dtype=np.float32))
+    tell(f"scores of the first {len(X):,} rows of cluster {number}",
+         agrees=scores["cosine_sim_score"].to_numpy().tobytes() == expected.tobytes())  # fmt: skip
+
+
+def in_words(options: argparse.Namespace) -> str:
+    size = 4.0 * options.rows * options.dim / GIB
+    return f"{options.rows:,} x {options.dim} ({size:.1f} GiB), {options.clusters} clusters"
 
 
 def main() -> None:
@@ -119,22 +151,13 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=None, help="fit_data_fraction of the stage")
     parser.add_argument("--scratch", type=Path, help="a folder with room for three times the vectors")
     parser.add_argument("--fit-only", action="store_true")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with LazyCluster(ClusterSettings(device="gpu", dashboard=False)) as cluster:
         if options.fit_only:
-            table = fit_only(cluster, options)
+            fit_only(cluster, options)
         else:
             with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-                table = whole_stage(cluster, options, Path(scratch))
-    size = 4.0 * options.rows * options.dim / GIB
-    report(
-        options.out,
-        f"k-means, {options.rows:,} x {options.dim} ({size:.1f} GiB), {options.clusters} clusters "
-        f"(goal: {GOAL_ROWS_PER_S:,} rows/s at 1536, from Parquet to clusters)",
-        ["what", "seconds", "iterations", "rows/s", "device memory, peak"],
-        table,
-    )
+                whole_stage(cluster, options, Path(scratch))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from tests.dedup.reference import random_unit
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("rapids")]
 
 BAD = [[1.0, 2.0], None, [1.0], [3.0, None], [], [5.0, 6.0]]
 KINDS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float16())]

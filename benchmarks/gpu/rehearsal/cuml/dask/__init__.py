@@ -1,0 +1,1 @@
+"""Stands for `cuml.dask` in a rehearsal."""
