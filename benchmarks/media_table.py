@@ -43,15 +43,18 @@ the record of the video, `processed_videos/{video}.json`.
 TAIL = """
 * **Frames.** Every decoded frame is in a clip or outside the planned spans. A video for which this is not so fails with
   the reason `frames-lost`.
-* **Pauses.** A part of a span without frames at its start or end is filled with a copy if it is longer than .5 s. A
-  shorter one is not: such a clip begins with its first frame, and `start_s` in its record says when that is. A stretch
-  whose frames are damaged may look like a pause. Where ffmpeg reports it, the record also says `errors in the source`.
+* **Pauses.** A part of a span without frames is filled with a copy of the picture that is on the screen: at its start if
+  it is longer than .1 s, at its end if it is longer than .5 s. So a clip begins at most .1 s late, and `start_s` in its
+  record says when. A shorter rest at the end belongs to the last frame, which ends with the span.
+* **Holes.** A stretch whose frames are damaged looks like a pause. Where pictures were held in a file that has errors, the
+  record warns that some of these pauses may be damage.
 * **Start.** The first clip begins with the first picture. Sound that starts up to .1 s earlier stays in it, before the picture.
 * **Animated WebP** is not among the endings that are listed, so it is counted as left out. Make an MP4 or a GIF of it first.
 * **Sound tracks.** Clips have the first one. `--audio 2` takes the second, `--audio all` all of them, `--audio none` none.
-* **Sound** is copied if it is AAC and its channels, sample rate and profile are the same from start to end. In transport
-  and program streams and in Flash, all its packets are read to know. Where the sample rate changes inside a transport
-  stream, the sound behind the change may be out of step with the pictures, and the record says so.
+* **Sound** is copied if it is AAC and its channels, sample rate and profile are the same from start to end. To know, all
+  packets are read in transport and program streams, in Flash, and in MP4 that describes one track several times. Where the
+  sample rate changes inside a transport stream, the sound behind the change may be out of step with the pictures, and the
+  record says so.
 * **Colours.** RGB is converted with the matrix BT.709, and the clips are tagged so. All other pictures keep their matrix,
   range and tags, also where they have none: no clip claims what its source did not.
 * **HDR.** Clips have 8 bits a colour and the tags of the source (BT.2020, PQ or HLG). No tone mapping is done.

@@ -21,8 +21,11 @@ import numpy.typing as npt
 
 from curator_dask.video.spans import TOLERANCE_S, Span
 
-PAUSE_S = 0.5
-"""Frames further apart than this leave a pause; below it, a clip just begins with its first frame."""
+PAUSE_S = 0.1
+"""Frames further apart than this leave a pause; below it, a clip just begins with its first frame. A frame before it ends
+with its span in any case."""
+LONG_PAUSE_S = 0.5
+"""A pause at the end of a clip gets a copy if it is longer: readers that know only when frames begin see how long it is."""
 LAST_COPY_S = 0.04
 """How long before the end of a span its last copy is shown: a frame of 25 per second."""
 
@@ -32,12 +35,12 @@ def starts_in_pause(span: Span, first_s: float, max_hold_s: float | None) -> boo
 
     `max_hold_s` is the longest part of a clip that a copy may fill; None: the whole clip.
     """
-    return _is_held(min(first_s, span.end_s) - span.start_s, span, max_hold_s)
+    return _is_held(min(first_s, span.end_s) - span.start_s, PAUSE_S, span, max_hold_s)
 
 
 def ends_in_pause(span: Span, last_s: float, max_hold_s: float | None) -> bool:
     """Whether a span whose last frame (or copy at its start) is at `last_s` gets a copy at its end."""
-    return _is_held(span.end_s - last_s, span, max_hold_s)
+    return _is_held(span.end_s - last_s, LONG_PAUSE_S, span, max_hold_s)
 
 
 def copy_times(
@@ -57,6 +60,6 @@ def copy_times(
     return copies
 
 
-def _is_held(pause_s: float, span: Span, max_hold_s: float | None) -> bool:
+def _is_held(pause_s: float, least_s: float, span: Span, max_hold_s: float | None) -> bool:
     longest_s = span.length_s if max_hold_s is None else max_hold_s
-    return PAUSE_S < pause_s <= longest_s + TOLERANCE_S
+    return least_s < pause_s <= longest_s + TOLERANCE_S

@@ -27,6 +27,9 @@ _NO_TIME = -(2**63)
 decoded as the frame before it."""
 _DISCARDED = 4
 """Packet flag: an edit list hides the frame."""
+LONGEST_LAG_S = 10.0
+"""No frame is shown so much later than it is decoded, or than the frame before it: a larger jump is one of the clock, and
+ffmpeg repairs it. The first frame behind a jump may be decoded by the old clock and shown by the new one."""
 _LONGEST_LAST_FRAME_S = 1.0
 _READ_BYTES_PER_SECOND = 10_000_000
 """Slowest disk that the time limit allows for."""
@@ -80,7 +83,8 @@ def time_line_of(lines: Iterable[str]) -> TimeLine | None:
         if packet is None:
             continue
         decoded, shown, duration = packet
-        pts = decoded + lag if shown is None else shown
+        has_strayed = shown is not None and abs(shown - decoded) * time_base > LONGEST_LAG_S
+        pts = decoded + lag if shown is None or has_strayed else shown
         lag = pts - decoded
         first = pts if num_frames == 0 else min(first, pts)
         if num_frames == 0 or pts >= last:

@@ -118,7 +118,7 @@ def filter_graph(job: CutJob) -> str:
         tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, job.tap)}[tap]"]
         decoded = "[in]"
     pictures = picture_filters(job.info, job.settings, job.shape)
-    shared = decoded + ",".join([*pictures, *frame_pipe.counted_times(job.info)])
+    shared = decoded + ",".join([*pictures, *frame_pipe.true_times(job.info)])
     names = range(len(job.lanes))
     split = f"{shared},split={len(job.lanes) + 1}[all]" + "".join(f"[s{number}]" for number in names)
     return ";".join([*tapped, split, *(f"{_branch(job, number)}[v{number}]" for number in names)])
@@ -173,8 +173,9 @@ def _time_base(job: CutJob, number: int) -> str:
 def _duration_expression(job: CutJob, lane: Lane) -> str:
     """How long a frame is shown: until the next one, but never beyond its span by a pause."""
     since_s = f"mod((PTS-STARTPTS)*TB+{TOLERANCE_S},{lane.period_s:.9f})"
-    within = f"min(DURATION,({lane.length_s + TOLERANCE_S:.9f}-{since_s})/TB)"
-    return within if job.copies else f"if(gt(DURATION*TB,{PAUSE_S}),{within},DURATION)"
+    until_next = "if(gt(NEXT_PTS,PTS),NEXT_PTS-PTS,DURATION)"
+    within = f"min({until_next},({lane.length_s + TOLERANCE_S:.9f}-{since_s})/TB)"
+    return f"if(gt(max(DURATION,{until_next})*TB,{0 if job.copies else PAUSE_S}),{within},DURATION)"
 
 
 def _audio(job: CutJob, lane: Lane) -> list[str]:

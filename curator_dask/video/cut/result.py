@@ -65,7 +65,12 @@ class _Frame:
 
 
 def is_telling(line: bytes) -> bool:
-    """Whether a line of ffmpeg's verbose log is an error or one of the counts at its end."""
+    """Whether a line of ffmpeg's verbose log is an error or one of the counts at its end.
+
+    What the output that keeps nothing says of the times it gets is no damage of the source.
+    """
+    if line.startswith(b"[null @ "):
+        return False
     return b"[error]" in line or b"[fatal]" in line or b"[panic]" in line or b" packets read (" in line
 
 

@@ -13,13 +13,12 @@ Files with such a tail are copied without it: packets are copied as they are, no
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from curator_dask.errors import MediaError
+from curator_dask.video.cut.mp4_boxes import sound_tracks
 from curator_dask.video.process import ffmpeg, sandbox
 
 REPRODUCIBLE = (
@@ -32,8 +31,6 @@ _SAMPLES_PER_PACKET = 1024
 _FILES_PER_PROCESS = 32
 _TIMEOUT_S = 120.0
 _COPIED_BYTES_PER_SECOND = 10_000_000
-_BOX = struct.Struct(">I4s")
-_LARGE_BOX = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +55,7 @@ def trim_sound(limits: Sequence[SoundLimit]) -> None:
 
 def last_packet_s(path: Path) -> float | None:
     """When the last packet of any sound track starts, in seconds from the first frame; None for a clip without sound."""
-    with path.open("rb") as file:
-        movie = _read_movie(file)
-    ticks_per_second = _uint(movie[b"mvhd"][0], 12, 20, size_1=4)
-    last_s = []
-    for track in movie[b"trak"]:
-        boxes = dict(_boxes(track))
-        media = dict(_boxes(boxes[b"mdia"]))
-        if media[b"hdlr"][8:12] == b"soun":
-            end_s = _uint(boxes[b"tkhd"], 20, 28) / ticks_per_second
-            last_s.append(end_s - _SAMPLES_PER_PACKET / _uint(media[b"mdhd"], 12, 20, size_1=4))
-    return max(last_s, default=None)
+    return max((track.end_s - _SAMPLES_PER_PACKET / track.sample_rate for track in sound_tracks(path)), default=None)
 
 
 def _copy_trimmed(limits: Sequence[SoundLimit]) -> None:
@@ -97,33 +84,3 @@ def _output(number: int, limit: SoundLimit) -> list[str]:
 
 def _trimmed_path(path: Path) -> Path:
     return path.with_suffix(".trimmed")
-
-
-def _read_movie(file: BinaryIO) -> dict[bytes, list[bytes]]:
-    """The boxes of an MP4 file's header by their kind."""
-    while head := file.read(_BOX.size):
-        size, kind = _BOX.unpack(head)
-        skipped = _BOX.size
-        if size == _LARGE_BOX:
-            size, skipped = int.from_bytes(file.read(8), "big"), skipped + 8
-        if kind == b"moov":
-            movie: dict[bytes, list[bytes]] = {}
-            for inner, content in _boxes(file.read(size - skipped)):
-                movie.setdefault(inner, []).append(content)
-            return movie
-        file.seek(size - skipped, 1)
-    raise MediaError("cut-failed", f"{str(file.name)!r}: ffmpeg wrote an MP4 file without a header")
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of the boxes that lie side by side in a box."""
-    at = 0
-    while at + _BOX.size <= len(content):
-        size, kind = _BOX.unpack_from(content, at)
-        yield kind, content[at + _BOX.size : at + size]
-        at += max(size, _BOX.size)
-
-
-def _uint(box: bytes, at_0: int, at_1: int, *, size_1: int = 8) -> int:
-    """A number at its place in a box of version 0, where it has 4 bytes, or of version 1."""
-    return int.from_bytes(box[at_1 : at_1 + size_1] if box[0] == 1 else box[at_0 : at_0 + 4], "big")

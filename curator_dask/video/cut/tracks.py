@@ -1,6 +1,7 @@
 """Which sound tracks the clips get, and how: copied where one configuration serves a whole track, else encoded anew.
 
-An MP4 file states the configuration of a track (AAC profile, sample rate, channels) once. In transport and program
+An MP4 file states the configuration of a track (AAC profile, sample rate, channels) once; a few have several for one
+track, as Flash video may, and ffmpeg says at which packet the next one begins. In transport and program
 streams each packet brings its own, in a header called ADTS, and it may change in mid-file. Copied into clips, the
 packets after such a change could not be decoded. So the headers of all packets are read before a track is copied::
 
@@ -15,12 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from curator_dask.video.cut.mp4_boxes import sound_tracks
 from curator_dask.video.probe import AudioTrack, VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
 
 _COPIED_CODEC = "aac"
-_HEADER_MAY_CHANGE = frozenset({"flv"})
-"""Containers that may give a track another header in mid-file."""
 _NEW_HEADER = b"New Extradata"
 _CHANGING = "changes its channels"
 _CHANGING_RATE = "changes its sample rate or profile, and may be out of step with the pictures behind the change"
@@ -97,7 +97,7 @@ def _plan_track(info: VideoInfo, track: AudioTrack) -> tuple[ClipTrack, str]:
 
 def _oddity(info: VideoInfo, track: AudioTrack) -> str:
     """Why the track cannot be copied; empty if it can."""
-    if track.has_header and info.container not in _HEADER_MAY_CHANGE:
+    if track.has_header and not _header_may_change(info):
         return ""
     if track.has_header:
         return _CHANGING if _has_word(_blocks(info, track, "framecrc"), _NEW_HEADER) else ""
@@ -107,6 +107,13 @@ def _oddity(info: VideoInfo, track: AudioTrack) -> str:
     if len({profile_and_rate for profile_and_rate, *_ in configurations}) > 1:
         return _CHANGING_RATE
     return _CHANGING if len(configurations) > 1 else ""
+
+
+def _header_may_change(info: VideoInfo) -> bool:
+    """Whether a track of the file may get another header in mid-file."""
+    if info.container.startswith("mov"):
+        return any(track.num_descriptions > 1 for track in sound_tracks(info.path))
+    return info.container == "flv"
 
 
 def _blocks(info: VideoInfo, track: AudioTrack, form: str) -> Iterator[bytes]:

@@ -139,7 +139,7 @@ def cut_clips(
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
     return CutReport(
         clips=tuple(clips),
-        warnings=(*cut.warnings, *_warnings(cut)),
+        warnings=(*cut.warnings, *_warnings(cut), *_held_over_damage(cut, clips)),
         notes=(*info.notes, *picture_notes(info, settings, cut.sizes), *sound.notes, *_notes_on_held(clips)),
         num_packets=cut.summary.num_packets,
         num_frames_decoded=cut.summary.num_frames_decoded,
@@ -358,6 +358,13 @@ def _notes_on_held(clips: Sequence[CutClip]) -> Iterator[str]:
     if num_held:
         num_clips = sum(clip.num_held > 0 for clip in clips)
         yield f"pictures were held over pauses without frames: {num_held} frames in {num_clips} clips are copies"
+
+
+def _held_over_damage(cut: _Cut, clips: Sequence[CutClip]) -> Iterator[str]:
+    """A hole in the file looks like a pause; only errors in the file tell them apart."""
+    summary = cut.summary
+    if summary.num_error_lines + summary.num_decode_errors and any(clip.num_held for clip in clips):
+        yield "the file has errors, so some pauses over which pictures were held may be damage: frames that are lost"
 
 
 def _clip_size(job: cut_command.CutJob) -> tuple[int, int]:

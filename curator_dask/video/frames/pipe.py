@@ -18,6 +18,7 @@ from curator_dask.errors import MediaError
 from curator_dask.video.frames.sampling import FrameRule
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import sandbox
+from curator_dask.video.time_line import CLOCK_MAY_JUMP, LONGEST_LAG_S
 
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
@@ -30,18 +31,27 @@ def counts_frames(info: VideoInfo) -> bool:
     return info.needs_generated_timestamps and info.fps > 0
 
 
-def counted_times(info: VideoInfo) -> list[str]:
-    """Return the filters that compute the times of frames; none if the file stores times."""
-    if not counts_frames(info):
+def true_times(info: VideoInfo) -> list[str]:
+    """Return the filters that mend the times of frames; none if those of the file are true.
+
+    Times are counted where the file stores none. Where its clock may jump, they ascend: at a join the repaired clock may
+    go back by a frame or two, and one frame may still have the time of another clock.
+    """
+    if counts_frames(info):
+        seconds = f"N*{info.fps.denominator}/{info.fps.numerator}"
+        return [f"settb=1/{TICKS_PER_SECOND}", f"setpts='STARTPTS+{seconds}/TB'"]
+    if info.container not in CLOCK_MAY_JUMP:
         return []
-    seconds = f"N*{info.fps.denominator}/{info.fps.numerator}"
-    return [f"settb=1/{TICKS_PER_SECOND}", f"setpts='STARTPTS+{seconds}/TB'"]
+    frame_s = float(1 / info.fps) if info.fps > 0 else 0.0
+    strayed = f"gt((PTS-PREV_OUTPTS)*TB,{LONGEST_LAG_S})"
+    usual = f"if({strayed},PREV_OUTPTS+max(1,{frame_s:.9f}/TB),max(PTS,PREV_OUTPTS+1))"
+    return [f"setpts='if(isnan(PREV_OUTPTS),PTS,{usual})'"]
 
 
 def filters(info: VideoInfo, rule: FrameRule) -> str:
     """Return the filter chain that scales decoded frames to the rule's size."""
     scaled = f"scale={rule.width}:{rule.height}:flags=bicubic+accurate_rnd+bitexact"
-    return ",".join([scaled, "format=rgb24", *counted_times(info)])
+    return ",".join([scaled, "format=rgb24", *true_times(info)])
 
 
 def output_args(info: VideoInfo, label: str, times_path: str) -> list[str]:

@@ -24,6 +24,8 @@ from curator_dask.video.spans import LATE_FRAMES_S, FixedStride, Span
 from tests.video.videotools import LEVELS, STEP, frame_numbers, run_ffmpeg
 
 NUM_VIDEOS = int(os.environ.get("ODD_VIDEOS", "10"))
+STRAYS = 40
+"""A join behind which one frame has the time of another clock."""
 PACKET_S = 1024 / 44_100
 TOLERANCE_S = 0.001
 CLIP_LENGTHS_S = ((2.0, 2.0), (1.5, 1.5), (2.0, 1.0), (1.2, 2.0), (3.0, 3.0))
@@ -145,7 +147,7 @@ def changing(folder: Path, chosen: random.Random) -> Made:
 KINDS: tuple[Callable[[Path, random.Random], Made], ...] = (joined, late, paused, edited, changing)
 
 
-@pytest.mark.parametrize("seed", range(NUM_VIDEOS))
+@pytest.mark.parametrize("seed", sorted({*range(NUM_VIDEOS), STRAYS}))
 def test_any_time_line(tmp_path, seed):
     chosen = random.Random(seed)
     video = KINDS[seed % len(KINDS)](tmp_path, chosen)
@@ -199,8 +201,7 @@ def assert_lasts(video: Made, span: Span, clip: CutClip, *, is_last: bool) -> No
     # Sound that starts a little earlier than the first picture of the file stays in the first clip.
     assert 0 <= pictures[0] <= (PRIMING_S if span.index == 0 else 0)
     length_s = span.end_s - clip.start_s
-    early_s = video.frame_s if video.times_s is None else 0.0  # frames may change places at a join
-    assert span.start_s - early_s - TOLERANCE_S <= clip.start_s <= span.start_s + video.frame_s + TOLERANCE_S
+    assert span.start_s - TOLERANCE_S <= clip.start_s <= span.start_s + video.frame_s + TOLERANCE_S
     if not is_last:
         assert pictures[1] - pictures[0] == pytest.approx(length_s, abs=video.frame_s + TOLERANCE_S)
     if video.sound_s is None or not sound:

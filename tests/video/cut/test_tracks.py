@@ -118,12 +118,22 @@ def test_one_configuration_is_copied(tmp_path: Path) -> None:
     assert_whole_sound(report)
 
 
-def test_a_new_header_inside_flash_video(tmp_path: Path) -> None:
-    first, second = part(tmp_path / "0.flv"), part(tmp_path / "1.flv", channels=6, start_s=4.1)
+def with_a_new_header(path: Path) -> Path:
+    """A Flash video whose sound turns from stereo to 5.1 at 4.1 s."""
+    first, second = part(path.with_name("0.flv")), part(path.with_name("1.flv"), channels=6, start_s=4.1)
     header_bytes, stated = 13, first.index(b"duration\0") + 9
     no_duration = first[:stated] + bytes(8) + first[stated + 8 :]
-    (tmp_path / "in.flv").write_bytes(no_duration + second[header_bytes:])
-    report = cut(tmp_path / "in.flv", tmp_path / "out")
+    path.write_bytes(no_duration + second[header_bytes:])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["flv", "mp4"])
+def test_a_new_header_in_mid_file(tmp_path: Path, ending: str) -> None:
+    """FFmpeg writes two descriptions of the sound into the MP4 file."""
+    source = with_a_new_header(tmp_path / "in.flv")
+    if ending == "mp4":
+        run_ffmpeg("-i", str(source), "-c", "copy", str(source.with_suffix(".mp4")))
+    report = cut(source.with_suffix(f".{ending}"), tmp_path / "out")
     assert_whole_sound(report)
     assert [note.endswith(CHANGES) for note in report.notes] == [True]
 

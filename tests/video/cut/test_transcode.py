@@ -67,7 +67,7 @@ def shown_in(frames: list[tuple[float, int]], span: Span, *, holds: bool) -> tup
     before = [frame for frame in frames if frame[0] < span.start_s - TOLERANCE_S]
     goes_on = holds and frames[-1][0] >= span.end_s - TOLERANCE_S
     num_inside = len(shown)
-    if holds and before and (shown or goes_on) and (shown[0][0] if shown else span.end_s) - span.start_s > 0.5:
+    if holds and before and (shown or goes_on) and (shown[0][0] if shown else span.end_s) - span.start_s > 0.1:
         shown = [(span.start_s, before[-1][1]), *shown]
     if goes_on and shown and span.end_s - shown[-1][0] > 0.5:
         shown = [*shown, (span.end_s - 0.04, shown[-1][1])]
