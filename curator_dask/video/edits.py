@@ -20,8 +20,8 @@ class Edit:
     """One way to alter a clip."""
 
     name: str
-    kind: Literal["light", "hard"]
-    """``light`` keeps the whole picture; ``hard`` covers, cuts off or moves a part of it."""
+    kind: Literal["light", "hard", "late"]
+    """``light`` keeps the whole picture; ``hard`` covers, cuts off or moves a part of it; ``late`` begins much later."""
     filters: str = ""
     """ffmpeg video filters, with sizes relative to the clip's own."""
     crf: int = 23
@@ -47,6 +47,12 @@ EDITS = (
     Edit("letterboxed to 4:3 of its height", "hard", "pad=iw:ih*4/3:0:(oh-ih)/2"),
 )
 """Every edit is encoded again, at CRF 23 unless its name says otherwise."""
+
+LATE = (
+    Edit("begins 1.5 s later", "late", trim_s=(1.5, 0.0)),
+    Edit("begins 3.7 s later", "late", trim_s=(3.7, 0.0)),
+)
+"""A vector stands for a whole clip, so it may not tell that these are copies. Tracks do."""
 
 
 def write_edit(info: VideoInfo, edit: Edit, path: Path) -> None:

@@ -16,3 +16,5 @@ class CalibrateTask:
 
     spec: EmbedSpec
     clip: ClipToEmbed
+    key: str
+    """Key of the unit; it names the file with the track of the clip."""

@@ -1,16 +1,19 @@
-"""Measure an embedding on the user's own clips: edit some, embed the copies, and recommend an eps that finds them.
+"""Measure on the user's own clips: edit some, embed the copies, and recommend thresholds that find them.
 
-One clip per unit: the clip and its edited copies in, their cosines out. `judgement` makes a calibration of the records.
+One clip per unit: the clip and its edited copies in, their cosines and how their tracks match out. `judgement` makes a
+calibration of the records.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from curator_dask.dedup.calibration import Calibration
+from curator_dask.dedup.overlap_calibration import SHIFTS_S, STRICTNESS
 from curator_dask.errors import InputError, ParameterError, ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -19,27 +22,36 @@ from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.runtime.records import digest, dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
+from curator_dask.stages.align.spec import VERSION as ALIGN_VERSION
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.calibrate.judgement import calibration_of_records
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
 from curator_dask.stages.calibrate.worker import edit_and_embed
+from curator_dask.stages.embed.clip_tracks import track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS
+from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.embed.units import plan_units
-from curator_dask.video.edits import EDITS
+from curator_dask.video.edits import EDITS, LATE
 from curator_dask.video.process.ffmpeg import encoder_failure
+
+CLIPS_PER_VIDEO = 4
+"""Taken of one video before a second round takes more."""
 
 
 @dataclass(frozen=True)
 class CalibrateStage(Stage):
-    """Find the eps that suits a model and the user's own clips. It needs an ffmpeg with libx264.
+    """Find the thresholds that suit the user's own clips: of the rule `overlap`, and a model's eps for the rules by vectors.
+
+    It needs an ffmpeg with libx264.
 
     Args:
         input_path: the output of the split stage, or any folder of clips.
         output_path: folder or URL for ``calibration.json``.
         embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.
         model_dir: folder with the weights of the models.
-        num_clips: number of clips to edit, chosen by a hash of their ids; at least 2.
+        num_clips: number of clips to edit, at least 2; up to four of a video, so that other moments of one video are
+            among them. Videos and clips are chosen by a hash of their names and ids.
         frame_sampling: frames that the model sees: ``uniform`` (over the whole clip) or ``prefix``.
         dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         torch_device: where the model runs: a device of torch's; ``auto``: on a GPU if workers have one.
@@ -90,7 +102,8 @@ class CalibrateStage(Stage):
         return {
             "input_path": embed.input.root,
             "num_clips": self.num_clips,
-            "edits": [asdict(edit) for edit in EDITS],
+            "edits": [asdict(edit) for edit in (*EDITS, *LATE)],
+            "tracks": [ALIGN_VERSION, track_version(), list(SHIFTS_S), list(STRICTNESS)],
             "model": embed.model().fingerprint(),
         }
 
@@ -104,7 +117,7 @@ class CalibrateStage(Stage):
         _require_encoder()
         if context.overwrite or has_work(state, units):
             spec, fingerprint = self.embed_stage().resolved().settled_spec(context.cluster)
-            units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
+            units = [replace(unit, task=replace(unit.task, spec=self._here(spec))) for unit in units]
             identity = {**identity, "model": fingerprint}
         state.claim(identity, overwrite=context.overwrite)
         outcome = run_units(context.cluster, state, units, edit_and_embed, reporter=context.reporter, what="clips")
@@ -113,7 +126,7 @@ class CalibrateStage(Stage):
     def _publish(self, state: StageState, num_clips: int, outcome: UnitsOutcome) -> StageResult:
         """Judge the records, and write the report."""
         calibration = self.calibration()
-        state.publish(layout.CALIBRATION, dump_json(asdict(calibration)))
+        state.publish(layout.CALIBRATION, dump_json(_without_nan(asdict(calibration))))
         counts = {
             "clips_in": num_clips,
             "clips": calibration.num_clips,
@@ -129,15 +142,44 @@ class CalibrateStage(Stage):
         return calibration_of_records(StageState(self.output, self.name), self.known_duplicates)
 
     def _units(self) -> list[Unit[CalibrateTask]]:
-        """The units of the chosen clips: those with the lowest hashes of their ids."""
+        """The units of the chosen clips."""
         spec = self.embed_stage().resolved().spec()
-        clips = [(clip, unit.inputs) for unit in plan_units(spec) for clip in unit.task.clips if clip.path]
-        if len(clips) < 2:
-            raise InputError(f"{self.input_path} holds {len(clips)} clips; calibration compares at least 2")
-        chosen = sorted(clips, key=lambda pair: hashlib.sha256(pair[0].id.encode()).digest())[: self.num_clips]
-        return [
-            Unit(digest(clip.id), inputs, CalibrateTask(spec, clip), printable(clip.path)) for clip, inputs in chosen
-        ]
+        inputs = {clip: unit.inputs for unit in plan_units(spec) for clip in unit.task.clips if clip.path}
+        if len(inputs) < 2:
+            raise InputError(f"{self.input_path} holds {len(inputs)} clips; calibration compares at least 2")
+        keys = {clip: digest(clip.id) for clip in _in_order_of_choice(inputs)[: self.num_clips]}
+        tasks = {clip: CalibrateTask(self._here(spec), clip, key) for clip, key in keys.items()}
+        return [Unit(task.key, inputs[clip], task, printable(clip.path)) for clip, task in tasks.items()]
+
+    def _here(self, spec: EmbedSpec) -> EmbedSpec:
+        """The same, but tracks go to this stage's own folder."""
+        return replace(spec, output=self.output)
+
+
+def _in_order_of_choice(clips: Iterable[ClipToEmbed]) -> list[ClipToEmbed]:
+    """Four clips of each video, then four more of each, and so on; videos and clips in the order of their hashes."""
+    of_video: dict[str, list[ClipToEmbed]] = {}
+    for clip in sorted(clips, key=lambda clip: _hash(clip.id)):
+        of_video.setdefault(clip.source or clip.path, []).append(clip)
+    rounds = [
+        (number // CLIPS_PER_VIDEO, _hash(video), number, clip)
+        for video, group in of_video.items()
+        for number, clip in enumerate(group)
+    ]
+    return [clip for *_, clip in sorted(rounds, key=lambda one: one[:3])]
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with None for shares of nothing, which JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
 def _require_encoder() -> None:

@@ -1,75 +1,116 @@
-"""The work of the calibrate stage on a worker: edit one clip, and embed it and its copies."""
+"""The work of the calibrate stage on a worker: edit one clip, embed it and its copies, and lay their tracks over each other."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
-from curator_dask.models.base import EmbeddingModel, Frames, Unusable, Vector
+from curator_dask.models.base import Frames, Vector
 from curator_dask.runtime.records import Failure, UnitResult
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
-from curator_dask.stages.embed.spec import ClipToEmbed
-from curator_dask.video.edits import EDITS, write_edit
+from curator_dask.stages.calibrate.tracks.compare import CopyTracks, compare_tracks, line_of_track
+from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedded, Embedder, write_track_file
+from curator_dask.stages.embed.spec import ClipToEmbed, EmbedTask
+from curator_dask.video.edits import EDITS, LATE, Edit, write_edit
 from curator_dask.video.frames.read import read_ready_clip
 from curator_dask.video.frames.sampling import FrameRule
 from curator_dask.video.probe import VideoInfo, probe_video
 
 _SIGNATURE_SIDE = 16
+_LEAST_S = 2.0
+"""A copy that would be shorter is not made."""
+
+
+@dataclass(frozen=True)
+class _EditedCopy:
+    """One edited copy, compared with its original."""
+
+    name: str
+    cosine: float
+    """Of the two vectors; -1 if the copy has none."""
+    tracks: CopyTracks | None = None
 
 
 def edit_and_embed(task: CalibrateTask) -> UnitResult:
-    """Embed one clip and its edited copies; the result holds the clip's vector and its cosines with the copies."""
-    model = task.spec.model.load()
+    """Embed one clip and its edited copies. The result holds the clip's vector, its cosines with the copies, and how
+    well the tracks of the copies match."""
+    embedder = Embedder(task.spec)
     with (
         task.spec.input.local_copy(task.clip.path) as path,
         tempfile.TemporaryDirectory(prefix="curator_dask_edit_") as folder,
     ):
         info = probe_video(path)
-        base = _embed_file(model, path)
-        copies = dict(_embed_copies(info, model, Path(folder)))
+        clip, _ = _embed_file(embedder, path)
+        if not isinstance(clip.vector, np.ndarray):
+            failure = Failure(CALIBRATE, printable(task.clip.path), "no-vector", "the clip has no usable vector")
+            return UnitResult(counts={"clips_failed": 1}, failures=(failure,))
+        copies = list(_compared_copies(embedder, info, clip, Path(folder)))
         signature = _signature(path)
-    if base is None:
-        failure = Failure(CALIBRATE, printable(task.clip.path), "no-vector", "the clip has no usable vector")
-        return UnitResult(counts={"clips_failed": 1}, failures=(failure,))
-    return _result(task.clip, base, copies, signature)
+    embed_task = EmbedTask(task.spec, task.key, (task.clip,))
+    outputs = write_track_file(embed_task, [(task.clip, clip)])
+    data = _record_of(task.clip, clip.vector, copies, signature)
+    return UnitResult(outputs, {"clips": 1, "copies": len(copies)}, data={"clips": [data]})
 
 
-def _result(clip: ClipToEmbed, base: Vector, copies: dict[str, Vector | None], signature: list[float]) -> UnitResult:
-    data = {
+def _record_of(clip: ClipToEmbed, vector: Vector, copies: list[_EditedCopy], signature: list[float]) -> dict[str, Any]:
+    compared = [(copy.name, copy.tracks) for copy in copies if copy.tracks is not None]
+    return {
         "id": clip.id,
         "source": printable(clip.source or clip.path),
-        "vector": base.tolist(),
+        "span_s": [clip.start_s, clip.end_s],
+        "vector": vector.tolist(),
         "signature": signature,
-        "cosines": {name: -1.0 if vector is None else _cosine(base, vector) for name, vector in copies.items()},
+        "cosines": {copy.name: copy.cosine for copy in copies},
+        "levels": {name: tracks.levels for name, tracks in compared},
+        "stills": {name: tracks.still for name, tracks in compared if tracks.still is not None},
     }
-    return UnitResult(counts={"clips": 1, "copies": len(copies)}, data={"clips": [data]})
 
 
-def _embed_copies(info: VideoInfo, model: EmbeddingModel, folder: Path) -> Iterator[tuple[str, Vector | None]]:
-    """The name of each edit, and the vector of its copy (None if it has no usable one)."""
+def _compared_copies(embedder: Embedder, info: VideoInfo, clip: Embedded, folder: Path) -> Iterator[_EditedCopy]:
+    """Each edited copy of a clip. Those that begin later show what vectors make of them; tracks can be cut afterwards."""
+    line = line_of_track(clip.track)
+    for edit in EDITS + tuple(edit for edit in LATE if _is_long_enough(info, edit)):
+        copy, frames = _embed_copy(embedder, info, edit, folder)
+        cosine = _cosine(clip, copy)
+        if edit in LATE or line is None:
+            yield _EditedCopy(edit.name, cosine)
+        else:
+            rate_fps = embedder.rules[-1].rate_fps
+            yield _EditedCopy(edit.name, cosine, compare_tracks(line, embedder, copy, frames, rate_fps))
+
+
+def _is_long_enough(info: VideoInfo, edit: Edit) -> bool:
+    return (info.duration_s or 0.0) - sum(edit.trim_s) >= _LEAST_S
+
+
+def _embed_copy(embedder: Embedder, info: VideoInfo, edit: Edit, folder: Path) -> tuple[Embedded, Frames]:
     copy = folder / "copy.mp4"
-    for edit in EDITS:
-        try:
-            write_edit(info, edit, copy)
-            yield edit.name, _embed_file(model, copy)
-        except MediaError as error:
-            raise MediaError(error.reason, f"{edit.name}: {error}") from error
+    try:
+        write_edit(info, edit, copy)
+        return _embed_file(embedder, copy)
+    except MediaError as error:
+        raise MediaError(error.reason, f"{edit.name}: {error}") from error
 
 
-def _embed_file(model: EmbeddingModel, path: Path) -> Vector | None:
-    frames: Frames = read_ready_clip(path, model.frame_rule)
-    result = model.embed([frames])[0]
-    return None if isinstance(result, Unusable) else result
+def _embed_file(embedder: Embedder, path: Path) -> tuple[Embedded, Frames]:
+    """What comes of a file, and the frames that its track was made of."""
+    frames = [read_ready_clip(path, rule) for rule in embedder.rules]
+    return embedder.embed([ClipFrames(*frames)])[0], frames[-1]
+
+
+def _cosine(clip: Embedded, copy: Embedded) -> float:
+    vectors = [one.vector.astype("float64") for one in (clip, copy) if isinstance(one.vector, np.ndarray)]
+    return float(vectors[0] @ vectors[1]) if len(vectors) == 2 else -1.0
 
 
 def _signature(path: Path) -> list[float]:
     """(256,) the mean picture of a clip in 16x16 grey levels: its content, without any embedding."""
     frames = read_ready_clip(path, FrameRule.spread(4, width=_SIGNATURE_SIDE, height=_SIGNATURE_SIDE))
     return [round(float(value), 3) for value in frames.mean(axis=(0, 3)).ravel()]
-
-
-def _cosine(a: Vector, b: Vector) -> float:
-    return float(a.astype("float64") @ b.astype("float64"))

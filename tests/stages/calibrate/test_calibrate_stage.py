@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from curator_dask import InputError, ParameterError, SplitStage
+from curator_dask.cli.output.calibration_report import calibration_report
 from curator_dask.files import layout
-from curator_dask.stages.calibrate.stage import CalibrateStage
-from curator_dask.video.edits import EDITS
+from curator_dask.stages.calibrate.stage import CLIPS_PER_VIDEO, CalibrateStage, _in_order_of_choice
+from curator_dask.stages.embed.spec import ClipToEmbed
+from curator_dask.video.edits import EDITS, LATE
+from curator_dask.video.moments import CAMERAS, _camera
+from curator_dask.video.process.ffmpeg import ffmpeg_path
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +37,14 @@ def test_the_samples_are_recognised_after_light_edits(clips, context, tmp_path):
     stage = CalibrateStage(str(clips), str(tmp_path), num_clips=2)
     result = stage.run(context=context)
     assert result.counts["clips_in"] == result.counts["clips"] + result.counts["clips_failed"] == 2
-    assert result.counts["copies"] == 2 * len(EDITS)
+    assert result.counts["copies"] == 2 * len(EDITS)  # clips of two seconds are too short to begin later
     found = stage.calibration()
     assert found.recall("light") == 1.0
     assert 0.01 <= found.recommended_eps <= 0.98
-    assert json.loads((tmp_path / layout.CALIBRATION).read_text())["recommended_eps"] == found.recommended_eps
+    written = json.loads((tmp_path / layout.CALIBRATION).read_text())
+    assert written["recommended_eps"] == found.recommended_eps
+    assert {one["late_recall"] for one in written["table"]} == {None}  # and the file is JSON all the same
+    assert written["overlap"]["recommended_strictness"] == found.overlap.recommended_strictness
     again = stage.run(context=context)
     assert (again.num_run, again.num_skipped) == (0, 2)
     assert found.num_false_candidates == 1
@@ -58,3 +66,31 @@ def test_one_clip_is_not_enough(clips, context, tmp_path):
 def test_the_model_is_looked_for_in_model_dir(tmp_path):
     stage = CalibrateStage("clips", "out", model_dir=str(tmp_path))
     assert stage.embed_stage().model_spec().options.model_dir == tmp_path
+
+
+def test_other_moments_of_a_still_camera_are_told_from_copies_that_begin_later(context, tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    still = (*_camera(0, CAMERAS[0][:2]), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+    subprocess.run([ffmpeg_path(), "-v", "error", *still, str(videos / "still.mp4")], check=True)
+    SplitStage(str(tmp_path / "videos"), str(tmp_path / "clips")).run(context=context)
+    stage = CalibrateStage(str(tmp_path / "clips"), str(tmp_path / "found"), num_clips=2)
+    assert stage.run(context=context).counts["copies"] == 2 * len((*EDITS, *LATE))
+    found = stage.calibration()
+    assert (found.num_other_moments, found.num_false_candidates) == (1, 0)
+    assert (found.overlap.num_other_moments, found.overlap.num_other_videos) == (1, 0)
+    by_strictness = {one.strictness: one for one in found.overlap.table}
+    assert by_strictness[0.0].num_other_moments == 0
+    begun_later = [one for one in found.overlap.shifts if one.shift_s == 3.7 and one.edit == "re-encoded at CRF 38"]
+    assert [(one.num_pairs, one.recall) for one in begun_later] == [(2, 1.0)]
+    report = calibration_report(found)
+    assert f"--strictness {found.overlap.recommended_strictness:g}" in report
+    assert "of 1 other moment with alike pictures" in report
+
+
+def test_some_clips_of_one_video_are_chosen_together():
+    clips = [ClipToEmbed(f"{video}-{n}", "", True, video, n, n, n + 1) for video in "abc" for n in range(9)]
+    sources = [clip.source for clip in _in_order_of_choice(clips)]
+    first, rest = sources[: 3 * CLIPS_PER_VIDEO], sources[3 * CLIPS_PER_VIDEO :]
+    assert [len(set(first[at : at + CLIPS_PER_VIDEO])) for at in range(0, len(first), CLIPS_PER_VIDEO)] == [1, 1, 1]
+    assert sorted(rest) == sorted("abc" * (9 - CLIPS_PER_VIDEO))

@@ -1,4 +1,4 @@
-"""``calibrate``: find the eps that suits a model and one's own clips."""
+"""``calibrate``: find the thresholds that suit a model and one's own clips."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def calibrate(
     trust_remote_code: embed.TrustRemoteCode = False,
     run_options: RunOptions,
 ) -> None:
-    """Recommend an eps for your clips. It edits some of them, embeds the copies, and shows the numbers behind it."""
+    """Recommend the thresholds for your clips. It edits some, compares copies and other moments, and shows the numbers."""
     from curator_dask import CalibrateStage
     from curator_dask.cli.output import terminal
     from curator_dask.cli.output.calibration_report import calibration_report
