@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, stored
-from curator_dask.data.tables import data_files, open_parquet, read_parquet, require_columns, without_dictionaries
+from curator_dask.data.tables import (
+    data_files,
+    open_parquet,
+    read_parquet,
+    require_columns,
+    unreadable,
+    without_dictionaries,
+)
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
@@ -60,6 +67,15 @@ def read_centroids(data: bytes) -> NDArray[np.float32]:
     if C.ndim != 2 or C.dtype.kind != "f":
         raise InputError(f"{CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
     return np.ascontiguousarray(C, dtype=np.float32)
+
+
+def stored_centroids(folder: Folder) -> NDArray[np.float32]:
+    """The centroids of a k-means output, as `read_centroids` gives them."""
+    name = centroids_name(folder)
+    try:
+        return read_centroids(folder.read_bytes(name))
+    except InputError as error:
+        raise unreadable(folder, name, error) from error
 
 
 def cluster_files(folder: Folder) -> dict[int, Entry]:

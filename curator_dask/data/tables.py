@@ -10,12 +10,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.layout import STATE
+from curator_dask.files.local_files import hash_of_stream
 from curator_dask.files.names import printable
-from curator_dask.runtime.state import recorded_versions
+from curator_dask.runtime.state import StageState, recorded_versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from dask.dataframe import DataFrame
+
+
+def unreadable(folder: Folder, path: str, why: object) -> InputError:
+    """The error for a file that is not what it should be; it names the remedy for files that one of our stages wrote."""
+    remedy = "Replace the file, or take it out of the folder"
+    if folder.exists(STATE):
+        remedy = (
+            f"If it is damaged, mark it with: curator-dask verify {folder.url} --repair; "
+            "the command that wrote it then makes it anew"
+        )
+    return InputError(f"cannot read {printable(folder.join(path))}: {why}. {remedy}")
+
 
 FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
 NUMBER_TYPES = ("auto", "float16", "float32")
@@ -37,6 +51,7 @@ def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = 
     sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
     dictionaries = False if lean else leaves or False
     options = {"write_statistics": not lean, "store_schema": not lean, "row_group_size": ROW_GROUP_ROWS}
+    options["write_page_checksum"] = True  # so that a changed byte is noticed when the file is read
     pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries, **options)
     return cast("bytes", sink.getvalue().to_pybytes())
 
@@ -49,9 +64,9 @@ def write_parquet(
 
 
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one file. Raises InputError if it is no Parquet file or lacks a column."""
+    """Read one file. Raises InputError if it is no Parquet file, was changed since it was written, or lacks a column."""
     with open_parquet(folder, path) as file:
-        require_columns(path, file.schema_arrow.names, columns or ())
+        _require_in(folder, path, file.schema_arrow.names, columns or ())
         return without_views(file.read(columns=list(columns) if columns is not None else None))
 
 
@@ -66,9 +81,14 @@ def open_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) ->
 
     try:
         with folder.open(path) as stream:
-            yield pq.ParquetFile(stream, buffer_size=read_bytes or 0, pre_buffer=read_bytes is None)
+            yield pq.ParquetFile(
+                stream,
+                buffer_size=read_bytes or 0,
+                pre_buffer=read_bytes is None,
+                page_checksum_verification=True,
+            )
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {printable(folder.join(path))} as Parquet: {error}") from error
+        raise unreadable(folder, path, f"it is no whole Parquet file ({error})") from error
 
 
 def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str]) -> pa.Table:
@@ -89,7 +109,7 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
         # One block, as types are inferred from the first block, where vectors may hold integers only.
         table = pj.read_json(io.BytesIO(data), read_options=pj.ReadOptions(block_size=len(data) + 1))
     except pa.ArrowException as error:
-        raise InputError(f"cannot read {printable(folder.join(path))} as JSON lines: {error}") from error
+        raise unreadable(folder, path, f"it holds no JSON lines ({error})") from error
     require_columns(path, table.column_names, columns)
     return table.select(list(columns))
 
@@ -97,7 +117,7 @@ def read_table(folder: Folder, path: str, filetype: str, columns: Sequence[str])
 def read_row_groups(folder: Folder, path: str, row_groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """Read some row groups of a Parquet file. Raises InputError as `read_parquet` does."""
     with open_parquet(folder, path) as file:
-        require_columns(path, file.schema_arrow.names, columns)
+        _require_in(folder, path, file.schema_arrow.names, columns)
         return without_views(file.read_row_groups(list(row_groups), columns=list(columns)))
 
 
@@ -136,6 +156,16 @@ def require_columns(path: str, present: Iterable[str], wanted: Iterable[str]) ->
     doubled = [name for name in wanted if names.count(name) > 1]
     if doubled:
         raise InputError(f"{printable(path)} has more than one column {doubled[0]!r}")
+
+
+def _require_in(folder: Folder, path: str, present: Iterable[str], wanted: Iterable[str]) -> None:
+    """As `require_columns`; in a file that one of our stages wrote, the name of a column may be damaged."""
+    try:
+        require_columns(path, present, wanted)
+    except InputError as error:
+        if folder.exists(STATE):
+            raise unreadable(folder, path, error) from error
+        raise
 
 
 def check_filetype(filetype: str) -> None:
@@ -212,12 +242,22 @@ def write_arrow(folder: Folder, path: str, table: pa.Table) -> int:
     return folder.write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def read_arrow_tables(folder: Folder, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """The tables of files, in the order of their paths. Raises InputError for one that cannot be read."""
+def arrow_table(folder: Folder, path: str, data: bytes) -> pa.Table:
+    """The table of an Arrow file with these bytes. Raises InputError if they hold none."""
     import pyarrow as pa
 
-    for path, data in folder.read_many(sorted(paths)):
-        try:
-            yield pa.ipc.open_file(data).read_all()
-        except pa.ArrowException as error:
-            raise InputError(f"{folder.join(path)} is damaged ({error}): remove it and run again") from error
+    try:
+        return pa.ipc.open_file(data).read_all()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise unreadable(folder, path, f"it is no whole Arrow file ({error})") from error
+
+
+def read_unit_tables(state: StageState, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """The tables that units left beside their markers, in the order of their paths.
+
+    Raises InputError for one that is not what its unit wrote.
+    """
+    for path, data, recorded in state.beside_markers(sorted(paths)):
+        if recorded and hash_of_stream(io.BytesIO(data), recorded) != recorded:
+            raise unreadable(state.folder, path, "its bytes are not those that were written")
+        yield arrow_table(state.folder, path, data)

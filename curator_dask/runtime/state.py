@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,19 @@ class StageState:
         """
         return self.path(UNITS, f"{key}.arrow")
 
+    def beside_markers(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes, str]]:
+        """Files beside markers, few in memory at a time: path, content, and the hash in the marker; "" where it is not known.
+
+        Raises InputError for a file that is not there.
+        """
+        markers = self.folder.read_many([f"{path.removesuffix('.arrow')}.json" for path in paths])
+        try:
+            for (path, data), (marker, text) in zip(self.folder.read_many(paths), markers, strict=True):
+                record = self._parse(marker, text)
+                yield path, data, hashes_of(record.outputs).get(path, "") if record else ""
+        except FileNotFoundError as error:
+            raise InputError(f"{error.filename or error} is not there any more: run again") from error
+
     def scratch_parts(self) -> tuple[str, ...]:
         return (STATE, self.stage, "tmp")
 
@@ -81,7 +94,11 @@ class StageState:
         """
         self.folder.check_is_no_file()
         wanted = as_record(self.folder, self.stage, identity)
-        if self.held_for() is None and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
+        if self._were_recorded(wanted):
+            write_if_changed(self.folder, self.path(PARAMETERS), dump_json(wanted))
+            return ""
+        is_new = self.held_for() is None and not self._has_results()
+        if is_new and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
             return ""
         compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
         if compared.same():
@@ -99,8 +116,9 @@ class StageState:
         """Refuse as `claim` does, but write nothing (for a dry run); returns what would be replaced."""
         self.folder.check_is_no_file()
         held = self.held_for()
-        compared = Comparison(held or {}, as_record(self.folder, self.stage, identity))
-        if held is None or compared.same():
+        wanted = as_record(self.folder, self.stage, identity)
+        compared = Comparison(held or {}, wanted)
+        if (held is None and not self._has_results()) or compared.same() or self._were_recorded(wanted):
             return ""
         self._refuse(compared, replaceable)
         return compared.describe() if self._has_results() else ""
@@ -119,6 +137,22 @@ class StageState:
         return any(record.outputs for record in self.records()) or any(
             self.folder.exists(path) for path in self._published_paths()
         )
+
+    def _were_recorded(self, wanted: Mapping[str, JSON]) -> bool:
+        """Whether a finished run recorded these parameters, whatever is in their file now: a disk may have damaged it."""
+        return self._hash_of_parameters() == hash_of(dump_json(wanted))
+
+    def _hash_of_parameters(self) -> str:
+        """The hash that a finished run recorded; "" where there is none."""
+        return hashes_of(self.published()).get(self.path(PARAMETERS), "")
+
+    def give_up_parameters(self) -> None:
+        """Leave the folder to any parameters, as those of its results are lost.
+
+        Where a finished run recorded their hash, they are left: the command that made the results restores them.
+        """
+        if not self._hash_of_parameters():
+            self.folder.write_bytes(self.path(PARAMETERS), dump_json({FREE: True}))
 
     def release(self, result: str) -> None:
         """Leave the folder to any parameters if no unit counts a `result` (clips, say); the same ones still go on here."""
@@ -221,6 +255,13 @@ class StageState:
             before, {**before, **{path: Written(len(data), hash_of(data)) for path, data in contents.items()}}
         )
 
+    def note_written(self, paths: Iterable[str]) -> None:
+        """Note that these are the files of the stage as a whole; they are there already."""
+        before = self.published()
+        own = {path: size for path, size in before.items() if path.startswith(f"{STATE}/")}
+        sizes = {path: self.folder.size(path) or 0 for path in paths}
+        self._write_notes(before, {**own, **self._hashed(sizes)})
+
     def unpublish(self, path: str) -> None:
         """Remove a file of the stage as a whole, if there is one."""
         before = self.published()
@@ -317,13 +358,25 @@ class StageState:
 
     def _difference(self, compared: Comparison) -> str:
         if not isinstance(compared.held.get("params"), dict):
-            told = f"{self.folder.join(self.path(PARAMETERS))} cannot be read"
-        else:
-            told = compared.describe()
-        told = told or f"it was written in format {compared.held.get('format')}, this version writes {FORMAT}"
+            return self._lost_parameters()
+        told = (
+            compared.describe()
+            or f"it was written in format {compared.held.get('format')}, this version writes {FORMAT}"
+        )
         return (
             f"{self.folder.url} holds results of stage {self.stage!r} with other parameters: {told}. "
             "Use the same parameters to go on, another output folder, or --overwrite to replace those results"
+        )
+
+    def _lost_parameters(self) -> str:
+        remedy = (
+            f"curator-dask verify {self.folder.url} --repair gives these results up, and the next run makes them anew"
+        )
+        if self._hash_of_parameters():
+            remedy = "The very command that made them goes on with them, another one needs --overwrite to replace them"
+        return (
+            f"{self.folder.join(self.path(PARAMETERS))} is damaged or missing, so it is not known what the results of stage "
+            f"{self.stage!r} were made with. {remedy}"
         )
 
 

@@ -12,8 +12,11 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import dump_json, failures_jsonl
-from curator_dask.runtime.state import write_if_changed
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import Stage, StageResult
+
+RUN = "run"
+"""Has records as a stage has, so that `verify` notices if one of these files is changed or missing."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def write_run_record(
         "left_out": {result.stage: result.left_out for result in results if result.left_out},
         "totals": asdict(totals) if totals else None,
     }
-    write_if_changed(folder, layout.RUN_RECORD, dump_json(record))
+    state = StageState(folder, RUN)
+    state.claim({}, overwrite=True)  # damaged records are written anew
+    state.publish(layout.RUN_RECORD, dump_json(record))
     failures = [failure for result in results for failure in result.failures]
-    write_if_changed(folder, layout.FAILURES, failures_jsonl(failures))
+    state.publish(layout.FAILURES, failures_jsonl(failures))

@@ -29,6 +29,8 @@ def wrong_sizes(stages: Sequence[StageRecords], sizes: Mapping[str, int]) -> Ite
     for stage in stages:
         for path, size, unit in stage.outputs():
             found = sizes.get(path)
+            if path.removeprefix(stage.prefix) in stage.damaged:
+                continue  # it is named already
             if found is None:
                 yield Finding(stage.name, path, MISSING, "is missing", unit)
             elif size not in (found, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from curator_dask.files.layout import PARAMETERS, UNITS
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.verify.finding import REDONE, Finding
 from curator_dask.verify.stage_records import StageRecords
@@ -12,7 +13,7 @@ from curator_dask.verify.stage_records import StageRecords
 def mark_broken(stages: Sequence[StageRecords], findings: Collection[Finding]) -> int:
     """Mark the units of missing and changed files as not done; returns how many things the next run makes anew.
 
-    Files of a stage as a whole, and units whose marker is damaged, need no mark: every run compares them.
+    A unit whose marker is damaged loses it. Files of a stage as a whole need no mark: every run compares them.
 
     Raises FolderLockedError if a run works on one of the stages.
     """
@@ -22,4 +23,14 @@ def mark_broken(stages: Sequence[StageRecords], findings: Collection[Finding]) -
             paths = {finding.path for finding in broken}
             for unit in sorted({unit for path, _, unit in stage.outputs() if unit and path in paths}):
                 stage.state.mark_broken(unit)
+            _drop_damaged_records(stage)
     return len({(finding.stage, finding.unit or finding.path) for finding in broken})
+
+
+def _drop_damaged_records(stage: StageRecords) -> None:
+    """Remove markers that cannot be read, and give up results whose parameters are lost."""
+    for path in stage.damaged:
+        if path == stage.state.path(PARAMETERS):
+            stage.state.give_up_parameters()
+        elif path.startswith(stage.state.path(UNITS, "")):
+            stage.state.folder.remove(path)

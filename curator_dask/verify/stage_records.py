@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.layout import PUBLISHED, STATE, UNITS
+from curator_dask.files.layout import PARAMETERS, PUBLISHED, STATE, UNITS
 from curator_dask.runtime.records import UnitRecord
-from curator_dask.runtime.state import StageState, parse_published
+from curator_dask.runtime.state import FREE, StageState, parse_published
 
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
@@ -71,7 +71,17 @@ def _read(root: Folder, folder: str, stage: str, paths: list[str]) -> StageRecor
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             damaged[path.removeprefix(prefix)] = str(error)
             named |= _named_in(text)
+    if why := _fault_of_parameters(state, anything=bool(units or published)):
+        damaged[state.path(PARAMETERS)] = why
     return StageRecords(state, prefix, units, published, damaged, frozenset(named))
+
+
+def _fault_of_parameters(state: StageState, *, anything: bool) -> str:
+    """Why nobody knows what the stage's results were made with; "" if that is known, or if there are none."""
+    held = state.held_for()
+    if held is None:
+        return "it is missing" if anything else ""
+    return "" if isinstance(held.get("params"), dict) or held.get(FREE) else "it holds no parameters"
 
 
 def _named_in(text: bytes) -> set[str]:

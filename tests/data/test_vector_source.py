@@ -95,7 +95,7 @@ class TestChunks:
 
     def test_a_large_file_that_is_no_parquet(self, tmp_path):
         (tmp_path / "a.parquet").write_bytes(b"x" * 300)
-        with pytest.raises(InputError, match=r"cannot read .*a\.parquet as Parquet"):
+        with pytest.raises(InputError, match=r"cannot read .*a\.parquet: it is no whole Parquet file"):
             plan_chunks(source(tmp_path), data_files(Folder(str(tmp_path))))
 
 

@@ -105,10 +105,25 @@ class TestClaim:
     def test_damaged_parameters_are_refused_until_overwritten(self, state, data):
         finish(state, "a", "a.txt")
         state.folder.write_bytes(state.path("params.json"), data)
-        with pytest.raises(FolderInUseError, match=r"params.json cannot be read"):
+        with pytest.raises(FolderInUseError, match=r"params.json is damaged or missing.*verify .* --repair"):
             state.claim(PARAMETERS)
         state.claim(PARAMETERS, overwrite=True)
         state.claim(PARAMETERS)
+
+    @pytest.mark.parametrize("data", [b"", b"[]", b'{"params": {}}', None], ids=["empty", "list", "other", "missing"])
+    def test_damaged_parameters_of_a_finished_run_are_restored_by_the_same_command(self, state, data):
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
+        state.summarise({"n": 1})
+        path = state.folder.local_path(state.path("params.json"))
+        before = path.read_bytes()
+        path.unlink() if data is None else path.write_bytes(data)
+        state.check(PARAMETERS)
+        with pytest.raises(FolderInUseError):
+            state.claim({**PARAMETERS, "eps": 0.2})
+        state.claim(PARAMETERS)
+        assert path.read_bytes() == before
+        assert state.done_units() == {"a": "v1"}
 
     def test_another_format_is_named(self, state):
         state.claim(PARAMETERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -13,14 +14,21 @@ from typer.testing import CliRunner
 
 from curator_dask import (
     ExportStage,
+    FolderInUseError,
     IdentifyParameters,
     InputError,
+    InspectStage,
     KMeansParameters,
     SplitStage,
     Workflow,
     verify_output,
 )
 from curator_dask.cli.app import app
+from curator_dask.data.beside_vectors.track_files import read_tracks
+from curator_dask.data.clusters import stored_centroids
+from curator_dask.data.tables import read_parquet, read_unit_tables
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.verify.finding import Finding
 from tests.trees import times, tree
@@ -46,6 +54,10 @@ KINDS = {
     "marker": ".curator/split/units/*.json",
     "list of files": "pairwise/.curator/pairwise/files.json",
     "summary": "kmeans/.curator/kmeans/summary.json",
+    "parameters": "kmeans/.curator/kmeans/params.json",
+    "record of the run": "run.json",
+    "report": "report/report.json",
+    "page": "report/index.html",
 }
 
 
@@ -56,6 +68,7 @@ def run(videos: Path, out: Path, context: RunContext) -> None:
         identify=IdentifyParameters(rule="overlap"),
         cross_cluster=True,
     ).run(context)
+    InspectStage(str(out), previews=False).run(context=context)
 
 
 def flip(path: Path) -> None:
@@ -83,7 +96,7 @@ def first(out: Path, pattern: str) -> Path:
 def test_a_finished_run_has_no_faults(finished):
     found = verify_output(str(finished))
     assert found.findings == ()
-    assert found.num_stages == 8
+    assert found.num_stages == 10
     assert found.num_without_hash == 0
     assert found.num_files == len(tree(finished))
 
@@ -152,6 +165,95 @@ def test_extra_and_orphaned_files_are_named_and_stay(copy):
 
 def first_clip(found: tuple[Finding, ...]) -> str:
     return next(finding.path for finding in found if finding.kind == "missing")
+
+
+def test_a_missing_run_record_is_named(copy):
+    (copy / "run.json").unlink()
+    assert [str(finding) for finding in verify_output(str(copy)).findings] == ["run.json: is missing"]
+
+
+def test_results_whose_parameters_are_lost_are_given_up(copy):
+    state = StageState(Folder(str(copy / "kmeans")), "kmeans")
+    for name in ("params.json", "files.json"):
+        (copy / "kmeans/.curator/kmeans" / name).unlink()
+    with pytest.raises(FolderInUseError, match=r"params.json is damaged or missing.*verify .*kmeans --repair"):
+        state.claim({"n_clusters": 2})
+    assert verify_output(str(copy), repair=True).num_marked > 0
+    assert state.claim({"n_clusters": 2}) == ""
+    assert list(state.records()) == []
+
+
+def readers(out: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
+    """Kind of file → one of that kind, and how stages read it."""
+    [vectors] = out.glob("*_embd_parquet")
+    folder = {
+        name: Folder(str(out / name)) for name in ("kmeans", "pairwise", "cross_cluster", "overlaps", "duplicates")
+    }
+
+    def parquet(home: Folder, path: str) -> tuple[Path, Callable[[], object]]:
+        return home.local_path(path), lambda: read_parquet(home, path)
+
+    def units(stage: str, home: Folder) -> tuple[Path, Callable[[], object]]:
+        path = min(Path(home.root).glob(f".curator/{stage}/units/*.arrow"))
+        name = path.relative_to(home.root).as_posix()
+        return path, lambda: list(read_unit_tables(StageState(home, stage), [name]))
+
+    embedded = Folder(str(vectors))
+    [first_vectors, *_] = sorted(path.name for path in vectors.glob("*.parquet"))
+    track = f"_tracks/{first_vectors}"
+    return {
+        "vectors": parquet(embedded, first_vectors),
+        "tracks": (vectors / track, lambda: [row.track.windows.tolist() for row in read_tracks(embedded, [track])]),
+        "index": parquet(Folder(str(out)), "clips.parquet"),
+        "kmeans": parquet(folder["kmeans"], "centroid=0/part-0.parquet"),
+        "centroids": (out / "kmeans/_kmeans_centroids.npy", lambda: stored_centroids(folder["kmeans"]).tolist()),
+        "pairwise": parquet(folder["pairwise"], "cluster_0.parquet"),
+        "cross_cluster": parquet(folder["cross_cluster"], "cluster_0.parquet"),
+        "overlaps": parquet(folder["overlaps"], "overlaps.parquet"),
+        "duplicates": parquet(folder["duplicates"], "duplicates.parquet"),
+        "overlaps of a unit": units("align", folder["overlaps"]),
+        "decisions of a unit": units("identify", folder["duplicates"]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["vectors", "tracks", "index", "kmeans", "centroids", "pairwise", "cross_cluster",
+    "overlaps", "duplicates", "overlaps of a unit", "decisions of a unit"])  # fmt: skip
+def test_whoever_reads_a_damaged_file_names_it_with_the_remedy(copy, kind):
+    path, read = readers(copy)[kind]
+    whole, data = read(), path.read_bytes()
+    places = range(0, len(data), max(1, len(data) // 60))
+    cut = [data[:place] for place in places]
+    flipped = [data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :] for place in places]
+    hashed = range(hashed_bytes(path))
+    told = [message_about(path, damaged, read, whole, may_differ=False) for damaged in cut]
+    told += [
+        message_about(path, damaged, read, whole, may_differ=place not in hashed)
+        for place, damaged in zip(places, flipped, strict=True)
+    ]
+    noticed = [message for message in told if message]
+    assert len(noticed) >= len(cut)
+    assert [
+        one for one in noticed if path.name not in one or f"verify {copy}" not in one or "--repair" not in one
+    ] == []
+
+
+def hashed_bytes(path: Path) -> int:
+    """So many bytes at the start of a file have a hash that readers compare: a Parquet file has none of its footer."""
+    data = path.read_bytes()
+    if path.suffix == ".npy":
+        return 0
+    return len(data) - 8 - int.from_bytes(data[-8:-4], "little") if path.suffix == ".parquet" else len(data)
+
+
+def message_about(path: Path, damaged: bytes, read: Callable[[], object], whole: object, *, may_differ: bool) -> str:
+    """What is said about a damaged file; "" where nothing is said, and then the damage must have changed nothing."""
+    path.write_bytes(damaged)
+    try:
+        found = read()
+    except InputError as error:
+        return str(error)
+    assert may_differ or found == whole
+    return ""
 
 
 def test_counts_that_do_not_add_up_are_named(copy):

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.tables import read_parquet, write_parquet
+from curator_dask.data.tables import read_parquet, unreadable, write_parquet
 from curator_dask.dedup.align.line import ClipTrack
-from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.names import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,9 +70,7 @@ def read_tracks(folder: Folder, paths: Iterable[str]) -> Iterator[TrackRow]:
             try:
                 yield TrackRow(row["id"], row["source"], _track(row))
             except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{printable(folder.join(path))}: the track of {row['id']!r} is damaged: {error}"
-                ) from error
+                raise unreadable(folder, path, f"the track of {row['id']!r} is damaged ({error})") from error
 
 
 def read_track_index(folder: Folder, paths: Sequence[str]) -> pa.Table:
@@ -82,9 +78,16 @@ def read_track_index(folder: Folder, paths: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
     schema = track_table([]).select(INDEX_COLUMNS).schema
-    return pa.concat_tables(
-        [schema.empty_table(), *(read_parquet(folder, path, INDEX_COLUMNS).cast(schema) for path in paths)]
-    )
+    return pa.concat_tables([schema.empty_table(), *(_read_index(folder, path, schema) for path in paths)])
+
+
+def _read_index(folder: Folder, path: str, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return read_parquet(folder, path, INDEX_COLUMNS).cast(schema)
+    except pa.ArrowException as error:
+        raise unreadable(folder, path, f"its columns have other types ({error})") from error
 
 
 def _track(row: dict[str, Any]) -> ClipTrack:

@@ -52,6 +52,10 @@ def read_pages(out: Folder) -> ReviewPages:
         report = json.loads(out.read_bytes(REPORT))
     except FileNotFoundError as error:
         raise InputError(f"{out.url} holds no {REPORT}: run curator-dask inspect {out.url} first") from error
+    except ValueError as error:
+        raise InputError(
+            f"{out.join(REPORT)} is damaged ({error}): make it anew with curator-dask inspect {out.url}"
+        ) from error
     page = page_html(report, {"index": index_block(report)}, review=True).encode("utf-8", errors="replace")
     paths = (clip[name] for clip in report["clips"].values() for name in ("clip", "preview"))
     media = (posixpath.normpath(f"report/{path}") for path in paths if relative_url(path))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from curator_dask.data.tables import read_parquet
+from curator_dask.data.tables import read_parquet, unreadable
 from curator_dask.dedup.align.line import WINDOW_S
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -77,7 +77,10 @@ def _track_version(folder: Folder) -> int | None:
     """The version that the embed stage recorded; None where it recorded none."""
     if not folder.exists(layout.FINGERPRINT):
         return None
-    version: int | None = json.loads(folder.read_bytes(layout.FINGERPRINT)).get("track_version")
+    try:
+        version: int | None = json.loads(folder.read_bytes(layout.FINGERPRINT)).get("track_version")
+    except (ValueError, AttributeError) as error:
+        raise unreadable(folder, layout.FINGERPRINT, f"it is no fingerprint ({error})") from error
     return version
 
 

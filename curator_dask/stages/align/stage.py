@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curator_dask.data.tables import parquet_bytes, read_arrow_tables
+from curator_dask.data.tables import parquet_bytes, read_unit_tables
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -134,7 +134,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        tables = read_arrow_tables(self.output, paths)
+        tables = read_unit_tables(state, paths)
         overlaps = pa.concat_tables([overlap_schema().empty_table(), *tables])
         overlaps = overlaps.sort_by([(name, "ascending") for name in _ORDER])
         state.publish(layout.OVERLAPS_TABLE, parquet_bytes(overlaps))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curator_dask.data.ids import id_column
+from curator_dask.data.tables import arrow_table
 from curator_dask.files.folder import Folder
 from curator_dask.stages.cross_cluster.border_files import INTERMEDIATE
 
@@ -43,7 +44,7 @@ def read_matches(folder: Folder, num_groups: int, clusters: Sequence[int]) -> pa
 
     parts = []
     for group in range(num_groups):
-        table = pa.ipc.open_file(folder.read_bytes(matches_path(group))).read_all()
+        table = arrow_table(folder, matches_path(group), folder.read_bytes(matches_path(group)))
         if len(table):
             parts.append(table.filter(pc.is_in(table["cluster"], pa.array(clusters))))
     if not parts:

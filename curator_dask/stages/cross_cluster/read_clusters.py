@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import centroids_name, id_values, read_centroids, read_cluster, unit_rows
+from curator_dask.data.clusters import id_values, read_cluster, stored_centroids, unit_rows
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.cross_cluster.borders import Centroids, prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import Indices
@@ -63,7 +63,7 @@ def read_prepared_centroids(spec: CrossClusterSpec) -> Centroids:
 
 def centroids_of(folder: Folder, numbers: Indices) -> NDArray[np.float32]:
     """(len(numbers), D) the centroids of these clusters. Raises InputError if there is none, or too few for the numbers."""
-    C = read_centroids(folder.read_bytes(centroids_name(folder)))
+    C = stored_centroids(folder)
     if len(C) <= max(numbers):
         raise InputError(f"{layout.CENTROIDS} has shape {C.shape}, but there is a cluster {max(numbers)}")
     chosen: NDArray[np.float32] = C[numbers]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
+from curator_dask.data.tables import read_unit_tables
 from curator_dask.dedup.decide.rules import AUTO, Rule
 from curator_dask.dedup.similarity.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
@@ -22,7 +23,7 @@ from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
-from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
+from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
 from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
@@ -243,7 +244,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         )
         state.forget({record.key for record in state.records()} - tasks.keys())
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
-        tables = read_decision_tables(self.output, [task.table for task in tasks.values()])
+        tables = read_unit_tables(state, [task.table for task in tasks.values()])
         found = decide_by_overlaps(tables, self.overlaps, rule, reference_clips(self.overlaps, self.against))
         counts, warnings = self._write(state, found.decisions, found.sources)
         if self.against and found.decisions.covered is not None:
@@ -354,7 +355,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
         )
         self._forget_others(state, {unit.key for unit in units}, clusters)
-        tables = read_decision_tables(self.output, [unit.task.table for unit in units])
+        tables = read_unit_tables(state, [unit.task.table for unit in units])
         return outcome, join_decisions(tables, rule)
 
     def _unit(

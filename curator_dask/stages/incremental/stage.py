@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.scored_clusters import task_share
+from curator_dask.data.tables import read_unit_tables
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource
 from curator_dask.dedup.decide.cover import check_min_cover
@@ -30,7 +31,7 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.decisions.decision_table import VERSION, read_decision_tables
+from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import write_decisions
 from curator_dask.stages.incremental.assign_new import assign_new
@@ -197,7 +198,7 @@ class IncrementalStage(StorageKwargs, Stage):
             raise InputError(
                 f"{counted(len(outcome.failures), 'clusters')} could not be decided: {outcome.failures[0].message}"
             )
-        tables = read_decision_tables(self.output, [state.beside_marker(unit.key) for unit in units])
+        tables = read_unit_tables(state, [state.beside_marker(unit.key) for unit in units])
         if rule.name == "overlap" and units:
             decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)
         else:

@@ -76,6 +76,7 @@ class InspectStage(Stage):
         state.claim(self.identity(), overwrite=context.overwrite)
         outcome = run_units(context.cluster, state, units, make_preview, reporter=context.reporter, what="previews")
         self._write(with_previews(report, _previews_there(state, report["clips"])))
+        state.note_written([entry.path for entry in self.output.entries(layout.REPORT)])
         counts |= {"previews": outcome.counts.get("previews", 0), "previews_failed": len(outcome.failures)}
         state.summarise(counts, failures=outcome.failures)
         return StageResult(self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped)

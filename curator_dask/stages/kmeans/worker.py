@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clusters import centroids_name, read_centroids
+from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.ids import one_type, stored
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
@@ -63,7 +63,7 @@ def assign_rows(task: AssignTask) -> pa.Table:
 
     spec = task.spec
     rows = read_rows(spec.source, task.chunk, spec.device)
-    C = read_centroids(spec.output.read_bytes(centroids_name(spec.output)))
+    C = stored_centroids(spec.output)
     X = to_device(rows.X, spec.device)
     centres = array_module(X).asarray(C)
     labels, _ = assign(X, centres, max_rows=spec.max_rows)

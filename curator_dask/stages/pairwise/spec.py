@@ -8,6 +8,8 @@ from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
 
+PAIRWISE = "pairwise"
+
 
 @dataclass(frozen=True)
 class PairwiseSpec:

@@ -22,7 +22,7 @@ from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, forget_parts, plan_units, scored_clusters
 from curator_dask.stages.pairwise.parameters import RankedClusters
-from curator_dask.stages.pairwise.spec import ClusterTask, PairwiseSpec
+from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, PairwiseSpec
 from curator_dask.stages.pairwise.worker import join_parts, score
 
 
@@ -58,7 +58,7 @@ class PairwiseStage(RankedClusters, Stage):
     output_path: str = ""
     compute_dtype: str = field(default="auto", kw_only=True)
 
-    name: ClassVar[str] = "pairwise"
+    name: ClassVar[str] = PAIRWISE
     workers: ClassVar[str] = "rapids"
 
     def __post_init__(self) -> None:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import id_values, part_at, read_back, read_cluster, unit_rows, vector_batches
 from curator_dask.data.ids import id_column
-from curator_dask.data.tables import write_parquet
+from curator_dask.data.tables import read_unit_tables, write_parquet
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
-from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
-from curator_dask.stages.pairwise.spec import ClusterTask, JoinTask, PartTask
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, JoinTask, PartTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,12 +97,5 @@ def _write_scores(folder: Folder, path: str, scores: PartialScores) -> int:
 
 def _read_scores(task: JoinTask, path: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The cosines and the places of a part's best matches."""
-    import pyarrow as pa
-
-    try:
-        table = pa.ipc.open_file(task.spec.output.read_bytes(path)).read_all()
-    except FileNotFoundError as error:
-        raise InputError(f"{task}: {path} vanished during the run; run again") from error
-    except pa.ArrowException as error:
-        raise InputError(f"{task}: {path} is damaged ({error}): remove it and run again") from error
+    table = next(read_unit_tables(StageState(task.spec.output, PAIRWISE), [path]))
     return table["cosine"].to_numpy(), table["index"].to_numpy()

@@ -296,7 +296,7 @@ class TestAwkwardVectors:
     def test_a_damaged_file_is_named(self, run, write_vectors, fraction):
         source = write_vectors(list(range(40)), vectors(40), parts=3)
         (source / "part-1.parquet").write_bytes((source / "part-1.parquet").read_bytes()[:-20])
-        with pytest.raises(InputError, match=r"cannot read .*part-1\.parquet as Parquet"):
+        with pytest.raises(InputError, match=r"cannot read .*part-1\.parquet: it is no whole Parquet file"):
             run(source, 2, fit_data_fraction=fraction)
 
     @pytest.mark.parametrize("fraction", [None, 0.5])

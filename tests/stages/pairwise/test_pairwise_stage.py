@@ -157,7 +157,7 @@ def test_a_part_that_vanished_is_an_error(skewed, small_parts):
         assert run_unit(state, unit, score).final
     [first, *_] = scored_clusters(state, plan)
     stage.output.remove(first.join.task.parts[1])
-    with pytest.raises(InputError, match="vanished during the run"):
+    with pytest.raises(InputError, match="is not there any more: run again"):
         join_parts(first.join.task)
 
 

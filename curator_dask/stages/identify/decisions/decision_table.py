@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
-from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import UnitResult
 
@@ -83,17 +81,6 @@ def write_unit_table(folder: Folder, path: str, table: pa.Table, counts: dict[st
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table.combine_chunks())
     return UnitResult({path: folder.write_bytes(path, sink.getvalue().to_pybytes())}, counts)
-
-
-def read_decision_tables(folder: Folder, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """The tables of finished units. Raises InputError for one that cannot be read."""
-    import pyarrow as pa
-
-    for path, data in folder.read_many(sorted(paths)):
-        try:
-            yield pa.ipc.open_file(data).read_all()
-        except pa.ArrowException as error:
-            raise InputError(f"{folder.join(path)} is damaged ({error}): remove it and run again") from error
 
 
 def _counts(table: pa.Table, rule: Rule) -> dict[str, int]:
