@@ -1,5 +1,5 @@
 # make demo          set up, run the whole job on rendered sample videos (or VIDEO_DIR=…), show what came out
-# make test          set up, run the tests
+# make test          set up, run the tests (PROCESSES=2: two files of them at a time)
 # make lint          formatting, lint, types and the direction of imports
 # make coverage      the tests, with the lines that no test runs
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
@@ -15,6 +15,7 @@ RAPIDS_VENV ?= .venv-rapids
 RAPIDS := $(RAPIDS_VENV)/bin
 CUDA ?= 12
 PARTS ?= all
+PROCESSES ?= 1
 DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
@@ -37,8 +38,9 @@ ifeq ($(VIDEO_DIR),$(DEMO_DIR)/videos)
 endif
 	$(BIN)/curator-dask run --video-dir '$(VIDEO_DIR)' --output-path '$(DEMO_OUT)'
 
+# A file stays in one process, so that what its tests share is made once. The order of the files is kept: sorted by number of tests, files of few slow tests come last.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(PROCESSES)),-n $(PROCESSES) --dist loadfile --no-loadscope-reorder)
 
 lint: setup
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo

@@ -61,7 +61,7 @@ def test_other_values_are_refused(ids):
         ((pa.array([b"a"], pa.binary(1)), pa.array([b"ab"], pa.binary(2))), pa.binary()),
         ((pa.nulls(2), uuid_array()), pa.uuid()),
     ],
-    ids=str,
+    ids=lambda one: str(one) if isinstance(one, pa.DataType) else " and ".join(str(array.type) for array in one),
 )
 def test_ids_of_several_files_get_one_type(arrays, kind):
     found = one_type(arrays)
