@@ -2,6 +2,8 @@
 # make test          set up, run the tests (PROCESSES=2: two files of them at a time)
 # make lint          formatting, lint, types and the direction of imports
 # make coverage      the tests, with the lines that no test runs
+# make docs          build the documentation into site/; a warning is an error
+# make dist          build the wheel and the source archive into dist/, check both, and try the wheel
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
 # make test-rapids   install RAPIDS beside it (about 9 GB; CUDA=13 for that), test what needs no GPU: names, signatures, cuML's host side
 # make test-gpu      the same environment, the tests that need a GPU
@@ -20,16 +22,17 @@ DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
 
-.PHONY: setup demo test lint coverage bench test-rapids test-gpu bench-gpu rehearse-gpu clean
+.PHONY: setup demo test lint coverage docs dist bench test-rapids test-gpu bench-gpu rehearse-gpu clean
 
 setup: $(VENV)/.installed
 
 # constraints.txt pins the versions that the tests ran with.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@echo 'Installing curator_dask and what it needs into $(VENV): several GB with torch, some minutes, once'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
+	@$(BIN)/python tools/install.py $(BIN)/python -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: setup
@@ -50,6 +53,22 @@ coverage: setup
 	$(BIN)/coverage erase
 	status=0; $(BIN)/coverage run -m pytest || status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
+
+# The pages of commands and of the Python API are made from the code first.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m tools.reference_pages
+	$(BIN)/python -m mkdocs build --strict
+
+# The wheel is tried in a folder of its own, away from the source.
+dist: $(VENV)/.installed-dist
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tools.try_wheel dist/*.whl
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	@$(BIN)/python tools/install.py $(BIN)/python -c constraints.txt -e '.[$*]'
+	touch $@
 
 bench: setup
 	$(BIN)/python -m benchmarks.transcode
@@ -74,4 +93,4 @@ $(RAPIDS_VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RAPIDS_VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov build dist *.egg-info
+	rm -rf $(VENV) $(RAPIDS_VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov build dist site *.egg-info

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.reference_pages import pages
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "curator_dask"
 MOST_FILES_PER_ROOM = 12
@@ -206,3 +208,9 @@ def test_print_the_numbers() -> None:
         f"{len(lengths)} functions; lines of a body: median {statistics.median(lengths):g}, "
         f"90 % up to {lengths[int(0.9 * len(lengths))]}, longest {lengths[-1]}"
     )
+
+
+@pytest.mark.parametrize("name", ["commands.md", "api.md"])
+def test_pages_made_from_the_code_are_up_to_date(name: str) -> None:
+    written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert written == pages()[name], f"docs/{name} is old: run `python -m tools.reference_pages`"

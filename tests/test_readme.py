@@ -1,9 +1,11 @@
-"""The commands and the Python code of the README run, in their order."""
+"""The commands and the Python code of the README and of the documentation run, in their order."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +15,22 @@ import pytest
 from curator_dask.runtime.cluster import LazyCluster
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+# One after the other, as the later pages use what the earlier ones made.
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("tutorial", "choosing", "models", "loaders", "migration")))
+OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+def blocks(page: str, language: str = "sh|python") -> list[tuple[str, str]]:
+    """Pairs of language and text, in their order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"```({language})\n(.*?)```", text, flags=re.DOTALL)
+
+
+def is_at_hand(block: str) -> bool:
+    """Whether the loader that the block shows is installed here; wids and Energon are not among the requirements."""
+    if block.startswith("energon "):
+        return shutil.which("energon") is not None
+    return "import wids" not in block or importlib.util.find_spec("wids") is not None
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +47,45 @@ def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedP
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder, env={**os.environ, "PATH": path, **variables}, capture_output=True, text=True, timeout=280, check=False,
+        cwd=folder, env={**os.environ, "PATH": path, **variables}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def transcript(workplace: Path, cluster: LazyCluster) -> dict[str, subprocess.CompletedProcess[str]]:
-    """The result of each block of commands and of Python, in their order.
+    """The result of each block of commands and of Python, in their order. A command that stands on two pages runs once.
 
     Commands use workers that run already, because starting workers takes most of the time; Python starts its own.
     """
     address = cluster.client.scheduler.address
-    commands = [block for block in blocks("sh") if not block.startswith("make ")]
-    done = {block: shell(block, workplace, CURATOR_DASK_SCHEDULER_ADDRESS=address) for block in commands}
-    for number, block in enumerate(blocks("python")):
-        script = workplace / f"block_{number}.py"
-        script.write_text(block)
-        done[block] = shell(f"python {script.name}", workplace)
+    done: dict[str, subprocess.CompletedProcess[str]] = {}
+    for number, (language, block) in enumerate(block for page in PAGES for block in blocks(page)):
+        before = {line for one in done for line in one.splitlines()}
+        if language == "python":
+            (workplace / f"block_{number}.py").write_text(block)
+            block, command, variables = block, f"python block_{number}.py", {"HF_HOME": f"{workplace}/hf", **OFFLINE}
+        else:
+            command = "\n".join(line for line in block.splitlines() if line not in before)
+            variables = {"CURATOR_DASK_SCHEDULER_ADDRESS": address}
+        if command and not command.startswith("make ") and is_at_hand(block):
+            done[block] = shell(command, workplace, **variables)
     return done
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_commands_and_python_in_their_order(transcript, workplace: Path) -> None:
-    assert len(transcript) >= 7
+    assert len(transcript) >= 13
     for block, done in transcript.items():
         assert done.returncode == 0, (block, done.stdout, done.stderr[-3000:])
     assert not (workplace / "out2").exists()
+
+
+def test_what_the_loaders_print(transcript) -> None:
+    """The 8 clips that were kept, once each, by every loader that is installed."""
+    shown = {name: done.stdout for block, done in transcript.items() for name in ("torch", "datasets", "wids")
+             if f"\nimport {name}\n" in f"\n{block}"}  # fmt: skip
+    assert len(shown["torch"].splitlines()) == len(shown["datasets"].splitlines()) == 8
+    assert shown.get("wids", "8 ").startswith("8 ")
 
 
 @pytest.mark.timeout(900)
@@ -93,7 +119,7 @@ def test_the_list_of_benchmarks_is_complete() -> None:
 
 
 def test_make_commands_exist() -> None:
-    for block in blocks("sh"):
+    for _, block in (block for page in PAGES for block in blocks(page, "sh")):
         if block.startswith("make "):
             plan = subprocess.run(
                 ["make", "-n", *block.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False

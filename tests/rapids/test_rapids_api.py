@@ -151,7 +151,7 @@ class TestProductsByCublas:
 
 
 class TestWorkersThatAUserStarts:
-    """`dask cuda worker` as the README has it, and with the options that our own workers get."""
+    """`dask cuda worker` as docs/clusters_and_gpus.md has it, and with the options that our own workers get."""
 
     @staticmethod
     def options(line: str) -> dict[str, Any]:
