@@ -155,8 +155,11 @@ LARGE = GROUPS["large"]
         Call(("rapids/part.0",), ("rapids", "rapids-tests")), Call((), ("workflow",)), Call((), LARGE),
     ]),
     (SIZES, (*FIRST, "embed", "rapids", "rapids-tests", "workflow", "large-512"), tuple(SIZES), [Call((), LARGE[1:])]),
+    (SIZES, (), tuple(SIZES), [
+        Call((), (*FIRST, "embed")), Call((), ("rapids", "rapids-tests")), Call((), ("workflow",)), Call((), LARGE),
+    ]),
     (SIZES, tuple(PARTS), (), []),
-], ids=["no archives", "at first", "the second half", "the rest", "nothing left"])  # fmt: skip
+], ids=["no archives", "at first", "the second half", "the rest", "all is there", "nothing left"])  # fmt: skip
 def test_the_calls_that_are_left(sizes, done, held, expected):
     assert calls(sizes, frozenset(done), frozenset(held)) == expected
 
@@ -252,6 +255,18 @@ def test_parts_that_come_one_by_one(brought, tmp_path):
     assert unpack(brought, kept) == ["site/part.1 is here", "site is unpacked"]
     assert (kept / "site" / "tool.py").read_text() == "print('here')"
     assert unpack(brought, kept) == unpack(tmp_path / "nothing", kept) == []
+
+
+def test_another_archive_takes_the_place_of_the_first(brought, tmp_path):
+    kept = tmp_path / "kept"
+    unpack(brought, kept)
+    with tarfile.open(brought / "site" / "part.0", "w:xz") as archive:
+        archive.add(tmp_path / "tool.py", "./other.py")
+    digest = hashlib.sha256((brought / "site" / "part.0").read_bytes()).hexdigest()
+    (brought / "parts.txt").write_text(f"{digest}  .gpu/site/part.0\n")
+    assert unpack(brought, kept) == ["site/part.0 is here", "site is unpacked"]
+    assert (kept / "site" / "other.py").exists()
+    assert not (kept / "site" / "tool.py").exists()
 
 
 def test_a_damaged_part(brought, tmp_path):

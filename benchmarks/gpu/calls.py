@@ -24,6 +24,8 @@ CARRY = ROOT / ".gpu"
 MOST_BYTES = 60 << 20
 """The repository itself travels too, with a few MiB."""
 SPARE_S = 60
+MOST_PARTS = 3
+"""A call takes ten minutes at most."""
 WITHOUT_ARCHIVES = ("kernels", "models")
 AFTER_SITE = ("embed",)
 AFTER_RAPIDS = (("rapids", "rapids-tests"), ("workflow",), GROUPS["large"])
@@ -86,7 +88,14 @@ def calls(pieces: dict[str, int], done: frozenset[str], held: frozenset[str]) ->
         planned[at] = Call(planned[at].pieces, planned[at].parts + first)
         planned += [Call((), parts) for parts in others]
     wanted = any(call.parts for call in planned)
-    return [call for call in planned if wanted and (call.pieces or call.parts)]
+    return [short for call in planned if wanted and (call.pieces or call.parts) for short in _short_calls(call)]
+
+
+def _short_calls(call: Call) -> Iterator[Call]:
+    """The call, and further ones for the parts for which it has no time."""
+    yield Call(call.pieces, call.parts[:MOST_PARTS])
+    for at in range(MOST_PARTS, len(call.parts), MOST_PARTS):
+        yield Call((), call.parts[at : at + MOST_PARTS])
 
 
 def _loads(pieces: dict[str, int]) -> Iterator[tuple[str, ...]]:

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # The GPU benchmarks and tests in parts of at most three minutes: benchmarks/gpu/run.sh [PART | PART:STEP …]
 # `--list` prints the parts, `--rehearsal` runs them without a GPU. Results go to $OUT, else to gpu-results/.
-# PYTHON=… names the interpreter (by default .venv-rapids of `make test-rapids`, else python3). Archives of `prepare.sh` are
-# unpacked first, and are on its path.
+# PYTHON=… names the interpreter (by default .venv-rapids of `make test-rapids`, else python3). With plain python3, archives of
+# `prepare.sh` are unpacked first, and are on its path; with another interpreter only where GPU_STASH=… names a folder for them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-stash=${GPU_STASH:-${TMPDIR:-/tmp}/curator-gpu}
+stash=${GPU_STASH:-}
 if [ -z "${PYTHON:-}" ]; then
-  PYTHON=python3
-  if [ -x .venv-rapids/bin/python ]; then PYTHON=.venv-rapids/bin/python; fi
+  PYTHON=.venv-rapids/bin/python
+  if [ ! -x $PYTHON ]; then PYTHON=python3 stash=${stash:-${TMPDIR:-/tmp}/curator-gpu}; fi
 fi
-PYTHONPATH=$PWD "$PYTHON" -m benchmarks.gpu.unpack
 path=$PWD
-for folder in "$stash/rapids" "$stash/site"; do
-  if [ -e "$folder/.whole" ]; then path=$folder:$path; fi
-done
+if [ -n "$stash" ]; then
+  PYTHONPATH=$PWD GPU_STASH=$stash "$PYTHON" -m benchmarks.gpu.unpack
+  for folder in "$stash/rapids" "$stash/site"; do
+    if [ -e "$folder/.whole" ]; then path=$folder:$path; fi
+  done
+fi
 export PYTHONPATH="$path${PYTHONPATH:+:$PYTHONPATH}"
 exec "$PYTHON" -m benchmarks.gpu.run "$@"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.unpack          (`run.sh` does it first)
 
-The parts come in ``.gpu/``, see `prepare.sh`. Each call may bring some of them; they are moved to ``$GPU_STASH`` (by default
+The parts come in ``.gpu/``, see `prepare.sh`. Each call may bring some of them; they are copied to ``$GPU_STASH`` (by default
 ``curator-gpu`` in the folder for temporary files), so a later call finds them. A part whose SHA-256 is wrong is refused.
 """
 
@@ -41,9 +41,10 @@ def unpack(brought: Path, kept: Path) -> list[str]:
         return []
     told = []
     sums = sums_of(brought / PARTS)
-    for name in sums:
-        if (brought / name).exists():
-            take_in(brought / name, kept / "parts" / name, sums[name])
+    for name, digest in sums.items():
+        part, place = brought / name, kept / "parts" / name
+        if part.exists() and not (place.exists() and digest_of(place) == digest):
+            take_in(part, place, digest)
             told.append(f"{name} is here")
     for archive in sorted({name.partition("/")[0] for name in sums}):
         parts = [kept / "parts" / name for name in sums if name.startswith(f"{archive}/")]
@@ -60,11 +61,17 @@ def sums_of(path: Path) -> dict[str, str]:
 
 
 def take_in(part: Path, place: Path, digest: str) -> None:
-    with part.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise SystemExit(f"{part} is damaged: its SHA-256 is not that of {PARTS}; bring it again")
+    if digest_of(part) != digest:
+        raise SystemExit(f"{part} is damaged: its SHA-256 is not that of {PARTS}; bring it again")
     place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(part, place)
+    shutil.copyfile(part, place)
+    # What was unpacked from another part is not this archive.
+    (place.parents[2] / place.parent.name / WHOLE).unlink(missing_ok=True)
+
+
+def digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_archive(parts: list[Path], folder: Path) -> None:
