@@ -28,7 +28,7 @@ FOREIGN = {
     },
     "energon": {"--non-interactive", "--split-ratio", "--split-parts", "--sample-type"},
     "docs": {"--strict"},
-    "every command": {"--help", "--help-all", "--version"},
+    "every command": {"--help", "--help-all", "--install-completion", "--version"},
 }  # fmt: skip
 
 

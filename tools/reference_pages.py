@@ -21,7 +21,7 @@ import curator_dask
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COMMANDS_HEAD = """# Every command and option
 
-*This page is made from the code by `python -m tools.reference_pages`; `curator-dask COMMAND --help` prints the same.*
+*This page is made from the code by `python -m tools.reference_pages`; `curator-dask COMMAND --help-all` prints the same.*
 
 A value comes from the flag, else from the environment variable in the last column, else from the file of `--config`
 (a name without its dashes, such as `fixed_stride_stride`), else from the default.
@@ -76,9 +76,17 @@ def option_row(option: Any) -> str:
     is_argument = option.param_type_name == "argument"
     names = [option.display_name_raw] if is_argument else [*option.opts, *option.secondary_opts]
     shown = " ".join(f"`{name}`" for name in names)
-    meaning = table_text(option.help or "")
+    meaning = table_text(option.help or "") + choices(option)
     variable = f"`{option.envvar}`" if option.envvar else ""
     return f"| {shown} | {meaning} | {default_shown(option)} | {variable} |"
+
+
+def choices(option: Any) -> str:
+    """The values of an option that takes one of a few, which ``--help`` shows as ``[auto|cpu|gpu]``."""
+    shown = option.metavar or ""
+    values = shown[1:-1].replace("k-means||", "k-means\0").split("|") if shown.startswith("[") else []
+    named = [f"`{table_text(value)}`".replace("\0", "\\|\\|") for value in values]
+    return f" One of {', '.join(named)}." if named else ""
 
 
 def default_shown(option: Any) -> str:

@@ -28,6 +28,7 @@ from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.similar import similar
 from curator_dask.cli.commands.tools.verify import verify
+from curator_dask.cli.help.command_help import CommandWithPanels, with_help_all, write_examples, write_sections
 from curator_dask.errors import CuratorError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -49,9 +50,33 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
 }
 
+WIDEST_HELP = 100
+"""The first sentence of a command's help, in letters; it is wrapped, not cut."""
+PANELS_OF_COMMANDS = {
+    "The whole job": ("run",),
+    "Its steps": ("split", "embed", "kmeans", "pairwise", "align", "identify", "export"),
+    "Look and decide": ("inspect", "review", "similar", "dedup-new", "calibrate"),
+    "Tools": ("verify", "doctor", "samples", "models"),
+}
+
 
 class Group(TyperGroup):
     """Shows an error of this package as one line on stderr, and exits with the exit code of its class."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        records = [one.get_help_record(ctx) for one in self.get_params(ctx)]
+        write_sections(formatter, {"Options": [record for record in records if record]})
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        sections = {
+            panel: [(name, self.commands[name].get_short_help_str(WIDEST_HELP)) for name in names]
+            for panel, names in PANELS_OF_COMMANDS.items()
+        }
+        write_sections(formatter, sections)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        write_examples(formatter, "curator-dask")
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -67,7 +92,6 @@ class Group(TyperGroup):
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -92,5 +116,5 @@ def callback(
 
 
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, cls=CommandWithPanels)(with_help_all(command))
 app.add_typer(models, name="models")

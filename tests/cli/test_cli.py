@@ -80,7 +80,7 @@ def test_split_has_every_flag_of_the_workflow(flag):
 
 def _split_help(cache: list[str] = []) -> str:  # noqa: B006  one process for all flags
     if not cache:
-        cache.append(cli("split", "--help", env={"COLUMNS": "200"}).stdout)
+        cache.append(cli("split", "--help-all", env={"COLUMNS": "200"}).stdout)
     return cache[0]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import DECIDING
+
+option = options_in(DECIDING)
 
 ReferencePath = Annotated[
     list[str] | None,

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from curator_dask.cli.options.panels import GENERAL
 from curator_dask.errors import ParameterError
 
-NOT_PARAMETERS = ("config", "print_config", "help")
+NOT_PARAMETERS = ("config", "print_config", "help", "help_all")
 SECRET = re.compile(r"key|secret|token|passw|pwd|sas|credential|signature|connection_string|account", re.IGNORECASE)
 """What the names of storage options with secrets hold."""
 
@@ -71,11 +72,17 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
+        rich_help_panel=GENERAL,
         help="YAML file with parameters. Flags and environment variables win over it.",
         callback=load_config,
         is_eager=True,
     ),
 ]
 PrintConfig = Annotated[
-    bool, typer.Option("--print-config", help="Print the parameters of this call as YAML for --config, and exit.")
+    bool,
+    typer.Option(
+        "--print-config",
+        rich_help_panel=GENERAL,
+        help="Print the parameters of this call as YAML for --config, and exit.",
+    ),
 ]

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import DECIDING, GENERAL, INPUT
+
+option = options_in(DECIDING)
+input_option = options_in(INPUT)
 
 NumClusters = Annotated[
-    int | None, option("--n-clusters", help="Number of clusters. Default: one per thousand rows, at most 1000.")
+    int | None,
+    option(
+        "--n-clusters",
+        help="Number of clusters, parts of the clips that look alike; the vectors of one cluster are compared. Default: one "
+        "per thousand clips, at most 1000.",
+    ),
 ]
 MaxIter = Annotated[int, option("--max-iter", help="Largest number of iterations of the fit.")]
 Tol = Annotated[float, option("--tol", help="Stop when an iteration lowers the cost by less than this share.")]
 RandomState = Annotated[int, option("--random-state", help="Seed of k-means and of random choices.")]
-InitMethod = Annotated[str, option("--init", help="How k-means chooses its first centroids: k-means|| or random.")]
+InitMethod = Annotated[
+    str, option("--init", values=("k-means||", "random"), help="How k-means chooses its first centroids.")
+]
 NInit = Annotated[int, option("--n-init", help="Number of fits from different first centroids; the best one wins.")]
 FitFraction = Annotated[
     float | None,
@@ -24,7 +35,9 @@ WhichToKeep = Annotated[
     str,
     option(
         "--which-to-keep",
-        help="Which of similar clips to keep: hard (far from the centroid), easy (near it) or random.",
+        values=("hard", "easy", "random"),
+        help="Which of similar clips to keep: hard (the one farthest from the centroid, the middle of its cluster), easy "
+        "(the nearest) or random.",
     ),
 ]
 Keep = Annotated[
@@ -44,7 +57,7 @@ KeepOfRun = Annotated[
     ),
 ]
 SimMetric = Annotated[
-    str, option("--sim-metric", help="Distance to the centroid that --which-to-keep ranks by: cosine or l2.")
+    str, option("--sim-metric", values=("cosine", "l2"), help="Distance to the centroid that --which-to-keep ranks by.")
 ]
 BatchSize = Annotated[int, option("--pairwise-batch-size", help="Rows that are compared at a time.")]
 RandomSeed = Annotated[int, option("--random-seed", help="Seed of --which-to-keep random.")]
@@ -58,12 +71,17 @@ EpsOfModel = Annotated[
     float | None,
     option(
         "--eps",
-        help="Clips with a similarity of at least 1 - eps are duplicates. Default: that of the embedding model.",
+        help="How different two clips may be to count as duplicates: 1 - the cosine of their vectors, so 0 finds equal ones "
+        "only. Default: that of the embedding model.",
     ),
 ]
 Eps = Annotated[
     float | None,
-    option("--eps", help="Clips with a similarity of at least 1 - eps are duplicates. Default: 0.01."),
+    option(
+        "--eps",
+        help="How different two clips may be to count as duplicates: 1 - the cosine of their vectors, so 0 finds equal ones "
+        "only. Default: 0.01.",
+    ),
 ]
 TargetKeep = Annotated[
     float | None,
@@ -77,9 +95,10 @@ Rule = Annotated[
     str,
     option(
         "--rule",
-        help="Which similar clips cause a removal: pairwise (any clip ranked before it, even a removed one) or greedy "
-        "(kept clips only), both by their similarity; or overlap (kept clips that show the same moments, as align found). "
-        "auto: overlap where overlaps are known, in run for models without weights unless --eps is given; else pairwise.",
+        values=("auto", "pairwise", "greedy", "overlap"),
+        help="Which similar clips cause a removal. overlap: kept clips that show the same moments, as align found. pairwise: "
+        "clips within --eps that are ranked before it, even removed ones. greedy: kept ones within --eps. auto: overlap "
+        "where overlaps are known, in run for models without weights unless --eps is given; else pairwise.",
     ),
 ]
 MinCover = Annotated[
@@ -88,13 +107,14 @@ MinCover = Annotated[
         "--min-cover", help="With --rule overlap: a clip goes if kept clips show at least this share of its length."
     ),
 ]
-OverlapsPath = Annotated[str | None, option("--overlaps-path", help="With --rule overlap: output of align.")]
+OverlapsPath = Annotated[str | None, input_option("--overlaps-path", help="With --rule overlap: output of align.")]
 Sweep = Annotated[
     str | None,
     option("--sweep", help="Print what each of these values of eps would keep, such as .05,.1,.2, and decide nothing."),
 ]
 Report = Annotated[
-    bool, option("--report/--no-report", help="Make the report, OUT/report/index.html, at the end of the run.")
+    bool,
+    options_in(GENERAL)("--report/--no-report", help="Make the report, OUT/report/index.html, at the end of the run."),
 ]
 AgainstRun = Annotated[
     list[str] | None,
@@ -119,6 +139,7 @@ Scope = Annotated[
     str,
     option(
         "--scope",
+        values=("all", "cross", "same"),
         help="Which pairs of clips count: all, cross (from different source videos) or same (from one source video).",
     ),
 ]
@@ -140,11 +161,11 @@ Overrides = Annotated[
         help="CSV file of decisions by hand (id,decision,note; keep or remove), as review writes it. They go over the rule's.",
     ),
 ]
-KMeansPath = Annotated[str, option("--kmeans-path", help="Output of kmeans: the vectors.")]
+KMeansPath = Annotated[str, input_option("--kmeans-path", help="Output of kmeans: the vectors.")]
 
 FinishedKMeansPaths = Annotated[
     list[str],
-    option(
+    input_option(
         "--kmeans-path",
         metavar="<str>",
         help="Output of kmeans of the finished run; repeat it for those of earlier additions.",
@@ -152,7 +173,7 @@ FinishedKMeansPaths = Annotated[
 ]
 FinishedDuplicatesPaths = Annotated[
     list[str],
-    option(
+    input_option(
         "--duplicates-path",
         metavar="<str>",
         help="Output of identify of the finished run; repeat it for those of earlier additions.",
@@ -163,8 +184,9 @@ RuleOrFinished = Annotated[
     str | None,
     option(
         "--rule",
-        help="pairwise, greedy, or overlap (the new clips' tracks are compared with those of the finished run, in all "
-        "clusters). Default: the rule of the finished run.",
+        values=("pairwise", "greedy", "overlap"),
+        help="As in identify. By overlap, the tracks of the new clips are compared with those of the finished run, in all "
+        "clusters. Default: the rule of the finished run.",
     ),
 ]
 MinCoverOrFinished = Annotated[

@@ -6,12 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import EMBEDDING
+
+option = options_in(EMBEDDING)
+
+
+def _complete_models(incomplete: str) -> list[str]:
+    from curator_dask.models.registry import model_names
+
+    return [name for name in model_names() if name.startswith(incomplete)]
+
 
 EmbeddingAlgorithm = Annotated[
     str,
     option(
         "--embedding-algorithm",
+        metavar="MODEL",
+        autocompletion=_complete_models,
         help="Embedding model: one that `curator-dask models list` shows, or hf:FOLDER for another one.",
     ),
 ]
@@ -19,6 +31,7 @@ FrameSampling = Annotated[
     str,
     option(
         "--frame-sampling",
+        values=("uniform", "prefix"),
         help="Frames that the model sees. uniform: spread over the whole clip; prefix: from its start, as older "
         "vectors were made.",
     ),
@@ -27,11 +40,17 @@ FramesFrom = Annotated[
     str,
     option(
         "--frames-from",
-        help="Where frames are decoded from: clips, source (the videos, decoded once for clips and vectors) or auto.",
+        values=("auto", "clips", "source"),
+        help="Where frames are decoded from. source: the videos, which are decoded once for clips and vectors.",
     ),
 ]
 Dtype = Annotated[
-    str, option("--dtype", help="Number type that a network computes in: auto, float32, bfloat16 or float16.")
+    str,
+    option(
+        "--dtype",
+        values=("auto", "float32", "bfloat16", "float16"),
+        help="Number type that a network computes in.",
+    ),
 ]
 TorchDevice = Annotated[
     str,

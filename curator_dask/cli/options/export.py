@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import EXPORT
 
 if TYPE_CHECKING:
     from curator_dask import ExportParameters
+
+option = options_in(EXPORT)
 
 DuplicatesPath = Annotated[
     str | None, option("--duplicates-path", help="Output of identify: the clips that it removed are left out.")
@@ -36,15 +39,28 @@ ClipsOpened = Annotated[
     int, option("--clips-opened-per-shard", help="Number of MP4 files per shard to open as videos.")
 ]
 
-Format = Annotated[str, option("--format", help="webdataset or parquet.")]
-Media = Annotated[str, option("--media", help="With --format parquet: copy the media, or reference them.")]
+Format = Annotated[
+    str, option("--format", values=("webdataset", "parquet"), help="Shards for training, or a table of the clips.")
+]
+Media = Annotated[
+    str,
+    option(
+        "--media",
+        values=("copy", "reference"),
+        help="With --format parquet: copy the clips, or name them where they are.",
+    ),
+]
 DatasetName = Annotated[str, option("--dataset-name", help="Name in the manifest and the dataset card.")]
 Plain = Annotated[
     str,
-    option("--plain", help="Clips that are too plain to be compared, as they have no vector: keep or drop them."),
+    option(
+        "--plain",
+        values=("keep", "drop"),
+        help="What becomes of clips that are too plain to be compared, as they have no vector.",
+    ),
 ]
 Split = Annotated[str, option("--split", help="Shares of the splits, for instance train=.98,val=.02.")]
-Order = Annotated[str, option("--order", help="Order of the clips: shuffled or sorted.")]
+Order = Annotated[str, option("--order", values=("shuffled", "sorted"), help="Order of the clips.")]
 Seed = Annotated[int, option("--seed", help="Seed of the order and the splits.")]
 ShardBytes = Annotated[int, option("--shard-bytes", help="Largest size of a shard in bytes.")]
 ShardClips = Annotated[int, option("--shard-clips", help="Largest number of clips per shard.")]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import INPUT
+
+option = options_in(INPUT)
 
 ClipsToRead = Annotated[
     str, option("--input-path", help="Folder or URL to read: the output of split, or any folder of clips.")
@@ -18,7 +21,9 @@ OutputPathOrInput = Annotated[
     option("--output-path", help="Folder or URL that the folder of vectors is written to. Default: --input-path."),
 ]
 OutputPath = Annotated[str, option("--output-path", help="Folder or URL to write to.")]
-InputFiletype = Annotated[str, option("--input-filetype", help="Type of the input files: parquet, jsonl or tmk.")]
+InputFiletype = Annotated[
+    str, option("--input-filetype", values=("parquet", "jsonl", "tmk"), help="Type of the input files.")
+]
 IdField = Annotated[str, option("--id-field", help="Column with the ids.")]
 EmbeddingField = Annotated[str, option("--embedding-field", help="Column with the vectors.")]
 EmbeddingDim = Annotated[

@@ -10,53 +10,59 @@ from typing import Annotated, Any
 import typer
 
 from curator_dask.cli.options.config_file import Config, PrintConfig, print_config
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
 from curator_dask.cli.options.groups import expand_groups
+from curator_dask.cli.options.panels import CLUSTER, GENERAL, INPUT
 from curator_dask.errors import ParameterError
 
-PANEL_CLUSTER = "Where it runs"
+cluster_option = options_in(CLUSTER)
+general_option = options_in(GENERAL)
 
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
         "--storage-option",
+        rich_help_panel=INPUT,
         metavar="<str>",
         help="KEY=VALUE for the file system of URLs, such as endpoint_url=…; may be repeated.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; write, decode and encode nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", rich_help_panel=GENERAL, help="Print the plan; write, decode and encode nothing.")
+]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace results of other parameters in the output folder.")
+    bool,
+    typer.Option(
+        "--overwrite", rich_help_panel=GENERAL, help="Replace results of other parameters in the output folder."
+    ),
 ]
 Device = Annotated[
     str,
-    option(
+    cluster_option(
         "--device",
-        help="Where clusters and similarities are computed: auto, cpu or gpu.",
-        rich_help_panel=PANEL_CLUSTER,
+        values=("auto", "cpu", "gpu"),
+        help="Where clusters and similarities are computed.",
     ),
 ]
 NWorkers = Annotated[
     int | None,
-    option(
+    cluster_option(
         "--n-workers",
         help="Number of local worker processes. Default: one per core, or one per GPU.",
-        rich_help_panel=PANEL_CLUSTER,
     ),
 ]
 SchedulerAddress = Annotated[
     str | None,
-    option(
+    cluster_option(
         "--scheduler-address",
         help="Address of a running Dask scheduler, such as tcp://host:8786.",
-        rich_help_panel=PANEL_CLUSTER,
     ),
 ]
 SchedulerFile = Annotated[
     str | None,
-    option("--scheduler-file", help="The scheduler file of a running Dask cluster.", rich_help_panel=PANEL_CLUSTER),
+    cluster_option("--scheduler-file", help="The scheduler file of a running Dask cluster."),
 ]
-Verbose = Annotated[bool, option("--verbose", help="Show the log of Dask and its workers.")]
+Verbose = Annotated[bool, general_option("--verbose", help="Show the log of Dask and its workers.")]
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,26 @@ from typing import Annotated
 
 import typer
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import options_in
+from curator_dask.cli.options.panels import EMBEDDING, INPUT, SPLITTING
 
-VideoDir = Annotated[str, option("--video-dir", help="The videos: a folder (searched recursively), file, glob or URL.")]
-ClipFolder = Annotated[
-    str, option("--output-path", "--output-clip-path", help="Output root: a folder or a URL such as s3://bucket/run.")
+option = options_in(SPLITTING)
+input_option = options_in(INPUT)
+
+VideoDir = Annotated[
+    str, input_option("--video-dir", help="The videos: a folder (searched recursively), file, glob or URL.")
 ]
-ModelDir = Annotated[str, option("--model-dir", help="Folder with model weights.")]
-VideoLimit = Annotated[int | None, option("--video-limit", help="Read only the first N videos in path order.")]
+ClipFolder = Annotated[
+    str,
+    input_option("--output-path", "--output-clip-path", help="Output root: a folder or a URL such as s3://bucket/run."),
+]
+ModelDir = Annotated[str, options_in(EMBEDDING)("--model-dir", help="Folder with model weights.")]
+VideoLimit = Annotated[int | None, input_option("--video-limit", help="Read only the first N videos in path order.")]
 Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
+        rich_help_panel=INPUT,
         metavar="<str>",
         help="Glob; only files that it chooses are read, such as '*.mp4', a folder's name, or 'day1/**'. May be repeated.",
     ),
@@ -26,14 +34,21 @@ Include = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
-        "--exclude", metavar="<str>", help="Glob; files that it chooses are left out and counted. May be repeated."
+        "--exclude",
+        rich_help_panel=INPUT,
+        metavar="<str>",
+        help="Glob; files that it chooses are left out and counted. May be repeated.",
     ),
 ]
 FollowLinks = Annotated[
     bool,
-    option("--follow-links", help="Also read what symbolic links out of the folder lead to; else they are left out."),
+    input_option(
+        "--follow-links", help="Also read what symbolic links out of the folder lead to; else they are left out."
+    ),
 ]
-SplittingAlgorithm = Annotated[str, option("--splitting-algorithm", help="How videos are cut: fixed_stride.")]
+SplittingAlgorithm = Annotated[
+    str, option("--splitting-algorithm", values=("fixed_stride",), help="How videos are cut: in clips of one length.")
+]
 SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
 SplitStride = Annotated[
     float | None,
@@ -46,7 +61,11 @@ MinClipLength = Annotated[
 LimitClips = Annotated[int, option("--limit-clips", help="Only the first N clips of each video; 0 for all.")]
 Encoder = Annotated[
     str,
-    option("--transcode-encoder", help="libopenh264, libx264, h264_nvenc, or copy (no encoding, cuts at key frames)."),
+    option(
+        "--transcode-encoder",
+        values=("libopenh264", "libx264", "h264_nvenc", "copy"),
+        help="How clips are encoded. copy: not at all, so they begin at key frames.",
+    ),
 ]
 EncoderThreads = Annotated[int, option("--transcode-encoder-threads", help="Encoder threads per ffmpeg process.")]
 UseInputBitRate = Annotated[
@@ -84,6 +103,7 @@ Ids = Annotated[
     str,
     option(
         "--ids",
+        values=("exact", "original"),
         help="How clip ids follow from the times of a clip: exact, or original (as the original workflow rounds them), "
         "so that ids equal those of output that it has made.",
     ),
