@@ -228,7 +228,9 @@ class TestClientsOfOthers:
 
     def test_an_adaptive_one_starts_workers_for_work(self, tmp_path):
         state = StageState(Folder(str(tmp_path)), "work")
-        with LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None) as adaptive:
+        with LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as adaptive:
             adaptive.adapt(minimum=0, maximum=1, interval="100ms")
             with Client(adaptive, set_as_default=False) as client:
                 lazy = LazyCluster.of(client)
@@ -248,7 +250,7 @@ class TestClientsOfOthers:
     def test_one_that_gets_no_workers_is_refused_in_the_end(self, monkeypatch):
         monkeypatch.setattr(cluster_module, "NO_WORKERS_S", 0.2)
         with (
-            LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+            LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as empty,
             Client(empty, set_as_default=False) as client,
             pytest.raises(ClusterError, match="has had no workers for 0 s"),
         ):
