@@ -109,6 +109,20 @@ def test_export_keeps_or_drops_them(finished, tmp_path, context, form, plain):
     assert len(ids & clips_of(out, "drawing.mp4")) == kept
 
 
+def test_a_dry_run_of_export_counts_as_the_run_and_is_refused_as_the_run(finished, tmp_path, context):
+    out, _ = finished
+    dry = RunContext(context.cluster, dry_run=True)
+    stage = ExportStage(str(out), str(tmp_path / "d"), str(out / "duplicates"))
+    planned = stage.run(context=dry)
+    assert not (tmp_path / "d").exists()
+    assert (planned.counts, planned.num_run, planned.num_skipped) == (
+        {"clips": 10, "clips_plain": 6, "clips_failed": 0, "plain_failed": 0}, 1, 0
+    )  # fmt: skip
+    for same in (dry, context):
+        with pytest.raises(InputError, match=r"holds no keep\.txt"):
+            ExportStage(str(out), str(tmp_path / "d"), str(tmp_path / "empty")).run(context=same)
+
+
 def test_all_clips_without_the_plain_ones(finished, tmp_path, context):
     out, _ = finished
     stage = ExportStage(str(out), str(tmp_path / "d"), all_clips=True, plain="drop")

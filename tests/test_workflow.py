@@ -264,13 +264,20 @@ def test_a_moved_output_and_its_moved_videos_are_gone_on_with(tmp_path, few_vide
     assert [result.num_run for result in again.stages] == [0] * 7
 
 
-def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few_videos, cluster):
+def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few_videos, cluster, caplog):
     first = run(few_videos, tmp_path / "out", RunContext(cluster), identify=IdentifyParameters(eps=0.65))
     planned = run(
         few_videos, tmp_path / "out", RunContext(cluster, dry_run=True), identify=IdentifyParameters(eps=1e-9)
     )
     second = run(few_videos, tmp_path / "out", RunContext(cluster), identify=IdentifyParameters(eps=1e-9))
+    again = run(few_videos, tmp_path / "out", RunContext(cluster, dry_run=True), identify=IdentifyParameters(eps=1e-9))
     assert planned.totals is None
+    assert planned.stage("export").counts == {}  # the clips to export are not decided yet
+    assert (again.stage("export").counts["clips"], again.stage("export").num_run) == (4, 0)
+    assert [line for line in caplog.messages if line.startswith("export: ")] == [
+        "export: other clips than before: of 1 files 1 are written anew and 0 are removed; "
+        "choose another output folder to keep the earlier export"
+    ]
     assert first.totals.removed == 2
     assert second.totals.removed == 0
     assert [result.stage for result in second.stages if result.num_run] == ["identify", "export"]

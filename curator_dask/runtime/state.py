@@ -123,6 +123,11 @@ class StageState:
         self._refuse(compared, replaceable)
         return compared.describe() if self._has_results() else ""
 
+    def holds_others(self, identity: Mapping[str, JSON]) -> bool:
+        """Whether the folder is taken for other parameters than these."""
+        held = self.held_for()
+        return held is not None and not Comparison(held, as_record(self.folder, self.stage, identity)).same()
+
     def _refuse(self, compared: Comparison, replaceable: Collection[str]) -> None:
         """Raise FolderInUseError if the folder holds results that differ in other parameters than the `replaceable` ones."""
         fields = compared.fields()

@@ -176,8 +176,9 @@ def test_clusters_of_another_tool_are_not_mixed_with(tmp_path, context, write_ve
     foreign = tmp_path / "k" / "centroid=7" / "x.parquet"
     foreign.parent.mkdir(parents=True)
     pq.write_table(pa.table({"id": [1]}), foreign)
-    with pytest.raises(FolderInUseError, match="not written by this stage"):
-        KMeansStage(2, input_path=str(source), output_path=str(tmp_path / "k")).run(context=context)
+    for same in (context, RunContext(context.cluster, dry_run=True)):
+        with pytest.raises(FolderInUseError, match="not written by this stage"):
+            KMeansStage(2, input_path=str(source), output_path=str(tmp_path / "k")).run(context=same)
     assert foreign.exists()
 
 

@@ -21,7 +21,7 @@ from curator_dask.files.names import printable
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.runtime.records import digest, dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, has_work, run_units
 from curator_dask.stages.align.spec import VERSION as ALIGN_VERSION
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.calibrate.judgement import calibration_of_records
@@ -111,10 +111,11 @@ class CalibrateStage(Stage):
         state = StageState(self.output, self.name)
         identity = self.identity()
         units = self._units()
+        _require_encoder()
         if context.dry_run:
             self.check(context)
-            return StageResult(self.name, self.output, {"clips_in": len(units)})
-        _require_encoder()
+            todo, done = count_work(state, units)
+            return StageResult(self.name, self.output, {"clips_in": len(units)}, num_run=todo, num_skipped=done)
         if context.overwrite or has_work(state, units):
             spec, fingerprint = self.embed_stage().resolved().settled_spec(context.cluster)
             units = [replace(unit, task=replace(unit.task, spec=self._here(spec))) for unit in units]

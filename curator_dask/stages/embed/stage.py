@@ -240,12 +240,12 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         left_out = ready_clips.left_out if ready_clips is not None else {}
         units = plan_units(stage.spec(), ready_clips)
         again = stage._units_without_tracks(state)
+        self._require_source(state, units, again)
         if context.dry_run:
             self.check(context)
             todo, done = count_work(state, units, again)
             counts = {"clips_in": num_clips(units)}
             return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done, left_out=left_out)
-        self._require_source(state, units, again)
         if context.overwrite or has_work(state, units, again):
             spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers
             units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]

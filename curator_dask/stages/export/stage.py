@@ -25,9 +25,10 @@ from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
 from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.parameters import ExportParameters
+from curator_dask.stages.export.replaced import tell_replaced
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
 
@@ -106,7 +107,6 @@ class ExportStage(ExportParameters, Stage):
         state = StageState(self.output, self.name)
         if context.dry_run:
             self.check(context)
-            return StageResult(self.name, self.output, {})
         plain = self._plain_ids()
         chosen = self._records(self._wanted_ids(plain))
         good, failures = self._with_media(chosen)
@@ -114,9 +114,22 @@ class ExportStage(ExportParameters, Stage):
             raise InputError(
                 f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
+        units = self._planned_units(good)
+        if context.dry_run:
+            tell_replaced(state, units, context)
+            todo, done = count_work(state, units)
+            return StageResult(self.name, self.output, _count_clips(good, failures, plain), failures, todo, done)
         state.claim(self.identity(), overwrite=context.overwrite)
+        tell_replaced(state, units, context)
         export = self._export_index if self.format == "parquet" else self._export_shards
         return export(state, context, good, failures, plain)
+
+    def _planned_units(self, records: list[ClipRecord]) -> list[Unit[Any]]:
+        """The shards or the copies to write, if no clip turns out to be damaged."""
+        if self.format == "parquet":
+            return self._copies(records)
+        hashes = self._recorded_hashes()
+        return [self._unit(plan, hashes) for plan in plan_shards(records, self.shards)]
 
     def _records(self, wanted: Collection[str]) -> list[ClipRecord]:
         """The clips with these ids. Raises InputError if none of them has a file."""
@@ -250,18 +263,7 @@ class ExportStage(ExportParameters, Stage):
         failures: tuple[Failure, ...],
         plain: Collection[str],
     ) -> StageResult:
-        units = []
-        if self.media == "copy":
-            hashes = self._recorded_hashes()
-            units = [
-                Unit(
-                    record.id,
-                    digest(asdict(record)),
-                    CopySpec(self.input, self.output, record, hashes.get(record.id, "")),
-                    record.id,
-                )
-                for record in records
-            ]
+        units = self._copies(records)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
         table = index_table(records, self._media_path)
@@ -272,6 +274,17 @@ class ExportStage(ExportParameters, Stage):
         return StageResult(
             self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=(INDEX_TABLE,)
         )
+
+    def _copies(self, records: Sequence[ClipRecord]) -> list[Unit[Any]]:
+        """The media to copy; none where they stay in place."""
+        if self.media != "copy":
+            return []
+        hashes = self._recorded_hashes()
+        specs = [CopySpec(self.input, self.output, record, hashes.get(record.id, "")) for record in records]
+        return [
+            Unit(record.id, digest(asdict(record)), spec, record.id)
+            for record, spec in zip(records, specs, strict=True)
+        ]
 
     def _media_path(self, record: ClipRecord) -> str:
         return layout.clip_path(record.id) if self.media == "copy" else self.input.join(layout.clip_path(record.id))

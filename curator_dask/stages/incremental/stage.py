@@ -174,6 +174,10 @@ class IncrementalStage(StorageKwargs, Stage):
     def _against(self) -> tuple[Folder, ...] | None:
         return self.folders_to_read(self.against_path) if self.against_path else None
 
+    def check(self, context: RunContext) -> None:
+        super().check(context)
+        refuse_foreign_results(StageState(self.output, self.name), *(f"{name}/" for name in OUTPUTS))
+
     def execute(self, context: RunContext) -> StageResult:
         import pyarrow as pa
 

@@ -143,6 +143,10 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             self.files.folder, self.input_filetype, self.id_field, self.embedding_field, fields, dimension
         ).with_partitions(entries)
 
+    def check(self, context: RunContext) -> None:
+        super().check(context)
+        refuse_foreign_results(StageState(self.output, self.name), "centroid=")
+
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         entries = self.files.entries()

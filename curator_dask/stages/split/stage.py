@@ -157,6 +157,7 @@ class SplitStage(Stage):
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         listing = self.list_videos()
+        self._check_encoder()
         if context.dry_run:
             self.check(context)
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
@@ -164,7 +165,6 @@ class SplitStage(Stage):
             return StageResult(
                 self.name, self.output, counts, failures, *count_work(state, units), left_out=listing.left_out
             )
-        self._check_encoder()
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]
         outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")

@@ -231,8 +231,9 @@ def test_a_run_is_never_written_over(small, context, name):
     before = results(small)
     paths = {"kmeans_path": small / ("k" if (small / "k").exists() else "kmeans"),
              "duplicates_path": small / ("d" if (small / "d").exists() else "duplicates")}  # fmt: skip
-    with pytest.raises(FolderInUseError, match="holds results that were not written by this stage"):
-        stage(small, small, **{key: str(path) for key, path in paths.items()}).run(context=context)
+    for same in (context, RunContext(context.cluster, dry_run=True)):
+        with pytest.raises(FolderInUseError, match="holds results that were not written by this stage"):
+            stage(small, small, **{key: str(path) for key, path in paths.items()}).run(context=same)
     assert results(small) == before
 
 

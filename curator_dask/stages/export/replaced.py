@@ -1,0 +1,25 @@
+"""Which files of an earlier export are replaced, as the clips to export are no longer the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit
+from curator_dask.stages.base import RunContext
+
+
+def tell_replaced(state: StageState, units: Sequence[Unit[Any]], context: RunContext) -> None:
+    """Say how many files of the earlier export are written anew or removed: somebody may have handed them on."""
+    wanted = {unit.key: unit.inputs for unit in units}
+    earlier = state.done_units()
+    changed = [key for key, inputs in earlier.items() if key in wanted and wanted[key] != inputs]
+    gone = earlier.keys() - wanted.keys()
+    if not changed and not gone:
+        return
+    verb = "would be" if context.dry_run else "are"
+    context.reporter.note(
+        f"export: other clips than before: of {len(earlier)} files {len(changed)} {verb} written anew and "
+        f"{len(gone)} {verb} removed; choose another output folder to keep the earlier export"
+    )
