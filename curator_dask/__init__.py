@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.pairwise.parameters import PairwiseParameters
     from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
     from curator_dask.stages.split.stage import SplitStage, split_videos
+    from curator_dask.verify.prune import Leftovers, prune_output
     from curator_dask.verify.verify_output import OutputCheck, verify_output
     from curator_dask.workflow import Workflow, WorkflowResult, curate
 
@@ -93,6 +94,7 @@ _HOME = {
     "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
     "stages.split.stage": ("SplitStage", "split_videos"),
     "stages.export.verify": ("verify_dataset",),
+    "verify.prune": ("Leftovers", "prune_output"),
     "verify.verify_output": ("OutputCheck", "verify_output"),
     "export.plan": ("PlanParameters",),
     "files.folder": ("Folder",),
@@ -125,6 +127,7 @@ __all__ = [
     "KMeansParameters",
     "KMeansStage",
     "LazyCluster",
+    "Leftovers",
     "MediaError",
     "ModelError",
     "OutputCheck",
@@ -152,6 +155,7 @@ __all__ = [
     "export_dataset",
     "identify_duplicates",
     "inspect_run",
+    "prune_output",
     "register_model",
     "score_across_clusters",
     "score_pairs",

@@ -24,6 +24,7 @@ from curator_dask.cli.commands.tools.dedup_new import dedup_new
 from curator_dask.cli.commands.tools.doctor import doctor
 from curator_dask.cli.commands.tools.inspect import inspect
 from curator_dask.cli.commands.tools.models import models
+from curator_dask.cli.commands.tools.prune import prune
 from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.similar import similar
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dedup-new": dedup_new,
     "export": export,
     "verify": verify,
+    "prune": prune,
     "inspect": inspect,
     "review": review,
     "similar": similar,

@@ -117,8 +117,14 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
-    """A cluster that is closed at the end of the block. Raises ClusterError if it does not start."""
+    """A cluster that is closed at the end of the block. Raises ClusterError if it does not start.
+
+    Keys that live as long as the cluster keep other users of the machine out: who reaches a scheduler can run code.
+    """
+    from distributed import Security
+
     common = {
+        "security": Security.temporary(),
         "threads_per_worker": 1,
         "host": LOOPBACK,
         "dashboard_address": _dashboard_address(settings),

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -271,10 +272,28 @@ class TestClientsOfOthers:
             ask_workers(cluster.client, fail, timeout_s=60)
 
     def test_a_closed_one_is_refused(self, cluster):
-        client = Client(cluster.client.scheduler.address, set_as_default=False)
+        running = cluster.client
+        client = Client(running.scheduler.address, security=running.security, set_as_default=False)
         client.close()
         with pytest.raises(ClusterError, match="the Dask client is closed"):
             LazyCluster.of(client)
+
+    def test_nobody_without_its_keys_can_connect(self, cluster):
+        address = cluster.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        workers = list(cluster.client.scheduler_info(n_workers=-1)["workers"])
+        assert workers
+        for one in (address, *workers):
+            assert one.startswith("tls://127.0.0.1:")
+            stranger = ssl.create_default_context()  # keys of its own: none
+            stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+            host, _, port = one.removeprefix("tls://").rpartition(":")
+            with (
+                pytest.raises((ssl.SSLError, ConnectionError)),
+                socket.create_connection((host, int(port)), timeout=30) as plain,
+                stranger.wrap_socket(plain) as shaken,
+            ):
+                assert shaken.recv(1), "it ends the connection"  # TLS 1.3 refuses only after the client's own part
 
 
 class Noting(Stage):

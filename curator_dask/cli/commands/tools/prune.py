@@ -1,0 +1,43 @@
+"""``prune``: what an output keeps of videos that are gone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.run_options import StorageOption, parse_storage_options
+from curator_dask.files.names import counted, printable
+
+MAX_SHOWN = 10
+Output = Annotated[str, typer.Argument(metavar="OUT", help="Output folder of run or split.")]
+Remove = Annotated[bool, option("--remove", help="Remove these files; without it, they are only listed.")]
+
+
+def prune(path: Output, remove: Remove = False, storage_option: StorageOption = None) -> None:
+    """List the clips, records and previews of videos that are gone, and what stopped runs left. Remove them with --remove.
+
+    Clips that clips.parquet names are no leftovers: run the same command as before first. Your own files are never removed.
+    """
+    from curator_dask import prune_output
+
+    found = prune_output(path, remove=remove, storage_options=parse_storage_options(storage_option or []))
+    for name in found.videos[:MAX_SHOWN]:
+        typer.echo(f"  gone: {printable(name)}")
+    for name in found.files[:MAX_SHOWN]:
+        typer.echo(f"  {printable(name)}")
+    if len(found.files) > MAX_SHOWN:
+        typer.echo(f"  and {len(found.files) - MAX_SHOWN} more")
+    verb = "removed" if remove else "left over"
+    size = f"{found.num_bytes / 1e6:.1f} MB"
+    typer.echo(
+        f"{counted(len(found.files), 'files')} {verb}, {size}, of {counted(len(found.videos), 'videos')} that are gone"
+    )
+    if found.num_still_listed:
+        videos = counted(found.num_still_listed, "videos")
+        typer.echo(
+            f"clips.parquet still names clips of {videos} that are gone: run the same command as before, then prune"
+        )
+    elif found.files and not remove:
+        typer.echo("--remove removes them")
