@@ -8,6 +8,8 @@ which it has a margin of at most half the chord therefore misses no pair.
 Where that is too much work (random directions, clusters that cut a cloud to pieces, a large eps), the smallest margins
 are taken first, as far as a budget goes. That loses little: only duplicates that differ along just the direction between
 the centroids reach the bound, and in D dimensions only about ``1 / sqrt(D)`` of a difference lies along one direction.
+In few dimensions that is much. So what is missed is estimated on a sample, see `missed`, and comparisons, which cost
+little there, take up to eight times the budget.
 
 With many clusters, most lie far from the own one. A sample of the rows tells about how many of them lie near each other
 cluster; clusters with next to none are left out of the product with the centroids.
@@ -32,6 +34,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.cross_cluster.missed import (
+    effective_dimension,
+    margin_that_misses_little,
+    missed_share,
+    upper_tail,
+)
 from curator_dask.dedup.cross_cluster.sketch import (
     ROW_STEPS,
     rounding_radius,
@@ -44,6 +52,10 @@ from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import ParameterError
 
 DEFAULT_BUDGET: Final = 1.0
+FEW_DIMENSIONS: Final = 64
+"""With at least so many, what is missed within the budget was measured to be next to nothing up to an eps of 0.1."""
+MOST_BUDGETS: Final = 8.0
+"""In fewer dimensions, comparisons take up to so many times their share of the budget if a sample says that they must."""
 CENTROID_STEPS: Final = 4000.0
 """Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
 SAMPLE_ROWS: Final = 64
@@ -148,6 +160,8 @@ class Borders:
     clusters, no pair of near rows is missed."""
     sketches: Array
     """(N, width) sketches of all rows, on the rows' device, with the width of `Centroids.sketch_width`."""
+    missed_share: float = 0.0
+    """Estimated share of the near pairs of these rows that no comparison will find, if there are some at every distance."""
 
 
 def find_borders(
@@ -160,7 +174,8 @@ def find_borders(
         own: the index of their cluster in ``centroids``.
         eps: limit of the pairs to find.
         budget: the arithmetic that this search and the comparisons may take, as a share of the arithmetic of comparing the
-            rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons.
+            rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons, and
+            in few dimensions up to ``MOST_BUDGETS`` times as much, if a sample says that pairs would be missed.
         block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
 
     Two rows of cluster 0 whose plane to cluster 1 is the diagonal; at eps 0.01 half the chord is 0.071::
@@ -187,6 +202,7 @@ def find_borders(
         np.concatenate([part.cluster for part in parts]),
         sum(part.left_out for part in parts) + aim.passed_over * X.shape[0],
         xp.concatenate([part.sketches for part in parts]),
+        aim.missed_share,
     )
 
 
@@ -239,6 +255,7 @@ class _Aim:
         highest: the highest margin to look at. limit: half the chord; no near row has a higher margin.
         cost: (m,) cost of comparing a row with the members of each cluster. allowance: average cost granted per row.
         passed_over: the number of clusters that are left out and may be within half the chord of some row.
+        missed_share: see `Borders`.
     """
 
     planes: _Planes
@@ -247,6 +264,7 @@ class _Aim:
     cost: NDArray[np.float64]
     allowance: float
     passed_over: int
+    missed_share: float
 
 
 def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budget: float) -> _Aim:
@@ -255,6 +273,9 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budge
     cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
     limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
     sample = _sample_margins(X, centroids, planes)
+    scatter_dim = _scatter_dim(X, centroids, planes.own)
+    most_budgets = MOST_BUDGETS if dim < FEW_DIMENSIONS else 1.0
+    needed = _cost_up_to(sample, cost, margin_that_misses_little(sample, limit, eps, scatter_dim))
     per_member = X.shape[0] / centroids.cost[planes.own]
     assigning = ASSIGNMENTS * len(planes.cluster) * dim * MULTIPLY
     work = budget * (_within_pair(dim) * centroids.cost[planes.own] / 2.0 + assigning / per_member)
@@ -262,7 +283,8 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budge
     def aim(num_planes: int) -> tuple[float, float]:
         numbers = num_planes + centroids.sketch_width(eps)
         fixed = numbers * (dim * MULTIPLY + MARGIN) + dim * ROW
-        allowance = max(work - fixed / per_member, work / 2.0)
+        granted = max(work - fixed / per_member, work / 2.0)
+        allowance = max(granted, min(needed, most_budgets * granted))
         return allowance, _highest(sample, cost, HEADROOM * allowance, limit)
 
     num_planes = len(planes.cluster)
@@ -273,7 +295,18 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budge
         if len(those) < MUCH_FEWER * num_planes:
             kept = those
             allowance, highest = aim(len(kept))
-    return _Aim(planes.take(kept), highest, limit, cost[kept], allowance, num_planes - len(kept))
+    missed = missed_share(sample, _highest(sample, cost, allowance, limit), eps, scatter_dim)
+    return _Aim(planes.take(kept), highest, limit, cost[kept], allowance, num_planes - len(kept), missed)
+
+
+def _scatter_dim(X: Array, centroids: Centroids, own: int) -> int:
+    """In how many dimensions the rows of a cluster scatter, by a sample."""
+    return effective_dimension(to_host(X[:: _every(X)]), to_host(centroids.steps[own]) * centroids.unit)
+
+
+def _cost_up_to(sample: NDArray[np.float32], cost: NDArray[np.float64], margin: float) -> float:
+    """The cost per sampled row of comparing all margins up to this one."""
+    return float(cost[np.nonzero(sample <= np.float32(margin))[1]].sum()) / max(1, len(sample))
 
 
 def _within_pair(dim: int) -> float:
@@ -283,10 +316,14 @@ def _within_pair(dim: int) -> float:
 def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
     """(S, k) margins of S evenly spaced rows of X, on the host."""
     xp = array_module(X)
-    every = max(SAMPLE_EVERY, -(-X.shape[0] // SAMPLE_ROWS))
-    products = to_host(xp.matmul(row_steps(X[::every]), centroids.steps.T))
+    products = to_host(xp.matmul(row_steps(X[:: _every(X)]), centroids.steps.T))
     margins: NDArray[np.float32] = planes.offset - planes.slope * (products - products[:, planes.own, None])
     return margins
+
+
+def _every(X: Array) -> int:
+    """Every how many rows of X one is sampled."""
+    return max(SAMPLE_EVERY, -(-int(X.shape[0]) // SAMPLE_ROWS))
 
 
 def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, limit: float) -> float:
@@ -309,17 +346,10 @@ def _planes_that_matter(sample: NDArray[np.float32], planes: _Planes, highest: f
     deviation = sample[:, others].std(axis=0, dtype=np.float64)
     deviation = np.maximum(deviation, 0.5 * deviation.mean()) + 1e-9
     expected = np.where(np.isneginf(planes.offset), 1.0, 0.0)
-    expected[others] = _upper_tail((middle - highest) / deviation)
+    expected[others] = upper_tail((middle - highest) / deviation)
     order = np.argsort(-expected, kind="stable")
     enough = int(np.searchsorted(np.cumsum(expected[order]), (1.0 - LOST_SHARE) * expected.sum())) + 1
     return np.union1d(order[: max(enough, MOST_KEPT)], [planes.own])
-
-
-def _upper_tail(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """About the probability that a normal variable exceeds z (Lin, 1989); below 0 it is taken as one half, which will do."""
-    z = np.maximum(z, 0.0)
-    tail: NDArray[np.float64] = 0.5 * np.exp(-0.717 * z - 0.416 * z * z)
-    return tail
 
 
 def _of_block(steps: Array, columns: Array, aim: _Aim, start: int) -> Borders:

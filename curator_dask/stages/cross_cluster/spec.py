@@ -12,6 +12,9 @@ from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
 
+MISSED = "missed_per_1000"
+"""The count of rows, times 1000, whose near rows are thought to be missed."""
+
 
 @dataclass(frozen=True)
 class Cluster:

@@ -23,7 +23,7 @@ from curator_dask.stages.cross_cluster.border_files import (
 from curator_dask.stages.cross_cluster.incoming_rows import Members, incoming_rows
 from curator_dask.stages.cross_cluster.match_files import matches_path, raise_scores, read_matches, write_matches
 from curator_dask.stages.cross_cluster.read_clusters import places_and_scores, read_members, read_prepared_centroids
-from curator_dask.stages.cross_cluster.spec import Cluster, CrossClusterSpec, GroupTask
+from curator_dask.stages.cross_cluster.spec import MISSED, Cluster, CrossClusterSpec, GroupTask
 
 
 def find_group_borders(task: GroupTask) -> UnitResult:
@@ -32,8 +32,13 @@ def find_group_borders(task: GroupTask) -> UnitResult:
     found = [_border_rows(spec, read_cluster_members(spec, cluster), centroids) for cluster in task.clusters]
     rows = BorderRows.concatenate([part for part, _ in found])
     written = write_border_rows(spec.output, task.group, rows, len(spec.groups))
-    counts = [{"borders": len(borders.row), "borders_left_out": borders.left_out} for _, borders in found]
+    counts = [_counts(borders, len(part.X)) for part, borders in found]
     return UnitResult(written, add_counts(counts))
+
+
+def _counts(borders: Borders, num_rows: int) -> dict[str, int]:
+    missed = round(borders.missed_share * num_rows * 1000)
+    return {"borders": len(borders.row), "borders_left_out": borders.left_out, MISSED: missed}
 
 
 def read_cluster_members(spec: CrossClusterSpec, cluster: Cluster) -> Members:

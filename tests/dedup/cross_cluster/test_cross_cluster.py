@@ -48,6 +48,8 @@ def borders_of(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float, bud
     centroids = prepare_centroids(C, np.array([len(rows) for rows in members], dtype=float))
     chosen, left_out = set(), 0
     for j, rows in enumerate(members):
+        if not len(rows):
+            continue
         found = find_borders(X[rows], j, centroids, eps, budget=budget)
         chosen.update(zip(rows[found.row].tolist(), found.cluster.tolist(), strict=True))
         left_out += found.left_out
@@ -284,6 +286,35 @@ def test_the_default_budget_finds_planted_twins_in_random_directions():
     assert parted.sum() >= 20
     score = scores_over_all(X, C, labels, 0.1, budget=0.25)
     assert (score[3000:][parted] >= 0.9).mean() >= 0.95
+
+
+@pytest.mark.parametrize("dim", [8, 24])
+def test_in_few_dimensions_the_default_budget_finds_nearly_all_twins_and_knows_what_it_misses(dim):
+    X = random_unit(2000, dim, 14)
+    shares = np.array([0.15, 0.35, 0.55, 0.75, 0.95])
+    X = np.concatenate(
+        [X, *(twins(X[part::5].astype(np.float64), 1 - 0.1 * share, 15) for part, share in enumerate(shares))]
+    )
+    C, labels = clustered(X, 20, iterations=6)
+    first = np.concatenate([np.arange(part, 2000, 5) for part in range(5)])
+    own, other = labels[first], labels[2000:]
+    assert (own != other).sum() > 400
+    centroids = prepare_centroids(C, np.bincount(labels, minlength=20).astype(float))
+    estimate = dict.fromkeys((0.05, 1.0), 0.0)
+    missed = {}
+    for budget in estimate:
+        chosen = set()
+        for j in range(20):
+            rows = np.flatnonzero(labels == j)
+            found = find_borders(X[rows], j, centroids, 0.1, budget=budget)
+            chosen.update(zip(rows[found.row].tolist(), found.cluster.tolist(), strict=True))
+            estimate[budget] += found.missed_share * len(rows) / len(X)
+        pairs = zip(first.tolist(), range(2000, 4000), own.tolist(), other.tolist(), strict=True)
+        lost = [a != b and (i, b) not in chosen and (j, a) not in chosen for i, j, a, b in pairs]
+        missed[budget] = float(np.mean(lost))
+    assert missed[1.0] <= 0.001
+    assert estimate[1.0] <= 0.002
+    assert 0.01 < missed[0.05] <= estimate[0.05]
 
 
 @pytest.mark.parametrize("tile_rows", [1, 7, 64, 1024])

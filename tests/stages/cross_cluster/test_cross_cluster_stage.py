@@ -124,6 +124,14 @@ def test_scores_are_those_of_brute_force_over_all_rows(parted, context, ranking,
     assert result.counts["borders_left_out"] == 0
 
 
+def test_a_run_warns_where_pairs_are_thought_to_be_missed(parted, context):
+    made = stage(parted, budget=0.0)
+    (warning,) = made.run(context=context).warnings
+    assert "may be missed" in warning
+    assert made.run(context=context).warnings == (warning,)  # another run, which has nothing to do, says it too
+    assert stage(parted, "all").run(context=context).warnings == ()
+
+
 def test_long_vectors_are_told_apart_by_sketches_with_the_same_result(tmp_path, context, write_vectors, monkeypatch):
     rng = np.random.default_rng(8)
     X = rng.standard_normal((400, 160))
