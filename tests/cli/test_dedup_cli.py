@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,15 @@ def test_a_wanted_share_by_the_greedy_rule_with_its_recall(scored, tmp_path):
     assert f"{kept} of 60 rows kept ({kept / 60:.1%})" in said
     assert "duplicate pairs of 30 sampled rows were found" in said
     assert "orphans" not in said
+
+
+def test_decisions_and_a_sweep_as_documents(scored, tmp_path):
+    decided = json.loads(identify(scored, tmp_path, "--eps", 0.1, "--json").stdout)
+    (stage,) = decided["stages"]
+    assert decided["decided_by"] == "eps 0.1"
+    assert stage["counts"]["kept"] == len((tmp_path / "keep.txt").read_text().split())
+    (line,) = json.loads(identify(scored, tmp_path / "none", "--sweep", 0.1, "--json").stdout)["sweep"]
+    assert line == {"eps": 0.1, "kept": stage["counts"]["kept"], "removed": stage["counts"]["removed"]}
 
 
 def test_a_scope(scored, tmp_path):

@@ -74,15 +74,17 @@ def run(
     with terminal.run_context(run_options) as context:
         result = workflow.run(context)
         inspected = [inspection.run(context=context)] if report and result.totals is not None else []
-    terminal.show_results([*result.stages, *inspected], dry_run=run_options.dry_run)
-    terminal.show_failures(result.stages, terminal.run_failures_path(split_options.output_path, run_options))
-    if result.totals is not None:
-        typer.echo(str(result.totals))
-        if not report and inspection.output.exists("report/report.json"):
-            typer.echo(
-                f"{inspection.page_path()} may be of an earlier run: curator-dask inspect makes it anew", err=True
-            )
-        typer.echo(_next_steps(workflow, inspection.page_path() if report else None))
+    page = inspection.page_path() if inspected else None
+    terminal.show_results(
+        [*result.stages, *inspected],
+        run_options,
+        failures_path=terminal.run_failures_path(split_options.output_path, run_options),
+        sentences=[str(result.totals), _next_steps(workflow, page)] if result.totals else [],
+        totals=vars(result.totals) if result.totals else None,
+        page=page,
+    )
+    if result.totals and not report and inspection.output.exists("report/report.json"):
+        typer.echo(f"{inspection.page_path()} may be of an earlier run: curator-dask inspect makes it anew", err=True)
 
 
 def _next_steps(workflow: Workflow, page: str | None) -> str:

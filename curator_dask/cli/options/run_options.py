@@ -62,6 +62,11 @@ SchedulerFile = Annotated[
     str | None,
     cluster_option("--scheduler-file", help="The scheduler file of a running Dask cluster."),
 ]
+Json = Annotated[
+    bool,
+    general_option("--json", help="Print the results as one JSON document; nothing else goes to stdout."),
+]
+Quiet = Annotated[bool, general_option("--quiet", help="Show errors, warnings and failures only.")]
 Verbose = Annotated[bool, general_option("--verbose", help="Show the log of Dask and its workers.")]
 
 
@@ -76,6 +81,8 @@ class RunOptions:
     n_workers: NWorkers = None
     scheduler_address: SchedulerAddress = None
     scheduler_file: SchedulerFile = None
+    json: Json = False
+    quiet: Quiet = False
     verbose: Verbose = False
     config: Config = None
     print_config: PrintConfig = False

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-def make_reporter() -> Reporter:
-    """Bars if stderr is a terminal, else notes alone."""
+def make_reporter(*, quiet: bool = False) -> Reporter:
+    """Bars if stderr is a terminal, else notes alone; nothing if `quiet`."""
+    if quiet:
+        return QuietReporter()
     if not sys.stderr.isatty():
         return NotesReporter()
     from rich.console import Console
@@ -48,6 +50,13 @@ class BarReporter:
 
     def note(self, message: str) -> None:
         self._console.print(message, highlight=False, markup=False, style="yellow")
+
+
+class QuietReporter(SilentReporter):
+    """Neither bars nor notes. Warnings and failures stand in the results."""
+
+    def note(self, message: str) -> None:
+        pass
 
 
 class NotesReporter(SilentReporter):

@@ -1,13 +1,14 @@
-"""Runs stages for a command, and shows their results: tables on stdout, failures on stderr."""
+"""Runs stages for a command, and shows their results: tables or a JSON document on stdout, failures on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from curator_dask.cli.output.documents import print_document, results_document
 from curator_dask.cli.output.progress_bars import make_reporter
 from curator_dask.files import layout
 from curator_dask.files.left_out import describe_left_out
@@ -42,37 +43,62 @@ def run_context(options: RunOptions) -> Iterator[RunContext]:
         scheduler_file=options.scheduler_file,
         verbose=options.verbose,
     )
-    reporter = make_reporter()
+    reporter = make_reporter(quiet=options.quiet)
     with LazyCluster(settings, on_start=reporter.note) as cluster:
         yield RunContext(cluster, reporter, overwrite=options.overwrite, dry_run=options.dry_run)
 
 
 def run_stages(stages: Sequence[Stage], options: RunOptions) -> list[StageResult]:
-    """Run stages one after the other, and show their results."""
+    """Run stages one after the other. `show_results` shows what they did."""
     with run_context(options) as context:
-        results = [stage.run(context=context) for stage in stages]
-    show_results(results, dry_run=options.dry_run)
-    return results
+        return [stage.run(context=context) for stage in stages]
 
 
-def show_results(results: Sequence[StageResult], *, dry_run: bool = False) -> None:
-    """Print a table with one row per stage; warnings go to stderr."""
+def show_results(
+    results: Sequence[StageResult],
+    options: RunOptions,
+    *,
+    failures_path: str | None = None,
+    sentences: Sequence[str] = (),
+    **more: Any,
+) -> None:
+    """Print a table and sentences, or one JSON document; warnings and failures go to stderr.
+
+    Args:
+        results: of the stages, in order.
+        options: which of these is wanted.
+        failures_path: the file that lists the failures.
+        sentences: what stands below the table.
+        more: what else is in the document.
+    """
+    told = not (options.json or options.quiet)
+    if options.json:
+        document = results_document(results, dry_run=options.dry_run, failures_path=failures_path)
+        print_document({**document, **more})
+    if told:
+        _print_table(results, dry_run=options.dry_run)
+    for warning in (warning for result in results for warning in result.warnings):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)  # noqa: T201  the command line may print
+    if failures_path is not None:
+        show_failures(results, failures_path)
+    if told and sentences:
+        print("\n".join(sentences))  # noqa: T201  the command line may print
+
+
+def _print_table(results: Sequence[StageResult], *, dry_run: bool) -> None:
+    """One row per stage, and below it what was left out of the input."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "stage", "plan" if dry_run else "result", "to do" if dry_run else "done now", "from before", "seconds"
-    )
+    table = Table("stage", "plan" if dry_run else "result", "to do" if dry_run else "done now", "from before", "time")
     for column in table.columns[2:]:
         column.justify = "right"
     for result in results:
         units = (f"{count:,}" if count else "-" for count in (result.num_run, result.num_skipped))
-        table.add_row(result.stage, describe_counts(result), *units, f"{result.seconds:.1f}")
+        table.add_row(result.stage, describe_counts(result), *units, f"{result.seconds:.1f} s")
     Console(width=None if sys.stdout.isatty() else LOG_COLUMNS, highlight=False).print(table)
     for result in results:
         _show_left_out(result)
-    for warning in (warning for result in results for warning in result.warnings):
-        print(f"warning: {warning}", file=sys.stderr, flush=True)  # noqa: T201  the command line may print
 
 
 def _show_left_out(result: StageResult) -> None:
@@ -97,18 +123,21 @@ def _describe_count(name: str, value: int) -> str:
     return counted(value, name.replace("_", " ")) if value or name in ALWAYS_SHOWN else ""
 
 
-def sweep_table(tables: str, storage_options: Mapping[str, Any], eps_values: str) -> str:
-    """What several values of eps would keep, one per line."""
+def show_sweep(tables: str, options: RunOptions, eps_values: str) -> None:
+    """Print what several values of eps would keep, one per line, or as one JSON document."""
     from curator_dask.files.folder import Folder
     from curator_dask.stages.identify.sweep import parse_eps_values, sweep_eps
 
-    lines = sweep_eps(Folder(tables, storage_options), parse_eps_values(eps_values))
+    lines = sweep_eps(Folder(tables, options.storage_options), parse_eps_values(eps_values))
+    if options.json:
+        print_document({"sweep": [vars(line) for line in lines]})
+        return
     head = f"{'eps':>8} {'kept':>12} {'removed':>12} {'kept, share':>12}"
     rows = (
         f"{line.eps:>8g} {line.kept:>12,} {line.removed:>12,} {line.kept / max(line.kept + line.removed, 1):>12.1%}"
         for line in lines
     )
-    return "\n".join([head, *rows])
+    print("\n".join([head, *rows]))  # noqa: T201  the command line may print
 
 
 def show_failures(results: Sequence[StageResult], path: str) -> None:

@@ -29,4 +29,4 @@ def align(
     from curator_dask.cli.output import terminal
 
     stage = AlignStage(**parameters_of(ctx, AlignStage), **run_options.table_options)
-    terminal.run_stages([stage], run_options)
+    terminal.show_results(terminal.run_stages([stage], run_options), run_options)

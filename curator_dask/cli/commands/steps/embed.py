@@ -33,4 +33,5 @@ def embed(
 
     stage = EmbedStage(**parameters_of(ctx, EmbedStage), **run_options.folder_options)
     results = terminal.run_stages([stage], run_options)
-    terminal.show_failures(results, terminal.stage_failures_path(results[0].output_path, "embed"))
+    path = terminal.stage_failures_path(results[0].output_path, "embed")
+    terminal.show_results(results, run_options, failures_path=path)

@@ -37,4 +37,5 @@ def export(
         **run_options.folder_options,
     )
     results = terminal.run_stages([stage], run_options)
-    terminal.show_failures(results, terminal.stage_failures_path(output_path, "export"))
+    path = terminal.stage_failures_path(output_path, "export")
+    terminal.show_results(results, run_options, failures_path=path)

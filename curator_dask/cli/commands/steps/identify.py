@@ -38,9 +38,13 @@ def identify(
     from curator_dask.cli.output.decision_report import decision_report
 
     if sweep is not None:
-        typer.echo(terminal.sweep_table(input_path, run_options.storage_options, sweep))
+        terminal.show_sweep(input_path, run_options, sweep)
         return
     stage = IdentifyDuplicatesStage(**parameters_of(ctx, IdentifyDuplicatesStage), **run_options.table_options)
     (result,) = terminal.run_stages([stage], run_options)
-    if not run_options.dry_run:
-        typer.echo(decision_report(stage.criterion(), result.counts))
+    if run_options.dry_run:
+        terminal.show_results([result], run_options)
+        return
+    criterion = stage.criterion()
+    said = [decision_report(criterion, result.counts)]
+    terminal.show_results([result], run_options, sentences=said, decided_by=criterion)

@@ -36,4 +36,4 @@ def kmeans(
     from curator_dask.cli.output import terminal
 
     stage = KMeansStage(**parameters_of(ctx, KMeansStage), **run_options.table_options)
-    terminal.run_stages([stage], run_options)
+    terminal.show_results(terminal.run_stages([stage], run_options), run_options)

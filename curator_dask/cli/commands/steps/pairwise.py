@@ -40,4 +40,5 @@ def pairwise(
     stage = PairwiseStage(**parameters, ranking_strategy=ranking, **run_options.table_options)
     more = [CrossClusterStage.after(stage, output_path, eps)] if cross_cluster else []
     results = terminal.run_stages([stage, *more], run_options)
-    terminal.show_failures(results, terminal.stage_failures_path(stage.output_path, "pairwise"))
+    path = terminal.stage_failures_path(stage.output_path, "pairwise")
+    terminal.show_results(results, run_options, failures_path=path)

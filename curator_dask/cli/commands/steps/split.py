@@ -35,5 +35,5 @@ def split(
     )
     with terminal.run_context(run_options) as context:
         result = split_and_embed(stage, embed if generate_embeddings else None, context)
-    terminal.show_results(result.stages, dry_run=run_options.dry_run)
-    terminal.show_failures(result.stages, terminal.run_failures_path(output_path, run_options))
+    path = terminal.run_failures_path(output_path, run_options)
+    terminal.show_results(result.stages, run_options, failures_path=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -38,9 +39,13 @@ def calibrate(
     parameters = {**parameters_of(ctx, CalibrateStage), "known_duplicates": _read_groups(known_duplicates)}
     stage = CalibrateStage(**parameters, **run_options.folder_options)
     results = terminal.run_stages([stage], run_options)
-    terminal.show_failures(results, terminal.stage_failures_path(output_path, "calibrate"))
-    if not run_options.dry_run:
-        typer.echo(calibration_report(stage.calibration()))
+    path = terminal.stage_failures_path(output_path, "calibrate")
+    if run_options.dry_run:
+        terminal.show_results(results, run_options, failures_path=path)
+        return
+    found = stage.calibration()
+    said = [calibration_report(found)]
+    terminal.show_results(results, run_options, failures_path=path, sentences=said, calibration=asdict(found))
 
 
 def _read_groups(path: Path | None) -> tuple[tuple[str, ...], ...]:

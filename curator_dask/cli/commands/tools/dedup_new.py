@@ -44,5 +44,9 @@ def dedup_new(
         **parameters_of(ctx, IncrementalStage), ranking_strategy=ranking, **run_options.table_options
     )
     (result,) = terminal.run_stages([stage], run_options)
-    if not run_options.dry_run:
-        typer.echo(decision_report(stage.criterion(), result.counts))
+    if run_options.dry_run:
+        terminal.show_results([result], run_options)
+        return
+    criterion = stage.criterion()
+    said = [decision_report(criterion, result.counts)]
+    terminal.show_results([result], run_options, sentences=said, decided_by=criterion)

@@ -32,6 +32,11 @@ def inspect(
 
     stage = cd.InspectStage(path, previews, max_groups, storage_options=run_options.storage_options)
     results = terminal.run_stages([stage], run_options)
-    terminal.show_failures(results, terminal.stage_failures_path(path, stage.name))
-    if not run_options.dry_run:
-        typer.echo(f"next: open {stage.page_path()}")
+    page = None if run_options.dry_run else stage.page_path()
+    terminal.show_results(
+        results,
+        run_options,
+        failures_path=terminal.stage_failures_path(path, stage.name),
+        sentences=[f"next: open {page}"] if page else [],
+        page=page,
+    )
