@@ -58,7 +58,7 @@ PANELS_OF_COMMANDS = {
     "The whole job": ("run",),
     "Its steps": ("split", "embed", "kmeans", "pairwise", "align", "identify", "export"),
     "Look and decide": ("inspect", "review", "similar", "dedup-new", "calibrate"),
-    "Tools": ("verify", "doctor", "samples", "models"),
+    "Tools": ("verify", "prune", "doctor", "samples", "models"),
 }
 
 
