@@ -53,7 +53,7 @@ def centres_of(sample: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if count == 1 or len(unit) < count:
         return np.zeros((1, sample.shape[1]), np.float32)
     centres, _ = normalise(kmeans_fit([unit], count, max_iter=ITERATIONS, seed=SEED).centroids)
-    whole: NDArray[np.float32] = np.clip(np.rint(centres * np.float32(LENGTH)), -127, 127)
+    whole: NDArray[np.float32] = np.rint(centres * np.float32(LENGTH))
     return whole
 
 
@@ -92,5 +92,5 @@ def picture_rows(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     levels = levels.reshape(len(pictures), -1) * PICTURE_SIDE**2
     levels -= levels.sum(axis=1, keepdims=True) / PICTURE_SIDE**2
     lengths = np.sqrt((levels**2).sum(axis=1, keepdims=True))
-    rows: NDArray[np.float32] = np.clip(np.rint(levels * LENGTH / np.where(lengths > 0, lengths, 1)), -127, 127)
+    rows: NDArray[np.float32] = np.rint(levels * LENGTH / np.where(lengths > 0, lengths, 1))
     return rows.astype(np.float32)

@@ -7,8 +7,8 @@ For a run of windows with the rows a and b:
   moves is left.
 * ``energy`` is the length of what moves over the length of what stands, of the livelier side.
 
-Rows are means over a whole second, every half second. Where the offset is an odd number of quarter seconds, the rows of
-one side are means of the two neighbouring seconds. All sums of up to 200 rows run over whole numbers below
+Rows are means over a whole second, every half second. Where the offset is no whole number of windows, the rows of
+one side are weighted means of the two neighbouring seconds. All sums of up to 200 rows run over whole numbers below
 2**53, so their order does not matter. This runs on the host, also where the seeds were found on a GPU.
 """
 
@@ -52,13 +52,14 @@ class Likeness:
     energy: NDArray[np.float64]
 
 
-def align(x: Line, y: Line, offset: int) -> Alignment:
-    """Lay y over x. `offset` is in quarter seconds: second t of x lies over second t - offset / 4 of y."""
-    half, odd = divmod(offset, QUARTERS_PER_WINDOW)
-    rows_x, usable_x = seconds(x) if not odd else seconds(x, scale=2)
-    rows_y, usable_y = seconds(y) if not odd else _between_seconds(y)
-    # An odd row of y is centred a quarter second later than the even row of the same number.
-    shift = half + odd
+def align(x: Line, y: Line, offset: int, *, steps: int = QUARTERS_PER_WINDOW) -> Alignment:
+    """Lay y over x. `offset` is in parts of a window, `steps` of them: second t of x lies over second
+    t - offset / (2 * steps) of y. By default these are quarter seconds."""
+    whole, part = divmod(offset, steps)
+    rows_x, usable_x = seconds(x, scale=steps if part else 1)
+    rows_y, usable_y = _between_seconds(y, part, steps) if part else seconds(y)
+    # A row between two rows of y has the number of the earlier one.
+    shift = whole + (part > 0)
     first_x, first_y = max(0, shift), max(0, -shift)
     num_rows = max(0, min(len(rows_x) - first_x, len(rows_y) - first_y))
     both = (usable_x[first_x : first_x + num_rows] & usable_y[first_y : first_y + num_rows])[:, None]
@@ -108,10 +109,10 @@ def seconds(line: Line, *, scale: int = 1) -> tuple[NDArray[np.float64], NDArray
     return windows[:-1] + windows[1:], line.usable[:-1] & line.usable[1:]
 
 
-def _between_seconds(line: Line) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Sums of two neighbouring seconds: centred between them."""
+def _between_seconds(line: Line, part: int, steps: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Rows between two neighbouring seconds, times `steps`: the nearer one weighs more."""
     rows, usable = seconds(line)
-    return rows[:-1] + rows[1:], usable[:-1] & usable[1:]
+    return part * rows[:-1] + (steps - part) * rows[1:], usable[:-1] & usable[1:]
 
 
 def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:

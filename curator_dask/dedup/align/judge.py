@@ -36,7 +36,7 @@ class Thresholds:
     min_energy: float = 0.02
     """Below this energy, nothing moves."""
     min_still_likeness: float = 0.92
-    """Still pictures are the same if every part of them is at least this much alike."""
+    """Still pictures are the same if every part of them is at least this much alike: see `stills`."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.strictness <= 1:

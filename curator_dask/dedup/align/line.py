@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 WINDOW_S = 0.5
 """Seconds per window of a track."""
+STILL = 0.012
+"""A window stands still if it differs from the one before it by at most this share of its own length. Slides have up to
+0.003, an empty street before a still camera 0.02 and more."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,35 @@ def lay_out(clips: Sequence[ClipTrack]) -> Line:
         usable[place[new]] = True
         num_stills += len(clip.stills)
     pictures = [clip.pictures for clip in clips if len(clip.pictures)]
+    grow_over_borders(still, stands_still(windows, usable))
     return Line(windows, usable, still, np.concatenate(pictures) if pictures else np.zeros((0, 0), np.uint8))
+
+
+def stands_still(windows: NDArray[np.int16], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(W - 1,) whether each window, from the second on, is near the one before it. Both have to be usable."""
+    values = windows.astype(np.int64)
+    change = (np.diff(values, axis=0) ** 2).sum(axis=1)
+    length = (values[1:] ** 2).sum(axis=1)
+    still: NDArray[np.bool_] = (change <= STILL**2 * length) & usable[1:] & usable[:-1]
+    return still
+
+
+def grow_over_borders(still: NDArray[np.int32], near: NDArray[np.bool_]) -> None:
+    """Give windows without a stretch to the stretch beside them, in place, if they are near it.
+
+    A slide that comes up a second before a clip ends is too short for a stretch of that clip, but the next clip goes on with it.
+
+    >>> still = np.array([-1, -1, 0, 0, -1, -1], np.int32)
+    >>> grow_over_borders(still, np.array([False, True, True, True, False]))
+    >>> still.tolist()
+    [-1, 0, 0, 0, 0, -1]
+    """
+    loose = np.flatnonzero((still[1:] < 0) & near)
+    for before in loose.tolist():
+        still[before + 1] = still[before]
+    loose = np.flatnonzero((still[:-1] < 0) & near)
+    for at in loose[::-1].tolist():
+        still[at] = still[at + 1]
 
 
 def _stretch_of_windows(clip: ClipTrack, first: int) -> NDArray[np.int32]:

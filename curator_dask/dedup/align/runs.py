@@ -91,15 +91,32 @@ def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Itera
     passing = np.zeros(len(alignment), np.bool_)
     for num_rows in SEGMENT_ROWS:
         passing |= _passing_rows(alignment, num_rows, thresholds)
-    for start, stop in _joined(alignment, _runs_of(passing), thresholds):
-        start, stop = _trimmed(alignment, *_extended(alignment, start, stop, thresholds))
-        start, stop = _one_scene(alignment, start, stop)
-        if stop - start >= SEGMENT_ROWS[0]:
-            yield overlap_of(alignment, offset, start, stop)
+    runs = []
+    for run in _joined(alignment, _runs_of(passing), thresholds):
+        run = _one_scene(alignment, *_trimmed(alignment, *_extended(alignment, *run, thresholds), thresholds))
+        if run[1] - run[0] >= SEGMENT_ROWS[0]:
+            runs.append(_with_what_stands(alignment, *run, thresholds))
+    for start, stop in _merged(runs):
+        yield overlap_of(alignment, offset, start, stop)
 
 
-def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
-    """Cut rows off both ends that do not move as the best part of the run does.
+def _merged(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Runs of one diagonal, in order, where those that meet are one.
+
+    >>> _merged([(0, 50), (40, 60), (70, 80)])
+    [(0, 60), (70, 80)]
+    """
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(runs):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _trimmed(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> tuple[int, int]:
+    """Cut rows off both ends that move neither as the best part of the run does nor alike by themselves.
 
     Eight seconds pass with two that are not shared, so a run that is made of them reaches too far. The best part is four
     seconds long: a shared intro may be no longer than six.
@@ -110,7 +127,10 @@ def _trimmed(alignment: Alignment, start: int, stop: int) -> tuple[int, int]:
     core = int(first[np.argmax(motion)])
     edges = np.arange(start, stop - EDGE_ROWS + 1)
     about = motion_about(alignment, (core, core + num_rows), edges, edges + EDGE_ROWS)
-    alike = np.flatnonzero((about >= motion.max() - EDGE_MOTION) | ((edges >= core) & (edges < core + num_rows)))
+    own = compare(alignment, edges, edges + EDGE_ROWS)
+    by_itself = (own.motion >= motion.max() - EDGE_MOTION) & (own.energy >= thresholds.min_energy)
+    in_core = (edges >= core) & (edges < core + num_rows)
+    alike = np.flatnonzero((about >= motion.max() - EDGE_MOTION) | by_itself | in_core)
     first_alike, after_alike = int(edges[alike[0]]), int(edges[alike[-1]]) + EDGE_ROWS
     # The outer one of three rows at an end that was cut is mostly of what is not shared.
     return first_alike + int(first_alike > start), after_alike - int(after_alike < stop)
@@ -185,6 +205,36 @@ def _extended(alignment: Alignment, start: int, stop: int, thresholds: Threshold
     if 0 < end - stop <= REACH and _may_grow(alignment, (start, end), (stop, end), thresholds):
         stop = end
     return start, stop
+
+
+def _with_what_stands(alignment: Alignment, start: int, stop: int, thresholds: Thresholds) -> tuple[int, int]:
+    """Let a run reach over the rows at its ends in which nothing moves on both sides.
+
+    A slide that comes up alike on both sides is the same until it goes: also where a logo covers a part of it.
+    """
+    before = np.arange(start - 1, -1, -1)
+    stop += _num_standing(
+        alignment, (start, stop), np.full(len(alignment) - stop, stop), np.arange(stop, len(alignment)) + 1, thresholds
+    )
+    start -= _num_standing(alignment, (start, stop), before, np.full(len(before), start), thresholds)
+    return start, stop
+
+
+def _num_standing(
+    alignment: Alignment,
+    run: tuple[int, int],
+    first: NDArray[np.int64],
+    after: NDArray[np.int64],
+    thresholds: Thresholds,
+) -> int:
+    """How many rows beside a run stand: the longest of the pieces [first, after), which grow by one row each."""
+    if not len(first):
+        return 0
+    ends = np.concatenate([[run[0]], first]), np.concatenate([[run[1]], after])
+    likeness = compare(alignment, *ends)
+    alike = likeness.picture[1:] >= likeness.picture[0] - PIECE_PICTURE
+    stands = (likeness.energy[1:] < thresholds.min_energy) & alike & (likeness.num_rows[1:] > 0)
+    return len(stands) if stands.all() else int(np.argmin(stands))
 
 
 def _may_grow(alignment: Alignment, run: tuple[int, int], piece: tuple[int, int], thresholds: Thresholds) -> bool:

@@ -19,8 +19,9 @@ from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_hos
 
 SEGMENT_ROWS = 7
 NUM_WAVES = 3
-LENGTH = 400.0
-"""The length that each row is scaled to. Its numbers then stay within 127; the few that do not are cut off."""
+LENGTH = 127.0
+"""The length that each row is scaled to, so that no number is larger than a byte holds: where most of what moves lies in a
+few frequencies, larger ones would be cut off, and a copy would seem less alike than it is."""
 BLOCK_ROWS = 2048
 
 
@@ -29,7 +30,7 @@ class Segments:
     """The moving segments of several lines."""
 
     rows: Array
-    """(N, 3 * D) float32, whole numbers of about length 400."""
+    """(N, 3 * D) float32, whole numbers of about length 127."""
     line: NDArray[np.int64]
     """(N,) the line that each segment lies in."""
     start: NDArray[np.int64]
@@ -97,7 +98,7 @@ def _moving_segments(
     kinds = _waves(num_rows)
     waves = np.einsum("hr,nrd->nhd", kinds, pieces[start]).reshape(len(start), len(kinds) * rows.shape[1])
     lengths = np.sqrt(np.einsum("ij,ij->i", waves, waves))
-    scaled = np.clip(np.rint(waves * (LENGTH / np.where(lengths > 0, lengths, 1.0))[:, None]), -127, 127)
+    scaled = np.rint(waves * (LENGTH / np.where(lengths > 0, lengths, 1.0))[:, None])
     return scaled.astype(np.float32), start
 
 

@@ -1,8 +1,9 @@
-"""Lines that are too short for a segment of four seconds: single clips of two or three seconds.
+"""Lines of a few seconds, and what they share: less than the four seconds that are judged elsewhere.
 
-Two seconds move alike by chance more often than four, so more is asked of them: the whole of the shorter line must lie
-over the other one, what moves must move alike, and what stands must be alike too. So edits that change the standing
-picture, such as a logo, are not found here.
+Two or three seconds move alike by chance more often than four, so more is asked of them: most of the shorter line, at least
+half, must lie over the other one, what moves must move alike, and what stands must be alike too. So edits that change the
+standing picture much, such as a large logo, are not found here. Offsets are tried in eighths of a second: a quarter beside
+the true one costs up to .04 of the motion. The numbers were measured, see benchmarks/results/alignment.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from curator_dask.dedup.align.diagonal import align, compare
+from curator_dask.dedup.align.diagonal import QUARTERS_PER_WINDOW, align, compare
 from curator_dask.dedup.align.judge import Thresholds
 from curator_dask.dedup.align.line import Line
 from curator_dask.dedup.align.runs import Overlap, best_of, overlap_of
@@ -19,16 +20,20 @@ from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, s
 
 SHORT_ROWS = 3
 """Two seconds; shorter lines are compared with none."""
-SEED_SCORE = 0.85
-MIN_MOTION = 0.95
+SHORT_LINE_ROWS = 15
+"""Lines of fewer rows, up to eight seconds, may share less than a segment with another line, and yet half of themselves."""
+SEED_SCORE = 0.75
+MIN_MOTION = 0.97
 MIN_PICTURE = 0.85
-LEAST_SHARE = 0.7
+LEAST_SHARE = 0.5
 """At least this share of the rows of the shorter line must lie over the other."""
+STEPS = 4
+"""Offsets are tried in parts of a window, so many of them: eighths of a second."""
 
 
 def is_short(line: Line) -> bool:
-    """Whether a line has no segment of four seconds."""
-    return len(line) - 1 < SEGMENT_ROWS
+    """Whether half of a line has no segment of four seconds."""
+    return len(line) - 1 < SHORT_LINE_ROWS
 
 
 def short_overlaps(
@@ -59,11 +64,11 @@ def offsets_by_pair(found: Iterable[tuple[int, int, int]]) -> list[tuple[tuple[i
 
 
 def whole_overlaps(x: Line, y: Line, offsets: Iterable[int], thresholds: Thresholds) -> list[Overlap]:
-    """The best overlap of two lines of which one is short, at these offsets (in windows) or a quarter second beside them.
+    """The best overlap of two lines of which one is short, at these offsets (in windows) or up to half a second beside them.
 
-    The list is empty if there is none.
+    The list is empty if there is none, or if they lie over each other for four seconds or more: `runs` judges these.
     """
-    near = sorted({2 * offset + beside for offset in offsets for beside in (-1, 0, 1)})
+    near = sorted({STEPS * offset + beside for offset in offsets for beside in range(-STEPS, STEPS + 1)})
     return best_of([one for offset in near for one in _whole(x, y, offset, thresholds)])[:1]
 
 
@@ -80,12 +85,12 @@ def _seeded(x: Sequence[Line], y: Sequence[Line], thresholds: Thresholds) -> Ite
 
 
 def _whole(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Overlap]:
-    alignment = align(x, y, offset)
-    shorter = min(len(x), len(y)) - 1
-    if len(alignment) < max(SHORT_ROWS - 1, LEAST_SHARE * shorter):
+    alignment = align(x, y, offset, steps=STEPS)
+    least = max(SHORT_ROWS - 1, LEAST_SHARE * (min(len(x), len(y)) - 1))
+    if not least <= len(alignment) < SEGMENT_ROWS:
         return
     likeness = compare(alignment, np.array([0]), np.array([len(alignment)]))
     strict = MIN_MOTION + max(0.0, thresholds.strictness) * (1 - MIN_MOTION)
     moves = likeness.energy[0] >= thresholds.min_energy and likeness.motion[0] >= strict
-    if moves and likeness.picture[0] >= MIN_PICTURE and likeness.num_rows[0] >= LEAST_SHARE * shorter:
-        yield overlap_of(alignment, offset, 0, len(alignment))
+    if moves and likeness.picture[0] >= MIN_PICTURE and likeness.num_rows[0] >= least:
+        yield overlap_of(alignment, round(offset * QUARTERS_PER_WINDOW / STEPS), 0, len(alignment))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from curator_dask.dedup.align.line import stands_still
 from curator_dask.models.pdqf import pdq
 
 WINDOW_S = 0.5
@@ -30,9 +31,6 @@ LARGEST = 2047
 LOWEST = 10
 """Frequencies whose row and column numbers (from 0) add up to at most this are kept: those that lossy copies keep too."""
 PICTURE_SIDE = 32
-STILL = 0.012
-"""A window stands still if it differs from the one before it by at most this share of its own length. Slides have up to
-0.003, an empty street before a still camera 0.02 and more."""
 SHORTEST_STILL = 4
 """Windows; shorter still stretches get no picture."""
 MIN_QUALITY = 10
@@ -100,11 +98,8 @@ def window_of_frames(num_frames: int) -> npt.NDArray[np.int64]:
 
 def still_stretches(windows: npt.NDArray[np.int16], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """(S, 2) the longest stretches of at least four usable windows in which each window is near the one before it."""
-    values = windows.astype(np.int64)
-    change = (np.diff(values, axis=0) ** 2).sum(axis=1)
-    length = (values**2).sum(axis=1)
-    joined = np.zeros(len(values) + 1, np.bool_)
-    joined[1:-1] = (change <= STILL**2 * length[1:]) & usable[1:] & usable[:-1]
+    joined = np.zeros(len(windows) + 1, np.bool_)
+    joined[1:-1] = stands_still(windows, usable)
     edges = np.diff(joined.astype(np.int8))
     first, after = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) + 1
     long_enough = after - first >= SHORTEST_STILL

@@ -15,8 +15,8 @@ class AlignParameters:
     """Raises the likeness of motion that a copy needs: 0 is what was measured to be right, 1 lets only perfect copies pass;
     below 0 more edited copies are found, and more moments that only look alike."""
     min_still_likeness: float = 0.92
-    """Two still pictures are the same if the correlation of every part of them is at least this. Light edits leave 0.97 and
-    more, another word on a slide 0.85 and less."""
+    """Two still pictures are the same if every part of them is at least this much alike (see `dedup.align.stills`). Light edits
+    leave 0.92 and more; another title on a slide 0.75 and less, most of them; a missing line 0.75 and less."""
 
     def __post_init__(self) -> None:
         self.thresholds()

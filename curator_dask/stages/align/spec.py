@@ -9,7 +9,7 @@ from curator_dask.files.folder import Folder
 
 ALIGN = "align"
 """The stage's name in records and folders."""
-VERSION = 4
+VERSION = 5
 """Raise this number with any change to what counts as an overlap."""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -16,26 +14,41 @@ from tests.dedup.align.lines import overlaps_of, scene, track
 def pairs(x: NDArray[np.uint8], y: NDArray[np.uint8], least: float = 0.92) -> list[tuple[int, int]]:
     found = pairs_alike(x, y, least)
     for i, j, likeness in zip(found.i, found.j, found.likeness, strict=True):
-        assert likeness == pytest.approx(least_likeness(x[i], y[j]))
+        assert likeness == pytest.approx(least_likeness(x[i], y[j]), abs=1e-5)
     return list(zip(found.i.tolist(), found.j.tolist(), strict=True))
 
 
 def least_likeness(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
-    """The same measure as the product's, block by block."""
-    blocks = [blocks_of(picture.tobytes()) for picture in (x, y)]
-    contrasts = np.array([side.std(axis=1) for side in blocks])
-    shows = (contrasts >= 0.3 * contrasts.max(axis=1, keepdims=True)).any(axis=0)
-    p, q = ((side - side.mean(axis=1, keepdims=True))[shows] for side in blocks)
-    with np.errstate(invalid="ignore"):  # a block may be flat in one of the two
-        return float(((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1))).min())
+    """The same measure as the product's, written down block by block."""
+    return 1 - min(largest_rest(x, y), largest_rest(y, x)) / 10
 
 
-@cache
-def blocks_of(picture: bytes) -> NDArray[np.float64]:
-    """(225, 16): every block of 4x4, two steps apart."""
-    grey = np.frombuffer(picture, np.uint8).reshape(32, 32).astype(float)
+def largest_rest(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
+    a, b = (picture.reshape(32, 32).astype(float) for picture in (x, y))
+    beside = np.pad(a, 1, mode="edge")
+    detail = beside[:-2, 1:-1] + beside[2:, 1:-1] + beside[1:-1, :-2] + beside[1:-1, 2:] - 4 * a
+    terms = np.stack(
+        [np.ones(1024), *((a.ravel() / 127.5 - 1) ** power for power in (1, 2, 3)), detail.ravel() / 255], axis=1
+    )
+    fitted = (terms @ np.linalg.lstsq(terms, b.ravel(), rcond=None)[0]).reshape(32, 32)
+    contrast_a, contrast_b, contrast_fit, rest = (contrasts(picture) for picture in (a, b, fitted, b - fitted))
+    louder = max(1.0, float(np.linalg.norm(contrast_a) / np.linalg.norm(contrast_b)))
+    contrast = louder * np.maximum(contrast_b, contrast_fit)
+    noise = min(2.0, max(0.5, 0.04 * float(contrast.max())))
+    return float((louder * rest / (0.2 * contrast + noise)).max())
+
+
+def contrasts(picture: NDArray[np.float64]) -> NDArray[np.float64]:
     corners = [(row, column) for row in range(0, 29, 2) for column in range(0, 29, 2)]
-    return np.stack([grey[row : row + 4, column : column + 4].ravel() for row, column in corners])
+    return np.array([picture[row : row + 4, column : column + 4] for row, column in corners]).std(axis=(1, 2))
+
+
+def softer(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The picture with a little less detail."""
+    wide = np.pad(picture.reshape(32, 32).astype(float), 1, mode="edge")
+    beside = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+    soft: NDArray[np.float64] = (0.8 * wide[1:-1, 1:-1] + 0.05 * beside).ravel()
+    return soft
 
 
 def slide(*, word: int = 0) -> NDArray[np.uint8]:
@@ -54,7 +67,10 @@ def slide(*, word: int = 0) -> NDArray[np.uint8]:
         lambda picture: picture,
         lambda picture: np.clip(picture.astype(float) + 10, 0, 255),
         lambda picture: picture.astype(float) * 0.6,
-        lambda picture: picture.astype(float) + np.random.default_rng(0).normal(0, 2, picture.shape),
+        lambda picture: picture.astype(float) + np.random.default_rng(0).normal(0, 0.7, picture.shape),
+        lambda picture: np.clip(1.4 * (picture.astype(float) - 128) + 128, 0, 255),
+        lambda picture: 255 * (picture / 255) ** 1.3,
+        lambda picture: softer(picture),
     ],
 )
 def test_an_edited_copy_is_the_same_picture(copy: object) -> None:
@@ -86,11 +102,11 @@ def test_a_slide_that_stands_in_two_videos_is_found_whatever_its_length() -> Non
 
 def test_ruling_pairs_out_by_one_product_changes_nothing() -> None:
     random = np.random.default_rng(1)
-    bases = random.integers(60, 200, (6, 1024))
-    x = np.concatenate([bases + random.normal(0, noise, bases.shape) for noise in (0, 4, 12, 20)])
+    bases = random.integers(60, 200, (4, 1024))
+    x = np.concatenate([bases + random.normal(0, noise, bases.shape) for noise in (0, 3, 12, 60)])
     pictures = np.clip(np.rint(x), 0, 255).astype(np.uint8)
 
-    expected = [(i, j) for i in range(24) for j in range(24) if least_likeness(pictures[i], pictures[j]) >= 0.8]
+    expected = [(i, j) for i in range(16) for j in range(16) if least_likeness(pictures[i], pictures[j]) >= 0.8]
 
-    assert 24 < len(expected) < 150
+    assert 16 < len(expected) < 64
     assert pairs(pictures, pictures, 0.8) == expected
