@@ -18,7 +18,8 @@ from curator_dask.dedup.align.judge import Thresholds, moves_alike
 from curator_dask.dedup.align.line import Line
 
 SEGMENT_ROWS = (7, 15)
-"""Rows (whole seconds, every half second) that are judged by themselves: four and eight seconds."""
+"""Rows (whole seconds, every half second) that are judged by themselves: four and eight seconds; less than eight where the
+lines lie over each other for less."""
 LEAST_USABLE = 0.7
 """At least this share of the rows of a segment must be usable on both sides."""
 LEAST_PIECE_ROWS = 3
@@ -89,7 +90,8 @@ def _covers(better: Overlap, worse: Overlap) -> bool:
 def _on_diagonal(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Overlap]:
     alignment = align(x, y, offset)
     passing = np.zeros(len(alignment), np.bool_)
-    for num_rows in SEGMENT_ROWS:
+    short, long = SEGMENT_ROWS
+    for num_rows in (short, max(short, min(long, len(alignment)))):
         passing |= _passing_rows(alignment, num_rows, thresholds)
     runs = []
     for run in _joined(alignment, _runs_of(passing), thresholds):

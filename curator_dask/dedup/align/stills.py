@@ -81,7 +81,8 @@ def _unit(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N, 1024) the pictures less their means, of length 1; zeros for plain ones."""
     levels = pictures.astype(np.float64) - pictures.mean(axis=1, keepdims=True)
     length = np.sqrt((levels**2).sum(axis=1, keepdims=True))
-    return np.divide(levels, length, out=np.zeros_like(levels), where=length > 0)
+    unit: NDArray[np.float64] = np.divide(levels, length, out=np.zeros_like(levels), where=length > 0)
+    return unit
 
 
 def _rest(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,7 +98,8 @@ def _rest(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _size(contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((contrasts**2).sum(axis=1, keepdims=True))
+    size: NDArray[np.float64] = np.sqrt((contrasts**2).sum(axis=1, keepdims=True))
+    return size
 
 
 def _fit(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from curator_dask.dedup.align.diagonal import align, compare
 from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.dedup.align.line import lay_out
 from curator_dask.errors import ParameterError
-from tests.dedup.align.lines import line_of, overlaps_of, scene
+from tests.dedup.align.lines import line_of, overlaps_of, scene, track
 
 
 @settings(max_examples=20, deadline=None)
@@ -120,3 +122,32 @@ def test_an_intro_that_two_films_share_ends_where_it_ends(seed: int) -> None:
 
     for _, _, start_s, end_s, _ in overlaps_of(lines):
         assert (start_s, end_s) == (0, pytest.approx(5, abs=1))
+
+
+def slides(*seeds: int, seconds: int = 20) -> NDArray[np.float64]:
+    """Pictures that stand, one after the other."""
+    return np.concatenate([np.repeat(scene(seed, 1, moving=0.0), 2 * seconds, axis=0) for seed in seeds])
+
+
+def test_what_stands_between_two_changes_that_match_belongs_to_the_copy() -> None:
+    film = slides(1, 2, 3)
+    logo = np.random.default_rng(9).normal(0, 8, film.shape[1])
+
+    assert overlaps_of([line_of(film), line_of(film[6:] + logo)]) == [(0, 1, 3.0, 60.0, 3.0)]
+
+
+def test_a_slide_that_changes_on_one_side_only_ends_the_copy() -> None:
+    film, other = slides(1, 2), slides(1, 2)
+    other[60:] = scene(5, 1, moving=0.0)
+
+    assert overlaps_of([line_of(film), line_of(other)]) == [(0, 1, 0.0, 30.0, 0.0)]
+
+
+def test_a_still_stretch_goes_on_over_the_border_of_a_clip() -> None:
+    rows = np.concatenate([scene(1, 17), slides(2, seconds=12)])
+    clip = track(rows[:20], start_s=0.0)
+    rest = track(rows[20:], start_s=10.0, picture=np.random.default_rng(1).integers(0, 255, 1024).astype(np.uint8))
+
+    line = lay_out([clip, rest])
+
+    assert np.flatnonzero(line.still >= 0).tolist() == list(range(17, 41))

@@ -40,3 +40,24 @@ def test_long_lines_are_left_to_the_other_search() -> None:
     film = scene(1, 30)
 
     assert found_in([line_of(film), line_of(film)]) == []
+
+
+def test_two_short_clips_that_share_their_last_and_first_three_seconds_are_found() -> None:
+    film = scene(1, 14)
+
+    assert found_in([line_of(film[:8]), line_of(film[2:10])]) == [(0, 1, 1.0)]
+    assert found_in([line_of(film[:8]), line_of(film[5:13])]) == [], "a second and a half is too little"
+
+
+def test_a_copy_between_two_windows_is_found() -> None:
+    fine = np.repeat(scene(4, 30), 1, axis=0)
+    later = 0.8 * fine[1:11] + 0.2 * fine[2:12]
+
+    assert found_in([line_of(fine[:8]), line_of(later[:6])]) == [(0, 1, 0.5)]
+
+
+def test_few_loud_frequencies_hide_no_copy() -> None:
+    film = scene(1, 6)
+    film[:, :2] += np.cumsum(np.random.default_rng(3).normal(0, 300, (6, 2)), axis=0)
+
+    assert found_in([line_of(film), line_of(film[:5])]) == [(0, 1, 0.0)]
