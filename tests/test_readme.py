@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from curator_dask.runtime.cluster import LazyCluster
+from tests.running_workers import variables_for
 
 ROOT = Path(__file__).resolve().parents[1]
 # One after the other, as the later pages use what the earlier ones made.
@@ -52,12 +53,14 @@ def shell(command: str, folder: Path, **variables: str) -> subprocess.CompletedP
 
 
 @pytest.fixture(scope="module")
-def transcript(workplace: Path, cluster: LazyCluster) -> dict[str, subprocess.CompletedProcess[str]]:
+def transcript(
+    workplace: Path, cluster: LazyCluster, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, subprocess.CompletedProcess[str]]:
     """The result of each block of commands and of Python, in their order. A command that stands on two pages runs once.
 
     Commands use workers that run already, because starting workers takes most of the time; Python starts its own.
     """
-    address = cluster.client.scheduler.address
+    workers = variables_for(cluster, tmp_path_factory.mktemp("keys"))
     done: dict[str, subprocess.CompletedProcess[str]] = {}
     for number, (language, block) in enumerate(block for page in PAGES for block in blocks(page)):
         before = {line for one in done for line in one.splitlines()}
@@ -66,7 +69,7 @@ def transcript(workplace: Path, cluster: LazyCluster) -> dict[str, subprocess.Co
             block, command, variables = block, f"python block_{number}.py", {"HF_HOME": f"{workplace}/hf", **OFFLINE}
         else:
             command = "\n".join(line for line in block.splitlines() if line not in before)
-            variables = {"CURATOR_DASK_SCHEDULER_ADDRESS": address}
+            variables = workers
         if command and not command.startswith("make ") and is_at_hand(block):
             done[block] = shell(command, workplace, **variables)
     return done

@@ -178,6 +178,11 @@ def _attach(settings: ClusterSettings) -> Iterator[Any]:
         raise ClusterError(
             f"no Dask scheduler answers at {address}: {str(error) or 'time-out'}. Start one with: dask scheduler"
         ) from error
+    except TypeError as error:  # what Dask raises without keys
+        raise ClusterError(
+            f"the scheduler at {address} asks for keys: set distributed.comm.tls in Dask's configuration, or "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY"
+        ) from error
     with client:
         try:
             _check_versions(client)

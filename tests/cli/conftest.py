@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from curator_dask.runtime.cluster import LazyCluster
+from tests.running_workers import variables_for
 
 
 @pytest.fixture(scope="package", autouse=True)
-def running_workers(cluster: LazyCluster) -> Iterator[None]:
+def running_workers(cluster: LazyCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CURATOR_DASK_SCHEDULER_ADDRESS", cluster.client.scheduler.address)
+        for name, value in variables_for(cluster, tmp_path_factory.mktemp("keys")).items():
+            patch.setenv(name, value)
         yield

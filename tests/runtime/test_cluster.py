@@ -394,6 +394,11 @@ class TestRunningSchedulers:
         assert f"no Dask scheduler answers at {address}" in str(told.value)
         assert "dask scheduler" in str(told.value)
 
+    def test_a_scheduler_that_asks_for_keys(self):
+        settings = ClusterSettings(scheduler_address="tls://127.0.0.1:9")
+        with pytest.raises(ClusterError, match="asks for keys: set"), dask_client(settings):
+            pass
+
     def test_another_program_at_that_address(self):
         with socket.socket() as deaf:
             deaf.bind(("127.0.0.1", 0))
