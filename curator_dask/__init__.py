@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         InputError,
         MediaError,
         ModelError,
+        OpenFailureError,
         ParameterError,
         ToolError,
     )
@@ -68,6 +69,7 @@ _HOME = {
         "InputError",
         "MediaError",
         "ModelError",
+        "OpenFailureError",
         "ParameterError",
         "ToolError",
     ),
@@ -130,6 +132,7 @@ __all__ = [
     "Leftovers",
     "MediaError",
     "ModelError",
+    "OpenFailureError",
     "OutputCheck",
     "PairwiseParameters",
     "PairwiseStage",

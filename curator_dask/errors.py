@@ -8,6 +8,7 @@
     │   ├── MediaError   one video or clip cannot be read, cut or encoded
     │   └── ModelError   a model's files are missing, incomplete or do not fit
     ├── FolderInUseError the output folder holds results of other parameters
+    ├── OpenFailureError some work failed because of the machine: run again
     ├── DeviceError      a GPU was asked for and there is none, or it ran out of memory
     ├── ToolError        an external program (ffmpeg) is missing or unusable
     └── ClusterError     the Dask cluster is not there, has no workers, or lost them
@@ -33,7 +34,7 @@ class ParameterError(CuratorError, ValueError):
 class InputError(CuratorError):
     """The input data is missing, empty or not what it should be."""
 
-    exit_code = 3
+    exit_code = 2
 
 
 class MediaError(InputError):
@@ -63,6 +64,12 @@ class FolderInUseError(CuratorError):
 
 class FolderLockedError(FolderInUseError):
     """Another run works in the output folder now."""
+
+
+class OpenFailureError(CuratorError):
+    """Some work failed for reasons that say nothing of the data (a full disk, a lost worker): run again to go on."""
+
+    exit_code = 3
 
 
 class DeviceError(CuratorError):

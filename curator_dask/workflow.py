@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.errors import InputError, ParameterError
+from curator_dask.errors import InputError, OpenFailureError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.align.parameters import AlignParameters
@@ -24,7 +24,7 @@ from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.stage import KMeansStage
 from curator_dask.stages.pairwise.parameters import PairwiseParameters
 from curator_dask.stages.pairwise.stage import PairwiseStage
-from curator_dask.stages.run_record import Totals, add_totals, write_run_record
+from curator_dask.stages.run_record import Totals, add_totals, describe_failures, write_run_record
 from curator_dask.stages.split.stage import SplitStage
 
 if TYPE_CHECKING:
@@ -42,6 +42,16 @@ class WorkflowResult:
     totals: Totals | None
     """None if no decisions were made: in a dry run, or after split and embed alone."""
     output: Folder
+
+    @property
+    def num_open(self) -> int:
+        """Failures that say something of the machine and not of the data: a new run tries them again."""
+        return sum(result.num_open for result in self.stages)
+
+    @property
+    def num_failed(self) -> int:
+        """Failures that are a property of the data, and would come again."""
+        return sum(result.num_failed for result in self.stages)
 
     def stage(self, name: str) -> StageResult:
         return next(result for result in self.stages if result.stage == name)
@@ -326,6 +336,7 @@ def curate(
     dataset_name: str = "clips",
     plain: str = "keep",
     shards: PlanParameters | None = None,
+    retry_failed: bool = False,
 ) -> WorkflowResult:
     """Videos → training shards without near-duplicates, in one call. It continues where an earlier call stopped.
 
@@ -397,9 +408,12 @@ def curate(
         dataset_name: name in the manifest and the dataset card.
         plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
         shards: order, splits and limits of the shards; None: one split ``train`` in shards of at most 1 GB.
+        retry_failed: also do again what failed for good, as a property of the bytes. Open failures, which the machine
+            caused, are tried again in any case.
 
     Returns:
-        The results of all stages, and the number of clips kept, removed, plain and failed.
+        The results of all stages, and the number of clips kept, removed, plain, failed and open. `num_open` of the result
+        counts all failures that a new run tries again.
     """
     values = locals()
     workflow = Workflow(
@@ -415,7 +429,7 @@ def curate(
         against,
     )
     with run_context(client) as context:
-        return workflow.run(context)
+        return workflow.run(replace(context, retry_failed=retry_failed))
 
 
 def _parameters_of(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -426,15 +440,23 @@ def _parameters_of(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any
 
 
 def _require(count: str, what: str, result: StageResult, *stages: Stage | None) -> None:
-    """Raise InputError if this count is 0; the folders of these stages are then free for a corrected command."""
+    """Raise InputError if this count is 0, or OpenFailureError where another run may help.
+
+    The folders of these stages are then free for a corrected command.
+    """
     if result.counts[count]:
         return
     for state in (stage.state() for stage in stages if stage is not None):
         if state is not None:
             state.release(count)
-    told = [(one.reason, one.message) for one in result.failures] + [(one.reason, one.message) for one in result.plain]
-    reasons = sorted({f"{reason}: {message}" for reason, message in told})
+    events = [(one.reason, one.message) for one in result.failures] + [
+        (one.reason, one.message) for one in result.plain
+    ]
+    reasons = sorted({f"{reason}: {message}" for reason, message in events})
     shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"
     plain = f", {len(result.plain)} plain clips" if result.plain else ""
     advice = ". Plain clips can be exported without comparing them: export with --all-clips" if result.plain else ""
-    raise InputError(f"{what} ({result.stage}: {len(result.failures)} failures{plain}). {shown}{advice}")
+    told = f"{what} ({result.stage}: {len(result.failures)} failures{plain}). {shown}{advice}"
+    if result.num_open:
+        raise OpenFailureError(f"{told}. {describe_failures([result])}")
+    raise InputError(told)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from curator_dask.runtime import units
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
@@ -48,6 +49,12 @@ def cluster() -> Iterator[LazyCluster]:
     """One local Dask cluster of two worker processes for the whole suite."""
     with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as shared:
         yield shared
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units that failed because of the machine are tried again as often as ever, at once."""
+    monkeypatch.setattr(units, "TRY_AGAIN_AFTER_S", (0.0,) * len(units.TRY_AGAIN_AFTER_S))
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from curator_dask.export.plan import ShardPlan, check_extras
 from curator_dask.export.samples import ClipRecord, clip_json_bytes, member_key
 from curator_dask.export.ustar import CHUNK_BYTES, write_end, write_header, write_member, write_padding
 
+UNREADABLE = "media-unreadable"
+"""The reason of an error of reading, which says nothing of the bytes."""
 OpenMedia = Callable[[ClipRecord], BinaryIO]
 ExtraMembers = Mapping[str, Callable[[ClipRecord], bytes]]
 
@@ -140,4 +142,4 @@ def _read(media: BinaryIO, record: ClipRecord) -> bytes:
 
 
 def _unreadable(record: ClipRecord, error: OSError) -> MediaError:
-    return MediaError("media-unreadable", f"clip {record.id}: its media file cannot be read: {error}")
+    return MediaError(UNREADABLE, f"clip {record.id}: its media file cannot be read: {error}")

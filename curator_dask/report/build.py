@@ -65,9 +65,15 @@ def totals(output: RunOutput) -> Json:
     """The clips by their state, and the line that a run ends with."""
     counts = output.clips["state"].value_counts()
     held = {state: int(counts.get(state, 0)) for state in (KEPT, REMOVED, PLAIN, FAILED)}
+    waiting = {one.get("clip_id") for one in output.failures if one.get("open")}
+    num_open = int((output.clips["id"].isin(waiting) & (output.clips["state"] == FAILED)).sum())
     plain = f" + {held[PLAIN]} plain" if held[PLAIN] else ""
-    line = f"{len(output.clips)} clips = {held[KEPT]} kept + {held[REMOVED]} removed{plain} + {held[FAILED]} failed"
-    return {"clips": len(output.clips), **held, "line": line}
+    left = f" + {num_open} open" if num_open else ""
+    held[FAILED] -= num_open
+    line = (
+        f"{len(output.clips)} clips = {held[KEPT]} kept + {held[REMOVED]} removed{plain} + {held[FAILED]} failed{left}"
+    )
+    return {"clips": len(output.clips), **held, **({"open": num_open} if num_open else {}), "line": line}
 
 
 def _decided_by(output: RunOutput) -> Json:

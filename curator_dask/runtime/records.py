@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curator_dask.files.folder import Written
+from curator_dask.runtime.failing.final_reasons import is_final
 
 JSON = Any
 
@@ -26,6 +27,11 @@ class Failure:
     message: str
     clip_id: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it says something of the machine, and so may end well when it is tried again."""
+        return not is_final(self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class UnitResult:
@@ -38,7 +44,7 @@ class UnitResult:
     data: dict[str, JSON] = field(default_factory=dict)
     """What the stage needs to know of this unit later (for instance rows of the clip index)."""
     final: bool = True
-    """False: the next run tries this unit again (after a lost worker, a time-out), so no marker is written."""
+    """False: the next run tries this unit again, whatever the reasons of its failures are, and no marker is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,15 @@ class UnitRecord:
     data: dict[str, JSON] = field(default_factory=dict)
     """What the stage needs to know of this unit later (for instance rows of the clip index)."""
     final: bool = True
+
+    @property
+    def has_open_failures(self) -> bool:
+        return any(failure.is_open for failure in self.failures)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no later run has to try the unit again."""
+        return self.final and not self.has_open_failures
 
     @staticmethod
     def of(key: str, inputs: str, result: UnitResult) -> UnitRecord:
@@ -137,5 +152,8 @@ def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def failures_jsonl(failures: Iterable[Failure]) -> bytes:
     """One JSON object per line, sorted, so that the bytes do not depend on the order of completion."""
-    lines = [json.dumps(asdict(failure), sort_keys=True, ensure_ascii=True) for failure in failures]
+    lines = [
+        json.dumps({**asdict(failure), "open": failure.is_open}, sort_keys=True, ensure_ascii=True)
+        for failure in failures
+    ]
     return "".join(f"{line}\n" for line in sorted(lines)).encode("ascii")

@@ -9,7 +9,8 @@
     {output}/.curator/{stage}/summary.json       counts over all units, written last
     {output}/.curator/{stage}/failures.jsonl
 
-A unit is done when its marker names the same inputs and every output is there with the recorded size. Markers and
+A unit is done when its marker names the same inputs and no open failure (`failing.final_reasons`), and every output is
+there with the recorded size. Markers and
 ``files.json`` also hold the hash of each file, which `verify` compares, and a seal over their own bytes.
 """
 
@@ -221,14 +222,18 @@ class StageState:
         return with_hashes(outputs, known)
 
     def done_units(self) -> dict[str, str]:
-        """Unit key → inputs digest, for the units whose outputs are all there with the recorded sizes."""
+        """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes."""
         files = (*self.folder.entries(), *self.folder.entries(self.path(UNITS)))  # the latter are hidden
         sizes = {entry.path: entry.num_bytes for entry in files}
         return {
             record.key: record.inputs
             for record in self.records()
-            if all(sizes.get(path) == num_bytes for path, num_bytes in record.outputs.items())
+            if record.is_done and all(sizes.get(path) == num_bytes for path, num_bytes in record.outputs.items())
         }
+
+    def units_with_failures(self) -> set[str]:
+        """The keys of units that recorded failures, final ones too: with ``--retry-failed`` they are done again."""
+        return {record.key for record in self.records() if record.failures}
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove units that are no longer part of the stage: their recorded outputs, then their markers."""
@@ -337,7 +342,7 @@ class StageState:
     def fingerprint(self) -> str:
         """Digest of the parameters of the stage and the inputs of its units, which together determine its result."""
         parameters = without_relative(self.held_for() or {})
-        return digest(parameters, sorted((r.key, r.inputs) for r in self.records()))
+        return digest(parameters, sorted((r.key, *_version_of(r)) for r in self.records()))
 
     def _published_paths(self) -> list[str]:
         """The published files, without the stage's own records."""
@@ -397,9 +402,15 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
         state = StageState(folder, stage)
         parameters = without_relative(state.held_for() or {})
         for record in state.records():
-            version = digest(parameters, record.key, record.inputs)
+            version = digest(parameters, record.key, *_version_of(record))
             versions.update(dict.fromkeys(record.outputs, version))
     return versions
+
+
+def _version_of(record: UnitRecord) -> list[JSON]:
+    """What the outputs of a unit were made from. While a part of them is missing, it is another version than later."""
+    missing = sorted([one.clip_id, one.reason] for one in record.failures if one.is_open)
+    return [record.inputs, *([missing] if missing else [])]
 
 
 def parse_published(text: bytes) -> dict[str, int]:

@@ -14,15 +14,17 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError
-from curator_dask.files.names import printable
+from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
+from curator_dask.files.names import counted, printable
 from curator_dask.runtime.cluster import NO_WORKERS_S, LazyCluster
+from curator_dask.runtime.failing.final_reasons import reason_of
+from curator_dask.runtime.failing.halving import Halving
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure, UnitRecord, UnitResult, add_counts
 from curator_dask.runtime.state import StageState
@@ -37,8 +39,13 @@ SUBMIT_AHEAD = 4
 MOST_IN_TASK = 64
 # How many of them run at a time: a short unit mostly waits, for the disk to flush or for an object store.
 THREADS_IN_TASK = 8
+# How long to wait before units that failed because of the machine are tried again in the same run.
+TRY_AGAIN_AFTER_S = (1.0, 5.0)
+# Where more units fail than this, and more than half of all, waiting some seconds will not help.
+FEW_FAILURES = 32
 # How often the cluster's workers are counted, as they may come and go during a run.
 LOOK_EVERY_S = 5.0
+WORKER_LOST = "worker-lost"
 # Dask's own message names the worker, so it would differ in every run.
 ALL_WORKERS_DIED = "every worker that tried it died: out of memory, or a crash in native code"
 
@@ -60,6 +67,12 @@ class Unit(Generic[T]):
     share: float = 1.0
     """The share of a task that it fills: 1 is about a second of work. Units of less than 1 may share a task and run beside
     each other, so they should need little memory."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Clip id → its source, where the unit can be done without some of its clips, see `without`."""
+    without: Callable[[T, frozenset[str]], T] | None = None
+    """The task with these parts set aside: they fail as `WORKER_LOST`, and the others are done."""
+    careful: T | None = None
+    """Another task for the same unit, for workers that died of the first: it leaves out what a later stage does too."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,14 @@ class UnitsOutcome:
     failures: tuple[Failure, ...]
     num_run: int
     num_skipped: int
+
+    def raise_failures(self, text: str) -> None:
+        """Raise an error with this text and what failed first, if anything failed: one that says whether to run again."""
+        if self.failures:
+            told = f"{text}: {self.failures[0].message}"
+            if any(failure.is_open for failure in self.failures):
+                raise OpenFailureError(f"{told}. Run again to go on")
+            raise InputError(told)
 
 
 def run_units(
@@ -92,7 +113,8 @@ def run_units(
     `again` holds the keys of units that are to be done even if they are done.
 
     A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
-    earlier version of a failed unit are removed, so that no later stage takes them for the current ones.
+    earlier version of a failed unit are removed, so that no later stage takes them for the current ones. Units with open
+    failures (see `failing.final_reasons`) are tried again in this run too, after all others and a pause, at most twice.
 
     Raises:
         ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
@@ -104,10 +126,11 @@ def run_units(
     try:
         reporter.advance(len(units) - len(todo))
         do = functools.partial(run_task, state, work=work, together=together)
-        with contextlib.closing(_complete(cluster, state, todo, do)) as records:
+        with contextlib.closing(_complete(cluster, state, todo, do, reporter)) as records:
             for record in records:
-                if not record.final:
+                if not record.is_done:
                     unfinished[record.key] = record
+                if not record.is_done and not record.outputs:
                     state.forget([record.key])
                 reporter.advance()
     finally:
@@ -183,7 +206,11 @@ def _outcome(
 
 
 def _complete(
-    cluster: LazyCluster, state: StageState, units: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
+    cluster: LazyCluster,
+    state: StageState,
+    units: Sequence[Unit[T]],
+    do: Callable[[list[Unit[T]]], list[UnitRecord]],
+    reporter: Reporter,
 ) -> Generator[UnitRecord, None, None]:
     """The records of all units, as they finish."""
     if not units:
@@ -191,15 +218,94 @@ def _complete(
     watch = _Watch(cluster)
     suspects: list[Unit[T]] = []
     state.sweep()
+    todo = units
+    for pause_s in (*TRY_AGAIN_AFTER_S, None):
+        failed = yield from _complete_once(watch, state, todo, do, suspects)
+        if pause_s is None or len(failed) > max(FEW_FAILURES, len(todo) // 2):
+            yield from (record for _, record in failed)
+            break
+        todo = [unit for unit, _ in failed]
+        _pause(state, [record for _, record in failed], pause_s, reporter)
+    yield from _complete_suspects(watch, state, suspects, do)
+    state.sweep()
+
+
+def _complete_once(
+    watch: _Watch,
+    state: StageState,
+    units: Sequence[Unit[T]],
+    do: Callable[[list[Unit[T]]], list[UnitRecord]],
+    suspects: list[Unit[T]],
+) -> Generator[UnitRecord, None, list[tuple[Unit[T], UnitRecord]]]:
+    """The records of the units without open failures, as they finish; returns the others.
+
+    Units of which it is unknown what became of them are added to `suspects`.
+    """
+    failed: list[tuple[Unit[T], UnitRecord]] = []
     for unit, record in _run_all(watch, state, units, do, per_thread=SUBMIT_AHEAD, most=MOST_IN_TASK):
         if record is None:
             suspects.append(unit)
+        elif record.has_open_failures:
+            failed.append((unit, record))
         else:
             yield record
-    # Dask blames every task that a dying worker held, also those that waited there. So all get a second chance, one per task.
-    for unit, record in _run_all(watch, state, suspects, do, per_thread=0.5, most=1):
-        yield record or _failure_record(state, unit, "worker-lost", ALL_WORKERS_DIED)
-    state.sweep()
+    return failed
+
+
+def _pause(state: StageState, failed: Sequence[UnitRecord], pause_s: float, reporter: Reporter) -> None:
+    """Wait before the units of these records are tried again, and say why."""
+    if failed:
+        reasons = sorted({failure.reason for record in failed for failure in record.failures if failure.is_open})
+        what = counted(len(failed), "units")
+        reporter.note(f"{state.stage}: {what} failed ({', '.join(reasons)}), tried again in {pause_s:g} s")
+        time.sleep(pause_s)
+
+
+def _complete_suspects(
+    watch: _Watch, state: StageState, suspects: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
+) -> Generator[UnitRecord, None, None]:
+    """The records of units whose task killed workers, or was held by a worker that another task killed.
+
+    Dask blames every task that a dying worker held, also those that waited there. So all get a second chance, one per
+    task. A unit that kills again is halved, until the part that kills is found.
+    """
+    careful = [unit if unit.careful is None else replace(unit, task=unit.careful) for unit in suspects]
+    searches: list[tuple[Unit[T], Halving]] = []
+    for unit, record in _run_all(watch, state, careful, do, per_thread=0.5, most=1):
+        if record is not None:
+            yield record
+        elif unit.without is None or len(unit.parts) < 2:
+            yield _failure_record(state, unit, WORKER_LOST, ALL_WORKERS_DIED)
+        else:
+            searches.append((unit, Halving(list(unit.parts))))
+    yield from _complete_halved(watch, state, searches, do)
+
+
+def _complete_halved(
+    watch: _Watch,
+    state: StageState,
+    searches: Sequence[tuple[Unit[T], Halving]],
+    do: Callable[[list[Unit[T]]], list[UnitRecord]],
+) -> Generator[UnitRecord, None, None]:
+    """The records of units that kill workers, with the parts that do so set aside.
+
+    Each try writes the unit with the parts that it does, so each is a state that the next run could go on from. Tries of
+    one unit follow each other, as they write the same files.
+    """
+    by_key = {unit.key: search for unit, search in searches}
+    todo = [unit for unit, _ in searches]
+    while todo:
+        tries = [_without(unit, by_key[unit.key].aside() or frozenset()) for unit in todo]
+        for unit, record in _run_all(watch, state, tries, do, per_thread=0.5, most=1):
+            by_key[unit.key].tell(survived=record is not None)
+        todo = [unit for unit in todo if by_key[unit.key].aside() is not None]
+    whole = [_without(unit, frozenset(search.deadly)) for unit, search in searches]
+    for unit, record in _run_all(watch, state, whole, do, per_thread=0.5, most=1):
+        yield record or _failure_record(state, unit, WORKER_LOST, ALL_WORKERS_DIED)
+
+
+def _without(unit: Unit[T], parts: frozenset[str]) -> Unit[T]:
+    return unit if unit.without is None else replace(unit, task=unit.without(unit.task, parts))
 
 
 def _run_all(
@@ -307,8 +413,9 @@ def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[U
 
 
 def _failure_record(state: StageState, unit: Unit[T], reason: str, message: str) -> UnitRecord:
-    failure = Failure(state.stage, printable(unit.source or unit.key), reason, message)
-    return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=(failure,), final=False)
+    parts = unit.parts or {"": unit.source or unit.key}
+    failures = tuple(Failure(state.stage, printable(source), reason, message, part) for part, source in parts.items())
+    return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=failures, final=False)
 
 
 def run_task(
@@ -345,18 +452,21 @@ def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) 
     except MediaError as error:
         return _failure_record(state, unit, error.reason, str(error))
     except CuratorError as error:
-        return _failure_record(state, unit, "failed", str(error))
+        return _failure_record(state, unit, reason_of(error), str(error))
     except Exception as error:  # recorded with its reason: the failure of a unit must not end the run
         logger.exception("unit %s of stage %s", unit.key, state.stage)
         return _failure_record(state, unit, "internal-error", _describe_error(error))
 
 
 def _mark_done(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:
-    """Write the unit's marker; returns its record without the large parts, which are in the marker."""
+    """Write the unit's marker; returns its record without the large parts, which are in the marker.
+
+    A unit with open failures has a marker if it wrote anything, and names its outputs here, as they are to be kept.
+    """
     record = UnitRecord.of(unit.key, unit.inputs, result)
-    if record.final:
+    if record.is_done or (record.final and record.outputs):
         state.write(record)
-    return replace(record, data={}, outputs={})
+    return replace(record, data={}, outputs={} if record.is_done or not record.final else record.outputs)
 
 
 def _describe_error(error: Exception) -> str:

@@ -34,10 +34,16 @@ class RunContext:
     reporter: Reporter = field(default_factory=SilentReporter)
     overwrite: bool = False
     """Replace a stage's own earlier results where their parameters differ."""
+    retry_failed: bool = False
+    """Also do again what failed for good, as a property of the bytes; open failures are tried again in any case."""
     dry_run: bool = False
     """Write and decode nothing; only count what there is to do."""
     locks: set[tuple[str, str]] = field(default_factory=set)
     """The output folders and stages that this run holds, so that it takes none of them twice."""
+
+    def again(self, state: StageState) -> set[str]:
+        """The keys of units that are to be done again, although their results are there."""
+        return state.units_with_failures() if self.retry_failed else set()
 
     @contextlib.contextmanager
     def holding(self, stages: Sequence[Stage]) -> Iterator[None]:
@@ -77,6 +83,16 @@ class StageResult:
     @property
     def output_path(self) -> str:
         return self.output.url
+
+    @property
+    def num_open(self) -> int:
+        """Failures that say something of the machine and not of the data: a new run tries them again."""
+        return sum(failure.is_open for failure in self.failures)
+
+    @property
+    def num_failed(self) -> int:
+        """Failures that are a property of the data, and would come again."""
+        return len(self.failures) - self.num_open
 
     @property
     def dataframe(self) -> DataFrame:

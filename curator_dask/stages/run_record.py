@@ -21,19 +21,34 @@ RUN = "run"
 
 @dataclass(frozen=True)
 class Totals:
-    """Number of planned clips, and how many of them were kept, removed, too plain for a vector, or failed."""
+    """Number of planned clips, and how many of them were kept, removed, too plain for a vector, failed, or open."""
 
     clips: int
     kept: int
     removed: int
     plain: int
     failed: int
+    open: int = 0
+    """Clips that failed because of the machine: the next run tries them again."""
+
+    @property
+    def sum(self) -> int:
+        return self.kept + self.removed + self.plain + self.failed + self.open
+
+    def counts(self) -> dict[str, int]:
+        """The numbers by name; that of open clips only where there are some."""
+        return {name: number for name, number in asdict(self).items() if number or name != "open"}
 
     def __str__(self) -> str:
         plain = f" + {self.plain} plain" if self.plain else ""
-        return (
-            f"{counted(self.clips, 'clips')} = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed"
-        )
+        left = f" + {self.open} open" if self.open else ""
+        return f"{counted(self.clips, 'clips')} = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed{left}"
+
+
+def describe_failures(results: Sequence[StageResult]) -> str:
+    """How many things failed for good, and how many a new run tries again: ``3 failed, 2 open: run again``."""
+    num_failed, num_open = sum(one.num_failed for one in results), sum(one.num_open for one in results)
+    return f"{num_failed:,} failed, {num_open:,} open: run again"
 
 
 def add_totals(results: Sequence[StageResult]) -> Totals:
@@ -41,11 +56,13 @@ def add_totals(results: Sequence[StageResult]) -> Totals:
     counts = {result.stage: dict(result.counts) for result in results}
     split, embed, kmeans, identify = (counts[name] for name in ("split", "embed", "kmeans", "identify"))
     export = counts.get("export", {})
-    lost, lost_plain = (export.get(name, 0) for name in ("clips_failed", "plain_failed"))
-    failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + lost
+    not_exported, lost_plain = (export.get(name, 0) for name in ("clips_failed", "plain_failed"))
+    failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + not_exported
+    left = embed.get("clips_open", 0) + export.get("clips_open", 0)
+    lost = not_exported + export.get("clips_open", 0)
     kept, plain = identify["kept"] - (lost - lost_plain), embed["clips_plain"] - lost_plain
-    totals = Totals(split["clips_planned"], kept, identify["removed"], plain, failed)
-    if totals.clips != totals.kept + totals.removed + totals.plain + totals.failed:
+    totals = Totals(split["clips_planned"], kept, identify["removed"], plain, failed, left)
+    if totals.clips != totals.sum:
         raise CuratorError(f"the counts do not add up: {totals}; counts per stage: {counts}")
     return totals
 
@@ -59,7 +76,7 @@ def write_run_record(
         "parameters": {stage.name: stage.identity() for stage in stages},
         "stages": {result.stage: dict(result.counts) for result in results},
         "left_out": {result.stage: result.left_out for result in results if result.left_out},
-        "totals": asdict(totals) if totals else None,
+        "totals": totals.counts() if totals else None,
     }
     state = StageState(folder, RUN)
     state.claim({}, overwrite=True)  # damaged records are written anew

@@ -16,12 +16,14 @@ from curator_dask.verify.stage_records import StageRecords
 
 SUMS = {
     "split": ("clips_planned", ("clips", "clips_failed")),
-    "embed": ("clips_in", ("embeddings", "clips_plain", "clips_failed")),
+    "embed": ("clips_in", ("embeddings", "clips_plain", "clips_failed", "clips_open")),
     "kmeans": ("rows_in", ("rows", "rows_rejected")),
     "identify": ("rows", ("kept", "removed")),
 }
 """Stage → a count, and the counts that it is the sum of."""
-TOTALS = ("clips", ("kept", "removed", "plain", "failed"))
+TOTALS = ("clips", ("kept", "removed", "plain", "failed", "open"))
+ONLY_WHERE_SOME = frozenset({"clips_open", "open"})
+"""Counts that are left out where they are 0."""
 
 
 def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Finding]:
@@ -37,9 +39,9 @@ def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Findi
 
 
 def _wrong_sum(stage: str, path: str, counts: Any, whole: str, parts: Sequence[str]) -> Iterator[Finding]:
-    if not isinstance(counts, dict) or not {whole, *parts} <= counts.keys():
+    if not isinstance(counts, dict) or not {whole, *parts} - ONLY_WHERE_SOME <= counts.keys():
         return
-    total = sum(counts[part] for part in parts)
+    total = sum(counts.get(part, 0) for part in parts)
     if counts[whole] != total:
         yield Finding(stage, path, COUNTS, f"{whole} is {counts[whole]}, and {' + '.join(parts)} is {total}")
 

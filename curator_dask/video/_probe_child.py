@@ -10,6 +10,7 @@ The answer is ``{"error": [reason, message]}`` or the fields that probe.py reads
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from fractions import Fraction
@@ -28,6 +29,10 @@ LEAST_BITS_PER_SECOND = 2000
 LAST_FRAME_S = 1.0
 LATE_START_S = 0.1
 """Encoders prime sound with less than this; it is no late start."""
+MACHINE_ERRORS = frozenset(
+    {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESTALE, errno.ETIMEDOUT}
+)
+"""Errors of opening and reading that say nothing of the bytes. Demuxers say EIO of damaged files too."""
 STILL_IMAGE_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
 
 
@@ -52,7 +57,20 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     except av.error.FFmpegError as error:
         log: Any = error.log  # (level, component, message) of FFmpeg's last complaint, or None
         detail = log[2].strip() if log else error.strerror
+        if error.errno in MACHINE_ERRORS or (error.errno == errno.EIO and not can_be_read(request["url"])):
+            return {"error": ("unreadable", f"it cannot be read here: {error.strerror}")}
         return {"error": ("not-a-video", f"it is no video, or its header is damaged or cut off ({detail})")}
+
+
+def can_be_read(url: str) -> bool:
+    """Whether all bytes of the file come when they are asked for: then an error of reading is one of the bytes."""
+    try:
+        with open(url.removeprefix("file:"), "rb", buffering=0) as file:  # noqa: PTH123 - the script starts quickly
+            while file.read(1 << 20):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def describe(request: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 from curator_dask.errors import MediaError
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 
 _EVEN = "scale=trunc(iw/2)*2:trunc(ih/2)*2"
 _ENCODER = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-threads:v", "1", "-an", "-bf", "0")
@@ -74,5 +75,6 @@ def write_edit(info: VideoInfo, edit: Edit, path: Path) -> None:
         ],
         timeout_s=_TIMEOUT_S,
     )
+    raise_if_machine_failed(finished, f"{str(info.path)!r}, {edit.name}")
     if finished.returncode != 0:
         raise MediaError("edit-failed", f"{str(info.path)!r}, {edit.name}: {finished.stderr_tail.strip()[-300:]}")

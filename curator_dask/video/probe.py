@@ -7,7 +7,7 @@ packets are read (not decoded) for the true duration.
 Each rejection is a :class:`~curator_dask.errors.MediaError` with one of these reasons: ``missing``, ``not-a-file``,
 ``empty``, ``unreadable``, ``not-a-video``, ``format-not-allowed``, ``still-image``, ``no-video-stream``,
 ``unknown-codec``, ``too-small``, ``too-many-pixels``, ``no-decodable-frame``, ``no-frames``,
-``no-believable-duration``, ``probe-crashed``, ``timeout``.
+``no-believable-duration``, ``probe-crashed``, ``timeout``, and those of ``process/machine_faults``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 from curator_dask.errors import MediaError
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 from curator_dask.video.time_line import CLOCK_MAY_JUMP, read_time_line
 
 MIN_SIDE = 16
@@ -184,6 +185,7 @@ def _ask_child(path: Path, timeout_s: float) -> dict[str, Any]:
     }
     # -P keeps the current folder, which may hold a stranger's av.py, off the module path.
     finished = sandbox.run([sys.executable, "-P", str(_PROBE_CHILD), json.dumps(request)], timeout_s=timeout_s)
+    raise_if_machine_failed(finished, _name(path))
     if finished.returncode != 0:
         raise MediaError("probe-crashed", f"{_name(path)}: the decoder ended with {_describe_end(finished)}")
     facts: dict[str, Any] = json.loads(finished.stdout)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from curator_dask.errors import InputError, MediaError, ParameterError
+from curator_dask.errors import MediaError, ParameterError
 
 TOLERANCE_S = 0.001
 """A frame that starts less than this before a boundary counts as after it: containers round times to milliseconds."""
@@ -167,9 +167,10 @@ def _plannable_duration_s(duration_s: float | None, framerate: float, stride_s: 
             "so clips would share their ids; use a longer stride",
         )
     if duration_s / stride_s > MAX_SPANS:
-        raise InputError(
+        raise MediaError(
+            "too-many-spans",
             f"{duration_s} s of video at a stride of {stride_s} s make more than {MAX_SPANS} spans; "
-            "use a longer stride, or check the video's duration"
+            "use a longer stride, or check the video's duration",
         )
     return duration_s
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from curator_dask.errors import MediaError
 from curator_dask.video.process.ffmpeg import global_args, input_args
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 from curator_dask.video.process.sandbox import run
 
 PICTURES = 6
@@ -23,6 +24,7 @@ def write_strip(clip: Path, target: Path, length_s: float) -> None:
         [*global_args(), *input_args(clip), *_output_args(length_s), "-f", "webp", f"file:{target}"],
         timeout_s=TIMEOUT_S,
     )
+    raise_if_machine_failed(finished, repr(str(clip)))
     if finished.returncode != 0 or not target.exists() or not target.stat().st_size:
         raise MediaError("no-preview", f"ffmpeg made no preview: {finished.stderr_tail.strip()[-300:]}")
 

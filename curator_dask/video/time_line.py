@@ -19,6 +19,7 @@ from pathlib import Path
 
 from curator_dask.errors import MediaError
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 
 CLOCK_MAY_JUMP = frozenset({"mpegts", "mpeg", "mpegvideo"})
 """FFmpeg's demuxers of containers whose clock may restart in mid-file, or which have none (bare MPEG video)."""
@@ -63,7 +64,8 @@ def read_time_line(path: Path, video_stream: int, size_bytes: int, *, timeout_s:
     ]
     with sandbox.stream(argv, timeout_s=timeout_s + size_bytes / _READ_BYTES_PER_SECOND) as child:
         found = time_line_of(_lines(child))
-        child.finish()  # its exit status says nothing: a damaged file has a time line too
+        finished = child.finish()
+    raise_if_machine_failed(finished, repr(str(path)))  # other exits say nothing: a damaged file has a time line too
     if found is None:
         raise MediaError("no-frames", f"{str(path)!r}: its video stream has no frames that have a time")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -16,14 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_dask.errors import ClusterError, InputError, MediaError
+from curator_dask.errors import ClusterError, InputError, MediaError, OpenFailureError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime import units as execution
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import Failure, UnitResult, digest
-from curator_dask.runtime.state import StageState
+from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, next_task, run_units
 
 # Workers cannot import this file: send its functions along.
@@ -35,6 +36,7 @@ Behave = Callable[[str], None]
 class Counted(SilentReporter):
     def __init__(self) -> None:
         self.total, self.done, self.finished = 0, 0, 0
+        self.notes: list[str] = []
 
     def start(self, stage: str, total: int, unit: str) -> None:
         self.total = total
@@ -44,6 +46,9 @@ class Counted(SilentReporter):
 
     def finish(self) -> None:
         self.finished += 1
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class Job:
@@ -137,7 +142,71 @@ def test_failures_have_their_reasons_and_are_tried_again_while_the_others_finish
 
     again = job.run(job.units("abcde"))
     assert again == UnitsOutcome({"made": 5, "bytes": 50}, (), num_run=3, num_skipped=2)
-    assert job.attempts() == {"a": 1, "b": 2, "c": 2, "d": 2, "e": 1}
+    assert job.attempts() == {"a": 1, "b": 2, "c": 2, "d": 4, "e": 1}, "what is open is tried three times in a run"
+
+
+def test_what_the_machine_did_is_tried_again_in_the_same_run(job):
+    attempts = job.attempts_dir
+
+    def behave(key: str) -> None:
+        if key in "bc" and (attempts / key).stat().st_size <= "abc".index(key):
+            raise MediaError("no-space", "the disk is full")
+
+    assert job.run(job.units("abc"), behave) == UnitsOutcome({"made": 3, "bytes": 30}, (), num_run=3, num_skipped=0)
+    assert job.attempts() == {"a": 1, "b": 2, "c": 3}
+    assert len(job.reporter.notes) == 2
+    assert job.reporter.notes[0].startswith("work: 2 units failed (no-space), tried again in ")
+
+
+def test_where_most_units_fail_the_run_comes_to_an_end(job, monkeypatch):
+    monkeypatch.setattr(execution, "FEW_FAILURES", 2)
+
+    def behave(key: str) -> None:
+        raise MediaError("no-space", "the disk is full")
+
+    outcome = job.run(job.units("abcd"), behave)
+    assert [failure.is_open for failure in outcome.failures] == [True] * 4
+    assert set(job.attempts().values()) == {1}
+    with pytest.raises(OpenFailureError, match=r"4 things failed: the disk is full. Run again to go on"):
+        outcome.raise_failures("4 things failed")
+
+
+@pytest.mark.parametrize(("reason", "attempts"), [("no-video-stream", 1), ("killed", 6)])
+def test_a_final_failure_is_tried_again_only_on_request(job, reason, attempts):
+    failure = Failure("work", "x", reason, "why")
+    log = job.attempts_dir / "a"
+
+    def work(key: str) -> UnitResult:
+        with log.open("a") as file:
+            file.write("x")
+        return UnitResult(counts={"made": 0}, failures=(failure,))
+
+    def run(again: set[str]) -> UnitsOutcome:
+        return run_units(
+            job.cluster, job.state, job.units("a"), work, reporter=job.reporter, what="things", again=again
+        )
+
+    assert run(set()).failures == run(set()).failures == (failure,)
+    assert log.stat().st_size == attempts
+    assert run(job.state.units_with_failures() | {"a"}).num_run == 1
+    assert log.stat().st_size > attempts
+
+
+def test_a_unit_without_some_of_its_parts_is_another_version_until_they_are_there(job):
+    missing = Failure("work", "x", "killed", "its process was stopped", "clip")
+    folder = job.state.folder
+
+    def work(failures: tuple[Failure, ...], key: str) -> UnitResult:
+        return UnitResult({"a.txt": folder.write_bytes("a.txt", b"a")}, {"made": 1}, failures)
+
+    versions = []
+    for failures in ((missing,), ()):
+        do = functools.partial(work, failures)
+        outcome = run_units(job.cluster, job.state, job.units("a"), do, reporter=job.reporter, what="things")
+        assert (outcome.failures, outcome.num_run, job.files()) == (failures, 1, ["a.txt"])
+        versions.append((job.state.fingerprint(), recorded_versions(folder)["a.txt"]))
+    assert versions[0][0] != versions[1][0]
+    assert versions[0][1] != versions[1][1]
 
 
 def test_changed_inputs_run_that_unit_again_and_only_that(job):
@@ -402,6 +471,29 @@ def test_a_unit_that_kills_its_worker_is_the_only_failure_of_those_that_share_it
     assert in_words(outcome) == {"/videos/c.mp4": "worker-lost"}
     assert outcome.counts == {"made": 15, "bytes": 150, "units_failed": 1}
     assert mortal_job.files() == [f"{key}.txt" for key in keys if key != "c"]
+
+
+def test_the_one_part_that_kills_workers_is_found_and_the_others_are_done(mortal_job):
+    folder = mortal_job.state.folder
+    parts = {f"clip{number:02}": f"/videos/{number}.mp4" for number in range(4)}
+
+    def work(task: tuple[str, ...]) -> UnitResult:
+        if "clip02" in task:
+            os.kill(os.getpid(), signal.SIGKILL)
+        lost = tuple(
+            Failure("work", parts[part], "worker-lost", "it killed", part) for part in sorted({*parts} - {*task})
+        )
+        return UnitResult({"u.txt": folder.write_bytes("u.txt", " ".join(task).encode())}, {"made": len(task)}, lost)
+
+    def without(task: tuple[str, ...], aside: frozenset[str]) -> tuple[str, ...]:
+        return tuple(part for part in task if part not in aside)
+
+    unit = Unit("u", digest("u"), tuple(parts), "unit", parts=parts, without=without)
+    state, reporter = mortal_job.state, mortal_job.reporter
+    outcome = run_units(mortal_job.cluster, state, [unit], work, reporter=reporter, what="things")
+    assert [(failure.clip_id, failure.source) for failure in outcome.failures] == [("clip02", "/videos/2.mp4")]
+    assert outcome.counts == {"made": 3}
+    assert folder.read_bytes("u.txt").decode().split() == [part for part in parts if part != "clip02"]
 
 
 def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monkeypatch):

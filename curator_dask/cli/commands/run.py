@@ -85,6 +85,7 @@ def run(
     )
     if result.totals and not report and inspection.output.exists("report/report.json"):
         typer.echo(f"{inspection.page_path()} may be of an earlier run: curator-dask inspect makes it anew", err=True)
+    terminal.end_with_open(result.stages, dry_run=run_options.dry_run)
 
 
 def _next_steps(workflow: Workflow, page: str | None) -> str:

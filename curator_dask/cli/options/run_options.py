@@ -36,6 +36,13 @@ Overwrite = Annotated[
         "--overwrite", rich_help_panel=GENERAL, help="Replace results of other parameters in the output folder."
     ),
 ]
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed",
+        help="Also do again what failed for good. What failed because of the machine is tried again in any case.",
+    ),
+]
 Device = Annotated[
     str,
     cluster_option(
@@ -77,6 +84,7 @@ class RunOptions:
     storage_option: StorageOption = None
     dry_run: DryRun = False
     overwrite: Overwrite = False
+    retry_failed: RetryFailed = False
     device: Device = "auto"
     n_workers: NWorkers = None
     scheduler_address: SchedulerAddress = None

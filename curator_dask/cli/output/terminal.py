@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.cli.output.documents import print_document, results_document
 from curator_dask.cli.output.progress_bars import make_reporter
+from curator_dask.errors import OpenFailureError
 from curator_dask.files import layout
 from curator_dask.files.left_out import describe_left_out
 from curator_dask.files.names import counted
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.run_record import describe_failures
 
 if TYPE_CHECKING:
     from curator_dask.cli.options.run_options import RunOptions
@@ -45,7 +47,9 @@ def run_context(options: RunOptions) -> Iterator[RunContext]:
     )
     reporter = make_reporter(quiet=options.quiet)
     with LazyCluster(settings, on_start=reporter.note) as cluster:
-        yield RunContext(cluster, reporter, overwrite=options.overwrite, dry_run=options.dry_run)
+        yield RunContext(
+            cluster, reporter, overwrite=options.overwrite, retry_failed=options.retry_failed, dry_run=options.dry_run
+        )
 
 
 def run_stages(stages: Sequence[Stage], options: RunOptions) -> list[StageResult]:
@@ -143,15 +147,23 @@ def show_sweep(tables: str, options: RunOptions, eps_values: str) -> None:
 def show_failures(results: Sequence[StageResult], path: str) -> None:
     """Print the number of failures, a line per video and reason, and the path of the file with all of them; on stderr.
 
-    Plain clips are shown in the same way, as what they are.
+    Open failures, which the machine caused, and plain clips are shown apart, in the same way.
     """
     failures = [failure for result in results for failure in result.failures]
-    _show_events(f"{counted(len(failures), 'failures')}, listed in {path}", failures)
+    for is_open, what, advice in ((False, "failures", ""), (True, "open failures", "run again, ")):
+        some = [failure for failure in failures if failure.is_open == is_open]
+        _show_events(f"{counted(len(some), what)}, {advice}listed in {path}", some)
     for result in results:
         where = result.output.join(layout.PLAIN_CLIPS)
         are = "are" if len(result.plain) != 1 else "is"
         title = f"{counted(len(result.plain), 'clips')} {are} too plain to be compared, listed in {where}"
         _show_events(title, result.plain)
+
+
+def end_with_open(results: Sequence[StageResult], *, dry_run: bool = False) -> None:
+    """Raise OpenFailureError if some failures are open: the last line says so, and so does the exit status."""
+    if not dry_run and any(result.num_open for result in results):
+        raise OpenFailureError(describe_failures(results))
 
 
 def _show_events(title: str, events: Sequence[Failure | PlainClip]) -> None:

@@ -45,6 +45,9 @@ def tiles(report: Report) -> list[dict[str, Any]]:
     if report["totals"]["failed"]:
         failed = report["totals"]["failed"]
         made.append(_tile("failed", "Clips failed", failed, words.number(failed), ["see below, by reason"], "failed"))
+    if report["totals"].get("open"):
+        left = report["totals"]["open"]
+        made.append(_tile("open", "Clips open", left, words.number(left), ["run again: the machine failed, not they"]))
     if report["orphans"]:
         lines = ["removed clips that are like no kept clip, only like another removed one"]
         made.append(_tile("orphans", "Orphans", report["orphans"], words.number(report["orphans"]), lines))

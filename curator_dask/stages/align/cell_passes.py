@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from curator_dask.dedup.align.cells import CELL_SEGMENTS, CELL_STILLS, SAMPLE_ROWS, centres_of, number_of_cells
-from curator_dask.errors import InputError
 from curator_dask.runtime.records import UnitRecord, UnitResult, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
@@ -108,9 +107,5 @@ def _run(
     context: RunContext, state: StageState, units: Sequence[Unit[Any]], work: Callable[[Any], UnitResult], what: str
 ) -> UnitsOutcome:
     outcome = run_units(context.cluster, state, units, work, reporter=context.reporter, what=what)
-    if outcome.failures:
-        raise InputError(
-            f"{len(outcome.failures)} {what} could not be aligned: {outcome.failures[0].message}. "
-            "Run again to go on with these"
-        )
+    outcome.raise_failures(f"{len(outcome.failures)} {what} could not be aligned")
     return outcome

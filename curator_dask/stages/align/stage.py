@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.tables import parquet_bytes, read_unit_tables
-from curator_dask.errors import InputError, ParameterError
+from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
@@ -157,10 +157,7 @@ def _compare_all(
     units = [_unit(spec, state, x, y) for x, y in pairs if not x.reference]
     state.forget({record.key for record in state.records()} - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
-    if outcome.failures:
-        raise InputError(
-            f"{counted(len(outcome.failures), 'groups')} could not be aligned: {outcome.failures[0].message}"
-        )
+    outcome.raise_failures(f"{counted(len(outcome.failures), 'groups')} could not be aligned")
     return outcome, [unit.task.table for unit in units]
 
 

@@ -114,14 +114,17 @@ class CalibrateStage(Stage):
         _require_encoder()
         if context.dry_run:
             self.check(context)
-            todo, done = count_work(state, units)
+            todo, done = count_work(state, units, context.again(state))
             return StageResult(self.name, self.output, {"clips_in": len(units)}, num_run=todo, num_skipped=done)
-        if context.overwrite or has_work(state, units):
+        again = context.again(state)
+        if context.overwrite or has_work(state, units, again):
             spec, fingerprint = self.embed_stage().resolved().settled_spec(context.cluster)
             units = [replace(unit, task=replace(unit.task, spec=self._here(spec))) for unit in units]
             identity = {**identity, "model": fingerprint}
         state.claim(identity, overwrite=context.overwrite)
-        outcome = run_units(context.cluster, state, units, edit_and_embed, reporter=context.reporter, what="clips")
+        outcome = run_units(
+            *(context.cluster, state, units, edit_and_embed), reporter=context.reporter, what="clips", again=again
+        )
         return self._publish(state, len(units), outcome)
 
     def _publish(self, state: StageState, num_clips: int, outcome: UnitsOutcome) -> StageResult:

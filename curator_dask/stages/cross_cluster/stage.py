@@ -17,7 +17,7 @@ from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import centroids_name, clusters_and_tables
 from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
 from curator_dask.dedup.similarity.threshold import check_eps
-from curator_dask.errors import InputError, ParameterError
+from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.files.names import counted
@@ -230,11 +230,7 @@ def group_units(name: str, spec: CrossClusterSpec, made_from: str) -> list[Unit[
 
 
 def _require_all(outcome: UnitsOutcome) -> None:
-    if outcome.failures:
-        raise InputError(
-            f"{counted(len(outcome.failures), 'groups')} of clusters could not be compared: {outcome.failures[0].message}. "
-            "Run again to go on with these"
-        )
+    outcome.raise_failures(f"{counted(len(outcome.failures), 'groups')} of clusters could not be compared")
 
 
 def score_across_clusters(input_path: str, pairwise_path: str, output_path: str, **parameters: Any) -> StageResult:

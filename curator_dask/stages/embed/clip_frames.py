@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MOST_THREADS_AHEAD = 8
 """More threads would decode faster than any model here computes, and hold the frames of more clips."""
 
+DAMAGED = frozenset({"empty", "not-a-video", "no-video-stream", "no-decodable-frame", "damaged", "invalid-data"})
+"""Reasons that say of a clip that this project cut itself that its file was changed afterwards."""
+
 Rules: TypeAlias = "tuple[FrameRule, ...]"
 """The rule of the model's frames, and that of the track's where it is another one."""
 Read: TypeAlias = tuple[int, ClipToEmbed, ClipFrames]
@@ -43,6 +46,8 @@ def read_frames(tasks: Sequence[EmbedTask], rules: Rules) -> Iterator[Read]:
     for from_source, group in itertools.groupby(enumerate(tasks), lambda unit: bool(unit[1].source_spans)):
         if from_source:
             for number, task in group:
+                if not task.clips:
+                    continue
                 yield from ((number, clip, frames) for clip, frames in read_source(task, rules))
         else:
             yield from _read_ahead([(number, task, clip) for number, task in group for clip in task.clips], rules)
@@ -60,6 +65,8 @@ def threads_ahead(torch_device: str) -> int:
 
 def _read_ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rules: Rules) -> Iterator[Read]:
     """Read clips in threads, a bounded number ahead of the consumer, and give them in order."""
+    if not clips:
+        return
     spec = clips[0][1].spec
     num_threads = spec.decode_threads or threads_ahead(spec.model.options.device)
     # One batch more than the threads, so that they read on while the model computes the last batch.
@@ -96,6 +103,10 @@ def _frames_or_error(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames |
             return read_clip_frames(path, rule, duration_s=clip.end_s - clip.start_s)
         return read_ready_clip(path, rule)
     except MediaError as error:
+        if clip.trusted and error.reason in DAMAGED:
+            return MediaError(
+                "clip-damaged", f"{error}. It was whole when it was cut: curator-dask verify OUT --repair"
+            )
         return error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from curator_dask.files.folder import Folder
@@ -96,3 +96,13 @@ class EmbedTask:
     its neighbours."""
     max_hold_s: float | None = None
     """The limit with which the clips were cut, as in `video.pauses`; only frames from the source depend on it."""
+    aside: frozenset[str] = frozenset()
+    """The ids of clips that are not embedded now, as a worker died of them."""
+
+    def without(self, clips: frozenset[str]) -> EmbedTask:
+        """The same task with these clips set aside."""
+        return replace(self, aside=clips)
+
+    def to_read(self) -> EmbedTask:
+        """The task of the clips whose frames are wanted."""
+        return replace(self, clips=tuple(clip for clip in self.clips if clip.id not in self.aside))

@@ -239,7 +239,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         ready_clips = list_ready_clips(stage.spec(), self._choice())
         left_out = ready_clips.left_out if ready_clips is not None else {}
         units = plan_units(stage.spec(), ready_clips)
-        again = stage._units_without_tracks(state)
+        again = stage._units_without_tracks(state) | context.again(state)
         self._require_source(state, units, again)
         if context.dry_run:
             self.check(context)
@@ -273,8 +273,10 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         plain = publish_plain_clips(state, (clip for record in records for clip in plain_clips_of(record)))
         failures = tuple(failure for failure in outcome.failures if not is_plain(failure))
         clips, embedded = num_clips(units), outcome.counts.get("embeddings", 0)
-        failed = clips - embedded - len(plain)
+        num_open = len({failure.clip_id for failure in failures if failure.is_open})
+        failed = clips - embedded - len(plain) - num_open
         counts = {"clips_in": clips, "embeddings": embedded, "clips_plain": len(plain), "clips_failed": failed}
+        counts |= {"clips_open": num_open} if num_open else {}
         state.summarise(counts, failures=failures)
         written = (path for record in records for path in record.outputs)
         tables = tuple(path for path in written if not path.startswith(f"{layout.TRACKS}/"))

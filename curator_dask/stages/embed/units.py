@@ -96,7 +96,9 @@ def _unit(
     key = digest(printable(name))
     # Clips of several videos fill a task, and the model's batches; a pass over a source video is a task of its own.
     share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
-    return Unit(key, inputs, EmbedTask(spec, key, clips, source_spans, max_hold_s), name, share)
+    task = EmbedTask(spec, key, clips, source_spans, max_hold_s)
+    parts = {clip.id: clip.source or clip.path for clip in clips}
+    return Unit(key, inputs, task, name, share, parts, EmbedTask.without)
 
 
 def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:

@@ -7,12 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from curator_dask.errors import MediaError
 from curator_dask.runtime.device import torch_device
 from curator_dask.runtime.records import UnitResult
+from curator_dask.runtime.units import ALL_WORKERS_DIED, WORKER_LOST
 from curator_dask.stages.embed.clip_frames import read_frames
-from curator_dask.stages.embed.clip_tracks import Embedder
+from curator_dask.stages.embed.clip_tracks import Embedded, Embedder
 from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
 from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
+
+LOST = Embedded(MediaError(WORKER_LOST, f"{ALL_WORKERS_DIED}, as the others of its unit were done without it"))
+"""What became of a clip that was set aside."""
 
 
 def embed_unit(task: EmbedTask) -> UnitResult:
@@ -29,7 +34,8 @@ def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitResult]:
     embedder = Embedder(tasks[0].spec)
     batches = VectorBatches(embedder)
     unwritten = deque(enumerate(tasks))
-    for number, clip, frames in read_frames(tasks, embedder.rules):
+    batches.results.update({(number, name): LOST for number, task in unwritten for name in task.aside})
+    for number, clip, frames in read_frames([task.to_read() for task in tasks], embedder.rules):
         batches.add((number, clip.id), frames)
         yield from _write_complete_units(unwritten, batches)
     batches.flush()

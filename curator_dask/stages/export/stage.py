@@ -230,7 +230,7 @@ class ExportStage(ExportParameters, Stage):
             clips = {failure.clip_id for failure in outcome.failures if failure.clip_id}
             records = [record for record in records if record.id not in clips]
             if not clips or not records:
-                raise InputError(f"{len(outcome.failures)} shards could not be written: {outcome.failures[0].message}")
+                outcome.raise_failures(f"{len(outcome.failures)} shards could not be written")
             broken = (*broken, *(failure for failure in outcome.failures if failure.clip_id))
 
     def _recorded_hashes(self) -> dict[str, str]:
@@ -293,11 +293,13 @@ class ExportStage(ExportParameters, Stage):
 def _count_clips(records: Sequence[ClipRecord], failures: Sequence[Failure], plain: Collection[str]) -> dict[str, int]:
     """The clips in the export and the failed ones, and how many of each are plain."""
     failed = {failure.clip_id for failure in failures}
+    num_open = len({failure.clip_id for failure in failures if failure.is_open})
     exported = {record.id for record in records} - failed
     return {
         "clips": len(exported),
         "clips_plain": len(exported.intersection(plain)),
-        "clips_failed": len(failed),
+        "clips_failed": len(failed) - num_open,
+        **({"clips_open": num_open} if num_open else {}),
         "plain_failed": len(failed.intersection(plain)),
     }
 

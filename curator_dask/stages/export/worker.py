@@ -8,7 +8,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from curator_dask.errors import MediaError
 from curator_dask.export.samples import ClipRecord
-from curator_dask.export.shards import write_shard
+from curator_dask.export.shards import UNREADABLE, write_shard
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, Written
 from curator_dask.files.local_files import HASHES
@@ -31,7 +31,8 @@ def write_one_shard(spec: ShardSpec) -> UnitResult:
         with spec.output.writing(spec.plan.path) as temporary:
             result = write_shard(spec.plan, temporary, open_media)
     except MediaError as error:  # the stage plans the shards anew without this clip
-        failure = Failure("export", opened[-1].source_video, "media", str(error), opened[-1].id)
+        reason = error.reason if error.reason == UNREADABLE else "media"
+        failure = Failure("export", opened[-1].source_video, reason, str(error), opened[-1].id)
         return UnitResult(failures=(failure,), final=False)
     counts = {"clips": result.samples, "shard_bytes": result.num_bytes}
     size = Written(result.num_bytes, f"sha256:{result.sha256}")

@@ -386,10 +386,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
 
 def _all_done(outcome: UnitsOutcome) -> UnitsOutcome:
-    if outcome.failures:
-        raise InputError(
-            f"{counted(len(outcome.failures), 'clusters')} could not be decided: {outcome.failures[0].message}"
-        )
+    outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
     return outcome
 
 

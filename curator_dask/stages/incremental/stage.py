@@ -198,10 +198,7 @@ class IncrementalStage(StorageKwargs, Stage):
         units = self._units(state, kmeans, finished, rule, context) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
-        if outcome.failures:
-            raise InputError(
-                f"{counted(len(outcome.failures), 'clusters')} could not be decided: {outcome.failures[0].message}"
-            )
+        outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
         tables = read_unit_tables(state, [state.beside_marker(unit.key) for unit in units])
         if rule.name == "overlap" and units:
             decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curator_dask.errors import FolderInUseError, InputError
+from curator_dask.errors import FolderInUseError
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, gather, run_units
 from curator_dask.stages.base import RunContext
@@ -35,7 +35,8 @@ def write_clusters(
 ) -> UnitsOutcome:
     """Assign the rows of all chunks, write the clusters of all buckets, and remove the bucket files.
 
-    Raises InputError if a bucket could not be written: missing clusters would look like clusters without duplicates.
+    Raises InputError or OpenFailureError if a bucket could not be written: missing clusters would look like clusters without
+    duplicates.
     """
     client = context.cluster.client
     try:
@@ -43,11 +44,7 @@ def write_clusters(
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
         remove_files(state, bucket_folder(state))
-    if outcome.failures:
-        raise InputError(
-            f"{len(outcome.failures)} of {len(units)} {what} could not be written "
-            f"({outcome.failures[0].message}): run again to write the rest"
-        )
+    outcome.raise_failures(f"{len(outcome.failures)} of {len(units)} {what} could not be written")
     return outcome
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, cast
 
 from curator_dask.data.clip_index import write_clip_index
@@ -162,12 +162,16 @@ class SplitStage(Stage):
             self.check(context)
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
             units = [_unit(self.spec(None), listing, video) for video in listing.videos]
-            return StageResult(
-                self.name, self.output, counts, failures, *count_work(state, units), left_out=listing.left_out
-            )
+            work = count_work(state, units, context.again(state))
+            return StageResult(self.name, self.output, counts, failures, *work, left_out=listing.left_out)
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]
-        outcome = run_units(context.cluster, state, units, split_video, reporter=context.reporter, what="videos")
+        outcome = run_units(
+            *(context.cluster, state, units, split_video),
+            reporter=context.reporter,
+            what="videos",
+            again=context.again(state),
+        )
         counts = _counts(listing, outcome)
         write_clip_index(state, {unit.key for unit in units})
         state.summarise(counts, failures=outcome.failures)
@@ -207,17 +211,23 @@ class SplitStage(Stage):
 
 def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
     sums = {name: outcome.counts.get(name, 0) for name in COUNTS}
+    num_failed = outcome.counts.get("videos_failed", 0) + outcome.counts.get("units_failed", 0)
+    num_open = sum(failure.is_open and not failure.clip_id for failure in outcome.failures)
     return {
         **listing.counts,
         "videos_processed": sums.pop("videos_processed"),
-        "videos_failed": outcome.counts.get("videos_failed", 0) + outcome.counts.get("units_failed", 0),
+        "videos_failed": num_failed - num_open,
+        **({"videos_open": num_open} if num_open else {}),
         **sums,
     }
 
 
 def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:
     inputs = digest(video.relative_path, video.num_bytes, video.version)
-    return Unit(digest(video.relative_path), inputs, SplitTask(spec, listing.folder, video), video.path)
+    task = SplitTask(spec, listing.folder, video)
+    # If workers die of a video, it may be the model: the embed stage can make its vectors later.
+    careful = None if spec.embed is None else replace(task, spec=replace(spec, embed=None))
+    return Unit(digest(video.relative_path), inputs, task, video.path, careful=careful)
 
 
 def split_videos(video_dir: str, output_path: str, **parameters: Any) -> StageResult:

@@ -17,9 +17,6 @@ from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import Span, SpanPlan, clip_id
 
-TRANSIENT_REASONS = frozenset({"timeout", "no-space"})
-"""Reasons that say more about the machine than about the file: the next run tries again."""
-
 
 def split_video(task: SplitTask) -> UnitResult:
     """Probe, plan, cut and record one video."""
@@ -28,7 +25,7 @@ def split_video(task: SplitTask) -> UnitResult:
             return _split_file(task, path)
     except MediaError as error:
         failure = Failure(SPLIT, printable(task.video.path), error.reason, str(error))
-        return UnitResult(counts={"videos_failed": 1}, failures=(failure,), final=error.reason not in TRANSIENT_REASONS)
+        return UnitResult(counts={"videos_failed": 1}, failures=(failure,))
 
 
 def _split_file(task: SplitTask, path: Path) -> UnitResult:

@@ -11,7 +11,7 @@ as many::
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +60,17 @@ def read_decoded_times(path: Path) -> Times:
     ticks, numerator, denominator = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     times_s: Times = ticks * numerator / np.maximum(denominator, 1)
     return times_s - times_s[:1]
+
+
+def require_whole_lists(work_dir: Path, least_lines: Mapping[str, int], name: str) -> None:
+    """Raise MediaError("list-cut-short") where ffmpeg could not write its lists of frames to their end: a full disk, say.
+
+    `least_lines` says of a list, by its name, how many frames ffmpeg counted itself.
+    """
+    for path in sorted((*work_dir.glob("*.stats"), *work_dir.glob("*.packets"))):
+        text = path.read_bytes()
+        if (text and not text.endswith(b"\n")) or text.count(b"\n") < least_lines.get(path.name, 0):
+            raise MediaError("list-cut-short", f"{name}: ffmpeg did not write {path.name} to its end")
 
 
 def account_for_frames(

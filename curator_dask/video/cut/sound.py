@@ -20,6 +20,7 @@ from pathlib import Path
 from curator_dask.errors import MediaError
 from curator_dask.video.cut.mp4_boxes import sound_tracks
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 
 REPRODUCIBLE = (
     *("-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact"),
@@ -65,6 +66,7 @@ def _copy_trimmed(limits: Sequence[SoundLimit]) -> None:
     # Times must stay as they are: the sound of the first clip may begin before its first frame.
     argv = [*ffmpeg.global_args(), "-copyts", *inputs, *outputs]
     finished = sandbox.run(argv, timeout_s=_TIMEOUT_S + size / _COPIED_BYTES_PER_SECOND)
+    raise_if_machine_failed(finished, "the sound of clips")
     if finished.returncode != 0:
         raise MediaError("cut-failed", f"the sound of clips could not be cut to their spans: {finished.stderr_tail}")
     for limit in limits:

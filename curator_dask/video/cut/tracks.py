@@ -19,6 +19,7 @@ from typing import TypeAlias
 from curator_dask.video.cut.mp4_boxes import sound_tracks
 from curator_dask.video.probe import AudioTrack, VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import raise_if_machine_failed
 
 _COPIED_CODEC = "aac"
 _NEW_HEADER = b"New Extradata"
@@ -126,6 +127,7 @@ def _blocks(info: VideoInfo, track: AudioTrack, form: str) -> Iterator[bytes]:
     with sandbox.stream(argv, timeout_s=_LEAST_TIMEOUT_S + info.size_bytes / _READ_BYTES_PER_SECOND) as child:
         while block := child.read(_BLOCK_BYTES):
             yield block
+        raise_if_machine_failed(child.finish(), repr(str(info.path)))
 
 
 def _has_word(blocks: Iterable[bytes], word: bytes) -> bool:

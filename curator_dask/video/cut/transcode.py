@@ -10,17 +10,22 @@ with the times spelled out.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from curator_dask.errors import MediaError, ParameterError, ToolError
-from curator_dask.files.local_files import UNWRITABLE
 from curator_dask.video.cut import command as cut_command
 from curator_dask.video.cut import result as cut_result
-from curator_dask.video.cut.accounting import FrameAccount, Times, account_for_frames, read_clock, read_decoded_times
+from curator_dask.video.cut.accounting import (
+    FrameAccount,
+    Times,
+    account_for_frames,
+    read_clock,
+    read_decoded_times,
+    require_whole_lists,
+)
 from curator_dask.video.cut.copies import Copies, plan_copies, write_ticks
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
 from curator_dask.video.cut.pictures import LogWatch, PictureSize, as_decoded, fitted_shape, picture_notes
@@ -32,6 +37,11 @@ from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.read import SpanFrames
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import (
+    EXIT_TOO_MANY_ERRORS,
+    REASON_OF_EXIT,
+    raise_if_machine_failed,
+)
 from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -39,9 +49,6 @@ if TYPE_CHECKING:
     from curator_dask.video.frames.sampling import FrameRule
     from curator_dask.video.spans import Span
 
-EXIT_TOO_MANY_ERRORS = 69
-_EXITS_UNWRITABLE = frozenset(256 - code for code in UNWRITABLE)
-"""ffmpeg ends with the lowest byte of its negative error number."""
 _LEAST_TIMEOUT_S = 120.0
 _TIMEOUT_PER_HD_SECOND_S = 10.0
 _HD_PIXELS = 1280 * 720
@@ -124,7 +131,8 @@ def cut_clips(
 
     Spans are seconds from the first frame, sorted, at equal distances and of equal length (shorter at the end). The
     files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
-    ``codec-not-in-mp4``, ``no-timestamps``, ``cut-failed``, ``no-space``, ``timeout``), ToolError if the encoder does
+    ``codec-not-in-mp4``, ``no-timestamps``, ``invalid-data``, ``cut-failed``, ``timeout``, those of
+    ``process/machine_faults``), ToolError if the encoder does
     not work here, ParameterError for spans that cannot be meant.
     """
     if tap is not None and settings.encoder == "copy":
@@ -268,7 +276,7 @@ def _run_with_or_without_audio(job: cut_command.CutJob, work_dir: Path, pour: _P
     try:
         return _run(job, work_dir, pour)
     except MediaError as error:
-        if not job.sound or error.reason not in ("cut-failed", "no-decodable-frame"):
+        if not job.sound or error.reason not in ("cut-failed", "invalid-data", "no-decodable-frame"):
             raise
         silent = _run(dataclasses.replace(job, sound=()), work_dir, pour)
         warning = f"the sound was left out, as the cut failed with it: {error}"
@@ -296,16 +304,17 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
             pour.pour(child, times_path)
         finished = child.finish()
     summary = cut_result.read_summary(finished, job.info.video_stream)
+    raise_if_machine_failed(finished, repr(str(job.info.path)))
     _raise_if_failed(job, finished.returncode, summary)
+    is_all_listed = job.settings.encoder != "copy" and cut_command.read_limit_s(job) is None
+    counted = {cut_command.DECODED_TIMES: summary.num_frames_decoded or 0} if is_all_listed else {}
+    require_whole_lists(work_dir, counted, repr(str(job.info.path)))
     frames = tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in enumerate(job.lanes))
     return _Cut(job, summary, frames, read_decoded_times(work_dir / cut_command.DECODED_TIMES), tuple(watch.sizes))
 
 
 def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
     name = repr(str(job.info.path))
-    if returncode in _EXITS_UNWRITABLE:
-        problem = os.strerror(256 - returncode)
-        raise MediaError("no-space", f"{name}: the clips cannot be written ({problem}): make room and run again")
     if returncode == EXIT_TOO_MANY_ERRORS:
         raise MediaError(
             "damaged",
@@ -315,7 +324,8 @@ def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary)
     if summary.num_frames_decoded == 0 and job.settings.encoder != "copy":
         raise MediaError("no-decodable-frame", f"{name}: no frame could be decoded ({summary.last_error})")
     if returncode != 0:
-        raise MediaError("cut-failed", f"{name}: ffmpeg ended with code {returncode} ({summary.last_error})")
+        reason = REASON_OF_EXIT.get(returncode, "cut-failed")
+        raise MediaError(reason, f"{name}: ffmpeg ended with code {returncode} ({summary.last_error})")
 
 
 def _timeout_s(job: cut_command.CutJob) -> float:

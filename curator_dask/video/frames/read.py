@@ -24,6 +24,7 @@ from curator_dask.video.frames.sampling import FrameRule, Sieve, Times, select_f
 from curator_dask.video.pauses import LAST_COPY_S, ends_in_pause, starts_in_pause
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.process import ffmpeg, sandbox
+from curator_dask.video.process.machine_faults import REASON_OF_EXIT, raise_if_machine_failed
 from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
 MAX_CLIP_BYTES = 4 << 30
@@ -252,9 +253,12 @@ def _decode_args(info: VideoInfo, rule: FrameRule, times_path: Path) -> list[str
 
 
 def _require_success(info: VideoInfo, finished: sandbox.Finished) -> None:
+    name = repr(str(info.path))
+    raise_if_machine_failed(finished, name)
     if finished.returncode != 0:
         lines = finished.stderr_tail.strip().splitlines() or ["no message"]
-        raise MediaError("decode-failed", f"{str(info.path)!r}: ffmpeg ended with {finished.returncode}: {lines[-1]}")
+        reason = REASON_OF_EXIT.get(finished.returncode, "decode-failed")
+        raise MediaError(reason, f"{name}: ffmpeg ended with {finished.returncode}: {lines[-1]}")
 
 
 def _require_clip_fits(num_frames: int, rule: FrameRule) -> None:

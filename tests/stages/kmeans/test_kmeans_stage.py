@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curator_dask import InputError, KMeansStage, ParameterError
+from curator_dask import InputError, KMeansStage, OpenFailureError, ParameterError
 from curator_dask.data import vector_source
 from curator_dask.dedup.kmeans import start
 from curator_dask.runtime.cluster import LazyCluster
@@ -316,7 +316,7 @@ class TestFiles:
         (folder / "part-0.parquet").unlink()
         folder.rmdir()
         folder.write_text("in the way")
-        with pytest.raises(InputError, match="1 of 3 buckets of clusters could not be written"):
+        with pytest.raises(OpenFailureError, match="1 of 3 buckets of clusters could not be written"):
             stage.run(context=context)
         folder.unlink()
         result = stage.run(context=context)

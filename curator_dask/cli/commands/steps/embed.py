@@ -35,3 +35,4 @@ def embed(
     results = terminal.run_stages([stage], run_options)
     path = terminal.stage_failures_path(results[0].output_path, "embed")
     terminal.show_results(results, run_options, failures_path=path)
+    terminal.end_with_open(results, dry_run=run_options.dry_run)

@@ -39,3 +39,4 @@ def export(
     results = terminal.run_stages([stage], run_options)
     path = terminal.stage_failures_path(output_path, "export")
     terminal.show_results(results, run_options, failures_path=path)
+    terminal.end_with_open(results, dry_run=run_options.dry_run)

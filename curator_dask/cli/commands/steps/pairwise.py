@@ -42,3 +42,4 @@ def pairwise(
     results = terminal.run_stages([stage, *more], run_options)
     path = terminal.stage_failures_path(stage.output_path, "pairwise")
     terminal.show_results(results, run_options, failures_path=path)
+    terminal.end_with_open(results, dry_run=run_options.dry_run)

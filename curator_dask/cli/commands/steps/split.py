@@ -37,3 +37,4 @@ def split(
         result = split_and_embed(stage, embed if generate_embeddings else None, context)
     path = terminal.run_failures_path(output_path, run_options)
     terminal.show_results(result.stages, run_options, failures_path=path)
+    terminal.end_with_open(result.stages, dry_run=run_options.dry_run)

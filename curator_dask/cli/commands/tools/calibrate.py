@@ -46,6 +46,7 @@ def calibrate(
     found = stage.calibration()
     said = [calibration_report(found)]
     terminal.show_results(results, run_options, failures_path=path, sentences=said, calibration=asdict(found))
+    terminal.end_with_open(results, dry_run=run_options.dry_run)
 
 
 def _read_groups(path: Path | None) -> tuple[tuple[str, ...], ...]:

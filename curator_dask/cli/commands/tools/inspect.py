@@ -40,3 +40,4 @@ def inspect(
         sentences=[f"next: open {page}"] if page else [],
         page=page,
     )
+    terminal.end_with_open(results, dry_run=run_options.dry_run)
