@@ -253,7 +253,7 @@ def test_a_moved_output_is_gone_on_with(tmp_path, few_videos, cluster):
     again = run(few_videos, tmp_path / "moved", RunContext(cluster))
     assert [result.num_run for result in again.stages] == [0] * 7
     changed = {path for path, time in times(tmp_path / "moved").items() if before.get(path) != time}
-    assert changed == {"run.json"}  # it names the folders
+    assert changed == {"run.json", ".curator/run/files.json"}  # it names the folders; and its hash
 
 
 def test_a_moved_output_and_its_moved_videos_are_gone_on_with(tmp_path, few_videos, cluster):
