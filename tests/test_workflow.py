@@ -379,6 +379,7 @@ def test_curate_has_every_parameter_with_its_default_and_its_line():
     signature = inspect.signature(curate).parameters
     defaults = {name: MISSING if one.default is one.empty else one.default for name, one in signature.items()}
     assert defaults.pop("client") is None
+    assert defaults.pop("retry_failed") is False
     assert defaults == expected
     assert LEFT_OUT.keys() & signature.keys() == set()
     assert set(LEFT_OUT.values()) <= signature.keys()

@@ -41,7 +41,7 @@ def test_documents_and_silence_of_steps(few_videos, tmp_path):
 
 def test_an_error_prints_no_document(tmp_path):
     done = cli("split", "--video-dir", "missing", "--output-path", tmp_path / "out", "--json")
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("curator-dask: ")
 
 

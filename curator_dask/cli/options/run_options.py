@@ -40,6 +40,7 @@ RetryFailed = Annotated[
     bool,
     typer.Option(
         "--retry-failed",
+        rich_help_panel=GENERAL,
         help="Also do again what failed for good. What failed because of the machine is tried again in any case.",
     ),
 ]

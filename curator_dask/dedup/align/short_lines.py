@@ -23,7 +23,9 @@ SHORT_ROWS = 3
 SHORT_LINE_ROWS = 15
 """Lines of fewer rows, up to eight seconds, may share less than a segment with another line, and yet half of themselves."""
 SEED_SCORE = 0.75
-MIN_MOTION = 0.97
+MIN_MOTION, MIN_MOTION_OF_WHOLES = 0.97, 0.955
+"""The lower one where nearly all of both lines lie over each other: there are few such offsets, so less goes by chance."""
+WHOLE = 0.9
 MIN_PICTURE = 0.85
 LEAST_SHARE = 0.5
 """At least this share of the rows of the shorter line must lie over the other."""
@@ -90,7 +92,9 @@ def _whole(x: Line, y: Line, offset: int, thresholds: Thresholds) -> Iterator[Ov
     if not least <= len(alignment) < SEGMENT_ROWS:
         return
     likeness = compare(alignment, np.array([0]), np.array([len(alignment)]))
-    strict = MIN_MOTION + max(0.0, thresholds.strictness) * (1 - MIN_MOTION)
+    whole = len(alignment) >= WHOLE * (max(len(x), len(y)) - 1)
+    needed = MIN_MOTION_OF_WHOLES if whole else MIN_MOTION
+    strict = needed + max(0.0, thresholds.strictness) * (1 - needed)
     moves = likeness.energy[0] >= thresholds.min_energy and likeness.motion[0] >= strict
     if moves and likeness.picture[0] >= MIN_PICTURE and likeness.num_rows[0] >= least:
         yield overlap_of(alignment, round(offset * QUARTERS_PER_WINDOW / STEPS), 0, len(alignment))

@@ -173,6 +173,7 @@ def test_a_track_that_fails_does_not_cost_the_vector_and_is_tried_again(tapped, 
 
     stage = EmbedStage(str(tapped), str(tmp_path), frames_from="clips")
     units = plan_units(stage.spec())
+    stage.claim(context)
     with monkeypatch.context() as broken:
         broken.setattr(PdqfTmkWithoutBars, "embed_with_tracks", fails)
         broken.setattr(Tracker, "track", fails)
