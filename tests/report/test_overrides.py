@@ -32,6 +32,7 @@ def test_file_is_understood(tmp_path: Path, text: str, wanted: dict[str, Overrid
     [
         ("clip,decision\na,keep\n", r"must name id and decision"),
         ("", r"must name id and decision"),
+        ("id;decision;note\na;keep;\n", r"separated by a semicolon; save the file with commas"),
         ("id,decision\na,drop\n", r"mine.csv: line 2 decides 'drop' on 'a': write keep or remove"),
         ("id,decision\na\n", r"line 2 decides None on 'a'"),
         ("id,decision\n,keep\n", r"line 2 has no id"),

@@ -351,6 +351,18 @@ def review(out: Path) -> Iterator[ReviewServer]:
     (out / "overrides.csv").unlink(missing_ok=True)
 
 
+def test_review_says_what_the_server_refuses(browser: Browser, review: ReviewServer, out: Path) -> None:
+    page = browser.new_page()
+    page.goto(review.url)
+    (out / "overrides.csv").write_text("id,decision\nkept-0,keep\nkept-0,remove\n")
+    page.locator("#groups-list [data-row=removed-0-0]").get_by_text("Keep", exact=True).click()
+    wait_until(page, "document.querySelector('#review-trouble').textContent !== ''")
+    words = page.locator("#review-trouble").text_content() or ""
+    assert "line 3 decides remove on 'kept-0'" in words
+    assert "still running" not in words
+    page.close()
+
+
 def test_review_keeps_removes_and_takes_back(browser: Browser, review: ReviewServer, out: Path) -> None:
     trouble: list[str] = []
     page = browser.new_page()

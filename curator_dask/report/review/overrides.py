@@ -51,6 +51,9 @@ def parse_overrides(text: str) -> dict[str, Override]:
     """The decisions in the text of a CSV file; the order of columns does not matter, further columns are passed over."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     names = [name.strip().lower() for name in reader.fieldnames or ()]
+    if len(names) == 1 and (separator := next((one for one in ";\t" if one in names[0]), None)):
+        name = "a semicolon" if separator == ";" else "a tab"
+        raise InputError(f"the columns are separated by {name}; save the file with commas between them")
     if not {"id", "decision"} <= set(names):
         raise InputError(f"the first line names the columns {names}; it must name id and decision, and may name note")
     reader.fieldnames = names

@@ -26,7 +26,8 @@ const review = (() => {
   }
 
   async function ask(body) {
-    const answer = await fetch('../overrides', body ? { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) } : {});
+    const request = body ? { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) } : {};
+    const answer = await fetch('../overrides', request).catch(() => { throw new Error('there is no answer. Is curator-dask review still running?'); });
     if (!answer.ok) throw new Error((await answer.text()) || answer.statusText);
     return answer.json();
   }
@@ -36,7 +37,7 @@ const review = (() => {
       take((await ask({ id, decision, note })).overrides);
       if (decision) order.push(id);
       say('');
-    } catch (error) { say(`Not saved: ${error.message}. Is curator-dask review still running?`); }
+    } catch (error) { say(`Not saved: ${error.message.trim()}`); }
     redraw(id);
   }
 
