@@ -1,5 +1,5 @@
 # make demo          set up, run the whole job on rendered sample videos (or VIDEO_DIR=…), show what came out
-# make test          set up, run the tests (PROCESSES=2: two files of them at a time)
+# make test          set up, run the tests, two files of them at a time (PROCESSES=1: one after the other)
 # make lint          formatting, lint, types and the direction of imports
 # make coverage      the tests, with the lines that no test runs
 # make docs          build the documentation into site/; a warning is an error
@@ -17,7 +17,7 @@ RAPIDS_VENV ?= .venv-rapids
 RAPIDS := $(RAPIDS_VENV)/bin
 CUDA ?= 12
 PARTS ?= all
-PROCESSES ?= 1
+PROCESSES ?= 2
 DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out

@@ -75,11 +75,11 @@ def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def few_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two short scenes and two twins: for tests that need a whole run, but not a large one."""
-    from curator_dask.video.samples import render_samples
+    """Two short scenes and two twins, 320x180: for tests that need a whole run, but not a large one."""
+    from tests.small_samples import render_small_samples
 
     folder = tmp_path_factory.mktemp("few") / "videos"
-    render_samples(folder, num_scenes=2, length_s=4.0)
+    render_small_samples(folder, num_scenes=2, length_s=4.0)
     return folder
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from curator_dask.runtime.cluster import LazyCluster
 from tests.running_workers import variables_for
+from tests.small_samples import render_small_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 # One after the other, as the later pages use what the earlier ones made.
@@ -36,11 +37,9 @@ def is_at_hand(block: str) -> bool:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with short versions of the sample videos, so that `samples` renders nothing."""
-    from curator_dask.video.samples import render_samples
-
+    """A folder with short and small versions of the sample videos, so that `samples` renders nothing."""
     folder = tmp_path_factory.mktemp("readme")
-    render_samples(folder / "videos", length_s=3.0)
+    render_small_samples(folder / "videos", length_s=3.0)
     return folder
 
 

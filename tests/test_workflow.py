@@ -403,9 +403,9 @@ def test_curate_takes_the_parameters_of_both_and_paths_from_where_it_is_called(
 def test_a_full_disk_costs_time_and_nothing_else(few_videos, small_disk, context, tmp_path):
     videos = tmp_path / "two"
     videos.mkdir()
-    for name in ("scene_0.mp4", "scene_1.mp4"):  # of 380 kB each
+    for name in ("scene_0.mp4", "scene_1.mp4"):  # of 180 kB each
         shutil.copy(few_videos / name, videos)
-    split = SplitStage(str(videos), str(small_disk("size=600k") / "out"))
+    split = SplitStage(str(videos), str(small_disk("size=300k") / "out"))
     first = split.run(context=context)
     assert 0 < first.counts["videos_open"] == first.num_open == len(first.failures)
     assert {failure.reason for failure in first.failures} <= {"no-space", "machine-error"}
