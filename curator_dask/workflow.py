@@ -18,6 +18,7 @@ from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
+from curator_dask.stages.glance import glance_at
 from curator_dask.stages.identify.parameters import RULE_BY_INPUT, IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -56,10 +57,16 @@ class WorkflowResult:
     def stage(self, name: str) -> StageResult:
         return next(result for result in self.stages if result.stage == name)
 
+    def __repr__(self) -> str:
+        told = self.totals or ", ".join(result.stage for result in self.stages)
+        return f"<WorkflowResult: {told} → {self.output.url}>"
+
     def _repr_html_(self) -> str:
-        return "".join(result._repr_html_() for result in self.stages) + (
-            f"<b>{self.totals}</b>" if self.totals else ""
-        )
+        tables = "".join(result._repr_html_() for result in self.stages)
+        if self.totals is None:
+            return tables
+        seen = glance_at(self.output, self.totals.counts())
+        return (seen or f"<b>{self.totals}</b>") + f"<details><summary>the steps</summary>{tables}</details>"
 
 
 @dataclass(frozen=True)

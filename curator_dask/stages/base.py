@@ -101,6 +101,10 @@ class StageResult:
 
         return lazy_frame(self.output, self.tables)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in self.counts.items() if value)
+        return f"<{self.stage}: {counts} → {self.output.url}>"
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td style='text-align:right'>{value:,}</td></tr>"

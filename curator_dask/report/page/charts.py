@@ -13,7 +13,7 @@ MISSING = "The charts are left out, as the package vl-convert-python is not inst
 
 def charts(report: Report) -> list[dict[str, Any]]:
     """All charts that the report has numbers for; `svg` is None where the drawing library is missing."""
-    wanted = [_eps_chart(report), _score_chart(report), *_overlap_charts(report), *_cluster_charts(report)]
+    wanted = [eps_chart(report), _score_chart(report), *_overlap_charts(report), *_cluster_charts(report)]
     return [{**chart, "svg": draw(chart["spec"]) if chart["spec"] else None} for chart in wanted]
 
 
@@ -39,7 +39,8 @@ def _chart(name: str, title: str, text: str, spec: Any, head: Sequence[str], row
     return {"id": name, "title": title, "text": text, "spec": spec, "table": {"head": head, "rows": cells}}
 
 
-def _eps_chart(report: Report) -> dict[str, Any]:
+def eps_chart(report: Report) -> dict[str, Any]:
+    """What each eps would keep; `spec` is None where nothing was compared by its score."""
     sweep = report["sweep"]
     rows = [_sweep_row(row, report) for row in sweep]
     text = f"By the rule {report.get('sweep_rule', 'pairwise')}, for each eps."

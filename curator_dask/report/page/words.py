@@ -51,6 +51,15 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 6_000 else f"{round(seconds / 3600):,} h"
 
 
+def span(start_s: float | None, end_s: float | None) -> str:
+    """From where to where in its video; empty where that is not known.
+
+    >>> span(0, 2.5), span(None, None)
+    ('0–2.5 s', '')
+    """
+    return "" if start_s is None or end_s is None else f"{round(start_s, 1):g}–{round(end_s, 1):g} s"
+
+
 def percent(part: float, whole: float) -> str:
     """
     >>> percent(1, 3), percent(1, 1000), percent(0, 0)

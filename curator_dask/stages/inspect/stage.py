@@ -12,6 +12,7 @@ from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.report.build import build_report, with_previews
+from curator_dask.report.page.glance import glance_html
 from curator_dask.report.page.write import PAGE, write_page
 from curator_dask.report.pairs import MOST_GROUPS
 from curator_dask.runtime.records import digest, dump_json
@@ -119,10 +120,15 @@ class Report:
     page_path: str
     line: str
     """The counts of all clips in one line."""
+    numbers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The content of ``report.json``: ``numbers["sweep"]`` are the rows of the eps table."""
+    folder: Folder | None = field(default=None, repr=False)
+    """The folder of the report."""
 
     def _repr_html_(self) -> str:
         path = html.escape(self.page_path)
-        return f"<b>{html.escape(self.line)}</b><br><a href='{path}' target='_blank'>{path}</a>"
+        seen = f"<b>{html.escape(self.line)}</b>" if self.folder is None else glance_html(self.numbers, self.folder)
+        return f"{seen}<a href='{path}' target='_blank'>{path}</a>"
 
 
 def inspect_run(output_path: str, **parameters: Any) -> Report:
@@ -130,4 +136,4 @@ def inspect_run(output_path: str, **parameters: Any) -> Report:
     stage = InspectStage(output_path, **parameters)
     stage.run()
     report = json.loads(stage.output.read_bytes(f"{layout.REPORT}/{layout.REPORT_JSON}"))
-    return Report(stage.page_path(), report["totals"]["line"])
+    return Report(stage.page_path(), report["totals"]["line"], report, stage.output.below(layout.REPORT))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -210,4 +213,21 @@ def test_the_function_tells_where_the_page_is(by_eps):
     report = inspect_run(str(by_eps), previews=False)
     assert report.page_path == f"{by_eps}/report/index.html"
     assert (by_eps / "report" / "index.html").is_file()
-    assert report.line in report._repr_html_()
+    assert re.sub("<.*?>", "", report._repr_html_()).count(report.line) == 1
+    assert report.numbers == report_of(by_eps)
+    assert repr(report) == f"Report(page_path={report.page_path!r}, line={report.line!r})"
+
+
+def test_results_of_a_run_show_its_report_where_there_is_one(by_eps, few_videos, cluster):
+    workflow = Workflow(SplitStage(str(few_videos), str(by_eps)), identify=IdentifyParameters(eps=0.65))
+    result = workflow.run(RunContext(cluster))
+    shown = result._repr_html_()
+    strips = [base64.b64decode(data) for data in re.findall(r'<img src="data:image/webp;base64,([^"]*)"', shown)]
+    assert strips
+    assert {Image.open(io.BytesIO(strip)).size for strip in strips} == {(960, 90)}
+    assert "<svg" in shown
+    assert repr(result) == f"<WorkflowResult: {result.totals} → {by_eps}>"
+    assert repr(result.stage("identify")).startswith("<identify: ")
+    of_others = replace(result, totals=replace(result.totals, kept=1 + result.totals.kept))
+    assert "<img" not in of_others._repr_html_()
+    assert str(of_others.totals) in of_others._repr_html_()
