@@ -6,18 +6,24 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tarfile
 import time
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from benchmarks.gpu import save as saving
 from benchmarks.gpu.calls import Call, calls, done_parts, held_pieces
 from benchmarks.gpu.records import Record
-from benchmarks.gpu.run import environment_of, run_part
+from benchmarks.gpu.run import ask_machine, environment_of, left_out, run_part
 from benchmarks.gpu.save import commit, save
 from benchmarks.gpu.steps import GROUPS, PART_S, PARTS, Step, chosen
 from benchmarks.gpu.unpack import unpack
@@ -46,7 +52,7 @@ def test_kernels_are_rehearsed(tmp_path):
     assert {line["status"] for line in lines if line["kind"] == "step"} == {"ok"}
     compared = [line["agrees"] for line in lines if line["kind"] == "record" and line["agrees"] is not None]
     assert all(compared)
-    assert len(compared) == 14
+    assert len(compared) == 21
     told = (tmp_path / "tables.md").read_text()
     assert "### kernels" in told
     assert "| tiles | tf32, D = 1024: largest error | 0.001983 | ≤ 0.0022 met | yes |" in told
@@ -70,6 +76,10 @@ PROGRAMS = {
         time.sleep(60)
         """,
     "breaks": "raise OSError('no such card')",
+    "crashes": "import os, signal; print('so far', flush=True); os.kill(os.getpid(), signal.SIGSEGV)",
+    "says_nothing": "",
+    "fills": "raise MemoryError('Out of memory allocating 20,480,000,000 bytes')",
+    "pytest": "print('6 skipped in 0.12s')",
     "differs": "from benchmarks.gpu.records import tell; tell('sum', 3, agrees=False)",
     "misses": "from benchmarks.gpu.records import tell; tell('speed', 0.5, at_least=0.6, agrees=True)",
 }
@@ -96,17 +106,29 @@ def step(name: str, limit_s: int = 30, needs: tuple[str, ...] = ()) -> Step:
 
 def test_a_step_that_fails_stops_no_other(part, tmp_path, capsys):
     failed, lines = part(
-        step("hangs", 2), step("breaks"), step("misses", needs=("cudf",)), step("differs"), step("misses")
+        step("hangs", 6),
+        step("breaks"),
+        step("crashes"),
+        step("says_nothing"),
+        step("fills"),
+        step("pytest"),
+        step("misses", needs=("cudf",)),
+        step("differs"),
+        step("misses"),
     )
     ends = [(line["step"], line["status"], line["why"]) for line in lines if line["kind"] == "step"]
     assert ends == [
-        ("hangs", "killed", "after 2 s"),
+        ("hangs", "killed", "after 6 s"),
         ("breaks", "failed", "status 1: OSError: no such card"),
+        ("crashes", "failed", "died of SIGSEGV: so far"),
+        ("says_nothing", "failed", "it ended without a result: it said nothing"),
+        ("fills", "failed", "status 1: MemoryError: Out of memory allocating 20,480,000,000 bytes"),
+        ("pytest", "failed", "it ended without a result: 6 skipped in 0.12s"),
         ("misses", "left out", "cudf cannot be imported"),
         ("differs", "wrong", "sum"),
         ("misses", "ok", ""),
     ]
-    assert failed == 3
+    assert failed == 7
     (child,) = [int(line["value"]) for line in lines if line["kind"] == "record" and line["what"] == "child"]
     assert has_ended(child)
     assert "| misses | speed | 0.5 | ≥ 0.6 **missed** | yes |" in capsys.readouterr().out
@@ -131,6 +153,48 @@ def test_no_part_takes_longer_than_its_time(part, monkeypatch):
         ("killed", "after 4 s"), ("left out", "the 4 s of the part were over"),
     ]  # fmt: skip
     assert time.monotonic() - begun < 15
+
+
+def test_a_run_that_is_ended_from_outside_tells_what_it_has(tmp_path):
+    """The step is killed, and the table shows the steps that had ended."""
+    steps = ["kernels:alignment", "kernels:pairwise"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.gpu.run", "--rehearsal", "--out", str(tmp_path), *steps],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
+    ) as runner:  # fmt: skip
+        while "pairwise" not in ((tmp_path / "logs.txt").read_text() if (tmp_path / "logs.txt").exists() else ""):
+            time.sleep(0.05)
+        runner.terminate()
+        assert runner.wait(30) == 128 + signal.SIGTERM
+    assert "| alignment | ok |" in (tmp_path / "tables.md").read_text()
+
+
+def told_by_a_machine_with(folder: Path, **modules: str) -> dict:
+    for name, program in modules.items():
+        (folder / f"{name}.py").write_text(program)
+    return ask_machine({**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"})
+
+
+TORCH = """
+from types import SimpleNamespace
+cuda = SimpleNamespace(mem_get_info=lambda: (3 << 30, 4 << 30), get_device_name=lambda _: "a small card")
+"""
+
+
+def test_a_machine_without_cupy_is_asked_by_torch(tmp_path):
+    told = told_by_a_machine_with(tmp_path, cupy="raise ImportError('libcublas.so.13')", torch=TORCH)
+    assert told["missing"] == ""
+    assert told["told"].startswith("a small card; 3.0 of 4.0 GiB free; driver unknown")
+
+
+def test_a_machine_that_cannot_be_asked(tmp_path, monkeypatch):
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    machine = told_by_a_machine_with(tmp_path, cupy=crash)
+    assert machine["missing"] == "the machine cannot be asked: died of SIGSEGV: it said nothing"
+    assert left_out(PARTS["kernels"][0], machine) == machine["missing"]
+    monkeypatch.setattr("benchmarks.gpu.run.ASK_S", 0.5)
+    machine = told_by_a_machine_with(tmp_path, cupy="import time; time.sleep(60)")
+    assert machine["missing"].startswith("the machine does not say within")
 
 
 def test_without_a_device_all_is_left_out(tmp_path):
@@ -270,6 +334,51 @@ def test_another_archive_takes_the_place_of_the_first(brought, tmp_path):
 
 
 def test_a_damaged_part(brought, tmp_path):
+    whole = (brought / "site" / "part.1").read_bytes()
     (brought / "site" / "part.1").write_bytes(b"other")
-    with pytest.raises(SystemExit, match=r"part\.1 is damaged"):
-        unpack(brought, tmp_path / "kept")
+    assert "site/part.1 is damaged: its SHA-256" in unpack(brought, tmp_path / "kept")[1]
+    assert not (tmp_path / "kept" / "site").exists()
+    (brought / "site" / "part.1").write_bytes(whole)
+    assert unpack(brought, tmp_path / "kept") == ["site/part.1 is here", "site is unpacked"]
+
+
+def test_parts_of_two_archives(brought, tmp_path):
+    data = b"of another archive"
+    (brought / "site" / "part.1").write_bytes(data)
+    lines = (brought / "parts.txt").read_text().splitlines()
+    lines[1] = f"{hashlib.sha256(data).hexdigest()}  .gpu/site/part.1"
+    (brought / "parts.txt").write_text("\n".join(lines))
+    assert unpack(brought, tmp_path / "kept")[-1].startswith("site cannot be unpacked: ")
+    assert not (tmp_path / "kept" / "site" / ".whole").exists()
+
+
+def listed(name: str) -> set[str]:
+    """The packages of a list in `prepare.sh`."""
+    found = re.search(rf"^{name}='([^']*)'", (ROOT / "benchmarks/gpu/prepare.sh").read_text(), re.MULTILINE)
+    assert found
+    return set(found[1].split())
+
+
+TARGET = {
+    "python_version": "3.12", "python_full_version": "3.12.3", "platform_machine": "x86_64", "sys_platform": "linux",
+    "platform_system": "Linux", "implementation_name": "cpython", "platform_python_implementation": "CPython",
+}  # fmt: skip
+
+
+def test_what_is_brought_is_all_that_the_package_needs():
+    there, brought, pictures = listed("there"), listed("wheels"), listed("pictures")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting, needed = [Requirement(line) for line in project["dependencies"]], set[str]()
+    while waiting:
+        asked = waiting.pop()
+        name = canonicalize_name(asked.name)
+        news = name not in needed or asked.extras
+        needed.add(name)
+        if news and name not in there | pictures:
+            waiting += [one for one in map(Requirement, requires(name) or []) if applies(one, asked.extras)]
+    assert needed == there | brought | pictures
+
+
+def applies(requirement: Requirement, extras: set[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({**TARGET, "extra": extra}) for extra in ("", *extras))

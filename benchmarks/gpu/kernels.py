@@ -1,9 +1,9 @@
 """The kernels on a device that has CuPy, and nothing of RAPIDS: how fast they are, and whether they find what the CPU finds.
 
-    python -m benchmarks.gpu.kernels first-light | assign | lloyd | tiles | alignment
+    python -m benchmarks.gpu.kernels first-light | assign | lloyd | tiles
 
-(`benchmarks.gpu.pairwise` has a program of its own.) What is compared is compared bit for bit, on a sample where the
-whole would take the CPU too long; distances, which are promised to six digits only, to six digits.
+(`benchmarks.gpu.pairwise` and `benchmarks.gpu.alignment` are programs of their own.) What is compared is compared bit for
+bit, on a sample where the whole would take the CPU too long; distances, which are promised to six digits only, to six digits.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ import numpy as np
 
 from benchmarks.gpu.device import GIB, Peak, fastest, gemm_flops, mixture_on_device, timed
 from benchmarks.gpu.records import sized, tell
-from curator_dask.dedup.align.seeds import LENGTH, Seeds, Segments, find_seeds
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial
 from curator_dask.dedup.similarity.candidates import PRECISIONS, Precision, candidate_precision, probe_rows
 
 DIMS = (512, 1536)
-SEGMENT_NUMBERS = 198
-LEAST_SCORE = 0.85
 
 
 def main() -> None:
-    steps = {"first-light": first_light, "assign": assigning, "lloyd": iterating, "tiles": multiplying,
-             "alignment": finding_seeds}  # fmt: skip
+    steps = {"first-light": first_light, "assign": assigning, "lloyd": iterating, "tiles": multiplying}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     steps[parser.parse_args().step]()
@@ -36,11 +32,12 @@ def main() -> None:
 def first_light() -> None:
     """Whether the device answers at all, to CuPy and to torch."""
     import cupy
-    import torch
 
     free, total = cupy.cuda.runtime.memGetInfo()
     tell("free memory of the device", free / GIB, f"of {total / GIB:.0f} GiB")
     tell("sum of 0 … 999 by CuPy", int(cupy.arange(1000).sum()), agrees=int(cupy.arange(1000).sum()) == 499_500)
+    import torch
+
     where = "cuda" if torch.cuda.is_available() else "cpu"
     ones = torch.ones((64, 64), device=where)
     tell(f"a product by torch on {where}", float((ones @ ones).sum()), agrees=float((ones @ ones).sum()) == 64.0**3)
@@ -114,34 +111,6 @@ def product(X: Any, precision: Precision) -> Any:
     import cupy
 
     return precision.multiply(X, X, cupy.empty((len(X), len(X)), dtype=np.float32))
-
-
-def finding_seeds() -> None:
-    """Pairs of seconds that move alike; all numbers are whole, so every pair must be the CPU's."""
-    import cupy
-
-    num_rows, sample = sized((60_000, 6000), (1500, 500))
-    random = np.random.default_rng(0)
-    rows = np.rint(random.standard_normal((num_rows, SEGMENT_NUMBERS)) * LENGTH / np.sqrt(SEGMENT_NUMBERS))
-    copies = random.random(num_rows) < 0.1
-    rows[copies] = rows[random.integers(0, num_rows, num_rows)][copies] + random.integers(-9, 10, SEGMENT_NUMBERS)
-    rows = np.clip(rows, -127, 127).astype(np.float32)
-    on_device = segments(cupy.asarray(rows))
-    seconds = fastest(lambda: list(find_seeds(on_device, on_device, LEAST_SCORE)), rounds=2)
-    tell(f"seeds among {num_rows:,} seconds", num_rows**2 / seconds / 1e9, "billion pairs/s")
-    found = pairs(find_seeds(segments(cupy.asarray(rows[:sample])), on_device, LEAST_SCORE))
-    expected = pairs(find_seeds(segments(rows[:sample]), segments(rows), LEAST_SCORE))
-    tell(f"seeds of {sample:,} of them", len(expected), "pairs", agrees=same(found, expected) and len(found) > sample)
-
-
-def segments(rows: Any) -> Segments:
-    return Segments(rows, np.arange(len(rows)), np.zeros(len(rows), np.int64))
-
-
-def pairs(seeds: Any) -> np.ndarray:
-    """(S, 3) the pairs and their scores."""
-    found: list[Seeds] = list(seeds)
-    return np.concatenate([np.stack([part.line_x, part.line_y, part.score], axis=1) for part in found])
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:

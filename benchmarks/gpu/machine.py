@@ -59,22 +59,47 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, Any]:
-    """The name, the memory and the driver of the first device, or why there is none."""
+    """The name, the memory and the driver of the first device, or why there is none. Where CuPy is missing, torch is asked."""
+    reasons = []
+    for ask in (told_by_cupy, told_by_torch):
+        try:
+            name, free, total = ask()
+        except Exception as error:
+            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0])
+        else:
+            return {"device": name, "driver": driver(), "free_bytes": free, "total_bytes": total, "missing": ""}
+    return {"missing": f"no device: {'; '.join(reasons)}"}
+
+
+def told_by_cupy() -> tuple[str, int, int]:
+    import cupy
+
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()), int(free), int(total)
+
+
+def told_by_torch() -> tuple[str, int, int]:
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return str(torch.cuda.get_device_name(0)), int(free), int(total)
+
+
+def driver() -> str:
     try:
-        import cupy
         import pynvml
 
         pynvml.nvmlInit()
-        name = str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
-        free, total = cupy.cuda.runtime.memGetInfo()
-        driver = pynvml.nvmlSystemGetDriverVersion()
+        return str(pynvml.nvmlSystemGetDriverVersion())
     except Exception as error:
-        return {"missing": f"no device: {type(error).__name__}: {error}".splitlines()[0]}
-    return {"device": name, "driver": driver, "free_bytes": int(free), "total_bytes": int(total), "missing": ""}
+        return f"unknown ({type(error).__name__})"
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    where = f"{facts['device']}; driver {facts['driver']}" if "device" in facts else facts["missing"]
+    where = facts["missing"]
+    if "device" in facts:
+        free, total = (facts[name] / (1 << 30) for name in ("free_bytes", "total_bytes"))
+        where = f"{facts['device']}; {free:.1f} of {total:.1f} GiB free; driver {facts['driver']}"
     listed = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return f"{where}; {platform.machine()}, {facts['cores']} cores; Python {facts['python']}; {listed}"
 

@@ -4,15 +4,20 @@
 #   site/part.*    wheels for Python 3.12 on Linux (Dask, ffmpeg, PyAV, …), about 80 MB
 #   rapids/part.*  a slim RAPIDS for CUDA 13 and Hopper, about 180 MB; OVERLAY_BUILDER=… names the program that builds it
 #   parts.txt      their SHA-256, which `unpack.py` checks
-# The machine is expected to have torch, CuPy, NumPy, pandas, PyArrow and the small packages that come with them. An archive
-# that is there already is not made again; take its folder away for that.
+# An archive that is there already is not made again; take its folder away for that.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 builder=${OVERLAY_BUILDER:-../shared/gpu/build_overlay.py}
 part_mb=${PART_MB:-56}
 python=${PYTHON:-python3}
-# What the machine lacks. vl-convert and bokeh draw pictures, which no benchmark needs.
-wheels='av braceexpand dask decord distributed imageio-ffmpeg locket partd tblib tornado webdataset zict'
+# What the machine has: torch, CuPy, pytest, and of what this package needs these.
+there='click cloudpickle fsspec jinja2 msgpack numpy packaging pandas psutil pyarrow pyyaml rich scipy sortedcontainers
+threadpoolctl toolz torch typer'
+# What it lacks. tests/test_gpu_benchmarks.py holds both lists against the dependencies.
+wheels='av braceexpand cffi cryptography dask decord distributed imageio-ffmpeg locket partd pycparser tblib tornado webdataset zict'
+
+# They draw pictures, which no benchmark needs.
+pictures='bokeh vl-convert-python'
 
 pinned() { # pinned NAME: the version that the tests ran with, where there is one
   grep -i "^$1==" constraints.txt || echo "$1"

@@ -35,6 +35,10 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).parent / "rehearsal"
 LEAST_S = 3.0
 """A step is not begun with less time than this."""
+KILL_S = 10.0
+"""A process that waits for a driver that hangs cannot be killed; the next step begins after so long."""
+ASK_S = 60.0
+"""How long the machine may take to say what it has."""
 LOG_LINES = 15
 REHEARSAL_TAKES = 5
 
@@ -59,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print_parts()
         return 0
+    signal.signal(signal.SIGTERM, end)
     try:
         steps = chosen(options.parts)
     except ValueError as error:
@@ -91,24 +96,31 @@ def run_part(
 ) -> int:
     ends_at = time.monotonic() + PART_S * slower(rehearsal)
     done: list[tuple[Step, list[Record], Ended]] = []
-    for step in steps:
-        print(f"-- {part}: {step.name}", flush=True)
-        reason = left_out(step, machine)
-        if reason:
-            records, ended = list[Record](), Ended("left out", reason)
-        else:
-            records, ended = run_step(part, step, out, environment, ends_at - time.monotonic(), rehearsal=rehearsal)
-        for record in records:
-            write(out, {"kind": "record", "part": part, "step": step.name, **asdict(record)})
-        write(out, {"kind": "step", "part": part, "step": step.name, **asdict(ended)})
-        done.append((step, records, ended))
+    try:
+        for step in steps:
+            print(f"-- {part}: {step.name}", flush=True)
+            reason = left_out(step, machine)
+            if reason:
+                records, ended = list[Record](), Ended("left out", reason)
+            else:
+                left_s = ends_at - time.monotonic()
+                records, ended = run_step(part, step, out, environment, left_s, rehearsal=rehearsal)
+            for record in records:
+                write(out, {"kind": "record", "part": part, "step": step.name, **asdict(record)})
+            write(out, {"kind": "step", "part": part, "step": step.name, **asdict(ended)})
+            done.append((step, records, ended))
+    finally:  # where the whole run is ended from outside, too
+        write_table(part, done, out)
+    return sum(ended.status in ("wrong", "failed", "killed") for _, _, ended in done)
+
+
+def write_table(part: str, done: Iterable[tuple[Step, list[Record], Ended]], out: Path) -> None:
     table = part_table(
         part, [(step.name, records, ended.status, ended.why, ended.seconds) for step, records, ended in done]
     )
     print(table, flush=True)
     with (out / "tables.md").open("a") as file:
         file.write(f"{table}\n")
-    return sum(ended.status in ("wrong", "failed", "killed") for _, _, ended in done)
 
 
 def run_step(
@@ -128,7 +140,7 @@ def run_step(
         seconds, records = time.monotonic() - begun, read_records(told)
         log.seek(begun_at)
         text = log.read().decode(errors="replace")
-    if code == 0 and step.command[0] == "pytest":
+    if step.command[0] == "pytest" and " passed" in last_line(text):  # skipped tests alone tell nothing
         records = [Record(last_line(text))]
     ended = how_it_ended(code, records, limit_s, seconds, text)
     if ended.status in ("failed", "killed"):
@@ -139,17 +151,35 @@ def run_step(
 
 def run_within(command: Sequence[str], limit_s: float, log: Any, environment: dict[str, str]) -> int | None:
     """The exit status; None if it took longer and was killed, with all processes that it had started."""
+    # A group and no session of its own: whatever ends the session of this program ends the step too.
     process = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=ROOT,
+        process_group=0,
     )
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        with contextlib.suppress(ProcessLookupError):  # workers that outlive their step would hold the device
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_group(process)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Workers that outlive their step would hold the device."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_S)
+
+
+def end(number: int, _: object) -> None:
+    """Ended from outside: the step that runs is killed, and the table of its part is written."""
+    sys.exit(128 + number)
 
 
 def slower(rehearsal: bool) -> int:
@@ -161,17 +191,27 @@ def how_it_ended(code: int | None, records: Sequence[Record], limit_s: float, se
     if code is None:
         return Ended("killed", f"after {limit_s:.0f} s", seconds)
     if code:
-        return Ended("failed", f"status {code}: {last_line(text)}", seconds)
+        return Ended("failed", f"{ending(code)}: {last_line(text)}", seconds)
+    if not records:
+        return Ended("failed", f"it ended without a result: {last_line(text)}", seconds)
     wrong = [record.what for record in records if record.agrees is False]
     return Ended("wrong" if wrong else "ok", ", ".join(wrong), seconds)
+
+
+def ending(code: int) -> str:
+    """What the exit status of a process says.
+
+    >>> ending(1), ending(-11)
+    ('status 1', 'died of SIGSEGV')
+    """
+    return f"status {code}" if code > 0 else f"died of {signal.Signals(-code).name}"
 
 
 def left_out(step: Step, machine: dict[str, Any]) -> str:
     """Why a step cannot run here; empty if it can."""
     absent = [name for name in step.needs if name not in machine["modules"]]
-    if absent:
-        return f"{', '.join(absent)} cannot be imported"
-    return machine["missing"]
+    reason: str = machine["missing"]
+    return reason or (f"{', '.join(absent)} cannot be imported" if absent else "")
 
 
 def environment_of(rehearsal: bool) -> dict[str, str]:
@@ -191,13 +231,17 @@ def environment_of(rehearsal: bool) -> dict[str, str]:
 def ask_machine(environment: dict[str, str]) -> dict[str, Any]:
     """What `benchmarks.gpu.machine` finds: in a process of its own, which may crash."""
     names = sorted({name for steps in PARTS.values() for step in steps for name in step.needs})
-    asked = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.machine", *names],
-        capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.gpu.machine", *names]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=ASK_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"modules": [], "missing": f"the machine does not say within {ASK_S:.0f} s what it has"}
     lines = asked.stdout.splitlines()
     if asked.returncode or not lines:
-        return {"modules": [], "missing": f"the machine cannot be asked: {last_line(asked.stderr)}"}
+        why = f"{ending(asked.returncode)}: {last_line(asked.stderr)}"
+        return {"modules": [], "missing": f"the machine cannot be asked: {why}"}
     found: dict[str, Any] = json.loads(lines[-1])
     return found
 

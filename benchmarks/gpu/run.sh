@@ -12,7 +12,8 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 path=$PWD
 if [ -n "$stash" ]; then
-  PYTHONPATH=$PWD GPU_STASH=$stash "$PYTHON" -m benchmarks.gpu.unpack
+  export GPU_STASH=$stash
+  PYTHONPATH=$PWD "$PYTHON" -m benchmarks.gpu.unpack || echo 'no archive is unpacked: what needs one is left out' >&2
   for folder in "$stash/rapids" "$stash/site"; do
     if [ -e "$folder/.whole" ]; then path=$folder:$path; fi
   done

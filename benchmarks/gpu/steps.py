@@ -7,10 +7,13 @@ from dataclasses import dataclass
 PART_S = 180
 """No part takes longer, whatever its steps do."""
 
-ARRAYS = ("cupy",)
+ARRAYS = ("cupy", "pynvml")
 TORCH = ("torch",)
 VIDEOS = ("torch", "av", "imageio_ffmpeg", "distributed")
-RAPIDS = ("cupy", "cudf", "cuml", "dask_cuda", "distributed")
+RAPIDS = ("cupy", "pynvml", "cudf", "cuml", "dask_cuda", "distributed")
+
+FIT_ONLY = ("benchmarks.gpu.kmeans", "--fit-only", "--max-iter", "10")
+"""The rate of an iteration is wanted, not the best centres."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ PARTS: dict[str, tuple[Step, ...]] = {
         _kernels("lloyd", 40),
         _kernels("tiles", 30),
         Step("pairwise", 90, ARRAYS, ("benchmarks.gpu.pairwise",)),
-        _kernels("alignment", 30),
+        Step("alignment", 40, ARRAYS, ("benchmarks.gpu.alignment",)),
         _tests("tests", 120, ARRAYS, "tests/gpu/test_gpu_kernels.py", "not ties and not near_pairs"),
     ),
     "models": (
@@ -83,13 +86,13 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "large-512": (
         Step("lloyd", 80, ARRAYS, ("benchmarks.gpu.large", "--rows", "10000000", "--dim", "512"),
              ("--rows", "20000", "--dim", "32", "--clusters", "50")),
-        Step("cuml", 120, RAPIDS, ("benchmarks.gpu.kmeans", "--fit-only", "--rows", "10000000", "--dim", "512"),
+        Step("cuml", 120, RAPIDS, (*FIT_ONLY, "--rows", "10000000", "--dim", "512"),
              ("--rows", "20000", "--dim", "32", "--clusters", "50")),
     ),
     "large-1536": (
         Step("lloyd", 80, ARRAYS, ("benchmarks.gpu.large", "--rows", "4000000", "--dim", "1536"),
              ("--rows", "20000", "--dim", "96", "--clusters", "50")),
-        Step("cuml", 120, RAPIDS, ("benchmarks.gpu.kmeans", "--fit-only", "--rows", "4000000", "--dim", "1536"),
+        Step("cuml", 120, RAPIDS, (*FIT_ONLY, "--rows", "4000000", "--dim", "1536"),
              ("--rows", "20000", "--dim", "96", "--clusters", "50")),
     ),
     "files": (

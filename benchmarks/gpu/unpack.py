@@ -3,12 +3,14 @@
     python -m benchmarks.gpu.unpack          (`run.sh` does it first)
 
 The parts come in ``.gpu/``, see `prepare.sh`. Each call may bring some of them; they are copied to ``$GPU_STASH`` (by default
-``curator-gpu`` in the folder for temporary files), so a later call finds them. A part whose SHA-256 is wrong is refused.
+``curator-gpu`` in the folder for temporary files), so a later call finds them. A part whose SHA-256 is wrong is not taken;
+what needs no archive runs all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import sys
@@ -33,10 +35,7 @@ def stash() -> Path:
 
 
 def unpack(brought: Path, kept: Path) -> list[str]:
-    """Take in what was brought; returns what happened, in words.
-
-    Raises SystemExit if a part is damaged.
-    """
+    """Take in what was brought; returns what happened, in words."""
     if not (brought / PARTS).exists():
         return []
     told = []
@@ -44,13 +43,11 @@ def unpack(brought: Path, kept: Path) -> list[str]:
     for name, digest in sums.items():
         part, place = brought / name, kept / "parts" / name
         if part.exists() and not (place.exists() and digest_of(place) == digest):
-            take_in(part, place, digest)
-            told.append(f"{name} is here")
+            told.append(take_in(part, place, digest))
     for archive in sorted({name.partition("/")[0] for name in sums}):
         parts = [kept / "parts" / name for name in sums if name.startswith(f"{archive}/")]
         if all(part.exists() for part in parts) and not (kept / archive / WHOLE).exists():
-            open_archive(parts, kept / archive)
-            told.append(f"{archive} is unpacked")
+            told.append(open_archive(parts, kept / archive))
     return told
 
 
@@ -60,13 +57,15 @@ def sums_of(path: Path) -> dict[str, str]:
     return {name.partition(".gpu/")[2] or name: digest for digest, name in lines}
 
 
-def take_in(part: Path, place: Path, digest: str) -> None:
+def take_in(part: Path, place: Path, digest: str) -> str:
+    name = f"{part.parent.name}/{part.name}"
     if digest_of(part) != digest:
-        raise SystemExit(f"{part} is damaged: its SHA-256 is not that of {PARTS}; bring it again")
+        return f"{name} is damaged: its SHA-256 is not that of {PARTS}; bring it again"
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(part, place)
     # What was unpacked from another part is not this archive.
     (place.parents[2] / place.parent.name / WHOLE).unlink(missing_ok=True)
+    return f"{name} is here"
 
 
 def digest_of(path: Path) -> str:
@@ -74,12 +73,16 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_archive(parts: list[Path], folder: Path) -> None:
+def open_archive(parts: list[Path], folder: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with Joined(parts) as joined, tarfile.open(fileobj=joined, mode="r|xz") as archive:  # type: ignore[call-overload]
-        archive.extractall(folder, filter="tar")
+    try:
+        with Joined(parts) as joined, tarfile.open(fileobj=joined, mode="r|xz") as archive:  # type: ignore[call-overload]
+            archive.extractall(folder, filter="tar")
+    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:  # a full disk, or parts of two archives
+        return f"{folder.name} cannot be unpacked: {type(error).__name__}: {error}"
     (folder / WHOLE).touch()
+    return f"{folder.name} is unpacked"
 
 
 class Joined:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
+from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, segments_of
+from curator_dask.dedup.align.short_lines import SHORT_ROWS
+from curator_dask.dedup.align.votes import moving_votes
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
@@ -20,6 +25,7 @@ from curator_dask.dedup.similarity.candidates import (
     probe_rows,
 )
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs
+from tests.dedup.align.lines import line_of, scene
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit, unit
 
 pytestmark = pytest.mark.gpu
@@ -143,3 +149,16 @@ def test_near_pairs(cp):
         return {(int(i), int(j)) for batch in near_pairs(rows, 0.01) for i, j in zip(batch[0], batch[1], strict=True)}
 
     assert found(cp.asarray(X)) == found(X)
+
+
+@pytest.mark.parametrize("num_rows", [SEGMENT_ROWS, SHORT_ROWS])
+def test_seeds_and_votes_of_alignment(cp, num_rows):
+    film = scene(1, 400)
+    segments = segments_of(
+        [line_of(film), line_of(scene(2, 400)), line_of(0.9 * film[130:260])], 0.02, num_rows=num_rows
+    )
+    on_device = Segments(cp.asarray(segments.rows), segments.line, segments.start)
+    for search in (find_seeds, moving_votes):
+        found, expected = (list(search(some, some, 0.75)) for some in (on_device, segments))
+        assert [pickle.dumps(one) for one in found] == [pickle.dumps(one) for one in expected]
+        assert sum(len(one.score) for one in expected) > 200

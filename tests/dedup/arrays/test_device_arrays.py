@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import numpy as np
 import pytest
 
+from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.dedup.align.pairs import moving_overlaps
+from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, segments_of
+from curator_dask.dedup.align.short_lines import SHORT_ROWS
+from curator_dask.dedup.align.votes import moving_votes
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs, tile_block_scores
+from tests.dedup.align.lines import line_of, scene
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, random_unit
 from tests.strict_cupy import DeviceArray, strict_cupy
 
@@ -129,3 +136,28 @@ def test_tile_tasks_and_near_pairs(cp):
     pairs = [[part.tolist() for part in batch] for batch in near_pairs(cp.asarray(X), 0.01, tile_rows=50)]
     assert pairs == [[part.tolist() for part in batch] for batch in near_pairs(X, 0.01, tile_rows=50)]
     assert pairs
+
+
+class TestAlignment:
+    """Alignment takes segments of a device as well, of four seconds and of two; what comes after the seeds is on the host."""
+
+    @pytest.fixture
+    def lines(self):
+        film = scene(1, 60)
+        return [line_of(film), line_of(scene(2, 40)), line_of(0.9 * film[13:45])]
+
+    @pytest.mark.parametrize("num_rows", [SEGMENT_ROWS, SHORT_ROWS])
+    def test_seeds_and_votes(self, cp, lines, num_rows):
+        segments = segments_of(lines, 0.02, num_rows=num_rows)
+        here = Segments(cp.asarray(segments.rows), segments.line, segments.start)
+        for search in (find_seeds, moving_votes):
+            found, expected = (list(search(some, some, 0.75)) for some in (here, segments))
+            assert [pickle.dumps(one) for one in found] == [pickle.dumps(one) for one in expected]
+            assert sum(len(one.score) for one in expected) > 20
+
+    def test_overlaps(self, cp, lines):
+        segments = segments_of(lines, 0.02)
+        here = Segments(cp.asarray(segments.rows), segments.line, segments.start)
+        found, expected = (list(moving_overlaps(lines, None, (some, some), Thresholds())) for some in (here, segments))
+        assert found == expected
+        assert [(i, j) for i, j, _ in expected] == [(0, 2)]
