@@ -15,9 +15,10 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.left_out import LeftOut, describe_left_out
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.lock.stage_locks import locked_stages
-from curator_dask.runtime.progress import Reporter, SilentReporter
+from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.notebook_progress import default_reporter
 
 if TYPE_CHECKING:
     from dask.dataframe import DataFrame
@@ -31,7 +32,8 @@ class RunContext:
     """Where and how stages run. Nothing in it changes a result."""
 
     cluster: LazyCluster = field(default_factory=current_cluster)
-    reporter: Reporter = field(default_factory=SilentReporter)
+    reporter: Reporter = field(default_factory=default_reporter)
+    """Who is told of the progress: by default the cell of a notebook, elsewhere nobody."""
     overwrite: bool = False
     """Replace a stage's own earlier results where their parameters differ."""
     retry_failed: bool = False
