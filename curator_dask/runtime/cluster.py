@@ -18,14 +18,12 @@ from typing import Any
 
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, ParameterError
-from curator_dask.runtime.ask_workers import ask_workers
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
 from curator_dask.runtime.local_cluster import local_gpus, local_processes
+from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
 
 CONNECT_TIMEOUT_S = 30.0
-NO_WORKERS_S = 300.0
-"""How long to wait for workers: an adaptive cluster may rest without any, and batch systems take a while to start some."""
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
@@ -39,7 +37,8 @@ class LazyCluster:
 
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     on_start: Callable[[str], None] | None = None
-    """Called with a message that names the dashboard's address when a cluster starts."""
+    """Called with the address of the dashboard when a cluster starts, and when there are no workers. Without it, a warning
+    of the latter is logged."""
     workers: str = "rapids"
     """The kind of the local workers on a GPU machine; `serve` changes it."""
     _client: Any = None
@@ -59,7 +58,7 @@ class LazyCluster:
     def client(self) -> Any:
         """The `distributed.Client`; the first use starts the cluster or connects to it."""
         if self._client is None:
-            self._client = self._stack.enter_context(dask_client(self.settings, self.workers))
+            self._client = self._stack.enter_context(dask_client(self.settings, self.workers, self._say))
             self._started = True
             link = self._client.dashboard_link if self.settings.dashboard else None
             if link and self.on_start is not None:
@@ -97,7 +96,9 @@ class LazyCluster:
         if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
             return resolve_device(self.settings.device)
         try:
-            found = ask_workers(self.client, resolve_device, self.settings.device, timeout_s=NO_WORKERS_S)
+            found = ask_workers(
+                self.client, resolve_device, self.settings.device, timeout_s=NO_WORKERS_S, say=self._say
+            )
         except TimeoutError as error:
             raise ClusterError(
                 f"the Dask cluster has had no workers for {NO_WORKERS_S:.0f} s: start some, then run again"
@@ -110,6 +111,9 @@ class LazyCluster:
     def num_threads(self) -> int:
         """Threads of all workers together, at least 1."""
         return max(1, int(sum(self.client.nthreads().values())))
+
+    def _say(self, text: str) -> None:
+        (self.on_start or log)(text)
 
     def close(self) -> None:
         """Close what this object opened itself."""
@@ -135,14 +139,19 @@ def current_cluster() -> LazyCluster:
 
 
 @contextlib.contextmanager
-def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids") -> Iterator[Any]:
+def dask_client(
+    settings: ClusterSettings | None = None,
+    workers: str = "rapids",
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Any]:
     """A `distributed.Client` for these settings. What was started for it is closed at the end of the block.
 
     Args:
         workers: the kind of local workers where there is a GPU, see `LazyCluster.serve`.
+        say: hears of it if a running scheduler has no workers. Without it, a warning is logged.
 
     Raises:
-        ClusterError: a running scheduler cannot be reached or has no workers.
+        ClusterError: a running scheduler cannot be reached, or gets no workers within five minutes.
         DeviceError: a GPU was asked for and there is none.
     """
     settings = settings or ClusterSettings()
@@ -155,7 +164,7 @@ def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids"
         if not settings.verbose:
             stack.enter_context(_quiet_logs())
         if settings.scheduler_address or settings.scheduler_file:
-            yield stack.enter_context(_attach(settings))
+            yield stack.enter_context(_attach(settings, say or log))
         elif resolve_device(settings.device) == "cpu":
             yield stack.enter_context(local_processes(settings, settings.n_workers))
         elif workers == "cpu":
@@ -165,7 +174,7 @@ def dask_client(settings: ClusterSettings | None = None, workers: str = "rapids"
 
 
 @contextlib.contextmanager
-def _attach(settings: ClusterSettings) -> Iterator[Any]:
+def _attach(settings: ClusterSettings, say: Callable[[str], None]) -> Iterator[Any]:
     """A client of a scheduler that runs already, once it has workers of our version."""
     from distributed import Client
 
@@ -185,10 +194,11 @@ def _attach(settings: ClusterSettings) -> Iterator[Any]:
         ) from error
     with client:
         try:
-            _check_versions(client)
+            _check_versions(client, say)
         except TimeoutError as error:
             raise ClusterError(
-                f"the scheduler at {address} has no workers: start some with: dask worker {where}"
+                f"the scheduler at {address} has had no workers for {NO_WORKERS_S:.0f} s: "
+                f"start some with: dask worker {where}"
             ) from error
         yield client
 
@@ -222,13 +232,13 @@ def _address_in(scheduler_file: Path) -> str:
         ) from error
 
 
-def _check_versions(client: Any) -> None:
+def _check_versions(client: Any, say: Callable[[str], None]) -> None:
     """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason.
 
-    Raises TimeoutError where there are no workers.
+    Raises TimeoutError where no worker comes.
     """
     try:
-        found = ask_workers(client, package_version, timeout_s=CONNECT_TIMEOUT_S)
+        found = ask_workers(client, package_version, timeout_s=NO_WORKERS_S, say=say)
     except (ImportError, AttributeError) as error:
         raise ClusterError(
             f"the workers cannot import curator_dask ({error}): install version {__version__} where they run"

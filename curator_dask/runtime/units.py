@@ -14,7 +14,7 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -22,12 +22,13 @@ from typing import Any, Generic, TypeVar
 
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
 from curator_dask.files.names import counted, printable
-from curator_dask.runtime.cluster import NO_WORKERS_S, LazyCluster
+from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.failing.final_reasons import reason_of
 from curator_dask.runtime.failing.halving import Halving
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure, UnitRecord, UnitResult, add_counts
 from curator_dask.runtime.state import StageState
+from curator_dask.runtime.waiting import ALL_WORKERS_DIED, LOOK_EVERY_S, WorkerWatch
 
 T = TypeVar("T")
 WorkTogether = Callable[[Sequence[T]], Iterator[UnitResult]]
@@ -43,11 +44,7 @@ THREADS_IN_TASK = 8
 TRY_AGAIN_AFTER_S = (1.0, 5.0)
 # Where more units fail than this, and more than half of all, waiting some seconds will not help.
 FEW_FAILURES = 32
-# How often the cluster's workers are counted, as they may come and go during a run.
-LOOK_EVERY_S = 5.0
 WORKER_LOST = "worker-lost"
-# Dask's own message names the worker, so it would differ in every run.
-ALL_WORKERS_DIED = "every worker that tried it died: out of memory, or a crash in native code"
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
 
@@ -154,26 +151,6 @@ def _undone(state: StageState, units: Sequence[Unit[T]], again: Collection[str])
     return [unit for unit in units if done.get(unit.key) != unit.inputs or unit.key in again]
 
 
-def gather(client: Any, futures: Sequence[Any]) -> list[Any]:
-    """The results, in order, of tasks that all have to succeed. An error of this package passes through as it is.
-
-    Raises ClusterError where a task's workers died or the scheduler is gone.
-    """
-    from distributed import CancelledError, KilledWorker
-
-    try:
-        results: list[Any] = client.gather(list(futures))
-    except KilledWorker as error:
-        raise ClusterError(f"{ALL_WORKERS_DIED} ({error})") from error
-    except CancelledError as error:
-        raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
-    except OSError as error:
-        if client.status != "running":
-            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
-        raise InputError(f"a worker could not read or write a file: {error}") from error
-    return results
-
-
 def _check_keys(units: Sequence[Unit[T]]) -> None:
     """Refuse keys that are no safe file names, and equal keys, which would make two units share a marker."""
     seen: set[str] = set()
@@ -215,7 +192,8 @@ def _complete(
     """The records of all units, as they finish."""
     if not units:
         return  # before a cluster is started
-    watch = _Watch(cluster)
+    watch = WorkerWatch(cluster.client, lambda text: reporter.note(f"{state.stage}: {text}"))
+    watch.look(counted(len(units), "units"))
     suspects: list[Unit[T]] = []
     state.sweep()
     todo = units
@@ -231,7 +209,7 @@ def _complete(
 
 
 def _complete_once(
-    watch: _Watch,
+    watch: WorkerWatch,
     state: StageState,
     units: Sequence[Unit[T]],
     do: Callable[[list[Unit[T]]], list[UnitRecord]],
@@ -262,7 +240,7 @@ def _pause(state: StageState, failed: Sequence[UnitRecord], pause_s: float, repo
 
 
 def _complete_suspects(
-    watch: _Watch, state: StageState, suspects: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
+    watch: WorkerWatch, state: StageState, suspects: Sequence[Unit[T]], do: Callable[[list[Unit[T]]], list[UnitRecord]]
 ) -> Generator[UnitRecord, None, None]:
     """The records of units whose task killed workers, or was held by a worker that another task killed.
 
@@ -282,7 +260,7 @@ def _complete_suspects(
 
 
 def _complete_halved(
-    watch: _Watch,
+    watch: WorkerWatch,
     state: StageState,
     searches: Sequence[tuple[Unit[T], Halving]],
     do: Callable[[list[Unit[T]]], list[UnitRecord]],
@@ -309,7 +287,7 @@ def _without(unit: Unit[T], parts: frozenset[str]) -> Unit[T]:
 
 
 def _run_all(
-    watch: _Watch,
+    watch: WorkerWatch,
     state: StageState,
     units: Sequence[Unit[T]],
     do: Callable[[list[Unit[T]]], list[UnitRecord]],
@@ -341,16 +319,20 @@ def _run_all(
             try:
                 future = finished.get(timeout=LOOK_EVERY_S)
             except Empty:
-                watch.look(num_left=sum(map(len, running.values())))
+                watch.look(_counted_units(running.values()))
                 continue
             shared = running.pop(future)
-            watch.look(num_left=len(shared) + sum(map(len, running.values())))
+            watch.look(_counted_units([shared, *running.values()]))
             fill()
             yield from zip(shared, _results(future, state, shared), strict=True)
     finally:
         if running:  # the caller gave up, or the scheduler is gone: stop all work of this run
             with contextlib.suppress(Exception):
                 watch.client.cancel(list(running))
+
+
+def _counted_units(tasks: Iterable[Sequence[Unit[Any]]]) -> str:
+    return counted(sum(map(len, tasks)), "units")
 
 
 def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TASK) -> list[Unit[T]]:
@@ -362,34 +344,6 @@ def next_task(waiting: deque[Unit[T]], num_threads: int, most: int = MOST_IN_TAS
         together.append(waiting.popleft())
         filled += together[-1].share
     return together
-
-
-class _Watch:
-    """Counts the threads of the cluster now and then, and notes since when it has had none."""
-
-    def __init__(self, cluster: LazyCluster) -> None:
-        self.client = cluster.client
-        self._looked = self._last_workers = time.monotonic()
-        self.num_threads = cluster.num_threads
-
-    def look(self, num_left: int) -> None:
-        """Count the threads, if the last time is long enough ago. Raises ClusterError if there is nothing to wait for."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = now
-        try:
-            threads = self.client.nthreads()
-        except Exception as error:
-            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
-        if threads:
-            self._last_workers = now
-            self.num_threads = sum(threads.values())
-        elif now - self._last_workers > NO_WORKERS_S:
-            raise ClusterError(
-                f"the Dask cluster has had no workers for {NO_WORKERS_S:.0f} s and {num_left} units wait for one: "
-                "start workers, then run again to go on"
-            )
 
 
 def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[UnitRecord | None]:

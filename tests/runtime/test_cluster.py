@@ -26,7 +26,6 @@ from curator_dask.files.folder import Folder
 from curator_dask.pipeline import Pipeline
 from curator_dask.runtime import cluster as cluster_module
 from curator_dask.runtime import local_cluster
-from curator_dask.runtime.ask_workers import ask_workers
 from curator_dask.runtime.cluster import LazyCluster, current_cluster, dask_client
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import DEVICE_VARIABLE, resolve_device
@@ -35,6 +34,7 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
+from curator_dask.runtime.waiting import ask_workers
 from curator_dask.stages.base import RunContext, Stage, StageResult
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -267,9 +267,9 @@ class TestClientsOfOthers:
             raise DeviceError("no GPU")
 
         with pytest.raises(ConnectionResetError):  # asked again, as a task, since nobody answered
-            ask_workers(cluster.client, leave, timeout_s=60)
+            ask_workers(cluster.client, leave, timeout_s=60, say=print)
         with pytest.raises(DeviceError, match="no GPU"):
-            ask_workers(cluster.client, fail, timeout_s=60)
+            ask_workers(cluster.client, fail, timeout_s=60, say=print)
 
     def test_a_closed_one_is_refused(self, cluster):
         running = cluster.client
@@ -416,13 +416,16 @@ class TestRunningSchedulers:
         with pytest.raises(ClusterError, match=r"scheduler\.json names no Dask scheduler"), dask_client(settings):
             pass
 
-    def test_without_workers(self, scheduler):
+    def test_without_workers(self, scheduler, monkeypatch):
+        monkeypatch.setattr(cluster_module, "NO_WORKERS_S", 0.4)
         for settings in (
             ClusterSettings(scheduler_address=scheduler.address), ClusterSettings(scheduler_file=str(scheduler.file))
         ):  # fmt: skip
-            told = rf"{scheduler.address} has no workers.*dask worker"
-            with pytest.raises(ClusterError, match=told), dask_client(settings):
+            told = rf"{scheduler.address} has had no workers for 0 s.*dask worker"
+            said: list[str] = []
+            with pytest.raises(ClusterError, match=told), dask_client(settings, say=said.append):
                 pass
+            assert said == ["the Dask cluster has no workers now: waiting up to 0 s for some"]
 
     @pytest.mark.parametrize("by", ["address", "file"])
     def test_units_run_on_its_workers_and_it_stays(self, scheduler, tmp_path, monkeypatch, by):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import cloudpickle
 import dask
+import distributed  # noqa: F401  before its settings are changed below, which would else be all that it has
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,12 +23,14 @@ from hypothesis import strategies as st
 from curator_dask.errors import ClusterError, InputError, MediaError, OpenFailureError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime import units as execution
+from curator_dask.runtime import waiting
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import Failure, UnitResult, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, next_task, run_units
+from curator_dask.runtime.waiting import gather, hold
 
 # Workers cannot import this file: send its functions along.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -496,15 +501,31 @@ def test_the_one_part_that_kills_workers_is_found_and_the_others_are_done(mortal
     assert folder.read_bytes("u.txt").decode().split() == [part for part in parts if part != "clip02"]
 
 
+def test_a_value_that_is_held_outlives_all_workers_that_have_it(mortal_job):
+    client = mortal_job.cluster.client
+    value = np.arange(3_000_000)  # of 24 MB
+    held = hold(client, value)
+    assert client.submit(np.sum, held, pure=False).result() == value.sum()
+    for worker in client.who_has(held)[held.key]:
+        with contextlib.suppress(OSError):
+            client.run(lambda: os.kill(os.getpid(), signal.SIGKILL), workers=[worker])
+    assert gather(client, [client.submit(np.sum, held, pure=False)]) == [value.sum()]
+
+
 def test_workers_that_are_gone_end_the_wait_and_new_ones_go_on(mortal_job, monkeypatch):
-    monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.2)
-    monkeypatch.setattr(execution, "NO_WORKERS_S", 0.5)
+    for module in (execution, waiting):
+        monkeypatch.setattr(module, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(waiting, "NO_WORKERS_S", 0.5)
     client = mortal_job.cluster.client
     client.cluster.scale(0)
     while client.nthreads():
         time.sleep(0.1)
-    with pytest.raises(ClusterError, match=r"no workers for .* 3 units wait"):
+    with pytest.raises(ClusterError, match=r"no workers for .* 3 units left to do"):
         mortal_job.run(mortal_job.units("abc"))
-    monkeypatch.setattr(execution, "NO_WORKERS_S", 60)
+    assert mortal_job.reporter.notes == ["work: the Dask cluster has no workers now: waiting up to 0 s for some"]
+    with pytest.raises(ClusterError, match=r"no workers for .* 1 task left to do"):
+        gather(client, [client.submit(abs, -1)], mortal_job.reporter.note)
+    assert len(mortal_job.reporter.notes) == 2
+    monkeypatch.setattr(waiting, "NO_WORKERS_S", 60)
     client.cluster.scale(1)
     assert mortal_job.run(mortal_job.units("abc")).counts["made"] == 3

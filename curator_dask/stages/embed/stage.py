@@ -18,7 +18,8 @@ from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, count_work, gather, has_work, run_units
+from curator_dask.runtime.units import Unit, count_work, has_work, run_units
+from curator_dask.runtime.waiting import gather
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.clip_tracks import TRACK_VERSION, track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters

@@ -10,7 +10,8 @@ from typing import Any
 from curator_dask.errors import MediaError
 from curator_dask.runtime.device import torch_device
 from curator_dask.runtime.records import UnitResult
-from curator_dask.runtime.units import ALL_WORKERS_DIED, WORKER_LOST
+from curator_dask.runtime.units import WORKER_LOST
+from curator_dask.runtime.waiting import ALL_WORKERS_DIED
 from curator_dask.stages.embed.clip_frames import read_frames
 from curator_dask.stages.embed.clip_tracks import Embedded, Embedder
 from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.similarity.threshold import suggest_eps
-from curator_dask.runtime.units import gather
+from curator_dask.runtime.waiting import gather
 
 TABLES_AT_ONCE = 1000
 

@@ -19,7 +19,7 @@ from curator_dask.dedup.decide.recall import count_near
 from curator_dask.dedup.similarity.scope import is_known, source_codes
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
-from curator_dask.runtime.units import gather
+from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.identify.spec import RecallSearch
 
 SEED = 42
@@ -56,7 +56,7 @@ def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: Recall
         across = across or names_others
     at_most = int(lowest[-1])
     sample = _concatenate(list(_map_clusters(client, _sample_cluster, clusters, at_most=at_most, search=search)))
-    held = client.scatter(sample, broadcast=True, hash=False)
+    held = hold(client, sample)
     pairs = found = 0
     for num_pairs, num_found in _map_clusters(
         client, _count_pairs, clusters, sample=held, search=search, across=across

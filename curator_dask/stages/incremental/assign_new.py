@@ -21,7 +21,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import gather
+from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.incremental.sift_chunk import sift_chunk
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
@@ -148,8 +148,8 @@ def _sift(context: RunContext, new: NewVectors, known: pa.Array) -> list[Sifted]
     client = context.cluster.client
     chunks = plan_chunks(new.source, new.files.entries())
     tasks = [SiftTask(new.source, chunk, new.scratch, number) for number, chunk in enumerate(chunks)]
-    held = client.scatter(known, broadcast=True, hash=False)
-    sifted: list[Sifted] = gather(client, client.map(sift_chunk, tasks, known=held, pure=False))
+    held = hold(client, known)
+    sifted: list[Sifted] = gather(client, client.map(sift_chunk, tasks, known=held, pure=False), context.reporter.note)
     _refuse_doubled_ids([part.ids for part in sifted])
     rejected = sum(len(part.rejects) for part in sifted)
     if rejected and not any(len(part.ids) or part.num_known for part in sifted):

@@ -22,7 +22,7 @@ from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_
 from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.runtime.device import to_device
-from curator_dask.runtime.units import gather
+from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -78,7 +78,7 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
 
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
     source, parameters = spec.source, spec.parameters
-    fraction = parameters.fit_data_fraction or _fraction_within_memory(client, source, chunks)
+    fraction = parameters.fit_data_fraction or _fraction_within_memory(client, source, chunks, reporter)
     loaded = client.map(
         load_fit_rows,
         chunks,
@@ -88,7 +88,7 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
         device=spec.device,
         pure=False,
     )
-    census = gather(client, client.map(_take_census, loaded, pure=False))
+    census = gather(client, client.map(_take_census, loaded, pure=False), reporter.note)
     num_rows = sum(len(part.all_priority) for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
@@ -140,9 +140,9 @@ def _take_census(rows: FitRows) -> Census:
     return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
 
 
-def _fraction_within_memory(client: Any, source: VectorSource, chunks: Sequence[Chunk]) -> float:
+def _fraction_within_memory(client: Any, source: VectorSource, chunks: Sequence[Chunk], reporter: Reporter) -> float:
     """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
-    num_rows = sum(gather(client, client.map(_count_rows, chunks, source=source, pure=False)))
+    num_rows = sum(gather(client, client.map(_count_rows, chunks, source=source, pure=False), reporter.note))
     num_bytes = num_rows * (source.dimension or 0) * 4
     return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
 
@@ -273,7 +273,7 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
 
 
 def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Partial:
-    centres = held.client.scatter(C, broadcast=True, hash=False)
+    centres = hold(held.client, C)
     level = held.client.map(
         _partial, held.loaded, C=centres, max_rows=spec.parameters.max_samples_per_batch, device=spec.device, pure=False
     )

@@ -20,9 +20,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.errors import ClusterError
 from curator_dask.runtime.device import WorkerMemory, worker_memory
-from curator_dask.stages.kmeans.fit_watch import watch
+from curator_dask.runtime.waiting import gather
+from curator_dask.stages.kmeans.fit_watch import FitLostError, watch
 from curator_dask.stages.kmeans.spec import FitRows
 
 DEVICE_SHARE: Final = 0.6
@@ -76,12 +76,10 @@ def fit_on_gpus(
     Raises:
         FitLostError: a worker was lost or the deadline passed; `retry` repeats the fit.
         DeviceFullError: a device had too little memory.
-        ClusterError, DeviceError: there are no GPU workers, or cuML fails.
+        ClusterError, DeviceError: no GPU workers come, or cuML fails.
     """
-    memories: Mapping[str, WorkerMemory] = client.run(worker_memory)
-    if not memories:
-        raise ClusterError("the Dask cluster has no workers at the moment: start some, then run again")
-    sizes: list[int] = client.gather(client.map(_num_rows, list(loaded), pure=False))
+    sizes: list[int] = gather(client, client.map(_num_rows, list(loaded), pure=False))
+    memories = _memories(client)
     k, dimension = start.shape
     plan = plan_fit(list(memories.values()), sum(sizes), dimension, in_host_memory=parameters.in_host_memory)
     options = estimator_options(start, parameters, plan)
@@ -94,6 +92,18 @@ def fit_on_gpus(
 
     deadline_s = longest_fit_s(sum(sizes), dimension, k, parameters.max_iter, len(memories))
     return watch(client, work, workers=set(memories), deadline_s=deadline_s)
+
+
+def _memories(client: Any) -> dict[str, WorkerMemory]:
+    """The memory of each worker. Raises FitLostError if one leaves while it is asked, or all have left."""
+    found = client.run(worker_memory, on_error="return")
+    lost = [str(error) for error in found.values() if isinstance(error, OSError)]
+    if lost or not found:
+        raise FitLostError(f"the GPU workers went away before the fit ({', '.join(lost) or 'none is left'})")
+    for error in found.values():
+        if isinstance(error, Exception):
+            raise error
+    return dict(found)
 
 
 def plan_fit(memories: Sequence[WorkerMemory], num_rows: int, dimension: int, *, in_host_memory: bool = False) -> Plan:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, gather, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.runtime.waiting import gather
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import assign_chunk, bucket_folder, write_bucket
@@ -40,7 +41,7 @@ def write_clusters(
     """
     client = context.cluster.client
     try:
-        gather(client, client.map(assign_chunk, tasks, pure=False))
+        gather(client, client.map(assign_chunk, tasks, pure=False), context.reporter.note)
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
         remove_files(state, bucket_folder(state))

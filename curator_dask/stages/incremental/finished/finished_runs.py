@@ -19,7 +19,7 @@ from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import gather
+from curator_dask.runtime.waiting import gather
 
 if TYPE_CHECKING:
     import pyarrow as pa
