@@ -66,11 +66,16 @@ def write_tracks(folder: Folder, path: str, rows: Sequence[TrackRow]) -> int:
 def read_tracks(folder: Folder, paths: Iterable[str]) -> Iterator[TrackRow]:
     """The tracks of all files, file by file. Raises InputError for a file that holds none, or damaged ones."""
     for path in paths:
-        for row in read_parquet(folder, path, COLUMNS).to_pylist():
-            try:
-                yield TrackRow(row["id"], row["source"], _track(row))
-            except (TypeError, ValueError) as error:
-                raise unreadable(folder, path, f"the track of {row['id']!r} is damaged ({error})") from error
+        yield from rows_of_table(folder, path, read_parquet(folder, path, COLUMNS))
+
+
+def rows_of_table(folder: Folder, path: str, table: pa.Table) -> Iterator[TrackRow]:
+    """The tracks of a table that was read from this file. Raises InputError for a damaged one."""
+    for row in table.to_pylist():
+        try:
+            yield TrackRow(row["id"], row["source"], _track(row))
+        except (TypeError, ValueError) as error:
+            raise unreadable(folder, path, f"the track of {row['id']!r} is damaged ({error})") from error
 
 
 def read_track_index(folder: Folder, paths: Sequence[str]) -> pa.Table:

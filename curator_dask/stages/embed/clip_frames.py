@@ -4,8 +4,9 @@ Frames come from one of two places. From clip files: Decord reads those that thi
 on files of unknown origin it returns wrong frames or hangs; an ffmpeg process with limits reads all others. Or from the
 source video, by a process that only decodes; the frames are those that the cutting process has (see `VectorTap`).
 
-Where the model and the track see different frames, each has a decode of its own: two readers of a clip file, one after
-the other, or two processes over the source video, side by side.
+Where the model and the track see different frames, the track comes from the cut (see `cut_tracks`). Where there was
+none, as with ready clips, each has a decode of its own: two readers of a clip file, one after the other, or two processes
+over the source video, side by side.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from curator_dask.files.names import printable
 from curator_dask.files.video_listing import source_folder
 from curator_dask.stages.embed.clip_tracks import ClipFrames
 from curator_dask.stages.embed.clip_vectors import CLIPS_PER_BATCH
+from curator_dask.stages.embed.cut_tracks import read_tracks_of_cut
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedTask
 
 if TYPE_CHECKING:
     from curator_dask.models.base import Frames
+    from curator_dask.models.pdqf.track import Track
     from curator_dask.video.frames.sampling import FrameRule
 
 MOST_THREADS_AHEAD = 8
@@ -48,9 +51,23 @@ def read_frames(tasks: Sequence[EmbedTask], rules: Rules) -> Iterator[Read]:
             for number, task in group:
                 if not task.clips:
                     continue
-                yield from ((number, clip, frames) for clip, frames in read_source(task, rules))
+                yield from ((number, clip, frames) for clip, frames in _read_source_or_tracks(task, rules))
         else:
-            yield from _read_ahead([(number, task, clip) for number, task in group for clip in task.clips], rules)
+            yield from _read_ahead([(number, task) for number, task in group if task.clips], rules)
+
+
+def _ready_tracks(task: EmbedTask, rules: Rules) -> dict[str, Track]:
+    """The tracks that the cut has made, by clip id. Where the track is made of the model's own frames, none are needed."""
+    return read_tracks_of_cut(task.spec.input, task.of_cut) if len(rules) > 1 else {}
+
+
+def _read_source_or_tracks(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, ClipFrames]]:
+    tracks = _ready_tracks(task, rules)
+    if not all(clip.id in tracks for clip in task.clips):
+        yield from read_source(task, rules)
+    else:
+        for clip, frames in read_source(task, rules[:1]):
+            yield clip, ClipFrames(frames.model, tracks[clip.id])
 
 
 def threads_ahead(torch_device: str) -> int:
@@ -63,20 +80,23 @@ def threads_ahead(torch_device: str) -> int:
     return max(1, min(MOST_THREADS_AHEAD, CPU_COUNT // max(1, torch.cuda.device_count())))
 
 
-def _read_ahead(clips: Sequence[tuple[int, EmbedTask, ClipToEmbed]], rules: Rules) -> Iterator[Read]:
+def _read_ahead(tasks: Sequence[tuple[int, EmbedTask]], rules: Rules) -> Iterator[Read]:
     """Read clips in threads, a bounded number ahead of the consumer, and give them in order."""
-    if not clips:
+    if not tasks:
         return
-    spec = clips[0][1].spec
+    spec = tasks[0][1].spec
     num_threads = spec.decode_threads or threads_ahead(spec.model.options.device)
     # One batch more than the threads, so that they read on while the model computes the last batch.
     most_waiting = num_threads + CLIPS_PER_BATCH
     with ThreadPoolExecutor(num_threads) as pool:
         waiting: deque[tuple[int, ClipToEmbed, Future[ClipFrames]]] = deque()
-        for number, task, clip in clips:
-            waiting.append((number, clip, pool.submit(_frames_of_clip, task.spec.input, clip, rules)))
-            if len(waiting) >= most_waiting:
-                yield _first_read(waiting)
+        for number, task in tasks:
+            tracks = _ready_tracks(task, rules)
+            for clip in task.clips:
+                job = pool.submit(_frames_of_clip, task.spec.input, clip, rules, tracks.get(clip.id))
+                waiting.append((number, clip, job))
+                if len(waiting) >= most_waiting:
+                    yield _first_read(waiting)
         while waiting:
             yield _first_read(waiting)
 
@@ -86,10 +106,12 @@ def _first_read(waiting: deque[tuple[int, ClipToEmbed, Future[ClipFrames]]]) -> 
     return number, clip, frames.result()
 
 
-def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rules: Rules) -> ClipFrames:
+def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rules: Rules, track: Track | None) -> ClipFrames:
     try:
         with folder.local_copy(clip.path) as path:
             _require_there(path)
+            if track is not None:
+                return ClipFrames(_frames_or_error(path, clip, rules[0]), track)
             return ClipFrames(*(_frames_or_error(path, clip, rule) for rule in rules))
     except FileNotFoundError:
         return ClipFrames(MediaError("clip-missing", f"the clip file {clip.path} is not there any more"))

@@ -36,8 +36,8 @@ class ClipFrames:
 
     model: Frames | MediaError
     """Those that the model sees."""
-    track: Frames | MediaError | None = None
-    """Those that the track is made of, where they are others."""
+    track: Frames | MediaError | Track | None = None
+    """Those that the track is made of, where they are others, or the track itself, where the cut has made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,14 @@ class Embedder:
         track_frames = [clip.track for clip in clips] if len(self.rules) > 1 else frames
         return [self.with_track(Embedded(vector), shown) for vector, shown in zip(vectors, track_frames, strict=True)]
 
-    def with_track(self, embedded: Embedded, frames: Frames | MediaError | None) -> Embedded:
-        """The result with a track made of these frames, if there are any and a track is wanted."""
+    def with_track(self, embedded: Embedded, frames: Frames | MediaError | Track | None) -> Embedded:
+        """The result with a track made of these frames, if there are any and a track is wanted, or with a ready one."""
+        from curator_dask.models.pdqf.track import Track
+
         if self._tracker is None or frames is None or isinstance(frames, MediaError):
             return embedded
+        if isinstance(frames, Track):
+            return replace(embedded, track=frames)
         try:
             return replace(embedded, track=self._tracker.track(frames))
         except Exception:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from curator_dask.files.folder import Folder
 from curator_dask.models.base import ModelOptions
 from curator_dask.models.registry import ModelFactory, adopt_model
+from curator_dask.stages.embed.cut_tracks import TracksOfCut
 from curator_dask.video.spans import Span
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class EmbedTask:
     its neighbours."""
     max_hold_s: float | None = None
     """The limit with which the clips were cut, as in `video.pauses`; only frames from the source depend on it."""
+    of_cut: TracksOfCut | None = None
+    """Where the cut may have left the tracks; None: nowhere."""
     aside: frozenset[str] = frozenset()
     """The ids of clips that are not embedded now, as a worker died of them."""
 

@@ -79,7 +79,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         decode_threads: clips decoded at the same time, ahead of the model; None: one; for a model on a GPU, its share of
             the cores.
         tracks: write a track beside each vector: what the clip shows every half second, under 200 bytes per second. It
-            costs little beside the default model and its kin, and one more decode of each clip beside the others.
+            costs little where the videos are cut in the same run, or beside the default model and its kin. Other models
+            need one more decode of each clip.
     """
 
     video_dir: str | None = None
@@ -169,6 +170,12 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         """
         fits = self.frames_from == "source" and self.torch_device in ("cpu", FOLLOW_WORKERS) and self.model().light
         return self.spec() if fits else None
+
+    def needs_tracks_of_cut(self) -> bool:
+        """Whether the cutting process should make the tracks: the model sees other frames, later."""
+        from curator_dask.models.pdqf.tracker import TRACK_RULE
+
+        return self.tracks and self.spec_beside_cut() is None and self.model().frame_rule != TRACK_RULE
 
     def settled_spec(self, cluster: LazyCluster) -> tuple[EmbedSpec, dict[str, Any]]:
         """The spec with the torch device of the cluster's workers, and the fingerprint of the model there.

@@ -50,12 +50,16 @@ class VectorTap:
     def take(self, span: Span, frames: Frames | MediaError) -> None:
         self._guard(lambda: self._batches.add(span.index, ClipFrames(frames)))
 
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the vectors, tracks and markers that the embed stage would write for a video with these rows."""
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """Write the vectors, tracks and markers that the embed stage would write for a video with these rows.
+
+        Returns no file for the record of the cut: these belong to the embed stage.
+        """
         self._guard(self._batches.flush)
         stored = [{**row, "relative_path": stored_name(row["relative_path"])} for row in rows]
         for unit in units_of_video(self._spec, stored):
             self._guard(lambda unit=unit: self._write_unit(unit))  # type: ignore[misc]
+        return {}
 
     def _write_unit(self, unit: Unit[EmbedTask]) -> None:
         results, task = self._batches.results, unit.task

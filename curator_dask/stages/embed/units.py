@@ -15,6 +15,7 @@ from curator_dask.files.names import printable
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.units import Unit
+from curator_dask.stages.embed.cut_tracks import TracksOfCut, tracks_of_cut
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
 from curator_dask.video.spans import Span
 
@@ -53,14 +54,15 @@ def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[U
     if not valid:
         return []
     source, clips = valid[0]["relative_path"], [clip_of_row(row) for row in valid]
+    of_cut = tracks_of_cut(spec.input, valid) if spec.tracks else None
     if spec.reads_source or not clips[0].path:
         # All spans come from one pass over the video: one unit, however long the video is.
         spans = tuple(clip_of_row(row).span for row in rows)
         max_hold_s = valid[0].get("max_hold_s")  # an index of an earlier version does not have it
         inputs = digest(_digest_of(clips, valid), max_hold_s)
-        return [_unit(spec, f"{source}#0", tuple(clips), inputs, spans, max_hold_s)]
+        return [_unit(spec, f"{source}#0", tuple(clips), inputs, of_cut, spans, max_hold_s)]
     return [
-        _unit(spec, f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), _digest_of(group, valid[at:]))
+        _unit(spec, f"{source}#{at // CLIPS_PER_UNIT}", tuple(group), _digest_of(group, valid[at:]), of_cut)
         for at in range(0, len(clips), CLIPS_PER_UNIT)
         for group in [clips[at : at + CLIPS_PER_UNIT]]
     ]
@@ -90,13 +92,14 @@ def _unit(
     name: str,
     clips: tuple[ClipToEmbed, ...],
     inputs: str,
+    of_cut: TracksOfCut | None = None,
     source_spans: tuple[Span, ...] = (),
     max_hold_s: float | None = None,
 ) -> Unit[EmbedTask]:
     key = digest(printable(name))
     # Clips of several videos fill a task, and the model's batches; a pass over a source video is a task of its own.
     share = 1.0 if source_spans else len(clips) / CLIPS_PER_UNIT
-    task = EmbedTask(spec, key, clips, source_spans, max_hold_s)
+    task = EmbedTask(spec, key, clips, source_spans, max_hold_s, of_cut)
     parts = {clip.id: clip.source or clip.path for clip in clips}
     return Unit(key, inputs, task, name, share, parts, EmbedTask.without)
 

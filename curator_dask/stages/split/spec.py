@@ -30,6 +30,8 @@ class SplitSpec:
     """Make clip ids from the times that the original workflow computes; None: from the times of the spans."""
     embed: EmbedSpec | None
     """How to embed the frames of the cutting process; None: the embed stage computes all vectors later."""
+    tracks: bool = False
+    """Keep the tracks of the clips for the embed stage, whose model sees other frames."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class SplitStage(Stage):
         follow_links: also read what symbolic links out of `video_dir` lead to; otherwise these are left out.
         vectors: the embed stage that follows. Vectors that it can compute from the frames of the cutting process are
             computed there. It still has to run afterwards, for the other vectors and for the counts. The clips do not
-            depend on it.
+            depend on it. For a model that sees other frames, the tracks are kept beside the records of the videos.
     """
 
     video_dir: str
@@ -190,13 +190,13 @@ class SplitStage(Stage):
             StageState(vectors.output, vectors.name).check(vectors.identity())
         state.claim(self.identity(), overwrite=context.overwrite)
         vectors.claim(context)
-        return self.spec(vectors.spec_beside_cut())
+        return self.spec(vectors.spec_beside_cut(), tracks=vectors.needs_tracks_of_cut())
 
-    def spec(self, embed: EmbedSpec | None) -> SplitSpec:
-        """What workers are told; `embed`: how to embed the frames of the cutting process."""
+    def spec(self, embed: EmbedSpec | None, *, tracks: bool = False) -> SplitSpec:
+        """What workers are told; `embed`: how to embed the frames of the cutting process; `tracks`: keep tracks of them."""
         return SplitSpec(
             self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids,
-            self.original_times(), embed,
+            self.original_times(), embed, tracks,
         )  # fmt: skip
 
     def _check_encoder(self) -> None:
@@ -225,8 +225,9 @@ def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
 def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:
     inputs = digest(video.relative_path, video.num_bytes, video.version)
     task = SplitTask(spec, listing.folder, video)
-    # If workers die of a video, it may be the model: the embed stage can make its vectors later.
-    careful = None if spec.embed is None else replace(task, spec=replace(spec, embed=None))
+    # If workers die of a video, it may be the model: the embed stage can make its vectors and tracks later.
+    taps = spec.embed is not None or spec.tracks
+    careful = replace(task, spec=replace(spec, embed=None, tracks=False)) if taps else None
     return Unit(digest(video.relative_path), inputs, task, video.path, careful=careful)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from curator_dask.files import layout
 from curator_dask.files.names import printable
 from curator_dask.runtime.records import Failure, UnitResult, dump_json
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.embed.cut_tracks import TrackTap
 from curator_dask.stages.embed.tap import VectorTap
 from curator_dask.stages.split.clip_records import clip_meta, clip_row, video_records
-from curator_dask.stages.split.spec import SPLIT, SplitTask
+from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import Span, SpanPlan, clip_id
@@ -41,16 +43,22 @@ def _split_file(task: SplitTask, path: Path) -> UnitResult:
 def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: Path) -> UnitResult:
     if not plan.spans:
         return _record_video(task, info, plan, report=None)
-    tap = VectorTap(task.spec.embed) if task.spec.embed is not None else None
+    tap = _tap(task.spec)
     report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     if report.outlasts(info):  # the header said less than there is: plan again on the frames themselves
         info = report.correct(info)
         plan = task.spec.splitter.plan(info.duration_s, info.framerate)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     result = _record_video(task, info, plan, report)
-    if tap is not None:
-        tap.write(result.data["clips"])
-    return result
+    written = tap.write(result.data["clips"]) if tap is not None else {}
+    return replace(result, outputs={**result.outputs, **written})
+
+
+def _tap(spec: SplitSpec) -> VectorTap | TrackTap | None:
+    """What takes frames out of the cutting process, if anything does."""
+    if spec.embed is not None:
+        return VectorTap(spec.embed)
+    return TrackTap(spec.output) if spec.tracks else None
 
 
 def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutReport | None) -> UnitResult:

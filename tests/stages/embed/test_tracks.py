@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -26,6 +27,8 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.embed import spec as embed_spec
 from curator_dask.stages.embed.units import plan_units
 from curator_dask.stages.embed.worker import embed_unit, embed_units
+from curator_dask.verify.verify_output import verify_output
+from curator_dask.video.frames import read
 from curator_dask.video.frames.sampling import FrameRule
 from tests.trees import results, tree
 
@@ -102,6 +105,66 @@ def test_clip_files_and_models_of_other_frames_give_nearly_the_same(tapped, few_
             assert_alike(tracks_of(out, "colour"), from_cut)
     finally:
         embed_spec.cached_model.cache_clear()
+
+
+@pytest.fixture
+def heavy(monkeypatch):
+    """A model that is too slow for the process that cuts, and sees other frames than the track."""
+    monkeypatch.setattr(registry, "_registered", {})
+    rule = FrameRule.spread(2, width=8, height=8)
+    register_callable("heavy", lambda frames: frames.mean(axis=(0, 1, 2)), frame_rule=rule, light=False)
+    embed_spec.cached_model.cache_clear()
+    yield "heavy"
+    embed_spec.cached_model.cache_clear()
+
+
+def test_tracks_of_a_heavy_model_come_from_the_cut(tapped, few_videos, context, tmp_path, heavy, monkeypatch):
+    stage = EmbedStage(str(tmp_path), embedding_algorithm=heavy, video_dir=str(few_videos)).resolved()
+    SplitStage(str(few_videos), str(tmp_path), vectors=stage).run(context=context)
+    assert verify_output(str(tmp_path)).findings == ()
+    decoded = []
+    for name in ("read_clip_frames", "read_source_frames"):
+        monkeypatch.setattr(read, name, noting_rules(decoded, getattr(read, name)))
+    for frames_from in ("clips", "source"):
+        stage = replace(stage, output_path=str(tmp_path / frames_from), frames_from=frames_from)
+        embed_here(stage, context)
+        assert set(decoded) == {stage.model().frame_rule}
+        found, wanted = tracks_of(tmp_path / frames_from, heavy), tracks_of(tapped)
+        assert windows_by_place(found) == windows_by_place(wanted)
+        decoded.clear()
+
+
+def noting_rules(noted, reader):
+    def read_and_note(*places, **more):
+        noted.extend(place for place in places if isinstance(place, FrameRule))
+        return reader(*places, **more)
+
+    return read_and_note
+
+
+def test_tracks_of_another_cut_are_not_taken(tapped, few_videos, context, tmp_path, heavy):
+    stage = EmbedStage(str(tmp_path), embedding_algorithm=heavy, video_dir=str(few_videos)).resolved()
+    SplitStage(str(few_videos), str(tmp_path), vectors=stage).run(context=context)
+    one, other, *_ = sorted(tmp_path.glob(".curator/split/units/*.arrow"))
+    other.write_bytes(one.read_bytes())
+    one.write_bytes(one.read_bytes()[:99])
+    embed_here(stage, context)
+    assert_alike(by_place(tracks_of(tmp_path, heavy)), by_place(tracks_of(tapped)))
+
+
+def embed_here(stage, context):
+    """Run all units of a stage in this process."""
+    units = plan_units(stage.spec())
+    stage.claim(context)
+    run_task(StageState(stage.output, stage.name), units, embed_unit, embed_units)
+
+
+def windows_by_place(tracks):
+    return {place: row.track.windows.tolist() for place, row in by_place(tracks).items()}
+
+
+def by_place(tracks):
+    return {(row.source, row.track.start_s): row for row in tracks.values()}
 
 
 def test_a_folder_of_ready_clips(tapped, few_videos, context, tmp_path):
