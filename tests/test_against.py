@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,6 +25,11 @@ def evaluation(tmp_path_factory, few_videos, cluster) -> Path:
         shutil.copy(few_videos / name, folder / "videos" / name)
     Workflow(SplitStage(str(folder / "videos"), str(folder / "out"), relative_ids=True)).run(RunContext(cluster))
     return folder / "out"
+
+
+def kept_ids(out: Path) -> list[str]:
+    """The ids that a run keeps, as its list says."""
+    return (out / "duplicates" / "keep.txt").read_text().split()
 
 
 def pair(few_videos: Path) -> tuple[str, str]:
@@ -48,16 +54,18 @@ def test_what_the_other_output_kept_is_removed_and_that_output_stays(tmp_path, f
 
     assert tree(evaluation) == before
     (row,) = pq.read_table(out / "duplicates" / "duplicates.parquet").to_pylist()
-    kept = set((evaluation / "duplicates" / "keep.txt").read_text().split())
+    kept = set(kept_ids(evaluation))
     assert (Path(row["source"]).name, row["reason"], set(row["kept_ids"])) == (
         pair(few_videos)[0],
         "in-reference",
         kept,
     )
+    assert row["id"] not in kept_ids(out)
     assert str(result.totals) == "2 clips = 1 kept + 1 removed + 0 failed"
     assert result.stage("identify").counts["in_reference"] == 1
     (written,) = (out / "dataset").rglob("*.tar")
-    assert row["id"].encode() not in written.read_bytes()
+    with tarfile.open(written) as shard:
+        assert {Path(name).stem for name in shard.getnames()} == set(kept_ids(out))
 
 
 @pytest.mark.parametrize(
