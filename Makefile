@@ -5,6 +5,7 @@
 # make docs          build the documentation into site/; a warning is an error
 # make dist          build the wheel and the source archive into dist/, check both, and try the wheel
 # make bench         what splitting and embedding cost beside bare ffmpeg processes
+# make faults        break runs on purpose, in every way that we know, and write docs/reliability.md; ROUNDS=20 is the full campaign
 # make test-rapids   install RAPIDS beside it (about 9 GB; CUDA=13 for that), test what needs no GPU: names, signatures, cuML's host side
 # make test-gpu      the same environment, the tests that need a GPU
 # make bench-gpu     tests and benchmarks on a GPU into gpu-results/ (or $OUT), in parts of three minutes; PARTS='kernels models' runs some
@@ -18,11 +19,13 @@ RAPIDS := $(RAPIDS_VENV)/bin
 CUDA ?= 12
 PARTS ?= all
 PROCESSES ?= 2
+ROUNDS ?= 2
+FAULTS ?=
 DEMO_DIR ?= demo
 VIDEO_DIR ?= $(DEMO_DIR)/videos
 DEMO_OUT ?= $(DEMO_DIR)/out
 
-.PHONY: setup demo test lint coverage docs dist bench test-rapids test-gpu bench-gpu rehearse-gpu clean
+.PHONY: setup demo test lint coverage docs dist bench faults test-rapids test-gpu bench-gpu rehearse-gpu clean
 
 setup: $(VENV)/.installed
 
@@ -72,6 +75,9 @@ $(VENV)/.installed-%: $(VENV)/.installed
 
 bench: setup
 	$(BIN)/python -m benchmarks.transcode
+
+faults: setup
+	$(BIN)/python -m benchmarks.faults.run $(FAULTS) --rounds $(ROUNDS)
 
 test-rapids: $(RAPIDS_VENV)/.installed
 	$(RAPIDS)/python -m pytest tests/rapids -rs

@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from curator_dask.video import samples
+from curator_dask.video.samples import HEIGHT, WIDTH, render_samples
 
 
 def render_small_samples(folder: Path, **parameters: Any) -> None:
     """Like `render_samples`, in 320x180."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples, "WIDTH", samples.WIDTH // 2)
-        patch.setattr(samples, "HEIGHT", samples.HEIGHT // 2)
-        samples.render_samples(folder, **parameters)
+    render_samples(folder, size=(WIDTH // 2, HEIGHT // 2), **parameters)

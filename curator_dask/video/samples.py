@@ -45,21 +45,26 @@ TWINS = (
 
 
 def render_samples(
-    folder: Path, *, num_scenes: int = 8, length_s: float = 21.0, moments: bool = False
+    folder: Path,
+    *,
+    num_scenes: int = 8,
+    length_s: float = 21.0,
+    moments: bool = False,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> list[tuple[str, str]]:
     """Render scenes and twins into `folder`; existing files are kept.
 
     Returns the planted pairs ``(original, twin)`` as file names, and writes them to ``truth.json``. Every clip of the
-    twin is a near-duplicate of the original's clip at the same position. With `moments`, the videos of `render_moments`
-    are there too, and ``truth.json`` says what is known of them. Raises ToolError if ffmpeg fails,
-    InputError if the folder cannot be made.
+    twin is a near-duplicate of the original's clip at the same position. `size` is the width and height of the scenes in
+    pixels. With `moments`, the videos of `render_moments` are there too, and ``truth.json`` says what is known of them.
+    Raises ToolError if ffmpeg fails, InputError if the folder cannot be made.
     """
     Folder(str(folder)).check_is_no_file()
     with writing_to(folder, refused=True):
         folder.mkdir(parents=True, exist_ok=True)
     scenes = [folder / f"scene_{number}.mp4" for number in range(num_scenes)]
     for number, path in enumerate(scenes):
-        _render(_scene_input(number, length_s), _SCENE_ENCODER, path)
+        _render(_scene_input(number, length_s, size), _SCENE_ENCODER, path)
     pairs = []
     for twin in TWINS:
         if twin.scene < num_scenes:
@@ -72,10 +77,10 @@ def render_samples(
     return pairs
 
 
-def _scene_input(number: int, length_s: float) -> tuple[str, ...]:
+def _scene_input(number: int, length_s: float, size: tuple[int, int]) -> tuple[str, ...]:
     noise = f"perlin=size=96x54:rate={FRAMERATE}:octaves=3:persistence=0.6:xscale=4:yscale=3:tscale=0.35"
     colour = "format=yuv420p,eq=contrast=5,colorchannelmixer=rb=0.4:bg=0.5"
-    picture = f"{noise}:random_mode=seed:random_seed={number + 1},scale={WIDTH}:{HEIGHT}:flags=bicubic,{colour}"
+    picture = f"{noise}:random_mode=seed:random_seed={number + 1},scale={size[0]}:{size[1]}:flags=bicubic,{colour}"
     return ("-f", "lavfi", "-t", f"{length_s}", "-i", picture)
 
 

@@ -195,7 +195,11 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         """Clips that were cut at key frames begin and end elsewhere than planned, and ready clips have no source."""
         if not self.input.exists(layout.CLIP_INDEX):
             return False
-        return "copy" not in read_clip_index(self.input).column("encoder").unique().to_pylist()
+        try:
+            encoders = read_clip_index(self.input).column("encoder").unique()
+        except InputError:  # damaged: split makes it anew before a run needs it, and without split, reading its rows fails
+            return True
+        return "copy" not in encoders.to_pylist()
 
     def identity(self) -> dict[str, Any]:
         stage = self.resolved()

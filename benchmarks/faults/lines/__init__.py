@@ -1,0 +1,1 @@
+"""What the campaign does: one file per subject, one function per line."""
