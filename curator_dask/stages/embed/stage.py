@@ -197,8 +197,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             return False
         try:
             encoders = read_clip_index(self.input).column("encoder").unique()
-        except InputError:  # damaged: split makes it anew before a run needs it, and without split, reading its rows fails
-            return True
+        except InputError:
+            return True  # damaged: split makes it anew before a run needs it; where split does not run, its rows cannot be read
         return "copy" not in encoders.to_pylist()
 
     def identity(self) -> dict[str, Any]:
