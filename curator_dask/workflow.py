@@ -334,6 +334,7 @@ def curate(
     min_cover: float = 0.8,
     strictness: float = 0.0,
     min_still_likeness: float = 0.92,
+    mirrored: bool = False,
     against: str | Sequence[str] | None = None,
     scope: str = "all",
     recall_sample: int = 0,
@@ -405,6 +406,7 @@ def curate(
         min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
         strictness: with the rule ``overlap``: raises the likeness of motion that a copy needs, from 0 to 1; below 0 lowers it.
         min_still_likeness: with the rule ``overlap``: still pictures are the same if every part is this much alike.
+        mirrored: with the rule ``overlap``: also find copies whose picture is mirrored; aligning takes about twice as long.
         against: the output of another run, such as an evaluation set, or several of these, which are not changed: clips that
             their kept clips show are removed too. It needs the rule ``overlap``.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).

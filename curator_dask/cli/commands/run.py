@@ -41,6 +41,7 @@ def run(
     min_cover: dedup.MinCover = 0.8,
     strictness: align.Strictness = 0.0,
     min_still_likeness: align.MinStillLikeness = 0.92,
+    mirrored: align.Mirrored = False,
     against: dedup.AgainstRun = None,
     scope: dedup.Scope = "all",
     overrides: dedup.Overrides = None,

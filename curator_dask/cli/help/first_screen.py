@@ -13,7 +13,7 @@ FIRST_SCREEN = {
     "split": "video_dir output_path include fixed_stride_split_duration transcode_encoder embedding_algorithm "
     f"generate_embeddings {_OF_STEPS}",
     "embed": f"input_path output_path embedding_algorithm model_dir torch_device tracks {_OF_STEPS}",
-    "align": f"input_path output_path reference_path strictness min_still_likeness {_OF_STEPS}",
+    "align": f"input_path output_path reference_path strictness min_still_likeness mirrored {_OF_STEPS}",
     "kmeans": f"input_path output_path n_clusters id_field embedding_field metadata_fields random_state {_OF_STEPS}",
     "pairwise": f"input_path output_path which_to_keep keep clips_path cross_cluster eps {_OF_STEPS}",
     "identify": "input_path kmeans_path output_path rule eps target_keep overlaps_path overrides clips_path sweep "

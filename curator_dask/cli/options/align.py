@@ -26,6 +26,13 @@ Strictness = Annotated[
         "below 0 finds more edited copies, and more moments that only look alike.",
     ),
 ]
+Mirrored = Annotated[
+    bool,
+    option(
+        "--mirrored/--no-mirrored",
+        help="Also find copies whose picture is mirrored, left for right. The comparison takes about twice as long.",
+    ),
+]
 MinStillLikeness = Annotated[
     float,
     option(

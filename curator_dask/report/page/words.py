@@ -8,6 +8,7 @@ KINDS: Final = {
     "identical": "the same pictures",
     "copy": "a copy, encoded or edited anew",
     "shifted": "a copy that is cut elsewhere",
+    "mirrored": "a mirrored copy",
     "still": "the same still picture",
 }
 REASONS: Final = {

@@ -31,13 +31,15 @@ def plan_cells(spec: AlignSpec, state: StageState, groups: Sequence[LineGroup], 
     """What the passes are told, but for the number of parts."""
     first_lines = np.cumsum([0, *(len(group.sources) for group in groups)])
     sample_rows = -(-SAMPLE_ROWS * number_of_cells(num_windows, CELL_SEGMENTS) // len(groups))
-    num_new_lines = sum(len(group.sources) for group in groups if not group.reference)
-    return CellSpec(spec, state.path("between"), tuple(first_lines.tolist()), sample_rows, num_new_lines)
+    num_new_lines = sum(len(group.sources) for group in groups if group.is_new)
+    num_true_lines = sum(len(group.sources) for group in groups if group.mirror_of is None)
+    between = state.path("between")
+    return CellSpec(spec, between, tuple(first_lines.tolist()), sample_rows, num_new_lines, num_true_lines)
 
 
 def verify_units(spec: CellSpec, state: StageState, groups: Sequence[LineGroup]) -> list[Unit[CellGroupTask]]:
-    """The units of the last pass, which write the overlaps: what new lines share with each other and the reference."""
-    return [unit for unit in _group_units("group", spec, state, groups) if not unit.task.group.reference]
+    """The units of the last pass, which write the overlaps: what new lines share with each other and with all others."""
+    return [unit for unit in _group_units("group", spec, state, groups) if unit.task.group.is_new]
 
 
 def run_cell_passes(

@@ -18,7 +18,7 @@ from curator_dask.dedup.align import pairs, short_lines
 from curator_dask.dedup.align.cells import picture_rows, sample_of, thinned
 from curator_dask.dedup.align.line import Line, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of
-from curator_dask.dedup.align.runs import still_overlap
+from curator_dask.dedup.align.runs import Overlap, still_overlap
 from curator_dask.dedup.align.short_lines import is_short, offsets_by_pair, short_segments, whole_overlaps
 from curator_dask.dedup.align.votes import moving_votes, still_votes
 from curator_dask.runtime.records import UnitResult
@@ -36,7 +36,7 @@ from curator_dask.stages.align.cell_rows import (
     write_votes,
 )
 from curator_dask.stages.align.lines import ClipsOnLine, LinesOfGroup, read_group, read_lines, write_lines
-from curator_dask.stages.align.shared_stretches import SharedStretch, overlap_table, shared_stretches
+from curator_dask.stages.align.shared_stretches import SharedStretch, is_first_of_twins, overlap_table, shared_stretches
 from curator_dask.stages.align.spec import CellGroupTask, CellPartTask, CellSpec
 
 LINES = "lines"
@@ -112,13 +112,23 @@ def verify_group(task: CellGroupTask) -> UnitResult:
 
 def _moving(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
     candidates = candidates_of([read_moving_votes(spec, group, MOVING)], one_set=True, apart=APART)
-    for some in _batched(sorted(candidates, key=lambda one: (one.line_y, one.line_x))):
+    wanted = [one for one in candidates if _is_first_of_twins(spec, one.line_x, one.line_y)]
+    for some in _batched(sorted(wanted, key=lambda one: (one.line_y, one.line_x))):
         lines = _fetch(spec, {line for one in some for line in (one.line_x, one.line_y)})
         for one in some:
             (x, clips_x), (y, clips_y) = lines[one.line_x], lines[one.line_y]
             alone = Candidate(0, 0, one.offsets)
             for _, _, overlap in pairs.verified([x], [y], [alone], spec.align.thresholds):
-                yield from shared_stretches(clips_x, clips_y, overlap)
+                if _is_first_of_twins(spec, one.line_x, one.line_y, overlap):
+                    yield from shared_stretches(clips_x, clips_y, overlap)
+
+
+def _is_first_of_twins(spec: CellSpec, line_x: int, line_y: int, overlap: Overlap | None = None) -> bool:
+    """Like `is_first_of_twins`, for lines that may be mirrored or not; without an overlap, for some overlap of them."""
+    original = spec.mirror_of(line_y)
+    if original is None or (overlap is None and line_x == original):
+        return True
+    return line_x < original or (overlap is not None and is_first_of_twins(line_x, original, overlap))
 
 
 def _short(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
@@ -127,12 +137,14 @@ def _short(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
     seeds = read_moving_votes(spec, group, SHORT)
     offsets = (seeds.start_x - seeds.start_y).tolist()
     votes = offsets_by_pair(zip(seeds.line_x.tolist(), seeds.line_y.tolist(), offsets, strict=True))
-    for some in _batched([(*pair, near) for pair, near in votes if pair[0] < pair[1]]):
+    wanted = [(*pair, near) for pair, near in votes if pair[0] < pair[1] and _is_first_of_twins(spec, *pair)]
+    for some in _batched(wanted):
         lines = _fetch(spec, {line for i, j, _ in some for line in (i, j)})
         for i, j, near in some:
             (x, clips_x), (y, clips_y) = lines[i], lines[j]
             for overlap in whole_overlaps(x, y, near, spec.align.thresholds):
-                yield from shared_stretches(clips_x, clips_y, overlap)
+                if _is_first_of_twins(spec, i, j, overlap):
+                    yield from shared_stretches(clips_x, clips_y, overlap)
 
 
 def _still(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
@@ -140,7 +152,8 @@ def _still(spec: CellSpec, group: int) -> Iterator[SharedStretch]:
         lines = _fetch(spec, {line for one in some for line in (one[0], one[3])})
         for line_x, first_x, stop_x, line_y, first_y, stop_y, likeness in some:
             overlap = still_overlap((first_x, stop_x), (first_y, stop_y), likeness)
-            yield from shared_stretches(lines[line_x][1], lines[line_y][1], overlap)
+            if _is_first_of_twins(spec, line_x, line_y, overlap):
+                yield from shared_stretches(lines[line_x][1], lines[line_y][1], overlap)
 
 
 def _fetch(spec: CellSpec, numbers: Iterable[int]) -> dict[int, tuple[Line, ClipsOnLine]]:

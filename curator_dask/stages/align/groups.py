@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -108,6 +109,11 @@ def group_sources(index: pa.Table, folder: Folder, *, first_number: int = 0, ref
         number = first_number + len(groups)
         groups.append(LineGroup(folder, number, tuple(sources), tuple(paths), version, reference))
     return groups
+
+
+def mirror_groups(groups: Sequence[LineGroup]) -> list[LineGroup]:
+    """The same groups again, with their lines mirrored."""
+    return [replace(group, number=group.number + len(groups), mirror_of=group.number) for group in groups]
 
 
 def _packed(index: pa.Table) -> Iterator[tuple[list[str], list[str]]]:

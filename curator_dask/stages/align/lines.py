@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.beside_vectors.track_files import TrackRow, read_tracks
 from curator_dask.dedup.align.line import Line, first_window, lay_out
+from curator_dask.dedup.align.mirror import mirrored
 from curator_dask.dedup.align.seeds import Segments, segments_of
 from curator_dask.files.folder import Folder
 from curator_dask.stages.align.batch_files import read_batches, write_batches
@@ -47,13 +48,16 @@ class ClipsOnLine:
     """The window after its last."""
     reference: int = 0
     """0 for new clips; else the number of their reference, from 1. Clips of different sets may have the same ids."""
+    mirrored: bool = False
+    """Whether the line shows them mirrored."""
 
     @staticmethod
-    def of(rows: list[TrackRow], reference: int) -> ClipsOnLine:
+    def of(rows: list[TrackRow], group: LineGroup) -> ClipsOnLine:
         first = np.array([first_window(row.track.start_s) for row in rows], np.int64)
         length = np.array([len(row.track.windows) for row in rows], np.int64)
         start_s = np.array([row.track.start_s for row in rows])
-        return ClipsOnLine(tuple(row.id for row in rows), start_s, first, first + length, reference)
+        ids, is_mirrored = tuple(row.id for row in rows), group.mirror_of is not None
+        return ClipsOnLine(ids, start_s, first, first + length, group.reference, is_mirrored)
 
 
 @functools.lru_cache(maxsize=GROUPS_HELD)
@@ -64,8 +68,9 @@ def read_group(group: LineGroup, min_energy: float) -> LinesOfGroup:
         if row.source in rows_of:
             rows_of[row.source].append(row)
     ordered = [sorted(rows, key=lambda row: (row.track.start_s, row.id)) for rows in rows_of.values()]
-    lines = tuple(lay_out([row.track for row in rows]) for rows in ordered)
-    clips = tuple(ClipsOnLine.of(rows, group.reference) for rows in ordered)
+    shown = [[row.track if group.mirror_of is None else mirrored(row.track) for row in rows] for rows in ordered]
+    lines = tuple(map(lay_out, shown))
+    clips = tuple(ClipsOnLine.of(rows, group) for rows in ordered)
     return LinesOfGroup(lines, clips, segments_of(lines, min_energy))
 
 
@@ -81,6 +86,7 @@ def _schema() -> pa.Schema:
             ("first", pa.list_(pa.int64())),
             ("stop", pa.list_(pa.int64())),
             ("reference", pa.int64()),
+            ("mirrored", pa.bool_()),
         ]
     )
 
@@ -102,6 +108,7 @@ def _batch(line: Line, clips: ClipsOnLine) -> pa.RecordBatch:
         "first": clips.first.tolist(),
         "stop": clips.stop.tolist(),
         "reference": clips.reference,
+        "mirrored": clips.mirrored,
     }
     return pa.RecordBatch.from_pylist([row], schema=_schema())
 
@@ -114,4 +121,5 @@ def read_lines(folder: Folder, path: str, numbers: Sequence[int]) -> Iterator[tu
         windows = np.frombuffer(row["windows"], np.int16).reshape(len(usable), -1)
         line = Line(windows, usable, np.full(len(usable), -1, np.int32), np.zeros((0, 0), np.uint8))
         first, stop = (np.array(row[name], np.int64) for name in ("first", "stop"))
-        yield line, ClipsOnLine(tuple(row["ids"]), np.array(row["start_s"]), first, stop, row["reference"])
+        ids, start_s = tuple(row["ids"]), np.array(row["start_s"])
+        yield line, ClipsOnLine(ids, start_s, first, stop, row["reference"], row["mirrored"])

@@ -17,6 +17,8 @@ class AlignParameters:
     min_still_likeness: float = 0.92
     """Two still pictures are the same if every part of them is at least this much alike (see `dedup.align.stills`). Light edits
     leave 0.92 and more; another title on a slide 0.75 and less, most of them; a missing line 0.75 and less."""
+    mirrored: bool = False
+    """Also find copies whose picture is mirrored, left for right. The comparison takes about twice as long."""
 
     def __post_init__(self) -> None:
         self.thresholds()

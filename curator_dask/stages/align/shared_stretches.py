@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IDENTICAL_MOTION = 0.999
+MIRRORED = "mirrored"
 SHIFTED_S = 0.5
 """Copies whose offset is larger than this, against the starts of their clips, are called shifted."""
 
@@ -71,6 +72,11 @@ def shared_stretches(x: ClipsOnLine, y: ClipsOnLine, overlap: Overlap) -> Iterat
                     yield stretch
 
 
+def is_first_of_twins(line: int, mirrored_line: int, overlap: Overlap) -> bool:
+    """A line beside a mirrored one shows what the other line beside the first one, mirrored, shows: one of both counts."""
+    return line < mirrored_line or (line == mirrored_line and overlap.first_x > overlap.first_y)
+
+
 def _clips_within(clips: ClipsOnLine, first: int, stop: int) -> list[int]:
     return [int(i) for i in ((clips.first < stop) & (clips.stop > first)).nonzero()[0]]
 
@@ -91,7 +97,8 @@ def _moving(x: ClipsOnLine, i: int, y: ClipsOnLine, j: int, overlap: Overlap) ->
         return None
     identical = overlap.motion >= IDENTICAL_MOTION and overlap.offset % 2 == 0
     kind = "shifted" if abs(offset_s) > SHIFTED_S else "identical" if identical else "copy"
-    return _stretch(x, i, y, j, (start, end, start - offset_s, end - offset_s), offset_s, overlap, kind)
+    parts = (start, end, start - offset_s, end - offset_s)
+    return _stretch(x, i, y, j, parts, offset_s, overlap, MIRRORED if y.mirrored else kind)
 
 
 def _part(clips: ClipsOnLine, i: int, first: int, stop: int) -> tuple[float, float]:

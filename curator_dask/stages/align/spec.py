@@ -27,7 +27,15 @@ class LineGroup:
     """Digest of what the tracks were made from."""
     reference: int = 0
     """0 for new videos; else the number of the reference that they are of, from 1. Those are compared with new videos only,
-    and not with each other. Such groups come last."""
+    and not with each other. Such groups come after all new ones."""
+    mirror_of: int | None = None
+    """For a group of mirrored lines: the number of the group that they are made from. Mirrored lines are compared with new
+    lines only, and come last."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether these are the lines that all others are compared with."""
+        return not self.reference and self.mirror_of is None
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,17 @@ class CellSpec:
     sample_rows: int
     """Rows of each group that the centres are made from."""
     num_new_lines: int
-    """The lines from this number on are those of the reference."""
+    """The lines from this number on are those of references, and mirrored ones."""
+    num_true_lines: int
+    """The lines from this number on are mirrored, in the order of those before."""
     short: bool = False
     """Whether there are lines too short for a segment; their two seconds are then compared with those of all lines."""
     num_parts: int = 1
     """The cells are cut into so many parts; a unit compares the rows of one."""
+
+    def mirror_of(self, line: int) -> int | None:
+        """The line that a mirrored line is made from; None for others."""
+        return line - self.num_true_lines if line >= self.num_true_lines else None
 
     @property
     def num_groups(self) -> int:

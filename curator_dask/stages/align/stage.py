@@ -26,6 +26,7 @@ from curator_dask.stages.align.groups import (
     clip_table,
     find_reference,
     group_sources,
+    mirror_groups,
     num_windows,
     read_track_index,
     require_same_tracks,
@@ -57,6 +58,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
             are compared with too. They are not compared with each other, and these folders are not changed.
         strictness: Raises the likeness of motion that a copy needs, from 0 (as measured) to 1; below 0 lowers it.
         min_still_likeness: Two still pictures are the same if every part of them is at least this much alike, up to 1.
+        mirrored: Also find copies whose picture is mirrored, left for right; takes about twice as long.
         exhaustive_groups: Up to so many groups of lines (three hours of video each), all pairs of lines are compared;
             beyond, lines that have alike seconds in one cell.
         read_kwargs: ``{"storage_options": {…}}`` for the input.
@@ -69,7 +71,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
     exhaustive_groups: int = 12
 
     name: ClassVar[str] = ALIGN
-    replaceable: ClassVar[frozenset[str]] = frozenset(("thresholds", "reference_path"))
+    replaceable: ClassVar[frozenset[str]] = frozenset(("thresholds", "mirrored", "reference_path"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,6 +98,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
             "thresholds": asdict(self.thresholds()),
             "exhaustive_groups": self.exhaustive_groups,
             "version": VERSION,
+            **({"mirrored": True} if self.mirrored else {}),
             **({"reference_path": one_or_all(roots)} if roots else {}),
         }
 
@@ -113,12 +116,13 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         groups = group_sources(index, self.input)
         for number, (folder, other) in enumerate(others, 1):
             groups += group_sources(other, folder, first_number=len(groups), reference=number)
+        every_pair = len(groups) <= self.exhaustive_groups
+        groups += mirror_groups(groups) if self.mirrored else []
         clips = pa.concat_tables(
             [clip_table(index), *(clip_table(other, reference=number) for number, (_, other) in enumerate(others, 1))]
         )
-        windows = num_windows(index) + sum(num_windows(other) for _, other in others)
+        windows = (1 + self.mirrored) * sum(num_windows(one) for one in (index, *(other for _, other in others)))
         spec = AlignSpec(self.output, self.thresholds())
-        every_pair = len(groups) <= self.exhaustive_groups
         run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
         return self._publish(state, paths, outcome, clips)
@@ -152,9 +156,14 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
 def _compare_all(
     context: RunContext, state: StageState, spec: AlignSpec, groups: Sequence[LineGroup]
 ) -> tuple[UnitsOutcome, list[str]]:
-    """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too."""
+    """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too.
+
+    Two groups of which one is mirrored show what they show if the other one is.
+    """
     pairs = combinations_with_replacement(groups, 2)
-    units = [_unit(spec, state, x, y) for x, y in pairs if not x.reference]
+    units = [
+        _unit(spec, state, x, y) for x, y in pairs if x.is_new and (y.mirror_of is None or x.number <= y.mirror_of)
+    ]
     state.forget({record.key for record in state.records()} - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
     outcome.raise_failures(f"{counted(len(outcome.failures), 'groups')} could not be aligned")

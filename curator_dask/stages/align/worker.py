@@ -11,7 +11,7 @@ from curator_dask.dedup.align.runs import Overlap
 from curator_dask.dedup.align.short_lines import short_overlaps
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.align.lines import LinesOfGroup, read_group
-from curator_dask.stages.align.shared_stretches import overlap_table, shared_stretches
+from curator_dask.stages.align.shared_stretches import is_first_of_twins, overlap_table, shared_stretches
 from curator_dask.stages.align.spec import PairTask
 
 
@@ -22,6 +22,7 @@ def align_groups(task: PairTask) -> UnitResult:
     found = [
         stretch
         for i, j, overlap in _overlaps(task, x, y)
+        if task.y.mirror_of != task.x.number or is_first_of_twins(i, j, overlap)
         for stretch in shared_stretches(x.clips[i], y.clips[j], overlap)
     ]
     outputs = {task.table: write_arrow(task.spec.output, task.table, overlap_table(found))}

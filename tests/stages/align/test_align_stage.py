@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from curator_dask import AlignStage, FolderInUseError, InputError, ParameterError, align_clips
 from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
+from curator_dask.dedup.align.mirror import mirror_signs
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.stages.align import cell_passes, groups
@@ -186,3 +188,53 @@ def test_clips_too_short_for_a_segment_are_found_in_cells_too(
     pairs = {tuple(sorted((row["id"], row["other_id"]))) for row in rows}
     assert pairs == {(f"film{number:02d}-0", f"short{number:02d}-0") for number in range(12)}
     assert rows == read(tmp_path / "all")
+
+
+@pytest.mark.parametrize("how", [{}, {"exhaustive_groups": 0}])
+@pytest.mark.parametrize("group_windows", [1, 20_000])
+def test_mirrored_copies_are_found_where_they_are_asked_for(
+    tracks: Path,
+    tmp_path: Path,
+    context: RunContext,
+    monkeypatch: pytest.MonkeyPatch,
+    how: dict[str, Any],
+    group_windows: int,
+) -> None:
+    monkeypatch.setattr(groups, "GROUP_WINDOWS", group_windows)
+    turned = scene(1, 60) * mirror_signs(66)
+    write_video(tmp_path / "vectors", "mirror", turned[11:51])
+    write_video(tmp_path / "vectors", "within itself", np.concatenate([scene(7, 20), scene(7, 20) * mirror_signs(66)]))
+    slide = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
+    for name, picture in (("talk", slide), ("turned", slide[:, ::-1])):
+        sign = 1 if name == "talk" else mirror_signs(66)
+        clip = TrackRow(name, name, track(np.repeat(scene(3, 1) * sign, 20, axis=0), picture=picture.ravel()))
+        write_tracks(Folder(str(tracks)), f"{layout.TRACKS}/{name}.parquet", [clip])
+    stage = AlignStage(input_path=str(tracks), output_path=str(tmp_path / "out"), **how)
+    assert stage.run(context=context).counts["overlaps"] == 5
+
+    replace(stage, mirrored=True).run(context=context)
+
+    found = [(row["id"], row["other_id"], row["offset_s"], row["kind"]) for row in read(tmp_path / "out")]
+    assert [row for row in found if row[3] != "shifted"] == [
+        ("copy-0", "mirror-0", 2.0, "mirrored"),
+        ("copy-1", "mirror-0", -8.0, "mirrored"),
+        ("copy-1", "mirror-1", 2.0, "mirrored"),
+        ("copy-2", "mirror-1", -8.0, "mirrored"),
+        ("film-0", "mirror-0", 5.5, "mirrored"),
+        ("film-1", "mirror-0", -4.5, "mirrored"),
+        ("film-1", "mirror-1", 5.5, "mirrored"),
+        ("film-2", "mirror-1", -4.5, "mirrored"),
+        ("talk", "turned", 0.0, "still"),
+        ("within itself-0", "within itself-1", 0.0, "mirrored"),
+    ]
+    assert len(found) == 15
+
+
+def test_a_mirrored_clip_of_a_reference_is_found(tracks: Path, tmp_path: Path, context: RunContext) -> None:
+    write_video(tmp_path / "new", "film", scene(1, 20) * mirror_signs(66))
+    AlignStage(
+        input_path=str(tmp_path / "new"), output_path=str(tmp_path / "out"), reference_path=str(tracks), mirrored=True
+    ).run(context=context)
+
+    found = [(row["id"], row["other_id"], row["kind"], row["other_reference"]) for row in read(tmp_path / "out")]
+    assert found == [("film-0", "copy-0", "mirrored", True), ("film-0", "film-0", "mirrored", True)]

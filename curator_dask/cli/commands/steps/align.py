@@ -19,6 +19,7 @@ def align(
     reference_path: align_options.ReferencePath = None,
     strictness: align_options.Strictness = 0.0,
     min_still_likeness: align_options.MinStillLikeness = 0.92,
+    mirrored: align_options.Mirrored = False,
     run_options: RunOptions,
 ) -> None:
     """Find the stretches that clips share, whenever each begins.

@@ -19,7 +19,7 @@ from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KINDS = ("identical", "copy", "shifted", "still")
+KINDS = ("identical", "copy", "shifted", "mirrored", "still")
 TIMES = ("start_s", "end_s", "other_start_s", "other_end_s", "offset_s")
 SCORES = ("picture", "motion")
 

@@ -39,7 +39,7 @@ class FinishedOverlaps:
     min_cover: float
     min_strength: int
     """Overlaps of less strength, in thousandths, did not count."""
-    thresholds: dict[str, Any]
+    align: dict[str, Any]
     """Parameters of the align stage."""
     against: tuple[Folder, ...]
     """Other outputs that it was held against."""
@@ -64,14 +64,16 @@ def read_finished_overlaps(
     return FinishedOverlaps(
         min_cover or summary.get("min_cover") or DEFAULT_MIN_COVER,
         round(1000 * (summary.get("min_strength") or 0)),
-        _thresholds(StageState(overlaps, "align").parameter("thresholds")),
+        _parameters_of_align(StageState(overlaps, "align")),
         _recorded_folders(duplicates, state.parameter("against_path")) if against is None else tuple(against),
     )
 
 
-def _thresholds(recorded: Any) -> dict[str, Any]:
-    names = ("strictness", "min_still_likeness")
-    return {name: recorded[name] for name in names if name in recorded} if isinstance(recorded, dict) else {}
+def _parameters_of_align(state: StageState) -> dict[str, Any]:
+    """What the finished run compared its clips by."""
+    recorded, names = state.parameter("thresholds"), ("strictness", "min_still_likeness")
+    thresholds = {name: recorded[name] for name in names if name in recorded} if isinstance(recorded, dict) else {}
+    return {**thresholds, "mirrored": bool(state.parameter("mirrored"))}
 
 
 def _recorded_folders(beside: Folder, recorded: Any) -> tuple[Folder, ...]:
@@ -106,7 +108,7 @@ def align_new(
         input_path=new.url,
         output_path=output.url,
         reference_path=[folder.url for folder in _references(new, vectors, how)],
-        **how.thresholds,
+        **how.align,
         read_kwargs={"storage_options": dict(new.storage_options)},
         write_kwargs={"storage_options": dict(output.storage_options)},
     )
