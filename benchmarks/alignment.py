@@ -1,7 +1,7 @@
 """Is the same moment found, whatever was done to the copy and whenever it begins, and no other moment?
 
     python -m benchmarks.alignment [--video-dir DIR ...] [--edits NAME ...] [--shifts 0 0.4 1.5 3.7 5] [--seconds 10 4]
-                                   [--tracks DIR]
+                                   [--tracks DIR] [--mirrored]
 
 Every video is compared with edited copies of itself that begin later, and with all other videos and their copies. A clip
 of a copy counts as found if clips of the original cover at least 80 % of the part of it that has an original. Clips of
@@ -11,6 +11,9 @@ which less than half has an original are left out, and so are plain clips. A fal
 * an overlap of one video at another offset than the true one, where something moves;
 * two still stretches of one video whose pictures differ: in a tile of 16x16 pixels of the originals, the mean grey levels
   are more than 6 apart, of 255, or single pixels are 24 apart on average.
+
+With --mirrored, the copies are mirrored and nothing else; and the originals are compared with their own mirrored lines too, for
+false pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import itertools
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,7 @@ import torch
 from benchmarks.alignment_tracks import LEAST_S, MOST_S, Cut, Video, small_copies, videos_of
 from benchmarks.near_duplicates import REAL, SAME
 from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.dedup.align.mirror import mirrored as mirrored_line
 from curator_dask.dedup.align.pairs import moving_overlaps, still_overlaps
 from curator_dask.dedup.align.runs import Overlap
 from curator_dask.dedup.align.seeds import segments_of
@@ -38,6 +42,7 @@ from curator_dask.video.edits import EDITS, Edit
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.process.ffmpeg import ffmpeg_path
 
+MIRRORED = Edit("mirrored", "light", "hflip")
 MIN_COVER = 0.8
 OFFSET_GOAL_S = 0.3
 GOALS = (("light", 0.99), ("hard", 0.95))
@@ -71,6 +76,7 @@ def main() -> None:
     parser.add_argument("--shifts", nargs="+", type=float, default=[0.0, 0.4, 1.5, 3.7, 5.0])
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 4.0])
     parser.add_argument("--lines", type=int, default=360, help="height that videos are scaled to first, to save time")
+    parser.add_argument("--mirrored", action="store_true", help="mirrored copies instead of other edits")
     parser.add_argument("--tracks", help="a folder that keeps the tracks for the next run")
     parser.add_argument("--missed", action="store_true", help="name the clips that are missed")
     options = parser.parse_args()
@@ -82,11 +88,14 @@ def main() -> None:
 def compare_all(options: argparse.Namespace, folder: Path) -> None:
     sources = small_copies(options.video_dir or [str(REAL)], folder / "small", options.lines)
     edits = [edit for edit in EDITS if not options.edits or edit.name in options.edits]
+    edits = [MIRRORED] if options.mirrored else edits
     cuts = [Cut(seconds, shift) for seconds in options.seconds for shift in options.shifts]
     print(f"{len(sources)} videos of {LEAST_S:g} s and more, the first {MOST_S:g} s of each, at {options.lines} lines")
     begin = [Cut(seconds, 0.0) for seconds in options.seconds]
     originals = all_videos(sources, None, begin, folder)
     copies = {edit: all_videos(sources, edit, cuts, folder) for edit in edits}
+    if options.mirrored:
+        copies = {MIRRORED: turned(copies[MIRRORED])}
     for seconds in options.seconds:
         mine = [video for video in originals if video.cut.seconds == seconds]
         theirs = {edit: [copy for copy in copies[edit] if copy.cut.seconds == seconds] for edit in edits}
@@ -111,11 +120,15 @@ class Table:
         print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
         totals = {kind: Found() for kind, _ in GOALS}
         false_pairs = self.report_false(originals, originals, "originals")
+        if MIRRORED in copies:
+            false_pairs += self.report_false(originals, turned(originals), "mirrored originals", mirrored=True)
         for edit, videos in copies.items():
             false = self.report_false(originals, videos, edit.name)
             false_pairs += false
             totals[edit.kind].add(self._print_row(edit, originals, videos, false))
         for kind, goal in GOALS:
+            if not totals[kind].clips:
+                continue
             told = f"{totals[kind].share():.1%} of {totals[kind].clips}"
             print(f"\n{kind} edits found: {bold(told, totals[kind].share() >= goal)} (goal {goal:.0%})")
         print(f"\nfalse pairs: {bold(str(false_pairs), not false_pairs)} (goal 0)", flush=True)
@@ -149,11 +162,13 @@ class Table:
                     print(f"<!-- missed: {edit.name}, from {shift:g} s: {copy.name} at {first / 2:g} s -->")
         return result
 
-    def report_false(self, originals: Sequence[Video], copies: Sequence[Video], what: str) -> int:
+    def report_false(
+        self, originals: Sequence[Video], copies: Sequence[Video], what: str, *, mirrored: bool = False
+    ) -> int:
         """Count the overlaps that are none, and name them."""
         count = 0
         for x, y, overlap in overlaps_between(originals, copies):
-            if self._is_false(x, y, overlap):
+            if self._is_false(x, y, overlap, mirrored):
                 count += 1
                 times = f"{overlap.first_x / 2:g} s and {overlap.first_y / 2:g} s, {overlap.num_windows / 2:g} s long"
                 like = f"motion {overlap.motion:.2f}, energy {overlap.energy:.2f}, picture {overlap.picture:.2f}"
@@ -161,13 +176,13 @@ class Table:
                 print(f"<!-- false: {what}, from {y.cut.begins_s:g} s: {x.name}, {y.name}: {times}, {kind}, {like} -->")
         return count
 
-    def _is_false(self, x: Video, y: Video, overlap: Overlap) -> bool:
+    def _is_false(self, x: Video, y: Video, overlap: Overlap, mirrored: bool) -> bool:
         if x.name != y.name:
             return not show_the_same(x.name, y.name)
         if overlap.still:
             first_s = middle_s(overlap.first_x, overlap.stop_x)
             second_s = middle_s(overlap.first_y, overlap.stop_y) + y.shift_s
-            return pictures_differ(str(self.sources[x.name].path), first_s, second_s)
+            return pictures_differ(str(self.sources[x.name].path), first_s, second_s, mirrored=mirrored)
         return abs(overlap.offset / 4 - y.shift_s) >= LEAST_S
 
 
@@ -205,9 +220,15 @@ def middle_s(first: int, stop: int) -> float:
     return (first + stop) / 4
 
 
-def pictures_differ(path: str, one_s: float, other_s: float) -> bool:
-    """Whether the pictures of a video at two times differ, tile by tile."""
-    difference = picture_at(path, one_s) - picture_at(path, other_s)
+def turned(videos: Sequence[Video]) -> list[Video]:
+    """The same videos, mirrored by their tracks."""
+    return [replace(video, line=mirrored_line(video.line)) for video in videos]
+
+
+def pictures_differ(path: str, one_s: float, other_s: float, *, mirrored: bool) -> bool:
+    """Whether the pictures of a video at two times differ, tile by tile; `mirrored`: the second one is mirrored first."""
+    other = picture_at(path, other_s)
+    difference = picture_at(path, one_s) - (other[:, ::-1] if mirrored else other)
     height, width = (size // TILE * TILE for size in difference.shape)
     tiles = difference[:height, :width].reshape(height // TILE, TILE, width // TILE, TILE)
     levels, pixels = np.abs(tiles.mean(axis=(1, 3))), np.abs(tiles).mean(axis=(1, 3))

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.align.line import ClipTrack
+from curator_dask.dedup.align.line import ClipTrack, Line
+
+Shown = TypeVar("Shown", ClipTrack, Line)
 
 
-def mirrored(track: ClipTrack) -> ClipTrack:
-    """The track of the mirrored clip."""
+def mirrored(track: Shown) -> Shown:
+    """The track of the mirrored clip, or the line of the mirrored video."""
     pictures = track.pictures
     if len(pictures):
         side = math.isqrt(pictures.shape[1])
