@@ -20,10 +20,10 @@ from benchmarks.gpu.device import fastest
 from benchmarks.gpu.kernels import product, same
 from benchmarks.gpu.records import sized, tell
 from curator_dask.dedup.align import pairs, short_lines
+from curator_dask.dedup.align.in_cells.votes import moving_votes
 from curator_dask.dedup.align.judge import Thresholds
 from curator_dask.dedup.align.line import Line
 from curator_dask.dedup.align.seeds import Seeds, Segments, find_seeds, segments_of
-from curator_dask.dedup.align.votes import moving_votes
 from curator_dask.dedup.similarity.candidates import PRECISIONS
 
 DIMENSION = 66

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
+from curator_dask.dedup.align.in_cells.votes import moving_votes
 from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, segments_of
 from curator_dask.dedup.align.short_lines import SHORT_ROWS
-from curator_dask.dedup.align.votes import moving_votes
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances

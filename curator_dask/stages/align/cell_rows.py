@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.align.cells import PROBES, nearest_cells, picture_rows
+from curator_dask.dedup.align.in_cells.cells import PROBES, nearest_cells, picture_rows
+from curator_dask.dedup.align.in_cells.votes import StillVotes
 from curator_dask.dedup.align.line import Stretches
 from curator_dask.dedup.align.seeds import Seeds, Segments
-from curator_dask.dedup.align.votes import StillVotes
 from curator_dask.files.folder import Folder
 from curator_dask.stages.align.batch_files import byte_column, read_batch_of_all, rows_of_bytes, split_by, write_batches
 from curator_dask.stages.align.spec import CellSpec

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.align import pairs, short_lines
-from curator_dask.dedup.align.cells import picture_rows, sample_of, thinned
+from curator_dask.dedup.align.in_cells.cells import picture_rows, sample_of, thinned
+from curator_dask.dedup.align.in_cells.votes import moving_votes, still_votes
 from curator_dask.dedup.align.line import Line, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of
 from curator_dask.dedup.align.runs import Overlap, still_overlap
 from curator_dask.dedup.align.short_lines import is_short, offsets_by_pair, short_segments, whole_overlaps
-from curator_dask.dedup.align.votes import moving_votes, still_votes
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.align.cell_rows import (
     MOVING,

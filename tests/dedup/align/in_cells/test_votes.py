@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from curator_dask.dedup.align.cells import thinned
+from curator_dask.dedup.align.in_cells.cells import thinned
+from curator_dask.dedup.align.in_cells.votes import LEADERS, MOST_LINES, moving_votes
 from curator_dask.dedup.align.seeds import Segments, segments_of
-from curator_dask.dedup.align.votes import LEADERS, MOST_LINES, moving_votes
 from tests.dedup.align.lines import line_of, scene
 
 
