@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.kmeans.stage import KMeansStage, cluster_embeddings
     from curator_dask.stages.pairwise.parameters import PairwiseParameters
     from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
+    from curator_dask.stages.previews.stage import PreviewsStage, ShownClip
     from curator_dask.stages.split.stage import SplitStage, split_videos
     from curator_dask.verify.prune import Leftovers, prune_output
     from curator_dask.verify.verify_output import OutputCheck, verify_output
@@ -94,6 +95,7 @@ _HOME = {
     "stages.kmeans.stage": ("KMeansStage", "cluster_embeddings"),
     "stages.pairwise.parameters": ("PairwiseParameters",),
     "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
+    "stages.previews.stage": ("PreviewsStage", "ShownClip"),
     "stages.split.stage": ("SplitStage", "split_videos"),
     "stages.export.verify": ("verify_dataset",),
     "verify.prune": ("Leftovers", "prune_output"),
@@ -139,8 +141,10 @@ __all__ = [
     "ParameterError",
     "Pipeline",
     "PlanParameters",
+    "PreviewsStage",
     "RankingStrategy",
     "RunContext",
+    "ShownClip",
     "SplitStage",
     "Stage",
     "StageResult",

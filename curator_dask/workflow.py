@@ -343,6 +343,7 @@ def curate(
     media: str = "copy",
     dataset_name: str = "clips",
     plain: str = "keep",
+    previews: bool = False,
     shards: PlanParameters | None = None,
     retry_failed: bool = False,
 ) -> WorkflowResult:
@@ -416,6 +417,7 @@ def curate(
         media: with format ``parquet``: ``copy`` the media, or ``reference`` them.
         dataset_name: name in the manifest and the dataset card.
         plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
+        previews: also export a preview of each clip, a small WebP with six pictures.
         shards: order, splits and limits of the shards; None: one split ``train`` in shards of at most 1 GB.
         retry_failed: also do again what failed for good, as a property of the bytes. Open failures, which the machine
             caused, are tried again in any case.

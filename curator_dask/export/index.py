@@ -53,11 +53,14 @@ def index_schema() -> pa.Schema:
 
 
 def index_table(
-    records: Iterable[ClipRecord], path_of: Callable[[ClipRecord], str], removed: Container[str] = frozenset()
+    records: Iterable[ClipRecord],
+    path_of: Callable[[ClipRecord], str],
+    removed: Container[str] = frozenset(),
+    preview_of: Callable[[ClipRecord], str] | None = None,
 ) -> pa.Table:
     """One row per clip, sorted by id; ``kept`` is False for the ids in ``removed``.
 
-    For an index of kept clips only, pass only their records.
+    For an index of kept clips only, pass only their records. With `preview_of` there is a last column ``preview``.
     Raises InputError if there are no clips, or if an id occurs twice.
     """
     import pyarrow as pa
@@ -72,4 +75,8 @@ def index_table(
     columns = {column: [row[field] for row in rows] for column, field in _COLUMNS.items()}
     columns["path"] = [plain_text(path_of(clip)) for clip in clips]
     columns["kept"] = [clip.id not in removed for clip in clips]
-    return pa.table({name: columns[name] for name in index_schema().names}, schema=index_schema())
+    schema = index_schema()
+    if preview_of is not None:
+        columns["preview"] = [plain_text(preview_of(clip)) for clip in clips]
+        schema = schema.append(pa.field("preview", pa.string(), nullable=False))
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)

@@ -18,7 +18,7 @@ from curator_dask.verify.check_files import unrecorded
 from curator_dask.verify.finding import ORPHANED
 from curator_dask.verify.stage_records import StageRecords, find_stages
 
-SPLIT, INSPECT = "split", "inspect"
+SPLIT, PREVIEWS = "split", "previews"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _find(root: Folder, stages: Sequence[StageRecords]) -> _Found:
             num_still_listed += listed
             videos += map(_name_of_video, gone)
             units += [(stage, unit.key) for unit in gone]
-            units += _previews_of(gone, [one for one in stages if one.name == INSPECT and one.prefix == stage.prefix])
+            units += _previews_of(gone, [one for one in stages if one.name == PREVIEWS and one.prefix == stage.prefix])
     files = {path for stage, key in units for path in _files_of(stage, key) if path in sizes} | set(orphans)
     num_bytes = sum(sizes[path] for path in files)
     return _Found(Leftovers(tuple(sorted(videos)), tuple(sorted(files)), num_bytes, num_still_listed), units, orphans)

@@ -34,8 +34,8 @@ def split(videos, context):
 
 
 def record_previews(out):
-    """As the inspect stage does: a file and a unit per clip."""
-    state = StageState(Folder(str(out)), "inspect")
+    """As the previews stage does: a file and a unit per clip."""
+    state = StageState(Folder(str(out)), "previews")
     state.claim({})
     for clip in sorted((out / "clips").glob("*.mp4")):
         path = preview_path(clip.stem)

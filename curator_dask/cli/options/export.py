@@ -9,11 +9,13 @@ import typer
 
 from curator_dask.cli.options.declare import options_in
 from curator_dask.cli.options.panels import EXPORT
+from curator_dask.errors import ParameterError
 
 if TYPE_CHECKING:
     from curator_dask import ExportParameters
 
 option = options_in(EXPORT)
+PREVIEWS = "previews"
 
 DuplicatesPath = Annotated[
     str | None, option("--duplicates-path", help="Output of identify: the clips that it removed are left out.")
@@ -59,6 +61,9 @@ Plain = Annotated[
         help="What becomes of clips that are too plain to be compared, as they have no vector.",
     ),
 ]
+With = Annotated[
+    str | None, option("--with", values=(PREVIEWS,), help="previews: also a small WebP with six pictures of each clip.")
+]
 Split = Annotated[str, option("--split", help="Shares of the splits, for instance train=.98,val=.02.")]
 Order = Annotated[str, option("--order", values=("shuffled", "sorted"), help="Order of the clips.")]
 Seed = Annotated[int, option("--seed", help="Seed of the order and the splits.")]
@@ -77,6 +82,7 @@ class ExportOptions:
     media: Media = "copy"
     dataset_name: DatasetName = "clips"
     plain: Plain = "keep"
+    with_members: With = None
     split: Split = "train=1"
     order: Order = "shuffled"
     seed: Seed = 0
@@ -89,6 +95,8 @@ class ExportOptions:
         from curator_dask import ExportParameters, PlanParameters
         from curator_dask.export.splits import parse_splits
 
+        if self.with_members not in (None, PREVIEWS):
+            raise ParameterError(f"--with ({self.with_members!r}) must be {PREVIEWS}")
         shards = PlanParameters(
             order=self.order,
             seed=self.seed,
@@ -98,5 +106,10 @@ class ExportOptions:
             min_shards=self.min_shards,
         )
         return ExportParameters(
-            format=self.format, media=self.media, dataset_name=self.dataset_name, plain=self.plain, shards=shards
+            format=self.format,
+            media=self.media,
+            dataset_name=self.dataset_name,
+            plain=self.plain,
+            previews=self.with_members == PREVIEWS,
+            shards=shards,
         )

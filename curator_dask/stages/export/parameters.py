@@ -24,6 +24,8 @@ class ExportParameters:
     """The name in the manifest and in the dataset card."""
     plain: str = "keep"
     """What becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``."""
+    previews: bool = False
+    """Also make a preview of each clip, ``previews/{id}.webp`` beside the clips, and export it with the clip."""
     shards: PlanParameters = field(default_factory=PlanParameters)
     """The order of the clips, the splits, and the limits of a shard."""
 

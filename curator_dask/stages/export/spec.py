@@ -19,6 +19,8 @@ class ShardSpec:
     plan: ShardPlan
     hashes: Mapping[str, str]
     """Clip id → hash of its media as the split stage recorded it; a clip of an earlier version has none."""
+    previews: Mapping[str, int] | None = None
+    """Clip id → bytes of its preview, for all clips of the shard; None: samples hold no previews."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +31,4 @@ class CopySpec:
     output: Folder
     record: ClipRecord
     content_hash: str = ""
+    with_preview: bool = False

@@ -28,11 +28,12 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.parameters import ExportParameters
+from curator_dask.stages.export.previews import ExportedPreviews, make_previews
 from curator_dask.stages.export.replaced import tell_replaced
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
 
-MEMBERS = ("json", "mp4")
+MEMBERS, PREVIEW = ("json", "mp4"), "webp"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ExportStage(ExportParameters, Stage):
         media: with format ``parquet``: ``copy`` the media into the export, or ``reference`` them where they are.
         dataset_name: the name in the manifest and in the dataset card.
         plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
+        previews: also make a preview of each clip, ``previews/{id}.webp`` below `input_path`, and export it with the clip.
         shards: the order of the clips, the splits, and the limits of a shard.
     """
 
@@ -98,6 +100,7 @@ class ExportStage(ExportParameters, Stage):
             "shards": asdict(self.shards),
             # Only where it was chosen: exports of versions without this parameter are still recognised.
             **({"plain": self.plain} if self.plain != "keep" else {}),
+            **({"previews": True} if self.previews else {}),
         }
 
     def _root_of(self, path: str | None) -> str | None:
@@ -114,22 +117,44 @@ class ExportStage(ExportParameters, Stage):
             raise InputError(
                 f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
-        units = self._planned_units(good)
         if context.dry_run:
-            tell_replaced(state, units, context)
-            todo, done = count_work(state, units)
-            return StageResult(self.name, self.output, _count_clips(good, failures, plain), failures, todo, done)
+            return self._plan(state, context, good, failures, plain)
         state.claim(self.identity(), overwrite=context.overwrite)
-        tell_replaced(state, units, context)
+        previews = make_previews(self.input, good, context) if self.previews else None
+        if previews is not None:
+            good, failures = previews.of(good), (*failures, *previews.failures)
+        if not good:
+            raise InputError(f"nothing to export: no preview could be made of any of the {len(chosen)} chosen clips")
+        tell_replaced(state, self._planned_units(good, previews), context)
         export = self._export_index if self.format == "parquet" else self._export_shards
-        return export(state, context, good, failures, plain)
+        return export(state, context, good, failures, plain, previews)
 
-    def _planned_units(self, records: list[ClipRecord]) -> list[Unit[Any]]:
+    def _plan(
+        self,
+        state: StageState,
+        context: RunContext,
+        records: list[ClipRecord],
+        failures: tuple[Failure, ...],
+        plain: Collection[str],
+    ) -> StageResult:
+        """What a run would do; previews that are not there yet count as units of their own."""
+        previews = make_previews(self.input, records, context) if self.previews else None
+        units = self._planned_units(records, previews)
+        tell_replaced(state, units, context)
+        todo, done = count_work(state, units)
+        if previews is not None:
+            todo, done = todo + previews.num_run, done + previews.num_skipped
+        return StageResult(self.name, self.output, _count_clips(records, failures, plain), failures, todo, done)
+
+    def _planned_units(self, records: list[ClipRecord], previews: ExportedPreviews | None) -> list[Unit[Any]]:
         """The shards or the copies to write, if no clip turns out to be damaged."""
         if self.format == "parquet":
-            return self._copies(records)
+            return self._copies(records, previews)
         hashes = self._recorded_hashes()
-        return [self._unit(plan, hashes) for plan in plan_shards(records, self.shards)]
+        return [self._unit(plan, hashes, previews) for plan in self._shards_of(records, previews)]
+
+    def _shards_of(self, records: list[ClipRecord], previews: ExportedPreviews | None) -> list[ShardPlan]:
+        return plan_shards(records, self.shards, extra_sizes=previews.extra_sizes() if previews is not None else None)
 
     def _records(self, wanted: Collection[str]) -> list[ClipRecord]:
         """The clips with these ids. Raises InputError if none of them has a file."""
@@ -200,27 +225,29 @@ class ExportStage(ExportParameters, Stage):
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
         plain: Collection[str],
+        previews: ExportedPreviews | None,
     ) -> StageResult:
-        plans, outcome, broken = self._write_shards(state, context, records)
+        plans, outcome, broken = self._write_shards(state, context, records, previews)
         failures = (*failures, *broken)
         self._write_beside(state, plans)
         counts = {
             **_count_clips(records, failures, plain),
             "shards": len(plans),
             "shard_bytes": outcome.counts.get("shard_bytes", 0),
+            **({"previews": sum(len(plan.samples) for plan in plans)} if previews is not None else {}),
         }
         state.summarise(counts, failures=failures)
         return StageResult(self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped)
 
     def _write_shards(
-        self, state: StageState, context: RunContext, records: list[ClipRecord]
+        self, state: StageState, context: RunContext, records: list[ClipRecord], previews: ExportedPreviews | None
     ) -> tuple[list[ShardPlan], UnitsOutcome, tuple[Failure, ...]]:
         """Write the shards of all clips whose media is as it was recorded, and the failures of the others."""
         hashes = self._recorded_hashes()
         broken: tuple[Failure, ...] = ()
         while True:
-            plans = plan_shards(records, self.shards)
-            units = [self._unit(plan, hashes) for plan in plans]
+            plans = self._shards_of(records, previews)
+            units = [self._unit(plan, hashes, previews) for plan in plans]
             state.forget({record.key for record in state.records()} - {unit.key for unit in units})
             outcome = run_units(
                 context.cluster, state, units, write_one_shard, reporter=context.reporter, what="shards"
@@ -239,17 +266,24 @@ class ExportStage(ExportParameters, Stage):
         by_path = {path: content_hash for hashes in found for path, content_hash in hashes.items()}
         return {PurePosixPath(path).stem: one for path, one in by_path.items() if path.startswith("clips/")}
 
-    def _unit(self, plan: ShardPlan, hashes: Mapping[str, str]) -> Unit[ShardSpec]:
-        inputs = digest([asdict(sample) for sample in plan.samples])
+    def _unit(self, plan: ShardPlan, hashes: Mapping[str, str], previews: ExportedPreviews | None) -> Unit[ShardSpec]:
+        inputs = [asdict(sample) for sample in plan.samples]
         own = {record.id: hashes[record.id] for record in plan.samples if record.id in hashes}
-        return Unit(f"{plan.split}-{plan.name}", inputs, ShardSpec(self.input, self.output, plan, own), plan.path)
+        spec = ShardSpec(self.input, self.output, plan, own)
+        if previews is None:
+            return Unit(f"{plan.split}-{plan.name}", digest(inputs), spec, plan.path)
+        shown = replace(spec, previews=previews.sizes_of(plan.samples))
+        return Unit(f"{plan.split}-{plan.name}", digest(inputs, previews.inputs_of(plan.samples)), shown, plan.path)
 
     def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
         """Write the files that describe the shards; last, so that a manifest never names a missing shard."""
         results = {record.data["shard"]["split"] + "/" + record.data["shard"]["name"]: ShardResult(**record.data["shard"])
                    for record in state.records()}  # fmt: skip
         manifest = Manifest(
-            self.dataset_name, MEMBERS, asdict(self.shards), tuple(results[plan.path] for plan in plans)
+            self.dataset_name,
+            (*MEMBERS, PREVIEW) if self.previews else MEMBERS,
+            asdict(self.shards),
+            tuple(results[plan.path] for plan in plans),
         )
         texts = {**wids_indexes(manifest), DATASET_CARD: dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
         for path, text in texts.items():
@@ -262,32 +296,45 @@ class ExportStage(ExportParameters, Stage):
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
         plain: Collection[str],
+        previews: ExportedPreviews | None,
     ) -> StageResult:
-        units = self._copies(records)
+        units = self._copies(records, previews)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
-        table = index_table(records, self._media_path)
+        table = index_table(records, self._media_path, preview_of=self._preview_path if self.previews else None)
         state.publish(INDEX_TABLE, parquet_bytes(table))
         failures = (*failures, *(replace(failure, clip_id=failure.source) for failure in outcome.failures))
         counts = _count_clips(records, failures, plain)
+        if previews is not None:
+            counts["previews"] = counts["clips"]
         state.summarise(counts, failures=failures)
         return StageResult(
             self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=(INDEX_TABLE,)
         )
 
-    def _copies(self, records: Sequence[ClipRecord]) -> list[Unit[Any]]:
-        """The media to copy; none where they stay in place."""
+    def _copies(self, records: Sequence[ClipRecord], previews: ExportedPreviews | None) -> list[Unit[Any]]:
+        """The media to copy, with their previews; none where they stay in place."""
         if self.media != "copy":
             return []
         hashes = self._recorded_hashes()
-        specs = [CopySpec(self.input, self.output, record, hashes.get(record.id, "")) for record in records]
         return [
-            Unit(record.id, digest(asdict(record)), spec, record.id)
-            for record, spec in zip(records, specs, strict=True)
+            Unit(
+                record.id,
+                digest(asdict(record), *(previews.inputs_of([record]) if previews is not None else ())),
+                CopySpec(self.input, self.output, record, hashes.get(record.id, ""), previews is not None),
+                record.id,
+            )
+            for record in records
         ]
 
     def _media_path(self, record: ClipRecord) -> str:
-        return layout.clip_path(record.id) if self.media == "copy" else self.input.join(layout.clip_path(record.id))
+        return self._path_of(layout.clip_path(record.id))
+
+    def _preview_path(self, record: ClipRecord) -> str:
+        return self._path_of(layout.preview_path(record.id))
+
+    def _path_of(self, path: str) -> str:
+        return path if self.media == "copy" else self.input.join(path)
 
 
 def _count_clips(records: Sequence[ClipRecord], failures: Sequence[Failure], plain: Collection[str]) -> dict[str, int]:

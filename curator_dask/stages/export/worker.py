@@ -8,7 +8,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from curator_dask.errors import MediaError
 from curator_dask.export.samples import ClipRecord
-from curator_dask.export.shards import UNREADABLE, write_shard
+from curator_dask.export.shards import UNREADABLE, ExtraMembers, write_shard
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, Written
 from curator_dask.files.local_files import HASHES
@@ -29,7 +29,7 @@ def write_one_shard(spec: ShardSpec) -> UnitResult:
 
     try:
         with spec.output.writing(spec.plan.path) as temporary:
-            result = write_shard(spec.plan, temporary, open_media)
+            result = write_shard(spec.plan, temporary, open_media, _extras(spec))
     except MediaError as error:  # the stage plans the shards anew without this clip
         reason = error.reason if error.reason == UNREADABLE else "media"
         failure = Failure("export", opened[-1].source_video, reason, str(error), opened[-1].id)
@@ -39,8 +39,28 @@ def write_one_shard(spec: ShardSpec) -> UnitResult:
     return UnitResult({spec.plan.path: size}, counts, data={"shard": asdict(result)})
 
 
+def _extras(spec: ShardSpec) -> ExtraMembers:
+    """The members of a sample besides its JSON and its media."""
+    previews = spec.previews
+    if previews is None:
+        return {}
+    return {"webp": lambda record: read_preview(spec.input, record.id, previews[record.id])}
+
+
+def read_preview(folder: Folder, clip_id: str, num_bytes: int) -> bytes:
+    """The preview of a clip. Raises MediaError if it is not as it was planned."""
+    try:
+        data = folder.read_bytes(layout.preview_path(clip_id))
+    except FileNotFoundError:
+        data = b""
+    if len(data) != num_bytes:
+        message = f"clip {clip_id}: its preview has {len(data)} bytes instead of {num_bytes}: run again to make it anew"
+        raise MediaError(UNREADABLE, message)
+    return data
+
+
 def copy_media(spec: CopySpec) -> UnitResult:
-    """Copy the media file of one clip into the export."""
+    """Copy the media file of one clip, and its preview where it is asked for, into the export."""
     path = layout.clip_path(spec.record.id)
     with (
         _open(spec.input, spec.record, spec.content_hash) as source,
@@ -49,7 +69,11 @@ def copy_media(spec: CopySpec) -> UnitResult:
     ):
         for block in _blocks(source):
             target.write(block)
-    return UnitResult({path: Written(spec.record.num_bytes, spec.content_hash)}, {"clips": 1})
+    outputs: dict[str, int] = {path: Written(spec.record.num_bytes, spec.content_hash)}
+    if spec.with_preview:
+        preview = layout.preview_path(spec.record.id)
+        outputs[preview] = spec.output.write_bytes(preview, spec.input.read_bytes(preview))
+    return UnitResult(outputs, {"clips": 1})
 
 
 def _open(folder: Folder, record: ClipRecord, content_hash: str) -> Any:

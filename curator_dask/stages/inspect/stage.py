@@ -15,18 +15,16 @@ from curator_dask.report.build import build_report, with_previews
 from curator_dask.report.page.glance import glance_html
 from curator_dask.report.page.write import PAGE, write_page
 from curator_dask.report.pairs import MOST_GROUPS
-from curator_dask.runtime.records import digest, dump_json
+from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState, write_if_changed
-from curator_dask.runtime.units import Unit, count_work, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.inspect.read_output import read_output
-from curator_dask.stages.inspect.spec import INSPECT, VERSION, PreviewTask
-from curator_dask.stages.inspect.worker import make_preview
+from curator_dask.stages.previews.stage import PreviewsStage, ShownClip, previews_there
 
 ONE_FILE_GROUPS = 300
 """Up to so many groups, the page is one file that holds its previews."""
-SHARE = 0.3
-"""Seconds of work that one preview takes, about."""
+INSPECT = "inspect"
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -68,37 +66,32 @@ class InspectStage(Stage):
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         report = build_report(read_output(self.output), most_groups=self.max_groups)
-        units = self._units(report["clips"]) if self.previews else []
         counts = {"groups": len(report["groups"]), "sources": len(report["sources"])}
         if context.dry_run:
             self.check(context)
-            todo, done = count_work(state, units)
-            return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
+            planned = self._previews(report["clips"]).run(context=context)
+            return StageResult(self.name, self.output, counts, (), planned.num_run, planned.num_skipped)
         state.claim(self.identity(), overwrite=context.overwrite)
-        outcome = run_units(context.cluster, state, units, make_preview, reporter=context.reporter, what="previews")
-        self._write(with_previews(report, _previews_there(state, report["clips"])))
+        made = self._previews(report["clips"]).run(context=context)
+        self._write(with_previews(report, _previews_there(self.output, report["clips"])))
         state.note_written([entry.path for entry in self.output.entries(layout.REPORT)])
-        counts |= {"previews": outcome.counts.get("previews", 0), "previews_failed": len(outcome.failures)}
-        state.summarise(counts, failures=outcome.failures)
-        return StageResult(self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped)
+        counts |= made.counts
+        state.summarise(counts, failures=made.failures)
+        return StageResult(self.name, self.output, counts, made.failures, made.num_run, made.num_skipped)
 
     def page_path(self) -> str:
         """Where the page is, as a path or URL."""
         return f"{self.output_path.rstrip('/')}/{layout.REPORT}/{PAGE}"
 
-    def _units(self, clips: Mapping[str, Any]) -> list[Unit[PreviewTask]]:
-        """One unit per clip that has a file, in the order in which the report names them."""
-        chosen = [(name, clip) for name, clip in clips.items() if clip["clip"]][: self.max_previews]
-        return [
-            Unit(
-                digest(name),
-                digest(VERSION, name, clip["bytes"]),
-                PreviewTask(self.output, name, (clip["end_s"] or 0.0) - (clip["start_s"] or 0.0)),
-                f"clip {name}",
-                SHARE,
-            )
-            for name, clip in chosen
+    def _previews(self, clips: Mapping[str, Any]) -> PreviewsStage:
+        """Previews of the clips that have a file, the first ones that the report names."""
+        chosen = [
+            ShownClip(name, clip["bytes"], (clip["end_s"] or 0.0) - (clip["start_s"] or 0.0))
+            for name, clip in clips.items()
+            if clip["clip"]
         ]
+        shown = chosen[: self.max_previews] if self.previews else []
+        return PreviewsStage(self.output_path, tuple(shown), self.storage_options)
 
     def _write(self, report: dict[str, Any]) -> None:
         folder = self.output.below(layout.REPORT)
@@ -106,11 +99,10 @@ class InspectStage(Stage):
         write_page(report, folder, embed_previews=len(report["groups"]) <= ONE_FILE_GROUPS)
 
 
-def _previews_there(state: StageState, clips: Iterable[str]) -> dict[str, str]:
+def _previews_there(output: Folder, clips: Iterable[str]) -> dict[str, str]:
     """The paths of the previews of these clips, as the page names them."""
-    there = {path for record in state.records() for path in record.outputs}
-    paths = {name: layout.preview_path(name) for name in clips}
-    return {name: f"../{path}" for name, path in paths.items() if path in there}
+    there = previews_there(output)
+    return {name: f"../{layout.preview_path(name)}" for name in clips if name in there}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the workers of the inspect stage are told."""
+"""What the workers of the previews stage are told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from curator_dask.files.folder import Folder
 
-INSPECT = "inspect"
+PREVIEWS = "previews"
 VERSION = 1
 """Raise this number with any change to what a preview shows."""
 

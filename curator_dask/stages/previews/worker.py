@@ -1,10 +1,10 @@
-"""The work of the inspect stage on a worker: the preview of one clip."""
+"""The work of the previews stage on a worker: the preview of one clip."""
 
 from __future__ import annotations
 
 from curator_dask.files import layout
 from curator_dask.runtime.records import UnitResult
-from curator_dask.stages.inspect.spec import PreviewTask
+from curator_dask.stages.previews.spec import PreviewTask
 from curator_dask.video.strip import write_strip
 
 
