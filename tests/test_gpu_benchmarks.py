@@ -206,21 +206,21 @@ def test_without_a_device_all_is_left_out(tmp_path):
 
 SIZES = {"site/part.0": 56 * MIB, "site/part.1": 20 * MIB, "rapids/part.0": 56 * MIB, "rapids/part.1": 7 * MIB}
 FIRST = ("kernels", "models")
-LARGE = GROUPS["large"]
+AFTER = [Call((), ("rapids-tests", "workflow")), Call((), ("large-512", "large-1536"))]
 
 
 @pytest.mark.parametrize(("sizes", "done", "held", "expected"), [
     ({}, (), (), [Call((), FIRST)]),
     (SIZES, (), (), [
         Call(("site/part.0",), FIRST), Call(("site/part.1", "rapids/part.1"), ("embed",)),
-        Call(("rapids/part.0",), ("rapids", "rapids-tests")), Call((), ("workflow",)), Call((), LARGE),
+        Call(("rapids/part.0",), ("rapids", "files")), *AFTER,
     ]),
     (SIZES, (*FIRST, "embed"), ("site/part.0", "site/part.1", "rapids/part.1"), [
-        Call(("rapids/part.0",), ("rapids", "rapids-tests")), Call((), ("workflow",)), Call((), LARGE),
+        Call(("rapids/part.0",), ("rapids", "files")), *AFTER,
     ]),
-    (SIZES, (*FIRST, "embed", "rapids", "rapids-tests", "workflow", "large-512"), tuple(SIZES), [Call((), LARGE[1:])]),
+    (SIZES, (*(part for part in PARTS if part != "large-1536"),), tuple(SIZES), [Call((), ("large-1536",))]),
     (SIZES, (), tuple(SIZES), [
-        Call((), (*FIRST, "embed")), Call((), ("rapids", "rapids-tests")), Call((), ("workflow",)), Call((), LARGE),
+        Call((), (*FIRST, "embed")), Call((), ("rapids", "files")), *AFTER,
     ]),
     (SIZES, tuple(PARTS), (), []),
 ], ids=["no archives", "at first", "the second half", "the rest", "all is there", "nothing left"])  # fmt: skip

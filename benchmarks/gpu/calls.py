@@ -3,7 +3,8 @@
     python -m benchmarks.gpu.calls [RESULTS …] [--all] [--fresh]
 
 For a machine without a network, to which each call carries at most 64 MiB and which forgets everything when it is given
-back. RESULTS are the folders with the results of the calls so far (``results.jsonl``): they tell which parts ran, and which
+back, after half a minute without a call. So print the calls beforehand with --all, and give one right after the other.
+RESULTS are the folders with the results of the calls so far (``results.jsonl``): they tell which parts ran, and which
 archives the machine holds that answered last. `prepare.sh` makes the archives. The first calls tell most.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.steps import GROUPS, PART_S, PARTS
+from benchmarks.gpu.steps import PART_S, PARTS
 from benchmarks.gpu.unpack import PARTS as LIST_OF_PARTS
 from benchmarks.gpu.unpack import ROOT, sums_of
 
@@ -28,8 +29,8 @@ MOST_PARTS = 3
 """A call takes ten minutes at most."""
 WITHOUT_ARCHIVES = ("kernels", "models")
 AFTER_SITE = ("embed",)
-AFTER_RAPIDS = (("rapids", "rapids-tests"), ("workflow",), GROUPS["large"])
-"""One call each, as these take longest."""
+AFTER_RAPIDS = (("rapids", "files"), ("rapids-tests", "workflow"), ("large-512", "large-1536"))
+"""One call each, what has a goal first: the time on a device may end before the last one."""
 
 
 @dataclass(frozen=True)
