@@ -21,6 +21,8 @@ from benchmarks.gpu.unpack import stash
 DISTRIBUTIONS = ("cupy-cuda12x", "cupy-cuda13x", "torch", "numpy", "cudf-cu12", "cudf-cu13", "cuml-cu12", "cuml-cu13",
                  "dask", "distributed", "pandas", "pyarrow", "curator_dask")  # fmt: skip
 
+REASON_LENGTH = 120
+
 
 def main() -> None:
     facts: dict[str, Any] = {
@@ -65,7 +67,7 @@ def device() -> dict[str, Any]:
         try:
             name, free, total = ask()
         except Exception as error:
-            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            reasons.append(f"{type(error).__name__}: {error}".splitlines()[0][:REASON_LENGTH])
         else:
             return {"device": name, "driver": driver(), "free_bytes": free, "total_bytes": total, "missing": ""}
     return {"missing": f"no device: {'; '.join(reasons)}"}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepare what a GPU machine without a network lacks: benchmarks/gpu/prepare.sh
 # Two archives in parts that are carried one by one, into the ignored folder .gpu/:
-#   site/part.*    wheels for Python 3.12 on Linux (Dask, ffmpeg, PyAV, …), about 80 MB
+#   site/part.*    wheels for Python 3.12 on Linux (Dask, ffmpeg, PyAV, …), about 100 MB
 #   rapids/part.*  a slim RAPIDS for CUDA 13 and Hopper, about 180 MB; OVERLAY_BUILDER=… names the program that builds it
 #   parts.txt      their SHA-256, which `unpack.py` checks
 # An archive that is there already is not made again; take its folder away for that.
@@ -38,7 +38,7 @@ if [ ! -e .gpu/site ]; then
     "$python" -m zipfile -e "$wheel" .gpu/work/site/tree
   done
   chmod +x .gpu/work/site/tree/imageio_ffmpeg/binaries/ffmpeg-*
-  tar -C .gpu/work/site/tree -cf - . | xz -6 -T2 | split -b "${part_mb}m" -d -a 1 - .gpu/work/site/parts/part.
+  tar -C .gpu/work/site/tree -cf - . | xz -2 -T2 | split -b "${part_mb}m" -d -a 1 - .gpu/work/site/parts/part.
   mv .gpu/work/site/parts .gpu/site
 fi
 if [ ! -e .gpu/rapids ]; then

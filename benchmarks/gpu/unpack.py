@@ -9,6 +9,7 @@ what needs no archive runs all the same.
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import lzma
 import os
@@ -81,6 +82,8 @@ def open_archive(parts: list[Path], folder: Path) -> str:
             archive.extractall(folder, filter="tar")
     except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:  # a full disk, or parts of two archives
         return f"{folder.name} cannot be unpacked: {type(error).__name__}: {error}"
+    # On all cores at once; else the first step that imports it would pay.
+    compileall.compile_dir(folder, quiet=2, workers=0)
     (folder / WHOLE).touch()
     return f"{folder.name} is unpacked"
 
