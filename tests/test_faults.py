@@ -83,7 +83,7 @@ def test_a_line_that_fails_is_a_record_and_stops_no_other(asked, tmp_path):
     for line in lines:
         add_record(tmp_path / "r.jsonl", campaign.run_line(line, asked))
     told = page(lines, read_records(tmp_path / "r.jsonl"))
-    assert "| fails | 1 | 2 things done | **1**: the line ended early: OSError('a / b')" in told
+    assert "| fails | 1 | things done: 2 | **1**: the line ended early: OSError('a / b')" in told
     assert "| cannot | - | left out: there is no disk | - |" in told
 
 

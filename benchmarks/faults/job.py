@@ -61,7 +61,6 @@ class Started:
 
     process: BaseProcess
     log: Path
-    began: float = field(default_factory=time.monotonic)
 
     def runs(self) -> bool:
         return self.process.is_alive()
@@ -74,9 +73,10 @@ class Started:
             return None
         return self.process.exitcode
 
-    def wait_until(self, seconds: float) -> bool:
-        """Wait so long after the start; whether the command still runs."""
-        self.process.join(max(0.0, self.began + seconds - time.monotonic()))
+    def wait_for_files(self, folder: Path, number: int) -> bool:
+        """Wait until so many files are in the folder; whether the command still runs then."""
+        while self.process.is_alive() and sum(1 for _ in folder.rglob("*")) < number:
+            self.process.join(0.02)
         return self.process.is_alive()
 
     def kill(self) -> None:

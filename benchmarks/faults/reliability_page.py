@@ -35,7 +35,7 @@ def row(record: Record) -> str:
     """One row of the table."""
     if record.left_out:
         return f"| {record.line} | - | left out: {record.left_out} | - |"
-    happened = "; ".join(f"{number:,} {what}" for what, number in record.done.items())
+    happened = "; ".join(f"{what}: {number:,}" for what, number in record.done.items())
     return f"| {record.line} | {record.rounds} | {happened} | {_told(record.faults) or 'none'} |"
 
 

@@ -26,9 +26,9 @@ def kill_run(asked: Asked, came: Came, cluster: Sequence[str], *, own: bool, kil
     """Kill the run so often, then let it go on. `own`: its workers are its children, and must end with it."""
     job = asked.job
     job.clear()
-    for _ in range(kills):
+    for moment in sorted(_moment(asked) for _ in range(kills)):
         run = job.start(cluster=cluster)
-        if run.wait_until(asked.chance.uniform(0, job.seconds)):
+        if run.wait_for_files(job.out, moment):
             run.kill()
             came.done["runs killed"] += 1
         else:
@@ -37,6 +37,11 @@ def kill_run(asked: Asked, came: Came, cluster: Sequence[str], *, own: bool, kil
         left = job.orphans()
         came.expect(not left, NO_ORPHANS, f"processes left: {left[:2]}")
     goes_on(job, came, job.start(cluster=cluster))
+
+
+def _moment(asked: Asked) -> int:
+    """A random moment, as the number of files and folders that the output has then: so it does not depend on the speed."""
+    return asked.chance.randrange(len(list(asked.job.undisturbed.rglob("*"))))
 
 
 def goes_on(job: Job, came: Came, run: Started) -> None:
@@ -61,8 +66,7 @@ def kill_workers(asked: Asked, came: Came) -> None:
         run = job.start(cluster=OWN_WORKER)
         while run.runs() and not run.workers():
             time.sleep(0.05)
-        if run.runs():
-            time.sleep(asked.chance.uniform(0, 0.7 * job.seconds))
+        run.wait_for_files(job.out, _moment(asked))
         victims = run.workers()
         for victim in victims[:1]:
             victim.kill()
@@ -79,7 +83,7 @@ def kill_schedulers(asked: Asked, came: Came) -> None:
         job.clear()
         with Dask(asked.folder / str(number)) as dask:
             run = job.start(cluster=dask.options)
-            if run.wait_until(asked.chance.uniform(0.1, 1) * job.seconds):
+            if run.wait_for_files(job.out, _moment(asked)):
                 dask.kill_scheduler()
                 came.done["schedulers killed"] += 1
                 _ends_with_an_error(run, came)

@@ -47,9 +47,7 @@ class Store:
         import s3fs
 
         s3fs.S3FileSystem.clear_instance_cache()
-        return s3fs.S3FileSystem(
-            key="testing", secret="testing", client_kwargs={"endpoint_url": self.url, "region_name": "us-east-1"}
-        )
+        return s3fs.S3FileSystem(key="testing", secret="testing", client_kwargs={"endpoint_url": self.url})
 
     def tree(self) -> dict[str, str]:
         fs = self.files()
