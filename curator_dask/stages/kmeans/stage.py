@@ -30,11 +30,12 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit
 from curator_dask.stages.kmeans.parameters import KMeansParameters, check_count
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import write_rejects
+from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
     bucket_units,
     count_buckets,
     refuse_foreign_results,
+    remove_files,
     write_clusters,
 )
 
@@ -231,6 +232,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         """Write the clusters unless all are there; returns the number of buckets that were written."""
         done = spec.state.done_units()
         if all(done.get(unit.key) == unit.inputs for unit in units):
+            remove_files(spec.state, bucket_folder(spec.state))  # of a run that was killed just before it did so
             return 0
         chunks = plan_chunks(spec.source, self.files.entries())
         tasks = [AssignTask(spec, number, chunk) for number, chunk in enumerate(chunks)]

@@ -324,6 +324,17 @@ class TestFiles:
         assert (folder / "part-0.parquet").read_bytes() == before
         assert not list((tmp_path / "k").rglob("*.arrow"))
 
+    def test_bucket_files_of_a_run_that_was_killed_at_its_end_are_removed(self, tmp_path, context, write_vectors):
+        stage = KMeansStage(
+            2, input_path=str(write_vectors(list(range(9)), vectors(9))), output_path=str(tmp_path / "k")
+        )
+        stage.run(context=context)
+        left = tmp_path / "k" / ".curator" / "kmeans" / "buckets" / "000000.arrow"
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"rows")
+        assert stage.run(context=context).num_run == 0
+        assert not left.exists()
+
 
 class TestTheDataAlone:
     """The output depends on the data alone: not on files, partitions, buckets, workers or the order of rows."""
