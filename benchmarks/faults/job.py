@@ -110,7 +110,7 @@ class Job:
     """`tree` of the undisturbed output."""
     seconds: float = 0.0
     """How long the undisturbed run took."""
-    _number: int = 0
+    _started: list[Started] = field(default_factory=list)
 
     @property
     def videos(self) -> Path:
@@ -153,14 +153,20 @@ class Job:
         )
 
     def command(self, *arguments: str, **environment: str) -> Started:
-        self._number += 1
-        log = self.folder / "logs" / f"{self._number:04}.txt"
+        log = self.folder / "logs" / f"{len(self._started):04}.txt"
         log.parent.mkdir(exist_ok=True)
         process = _SERVER.Process(
             target=_run, args=(arguments, log, {**self.environment, MARK: str(self.folder), **environment})
         )
         process.start()
-        return Started(process, log)
+        self._started.append(Started(process, log))
+        return self._started[-1]
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        for run in self._started:
+            if run.runs():
+                run.kill()
 
     def clear(self) -> None:
         shutil.rmtree(self.out, ignore_errors=True)

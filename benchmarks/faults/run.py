@@ -11,7 +11,10 @@ newest record of each line. A line that fails stops no other; the exit status is
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
+import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--page", type=Path, default=PAGE)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is ended
     records = run_lines(chosen_lines(chosen.lines), chosen.rounds, chosen.seed, chosen.records)
     chosen.page.write_text(page(LINES, read_records(chosen.records)), encoding="utf-8")
     raise SystemExit(any(record.faults for record in records))
@@ -56,8 +60,11 @@ def chosen_lines(names: list[str]) -> list[Line]:
 def run_lines(lines: list[Line], rounds: int, seed: int, records: Path) -> list[Record]:
     """The lines share a Dask cluster, as the start of a worker takes longer than the job; some bring their own too."""
     came = []
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder, Dask(Path(folder, "dask")) as dask:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))
+        dask = stack.enter_context(Dask(Path(folder, "dask")))
         job = Job(Path(folder, "job"), dask.options)
+        stack.callback(job.stop)
         job.prepare()
         print(f"an undisturbed run takes {job.seconds:.0f} s and makes {len(job.expected)} files", flush=True)
         for line in lines:
