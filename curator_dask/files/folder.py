@@ -328,6 +328,12 @@ class Folder:
         """
         return sum(map(remove, list(leftovers(Path(self.root), owned_by)))) if self.is_local else 0
 
+    def sweep_directly(self, paths: Iterable[str]) -> int:
+        """Remove what killed writers left in these folders, but not further below; returns how many."""
+        if not self.is_local:
+            return 0
+        return sum(remove(left) for path in paths for left in self.local_path(path).glob(f"{TEMPORARY_PREFIX}*"))
+
     @contextlib.contextmanager
     def _temporary(self, path: str, place: Callable[[Path, Path], None] = os.replace) -> Iterator[Path]:
         target = self.local_path(path)

@@ -26,7 +26,14 @@ from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
 CONNECT_TIMEOUT_S = 30.0
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
-_LOGGERS = ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler", "tornado")
+_LOGGERS = (
+    "distributed",
+    "distributed.client",
+    "distributed.nanny",
+    "distributed.worker",
+    "distributed.scheduler",
+    "tornado",
+)
 WORKERS = ("cpu", "torch", "rapids")
 """The kinds of local workers on a GPU machine; see `LazyCluster.serve`."""
 

@@ -315,6 +315,14 @@ class StageState:
         """Remove the temporary files of workers that were killed; call it while no unit of the stage runs."""
         self.folder.sweep(owned_by=STATE)
 
+    def _sweep_after_clients(self) -> None:
+        """Remove the temporary files of clients that were killed as they wrote a table or a record.
+
+        Only the folders of such files are listed, not those of the units' outputs: a finished stage does this too.
+        """
+        beside_tables = {path.rpartition("/")[0] for path in self._published_paths()}
+        self.folder.sweep_directly(sorted({"", self.path(), self.path(UNITS), *beside_tables}))
+
     def summarise(
         self, counts: Mapping[str, int], extra: Mapping[str, JSON] | None = None, *,
         failures: Iterable[Failure] | None = None,
@@ -333,6 +341,7 @@ class StageState:
             own[PARAMETERS] = self.folder.read_bytes(self.path(PARAMETERS))
         self._note({self.path(name): data for name, data in own.items()})
         write_if_changed(self.folder, self.path(SUMMARY), summary)
+        self._sweep_after_clients()
 
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run; None where there is none."""

@@ -10,6 +10,7 @@ import pytest
 
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder
+from curator_dask.files.local_files import TEMPORARY_PREFIX
 from curator_dask.runtime.records import Failure, UnitRecord, hashes_of
 from curator_dask.runtime.state import StageState
 from tests.trees import times
@@ -351,6 +352,16 @@ class TestSummary:
         assert state.summary() == {"stage": "work", "counts": {"n": 1}, "fit": {"inertia": 0.5}}
         state.summarise({"n": 2})
         assert state.summary() == {"stage": "work", "counts": {"n": 2}}
+
+    def test_what_a_killed_client_left_is_removed_also_where_no_unit_is_left(self, state, folder):
+        state.claim(PARAMETERS)
+        state.publish("tables/a.parquet", b"rows")
+        left = [f"{at}{TEMPORARY_PREFIX}1" for at in ("", "tables/", ".curator/work/", ".curator/work/units/")]
+        others = [f".curator/other/{TEMPORARY_PREFIX}1", f"clips/{TEMPORARY_PREFIX}1"]
+        for path in (*left, *others):
+            folder.write_bytes(path, b"half")
+        state.summarise({})
+        assert [path for path in (*left, *others) if folder.exists(path)] == others
 
     def test_failures_are_those_of_the_markers_or_those_that_are_given(self, state):
         finish(state, "a", failures=(Failure("work", "a.mp4", "marked", "m"),))
