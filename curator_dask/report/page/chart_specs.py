@@ -62,7 +62,7 @@ def histogram(bins: Mapping[str, Sequence[float]], *, x_title: str, y_title: str
     values = [{"from": edges[at], "to": edges[at + 1], "count": number} for at, number in enumerate(counts)]
     x = {"field": "from", "type": "quantitative", "title": x_title, "axis": {"grid": False, "tickCount": 8}}
     x["scale"] = {"zero": False, "nice": False, "domain": [edges[0], edges[-1]]}
-    count = {"field": "count", "type": "quantitative", "scale": {"type": "symlog"}, "axis": _COUNT_AXIS}
+    count = _count_axis(counts)
     bars: Spec = {
         "mark": {"type": "bar", "color": ACCENT, "binSpacing": 1},
         "data": {"values": values},
@@ -71,11 +71,29 @@ def histogram(bins: Mapping[str, Sequence[float]], *, x_title: str, y_title: str
     return _spec([bars, *_rule_at(mark_at, "from")])
 
 
+def _count_axis(counts: Sequence[float]) -> Spec:
+    axis = {"values": _whole_ticks(max(counts, default=0)), "format": "~s"}
+    return {"field": "count", "type": "quantitative", "scale": {"type": "symlog"}, "axis": axis}
+
+
+def _whole_ticks(highest: float) -> list[int]:
+    """Places for the numbers of a logarithmic axis that begins at 0. Left to itself, it would show half clips.
+
+    >>> _whole_ticks(3), _whole_ticks(60), _whole_ticks(41_000)
+    ([0, 1, 2, 3], [0, 1, 2, 5, 10, 20, 50], [0, 1, 10, 100, 1000, 10000])
+    """
+    if highest < 5:
+        return list(range(int(highest) + 1))
+    steps = (1, 2, 5) if highest < 500 else (1,)
+    ticks = (step * 10**power for power in range(16) for step in steps)
+    return [0, *(tick for tick in ticks if tick <= highest)]
+
+
 def named_bars(names: Sequence[str], counts: Sequence[float], *, x_title: str, y_title: str) -> Spec:
     """One bar per name, in the order given."""
     values = [{"name": name, "count": number} for name, number in zip(names, counts, strict=True)]
     x = {"field": "name", "type": "ordinal", "sort": None, "title": x_title, "axis": {"labelAngle": 0}}
-    count = {"field": "count", "type": "quantitative", "scale": {"type": "symlog"}, "axis": _COUNT_AXIS}
+    count = _count_axis(counts)
     bars: Spec = {
         "mark": {"type": "bar", "color": ACCENT},
         "data": {"values": values},

@@ -6,7 +6,7 @@ const theme = (() => {
   const order = ['auto', 'light', 'dark'];
   function set(name) {
     if (name === 'auto') document.documentElement.removeAttribute('data-theme'); else document.documentElement.setAttribute('data-theme', name);
-    byId('theme').textContent = `Colours: ${name}`;
+    byId('theme').replaceChildren(make('span', { class: 'wide' }, 'Colours: '), name);
     try { localStorage.setItem('curator-theme', name); } catch { /* a page from a disk may have no storage */ }
   }
   const now = () => document.documentElement.getAttribute('data-theme') || 'auto';
