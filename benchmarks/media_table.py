@@ -47,7 +47,8 @@ TAIL = """
   it is longer than .1 s, at its end if it is longer than .5 s. So a clip begins at most .1 s late, and `start_s` in its
   record says when. A shorter rest at the end belongs to the last frame, which ends with the span.
 * **Holes.** A stretch whose frames are damaged looks like a pause. Where pictures were held in a file that has errors, the
-  record warns that some of these pauses may be damage.
+  record says how many packets could not be decoded, so that some of these pauses may be damage; or that all pictures in it
+  could be decoded, and a pause is damage only if the file has lost packets there.
 * **Start.** The first clip begins with the first picture. Sound that starts up to .1 s earlier stays in it, before the picture.
 * **Animated WebP** is not among the endings that are listed, so it is counted as left out. Make an MP4 or a GIF of it first.
 * **Sound tracks.** Clips have the first one. `--audio 2` takes the second, `--audio all` all of them, `--audio none` none.

@@ -157,10 +157,14 @@ def test_a_dry_run_leaves_the_tree_as_it_was(tmp_path, few_videos, cluster):
     result = run(few_videos, tmp_path / "out", context)
     assert list(tmp_path.iterdir()) == []
     assert result.stages[0].counts["clips_planned"] == 4
-    run(few_videos, tmp_path / "out", RunContext(cluster))
+    assert [(later.waits, later.counts) for later in result.stages[1:]] == [(True, {"clips_at_most": 4})] * 6
+    done = run(few_videos, tmp_path / "out", RunContext(cluster))
     before = times(tmp_path)
-    run(few_videos, tmp_path / "out", context)
+    again = run(few_videos, tmp_path / "out", context)
     assert times(tmp_path) == before
+    units = {result.stage: result.num_run + result.num_skipped for result in done.stages}
+    assert {result.stage: result.num_skipped for result in again.stages} == units
+    assert {result.num_run for result in again.stages} == {0}
 
 
 def test_resume_after_a_lost_clip_redoes_only_its_video(tmp_path, few_videos, context):
@@ -272,7 +276,8 @@ def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few
     second = run(few_videos, tmp_path / "out", RunContext(cluster), identify=IdentifyParameters(eps=1e-9))
     again = run(few_videos, tmp_path / "out", RunContext(cluster, dry_run=True), identify=IdentifyParameters(eps=1e-9))
     assert planned.totals is None
-    assert planned.stage("export").counts == {}  # the clips to export are not decided yet
+    assert planned.stage("identify").num_run == second.stage("identify").num_run == 1
+    assert planned.stage("export").waits  # the clips to export are not decided yet
     assert (again.stage("export").counts["clips"], again.stage("export").num_run) == (4, 0)
     assert [line for line in caplog.messages if line.startswith("export: ")] == [
         "export: other clips than before: of 1 files 1 are written anew and 0 are removed; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curator_dask.data.clusters import count_rows
 from curator_dask.data.device_vectors import read_matrix
 from curator_dask.data.ids import id_text, one_type, plain_ids, stored
 from curator_dask.data.tables import open_parquet, read_row_groups, read_table, require_columns
@@ -153,6 +154,14 @@ def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
         metadata=_concatenate([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
+
+
+def count_source_rows(source: VectorSource, entries: Iterable[Entry]) -> int:
+    """The number of rows, those that cannot be used too. Of Parquet files only the footers are read."""
+    paths = [entry.path for entry in entries]
+    if source.filetype == "parquet":
+        return count_rows(source.folder, paths)
+    return sum(len(read_columns(source, Piece(path), [source.id_field])) for path in paths)
 
 
 def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import html
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure
 from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, count_work
 from curator_dask.stages.notebook_progress import default_reporter
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class StageResult:
     """The files of the input that were not taken: reason → ending → number."""
     warnings: tuple[str, ...] = ()
     """What is allowed and may be not what was wanted, with what to do about it."""
+    waits: bool = False
+    """In a dry run: what there is to do is only known when an earlier stage is done."""
     plain: tuple[PlainClip, ...] = ()
     """Clips that are not broken and have no vector: see `EmbedStage`."""
 
@@ -159,6 +162,13 @@ class Stage(ABC):
         replaced = state.check(self.identity(), replaceable=self.replaceable)
         if replaced and context.dry_run:
             context.reporter.note(f"{self.name}: {replaced}: this would be made anew")
+
+    def count_planned(self, units: Sequence[Unit[Any]], again: Collection[str] = ()) -> tuple[int, int]:
+        """How many of the units a run would do, and how many it would find done; results of other parameters do not count."""
+        state = self.state()
+        if state is None or state.holds_others(self.identity()):
+            return len(units), 0
+        return count_work(state, units, again)
 
     def run(self, client: Client | None = None, *, context: RunContext | None = None) -> StageResult:
         """Run this stage alone: on `client`, on the context's cluster, on the active Dask client, or on local processes."""

@@ -144,6 +144,7 @@ def test_a_bad_config_is_refused(tmp_path, content, message):
         (("run", "--video-dir", "nope://x", "--output-path", "o"), 2, "nope://x"),
         (("kmeans", "--input-path", "missing", "--output-path", "o"), 2, "missing does not exist"),
         (("export", "--input-path", "x", "--output-path", "o"), 2, "duplicates_path"),
+        (("run", "--video-dir", ".", "--output-path", "o", "--n-clusters", "0"), 2, "n_clusters (0) must be"),
         (("verify", "missing"), 2, "manifest.json"),
         (("kmeans", "--input-path", "x", "--output-path", "o", "--device", "gpu"), 2, "x does not exist"),
         (("embed", "--input-path", ".", "--embedding-algorithm", "internvideo3"), 2, "internvideo3"),

@@ -120,6 +120,7 @@ def test_the_card_names_the_tars_of_each_split():
     }
     assert head["size_categories"] == ["n<1K"]
     assert "| train | 2 | 8 | 1700 |\n| val | 1 | 2 | 400 |" in body
+    assert "import wids  # a part of webdataset before 1.0; it needs torch" in body
 
 
 @pytest.mark.parametrize(

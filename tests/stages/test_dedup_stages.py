@@ -20,7 +20,7 @@ from curator_dask import (
     ParameterError,
     RankingStrategy,
 )
-from curator_dask.stages.base import RunContext
+from curator_dask.stages.base import RunContext, Stage
 from tests.dedup.reference import EXAMPLE_2
 from tests.stages import builders
 from tests.trees import results, times
@@ -169,6 +169,37 @@ def test_other_parameters_in_a_used_folder_are_refused(tmp_path, context, write_
     result = other.run(context=RunContext(context.cluster, overwrite=True))
     assert result.counts["n_clusters"] == 3
     assert sum(len(read(tmp_path / "k" / path)["id"]) for path in result.tables) == 6
+
+
+@pytest.mark.parametrize("rule", ["pairwise", "target_keep", "scope"])
+def test_a_dry_run_counts_the_units_that_the_run_does(tmp_path, context, rule):
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    source = builders.write_vectors(tmp_path / "v" / "a.parquet", range(30), X, source=["a", "b", "c"] * 10)
+    k, p, c, d = (str(tmp_path / name) for name in "kpcd")
+    by = {
+        "pairwise": {"eps": 0.2},
+        "target_keep": {"target_keep": 0.5},
+        "scope": {"eps": 0.2, "scope": "cross"},
+    }
+    sources = {"source_field": "source"} if rule == "scope" else {}
+    stages = (
+        KMeansStage(3, input_path=str(source), output_path=k, metadata_fields=["source"]),
+        PairwiseStage(input_path=k, output_path=p),
+        CrossClusterStage(input_path=k, pairwise_path=p, output_path=c, eps=0.2),
+        IdentifyDuplicatesStage(c, k, d, **by[rule], **sources),
+    )
+    for stage in stages:
+        assert_planned_as_done(stage, context)
+    for broken, stage in zip(("centroid=1/part-0", "cluster_2", "cluster_0", "duplicates"), stages, strict=True):
+        (tmp_path / stage.output.root.rpartition("/")[2] / f"{broken}.parquet").unlink()
+        assert_planned_as_done(stage, context)
+
+
+def assert_planned_as_done(stage: Stage, context: RunContext) -> None:
+    planned = stage.run(context=RunContext(context.cluster, dry_run=True))
+    done = stage.run(context=context)
+    assert (planned.num_run, planned.num_skipped) == (done.num_run, done.num_skipped)
+    assert stage.run(context=RunContext(context.cluster, dry_run=True)).num_run == 0
 
 
 def test_clusters_of_another_tool_are_not_mixed_with(tmp_path, context, write_vectors):

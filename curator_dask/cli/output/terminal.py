@@ -28,6 +28,8 @@ LOG_COLUMNS = 120
 """Width of tables that do not go to a terminal."""
 ALWAYS_SHOWN = ("clips", "embeddings", "rows", "kept", "removed")
 """These counts are shown even if they are zero."""
+LATER = "later"
+"""Stands in a plan for what is only known when an earlier stage is done."""
 NEVER_SHOWN = ("n_clusters", "files_found", "files_left_out")
 """The clusters that have rows are counted, and the files left out have lines of their own."""
 
@@ -98,7 +100,8 @@ def _print_table(results: Sequence[StageResult], *, dry_run: bool) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     for result in results:
-        units = (f"{count:,}" if count else "-" for count in (result.num_run, result.num_skipped))
+        done_now, from_before = (f"{count:,}" if count else "-" for count in (result.num_run, result.num_skipped))
+        units = (LATER if result.waits else done_now, from_before)
         table.add_row(result.stage, describe_counts(result), *units, f"{result.seconds:.1f} s")
     Console(width=None if sys.stdout.isatty() else LOG_COLUMNS, highlight=False).print(table)
     for result in results:

@@ -108,24 +108,44 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         state = StageState(self.output, self.name)
         index, others = read_track_index(self.input), self._reference_indexes()
         if context.dry_run:
-            self.check(context)
-            return StageResult(self.name, self.output, {"clips": len(index)})
+            return self._planned(context, state, index, others)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"align: {replaced}: the overlaps are found anew")
-        groups = group_sources(index, self.input)
-        for number, (folder, other) in enumerate(others, 1):
-            groups += group_sources(other, folder, first_number=len(groups), reference=number)
-        every_pair = len(groups) <= self.exhaustive_groups
-        groups += mirror_groups(groups) if self.mirrored else []
+        groups, every_pair = self._groups(index, others)
         clips = pa.concat_tables(
             [clip_table(index), *(clip_table(other, reference=number) for number, (_, other) in enumerate(others, 1))]
         )
-        windows = (1 + self.mirrored) * sum(num_windows(one) for one in (index, *(other for _, other in others)))
+        windows = self._num_windows(index, others)
         spec = AlignSpec(self.output, self.thresholds())
         run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
         return self._publish(state, paths, outcome, clips)
+
+    def _planned(
+        self, context: RunContext, state: StageState, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]
+    ) -> StageResult:
+        self.check(context)
+        groups, every_pair = self._groups(index, others)
+        spec, windows = AlignSpec(self.output, self.thresholds()), self._num_windows(index, others)
+        units: Sequence[Unit[Any]] = (
+            _pair_units(spec, state, groups)
+            if every_pair
+            else verify_units(plan_cells(spec, state, groups, windows), state, groups)
+        )
+        todo, done = self.count_planned(units)
+        return StageResult(self.name, self.output, {"clips": len(index)}, num_run=todo, num_skipped=done)
+
+    def _groups(self, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]) -> tuple[list[LineGroup], bool]:
+        """The groups of all lines, and whether all pairs of them are compared."""
+        groups = group_sources(index, self.input)
+        for number, (folder, other) in enumerate(others, 1):
+            groups += group_sources(other, folder, first_number=len(groups), reference=number)
+        every_pair = len(groups) <= self.exhaustive_groups
+        return [*groups, *(mirror_groups(groups) if self.mirrored else [])], every_pair
+
+    def _num_windows(self, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]) -> int:
+        return (1 + self.mirrored) * sum(num_windows(one) for one in (index, *(other for _, other in others)))
 
     def _reference_indexes(self) -> list[tuple[Folder, pa.Table]]:
         """The folder and the clips of each reference. Raises InputError if some cannot be compared with the new ones."""
@@ -156,14 +176,8 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
 def _compare_all(
     context: RunContext, state: StageState, spec: AlignSpec, groups: Sequence[LineGroup]
 ) -> tuple[UnitsOutcome, list[str]]:
-    """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too.
-
-    Two groups of which one is mirrored show what they show if the other one is.
-    """
-    pairs = combinations_with_replacement(groups, 2)
-    units = [
-        _unit(spec, state, x, y) for x, y in pairs if x.is_new and (y.mirror_of is None or x.number <= y.mirror_of)
-    ]
+    """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too."""
+    units = _pair_units(spec, state, groups)
     state.forget({record.key for record in state.records()} - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
     outcome.raise_failures(f"{counted(len(outcome.failures), 'groups')} could not be aligned")
@@ -177,6 +191,12 @@ def _compare_in_cells(
     cells = plan_cells(spec, state, groups, num_windows)
     outcome = run_cell_passes(context, state, cells, groups)
     return outcome, [unit.task.table for unit in verify_units(cells, state, groups)]
+
+
+def _pair_units(spec: AlignSpec, state: StageState, groups: Sequence[LineGroup]) -> list[Unit[PairTask]]:
+    """One unit per pair. Two groups of which one is mirrored show what they show if the other one is."""
+    pairs = combinations_with_replacement(groups, 2)
+    return [_unit(spec, state, x, y) for x, y in pairs if x.is_new and (y.mirror_of is None or x.number <= y.mirror_of)]
 
 
 def _unit(spec: AlignSpec, state: StageState, x: LineGroup, y: LineGroup) -> Unit[PairTask]:

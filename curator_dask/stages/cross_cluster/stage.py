@@ -125,7 +125,9 @@ class CrossClusterStage(RankedClusters, Stage):
         folders, tables = clusters_and_tables(self.input, self.pairwise)
         if context.dry_run:
             self.check(context)
-            return StageResult(self.name, self.output, {"clusters": len(folders)})
+            spec = self.spec(group_clusters(self.input, folders), "cpu")  # the units are the same on any device
+            todo, done = self.count_planned(group_units("merge", spec, self._made_from(folders, tables, spec)))
+            return StageResult(self.name, self.output, {"clusters": len(folders)}, num_run=todo, num_skipped=done)
         state.claim(self.identity(), overwrite=context.overwrite)
         spec = self.spec(group_clusters(self.input, folders), context.cluster.device)
         made_from = self._made_from(folders, tables, spec)

@@ -18,7 +18,7 @@ from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, count_work, has_work, run_units
+from curator_dask.runtime.units import Unit, has_work, run_units
 from curator_dask.runtime.waiting import gather
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.clip_tracks import TRACK_VERSION, track_version
@@ -255,7 +255,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         self._require_source(state, units, again)
         if context.dry_run:
             self.check(context)
-            todo, done = count_work(state, units, again)
+            todo, done = self.count_planned(units, again)
             counts = {"clips_in": num_clips(units)}
             return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done, left_out=left_out)
         if context.overwrite or has_work(state, units, again):

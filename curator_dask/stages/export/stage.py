@@ -25,7 +25,7 @@ from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
 from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.previews import ExportedPreviews, make_previews
@@ -141,7 +141,7 @@ class ExportStage(ExportParameters, Stage):
         previews = make_previews(self.input, records, context) if self.previews else None
         units = self._planned_units(records, previews)
         tell_replaced(state, units, context)
-        todo, done = count_work(state, units)
+        todo, done = self.count_planned(units)
         if previews is not None:
             todo, done = todo + previews.num_run, done + previews.num_skipped
         return StageResult(self.name, self.output, _count_clips(records, failures, plain), failures, todo, done)

@@ -194,8 +194,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         )
         self.decisions_by_hand()  # a fault in the file shows before any work
         if context.dry_run:
-            self.check(context)
-            return StageResult(self.name, self.output, {"clusters": len(clusters)})
+            return self._planned(context, state, clusters)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"identify: {replaced}: the decisions are made anew")
@@ -213,6 +212,23 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             warnings=warnings,
         )
 
+    def _planned(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> StageResult:
+        self.check(context)
+        units = self._ranking_units(state, clusters) if self.rule == "overlap" else self._known_units(state, clusters)
+        todo, done = self.count_planned(units) if units else (len(clusters), 0)
+        return StageResult(self.name, self.output, {"clusters": len(clusters)}, num_run=todo, num_skipped=done)
+
+    def _known_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> Sequence[Unit[Any]]:
+        """The units that decide by scores; none where the eps is still to be chosen for `target_keep`."""
+        sources = self._sources()
+        if sources is not None:
+            clusters = self._in_scope(clusters, self._scope_units(clusters, sources, "cpu"))
+        eps = self._known_eps(state, clusters)
+        if eps is None:
+            return []
+        rule = Rule(self.rule, eps, self.scope)
+        return [self._unit(state, cluster, rule, sources, "cpu") for cluster in clusters]
+
     def _decide_by_scores(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
         """Decide by one of the rules that compare scores with eps."""
         sources = self._sources()
@@ -228,29 +244,31 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _decide_by_overlaps(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
         """Decide by the rule ``overlap``."""
-        strategy, index = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
-        keys = {cluster.number: f"cluster-{cluster.number:06d}" for cluster in clusters}
-        tasks = {
-            keys[one.number]: RankedRowsTask(one, strategy, index, self.output, state.beside_marker(keys[one.number]))
-            for one in clusters
-        }
-        version = index.version if index is not None else ""
-        units = [
-            Unit(key, digest(task.cluster.version, version, asdict(strategy), VERSION), task, str(task.cluster))
-            for key, task in tasks.items()
-        ]
+        units = self._ranking_units(state, clusters)
         outcome = _all_done(
             run_units(context.cluster, state, units, list_ranked_rows, reporter=context.reporter, what="clusters")
         )
-        state.forget({record.key for record in state.records()} - tasks.keys())
+        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
-        tables = read_unit_tables(state, [task.table for task in tasks.values()])
+        tables = read_unit_tables(state, [unit.task.table for unit in units])
         found = decide_by_overlaps(tables, self.overlaps, rule, reference_clips(self.overlaps, self.against))
         counts, warnings = self._write(state, found.decisions, found.sources)
         if self.against and found.decisions.covered is not None:
             counts["in_reference"] = int((found.decisions.removed & found.decisions.covered.in_reference()).sum())
         decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)
+
+    def _ranking_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> list[Unit[RankedRowsTask]]:
+        """One unit per cluster, which lists its rows with what ranks them."""
+        strategy, index = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
+        version = index.version if index is not None else ""
+        units = []
+        for cluster in clusters:
+            key = f"cluster-{cluster.number:06d}"
+            task = RankedRowsTask(cluster, strategy, index, self.output, state.beside_marker(key))
+            units.append(Unit(key, digest(cluster.version, version, asdict(strategy), VERSION), task, str(cluster)))
+        return units
 
     def _write(
         self, state: StageState, decisions: Decisions, sources: pa.ChunkedArray | None
@@ -315,8 +333,14 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], sources: RowSources
     ) -> list[ClusterInput]:
         """Score the clusters over the pairs in scope; returns them with these tables instead of the pairwise stage's."""
-        device = context.cluster.device
-        units = [
+        units = self._scope_units(clusters, sources, context.cluster.device)
+        _all_done(run_units(context.cluster, state, units, score_in_scope, reporter=context.reporter, what="tables"))
+        return self._in_scope(clusters, units)
+
+    def _scope_units(
+        self, clusters: Sequence[ClusterInput], sources: RowSources, device: str
+    ) -> list[Unit[ScopedScoresTask]]:
+        return [
             Unit(
                 f"scores-{cluster.number:06d}",
                 digest(cluster.version, sources.version),
@@ -326,7 +350,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             )
             for cluster in clusters
         ]
-        _all_done(run_units(context.cluster, state, units, score_in_scope, reporter=context.reporter, what="tables"))
+
+    def _in_scope(
+        self, clusters: Sequence[ClusterInput], units: Sequence[Unit[ScopedScoresTask]]
+    ) -> list[ClusterInput]:
+        """The clusters with the tables that the units write."""
         return [
             replace(one, tables=self.output, table=layout.scoped_scores_file(one.number), version=unit.inputs)
             for one, unit in zip(clusters, units, strict=True)
@@ -334,15 +362,19 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _settle_eps(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> float:
         """The eps to decide by; for `target_keep` it is chosen from all scores, once."""
+        known = self._known_eps(state, clusters)
+        if known is not None or self.target_keep is None:
+            return chosen_eps(known)
+        eps = choose_eps(context.cluster.client, clusters, self.target_keep)
+        state.write(UnitRecord(EPS_UNIT, _all_versions(clusters), data={"eps": eps}))
+        return eps
+
+    def _known_eps(self, state: StageState, clusters: Sequence[ClusterInput]) -> float | None:
+        """The eps that is given, or was chosen for `target_keep`; None where it is still to be chosen."""
         if self.target_keep is None:
             return chosen_eps(self.eps)
-        inputs = digest([cluster.version for cluster in clusters])
         before = state.record(EPS_UNIT)
-        if before is not None and before.inputs == inputs:
-            return float(before.data["eps"])
-        eps = choose_eps(context.cluster.client, clusters, self.target_keep)
-        state.write(UnitRecord(EPS_UNIT, inputs, data={"eps": eps}))
-        return eps
+        return float(before.data["eps"]) if before is not None and before.inputs == _all_versions(clusters) else None
 
     def _decide(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], rule: Rule,
@@ -383,6 +415,10 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         counts = measure_recall(context.cluster.client, clusters, search)
         state.write(UnitRecord(RECALL_UNIT, inputs, counts=counts))
         return counts
+
+
+def _all_versions(clusters: Sequence[ClusterInput]) -> str:
+    return digest([cluster.version for cluster in clusters])
 
 
 def _all_done(outcome: UnitsOutcome) -> UnitsOutcome:

@@ -19,7 +19,7 @@ from curator_dask.data.vector_source import VectorSource, plan_chunks
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
-from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.runtime.records import JSON, UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.base import RunContext
@@ -85,6 +85,17 @@ def assign_new(
     return dict(record.counts)
 
 
+def is_assigned(files: VectorFiles, output: Folder) -> bool:
+    """Whether the new rows of these very files lie in clusters below `output`."""
+    state = StageState(output, "assign")
+    record = state.record(SIFT_UNIT)
+    return (
+        record is not None
+        and record.data.get("files") == digest(file_versions(files.entries()))
+        and _read_finished_record(state, record.inputs) is not None
+    )
+
+
 def _read_finished_record(state: StageState, inputs: str) -> UnitRecord | None:
     """The record of an earlier assignment of the same inputs; None if there is none or a bucket is missing."""
     done = state.done_units()
@@ -118,7 +129,9 @@ def _assign(
         "rows_rejected": len(rejects),
         "rows": num_rows,
     }
-    record = UnitRecord(SIFT_UNIT, inputs, outputs, counts, data={"buckets": [unit.key for unit in units]})
+    made_from = digest(file_versions(new.files.entries()))
+    data: dict[str, JSON] = {"buckets": [unit.key for unit in units], "files": made_from}
+    record = UnitRecord(SIFT_UNIT, inputs, outputs, counts, data=data)
     state.write(record)
     return record
 

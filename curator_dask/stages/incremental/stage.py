@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
-from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.clusters import cluster_folders, read_centroids
 from curator_dask.data.scored_clusters import task_share
 from curator_dask.data.tables import read_unit_tables
 from curator_dask.data.vector_files import VectorFiles
-from curator_dask.data.vector_source import VectorSource
+from curator_dask.data.vector_source import VectorSource, count_source_rows
 from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import RULES_BY_SCORE, Rule, check_rule
 from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrategy
@@ -34,7 +34,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import write_decisions
-from curator_dask.stages.incremental.assign_new import assign_new
+from curator_dask.stages.incremental.assign_new import assign_new, is_assigned
 from curator_dask.stages.incremental.finished.decide_by_overlaps import (
     FinishedOverlaps,
     align_new,
@@ -188,14 +188,13 @@ class IncrementalStage(StorageKwargs, Stage):
         if rule.name == "overlap":  # what is missing is missed before any work
             self._align(replace(context, dry_run=True), files.folder, vector_folders(finished, files.folder))
         if context.dry_run:
-            self.check(context)
-            return StageResult(self.name, self.output, {"files_in": len(files.entries())})
+            return self._planned(context, files)
         refuse_foreign_results(state, *(f"{name}/" for name in OUTPUTS))
         state.claim(self.identity(), overwrite=context.overwrite)
         kmeans = self.output.below(layout.KMEANS)
         known = finished.ids(context.cluster.client)
         read = assign_new(context, files, self._source(files.folder), kmeans, centroids, pa.concat_arrays(known))
-        units = self._units(state, kmeans, finished, rule, context) if read["rows"] else []
+        units = self._units(state, kmeans, rule, context.cluster.device) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
@@ -209,6 +208,19 @@ class IncrementalStage(StorageKwargs, Stage):
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(f"{layout.DUPLICATES}/{layout.DUPLICATES_TABLE}",),
         )  # fmt: skip
+
+    def _planned(self, context: RunContext, files: VectorFiles) -> StageResult:
+        """As long as the new rows are not assigned, any cluster may get some: all of them are counted."""
+        self.check(context)
+        state, kmeans = StageState(self.output, self.name), self.output.below(layout.KMEANS)
+        counts = {
+            "files_in": len(files.entries()),
+            "rows_in": count_source_rows(self._source(files.folder), files.entries()),
+        }
+        if not is_assigned(files, kmeans):
+            return StageResult(self.name, self.output, counts, num_run=len(read_centroids(self.finished.centroids())))
+        todo, done = self.count_planned(self._units(state, kmeans, self.decided_rule(), "cpu"))
+        return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
 
     def _decide_by_overlaps(
         self, context: RunContext, tables: Iterable[pa.Table], new: Folder, finished: FinishedRuns,
@@ -284,9 +296,8 @@ class IncrementalStage(StorageKwargs, Stage):
             return None
         return ClipIndex.of(self.folder_to_read(self.clips_path))
 
-    def _units(
-        self, state: StageState, new: Folder, finished: FinishedRuns, rule: Rule, context: RunContext
-    ) -> list[Unit[ScoreNewTask]]:
+    def _units(self, state: StageState, new: Folder, rule: Rule, device: str) -> list[Unit[ScoreNewTask]]:
+        finished = self.finished
         versions = finished.versions()
         clips = self._clips_to_rank_by()
         held = [*zip(finished.kmeans, finished.clusters(), strict=True), (new, cluster_folders(new))]
@@ -307,7 +318,7 @@ class IncrementalStage(StorageKwargs, Stage):
                 clips,
                 rule,
                 self.pairwise_batch_size,
-                context.cluster.device,
+                device,
             )
             inputs = digest(
                 VERSION,

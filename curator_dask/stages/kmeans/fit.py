@@ -99,13 +99,14 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
         raise InputError(
             f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
         )
-    n_clusters = _fitting_n_clusters(parameters, num_fit_rows, reporter)
+    n_clusters = fitting_n_clusters(parameters, num_fit_rows, reporter)
     held = RowsOnWorkers(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
     result = _fit_best(held, spec, n_clusters, reporter)
     return Fit(result, num_rows, num_fit_rows, n_clusters, rejects)
 
 
-def _fitting_n_clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
+def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
+    """The number of clusters of a fit on this many rows."""
     if isinstance(parameters.init, str):
         return choose_clusters(parameters.n_clusters, num_rows, reporter)
     return parameters.n_clusters or len(parameters.init)  # a centre without rows stays where it is

@@ -18,7 +18,7 @@ import numpy as np
 from curator_dask.data.clusters import centroids_name
 from curator_dask.data.tables import check_filetype, check_number_type
 from curator_dask.data.vector_files import VectorFiles, lower_endings
-from curator_dask.data.vector_source import Chunk, VectorSource, find_dimension, plan_chunks
+from curator_dask.data.vector_source import Chunk, VectorSource, count_source_rows, find_dimension, plan_chunks
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
@@ -27,7 +27,7 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import BROKEN, StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.kmeans.fit import Fit, fit
+from curator_dask.stages.kmeans.fit import Fit, fit, fitting_n_clusters
 from curator_dask.stages.kmeans.parameters import KMeansParameters, check_count
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
@@ -152,13 +152,12 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         state = StageState(self.output, self.name)
         entries = self.files.entries()
         if context.dry_run:
-            self.check(context)
-            return StageResult(self.name, self.output, {"files_in": len(entries)})
+            return self._planned(context, state, entries)
         refuse_foreign_results(state, "centroid=")
         state.claim(self.identity(), overwrite=context.overwrite)
         inputs = digest(file_versions(entries))
         record = self._find_or_fit(context, state, entries, inputs)
-        spec = self._write_spec(context, state, record, entries)
+        spec = self._write_spec(context.cluster.device, state, record, entries)
         units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
         num_run = self._write_clusters(context, spec, units)
         counts = self._counts(state, record)
@@ -169,12 +168,33 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             self.name, self.output, counts, (), num_run=num_run, num_skipped=len(units) - num_run, tables=tables
         )
 
+    def _planned(self, context: RunContext, state: StageState, entries: list[Entry]) -> StageResult:
+        self.check(context)
+        counts = {"files_in": len(entries), "rows_in": count_source_rows(self.source(None, entries), entries)}
+        record = self._finished_fit(state, digest(file_versions(entries)))
+        if record is None or state.holds_others(self.identity()):
+            num_run = self._num_new_buckets(context, entries, counts["rows_in"])
+            return StageResult(self.name, self.output, counts, num_run=num_run)
+        spec = self._write_spec("cpu", state, record, entries)
+        todo, done = self.count_planned(bucket_units(spec, digest(record.inputs, record.data["centroids"])))
+        return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
+
+    def _num_new_buckets(self, context: RunContext, entries: list[Entry], num_rows: int) -> int:
+        """The number of buckets that a new fit would write, if all rows can be used."""
+        dimension, _ = self._chunks(entries)
+        num_fit_rows = max(1, int(num_rows * (self.fit_data_fraction or 1)))
+        n_clusters = fitting_n_clusters(self._own_parameters(), num_fit_rows, context.reporter)
+        return count_buckets(num_rows, dimension, n_clusters)
+
+    def _finished_fit(self, state: StageState, inputs: str) -> UnitRecord | None:
+        """The record of an earlier fit of the same inputs, if there is one."""
+        return state.record(FIT_UNIT) if state.done_units().get(FIT_UNIT) == inputs else None
+
     def _find_or_fit(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
         """The record of the fit: that of an earlier fit of the same inputs, or of a new fit."""
-        if state.done_units().get(FIT_UNIT) == inputs:
-            record = state.record(FIT_UNIT)
-            if record is not None:
-                return record
+        finished = self._finished_fit(state, inputs)
+        if finished is not None:
+            return finished
         before = state.record(FIT_UNIT)
         if before is None or before.inputs != BROKEN + inputs:
             state.forget(
@@ -217,7 +237,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         return KMeansParameters(**{one.name: getattr(self, one.name) for one in fields(KMeansParameters)})
 
     def _write_spec(
-        self, context: RunContext, state: StageState, record: UnitRecord, entries: list[Entry]
+        self, device: str, state: StageState, record: UnitRecord, entries: list[Entry]
     ) -> WriteClustersSpec:
         return WriteClustersSpec(
             self.source(record.data["dimension"], entries),
@@ -225,7 +245,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             state,
             n_buckets=min(record.data["n_buckets"], record.data["n_clusters"]),
             max_rows=self.max_samples_per_batch,
-            device=context.cluster.device,
+            device=device,
         )
 
     def _write_clusters(self, context: RunContext, spec: WriteClustersSpec, units: list[Unit[BucketTask]]) -> int:

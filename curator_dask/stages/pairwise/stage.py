@@ -8,6 +8,7 @@ with the parts that are not done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -84,14 +85,23 @@ class PairwiseStage(RankedClusters, Stage):
         state = StageState(self.output, self.name)
         clusters = cluster_folders(self.input)
         if context.dry_run:
-            self.check(context)
-            return StageResult(self.name, self.output, {"clusters": len(clusters)})
+            return self._planned(context, clusters)
         state.claim(self.identity(), overwrite=context.overwrite)
         spec = self.spec(context.cluster.device)
         plan = plan_units(state, [cluster_unit(spec, number, entries) for number, entries in clusters.items()])
         state.forget({record.key for record in state.records()} - plan.keys())
         first = run_units(context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters")
         return self._result(state, plan, first, _join_large_clusters(context, state, plan))
+
+    def _planned(self, context: RunContext, clusters: Mapping[int, list[Entry]]) -> StageResult:
+        self.check(context)
+        spec = self.spec("cpu")  # the units are the same on any device
+        units = [cluster_unit(spec, number, entries) for number, entries in clusters.items()]
+        plan = plan_units(StageState(self.output, self.name), units)
+        todo, done = self.count_planned(plan.first)
+        return StageResult(
+            self.name, self.output, {"clusters": len(clusters)}, num_run=todo + len(plan.large), num_skipped=done
+        )
 
     def spec(self, device: str) -> PairwiseSpec:
         """What workers on `device` are told. Raises InputError if `clips_path` holds no clip index."""

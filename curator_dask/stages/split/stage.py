@@ -13,7 +13,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
@@ -162,7 +162,7 @@ class SplitStage(Stage):
             self.check(context)
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
             units = [_unit(self.spec(None), listing, video) for video in listing.videos]
-            work = count_work(state, units, context.again(state))
+            work = self.count_planned(units, context.again(state))
             return StageResult(self.name, self.output, counts, failures, *work, left_out=listing.left_out)
         spec = self._claimed_spec(state, context)
         units = [_unit(spec, listing, video) for video in listing.videos]

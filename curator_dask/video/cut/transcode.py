@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from curator_dask.errors import MediaError, ParameterError, ToolError
+from curator_dask.files.names import counted
 from curator_dask.video.cut import command as cut_command
 from curator_dask.video.cut import result as cut_result
 from curator_dask.video.cut.accounting import (
@@ -371,10 +372,17 @@ def _notes_on_held(clips: Sequence[CutClip]) -> Iterator[str]:
 
 
 def _held_over_damage(cut: _Cut, clips: Sequence[CutClip]) -> Iterator[str]:
-    """A hole in the file looks like a pause; only errors in the file tell them apart."""
-    summary = cut.summary
-    if summary.num_error_lines + summary.num_decode_errors and any(clip.num_held for clip in clips):
-        yield "the file has errors, so some pauses over which pictures were held may be damage: frames that are lost"
+    """A hole in the file looks like a pause. Packets that do not decode are damage; those that a file lost leave no trace."""
+    if not any(clip.num_held for clip in clips):
+        return
+    if cut.summary.num_decode_errors:
+        lost = counted(cut.summary.num_decode_errors, "packets")
+        yield f"{lost} could not be decoded, so some pauses over which pictures were held may be damage"
+    elif cut.summary.num_error_lines:
+        yield (
+            "the file has errors, but all pictures in it could be decoded: a pause over which a picture was held is damage "
+            "only if the file has lost packets there"
+        )
 
 
 def _clip_size(job: cut_command.CutJob) -> tuple[int, int]:

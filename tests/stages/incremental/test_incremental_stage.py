@@ -223,6 +223,18 @@ def test_bad_rows_are_listed(small, context):
     ]  # fmt: skip
 
 
+def test_a_dry_run_counts_rows_and_clusters(small, context):
+    dry = RunContext(context.cluster, dry_run=True)
+    planned = stage(small, small / "a").run(context=dry)
+    assert planned.counts == {"files_in": 1, "rows_in": 10}
+    assert (planned.num_run, planned.num_skipped) == (CLUSTERS, 0)  # at most: which of them get rows is not known yet
+    done = stage(small, small / "a").run(context=context)
+    again = stage(small, small / "a").run(context=dry)
+    assert (again.num_run, again.num_skipped) == (0, done.num_run)
+    builders.write_vectors(small / "new" / "b.parquet", ["z"], [[1.0] * 4], size=[1])
+    assert stage(small, small / "a").run(context=dry).num_run == CLUSTERS
+
+
 @pytest.mark.parametrize("name", ["k", "p", "d", ""])
 def test_a_run_is_never_written_over(small, context, name):
     for old, new in (("k", "kmeans"), ("p", "pairwise"), ("d", "duplicates")):

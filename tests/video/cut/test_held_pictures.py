@@ -144,8 +144,15 @@ def test_short_pauses_at_borders_are_held(tmp_path):
         assert_as_long_as_its_span(clip.path, span)
 
 
-def test_a_hole_that_may_be_damage_is_not_taken_for_a_pause(tmp_path):
-    source = recording(tmp_path / "whole.mp4", "1")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("a.mp4", "packets could not be decoded, so some pauses"), ("a.mkv", "only if the file has lost packets there")],
+)
+def test_a_hole_that_may_be_damage_is_not_taken_for_a_pause(tmp_path, name, told):
+    """An MP4 file lists its packets in its header, so that none is lost without a word; in Matroska they are just gone."""
+    raw = recording(tmp_path / "whole.mp4", "1")
+    source = tmp_path / name
+    run_ffmpeg("-i", str(raw), "-c", "copy", str(source))
     with av.open(str(source)) as container:
         gone = [p for p in container.demux(video=0) if p.pos and 2.5 < p.pts * p.time_base < 3.6]
         places = [(packet.pos, packet.size) for packet in gone]
@@ -155,4 +162,4 @@ def test_a_hole_that_may_be_damage_is_not_taken_for_a_pause(tmp_path):
     source.write_bytes(content)
     _, report = cut(source, 3.0, 3.0, tmp_path / "out", max_error_rate=0.5)
     assert report.account.num_held > 0
-    assert any("may be damage" in warning for warning in report.warnings)
+    assert [told in warning for warning in report.warnings].count(True) == 1
