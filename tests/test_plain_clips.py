@@ -123,6 +123,15 @@ def test_a_dry_run_of_export_counts_as_the_run_and_is_refused_as_the_run(finishe
             ExportStage(str(out), str(tmp_path / "d"), str(tmp_path / "empty")).run(context=same)
 
 
+def test_other_words_on_plain_clips_need_no_overwrite(finished, tmp_path, context, caplog):
+    out, _ = finished
+    for plain, clips in (("keep", 10), ("drop", 4), ("keep", 10)):
+        stage = ExportStage(str(out), str(tmp_path / "d"), str(out / "duplicates"), plain=plain)
+        assert stage.run(context=context).counts["clips"] == clips
+        assert len(ids_in_shards(tmp_path / "d")) == clips
+    assert 'export: plain was not given and is now "drop": the dataset is made anew' in caplog.messages
+
+
 def test_all_clips_without_the_plain_ones(finished, tmp_path, context):
     out, _ = finished
     stage = ExportStage(str(out), str(tmp_path / "d"), all_clips=True, plain="drop")

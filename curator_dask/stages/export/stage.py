@@ -72,6 +72,7 @@ class ExportStage(ExportParameters, Stage):
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     name: ClassVar[str] = "export"
+    replaceable: ClassVar[frozenset[str]] = frozenset(("plain", "pairwise_path"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,7 +120,9 @@ class ExportStage(ExportParameters, Stage):
             )
         if context.dry_run:
             return self._plan(state, context, good, failures, plain)
-        state.claim(self.identity(), overwrite=context.overwrite)
+        replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
+        if replaced:
+            context.reporter.note(f"export: {replaced}: the dataset is made anew")
         previews = make_previews(self.input, good, context) if self.previews else None
         if previews is not None:
             good, failures = previews.of(good), (*failures, *previews.failures)

@@ -368,7 +368,8 @@ def _notes_on_held(clips: Sequence[CutClip]) -> Iterator[str]:
     num_held = sum(clip.num_held for clip in clips)
     if num_held:
         num_clips = sum(clip.num_held > 0 for clip in clips)
-        yield f"pictures were held over pauses without frames: {num_held} frames in {num_clips} clips are copies"
+        held = f"{counted(num_held, 'frames')} in {counted(num_clips, 'clips')} {'are copies' if num_held > 1 else 'is a copy'}"
+        yield f"pictures were held over pauses without frames: {held}"
 
 
 def _held_over_damage(cut: _Cut, clips: Sequence[CutClip]) -> Iterator[str]:
@@ -402,7 +403,7 @@ def _warnings(cut: _Cut) -> Iterator[str]:
     info, summary = cut.job.info, cut.summary
     yield from info.warnings
     if summary.num_error_lines:
-        yield f"{summary.num_error_lines} errors in the source, the last: {summary.last_error}"
+        yield f"{counted(summary.num_error_lines, 'errors')} in the source, the last: {summary.last_error}"
     reads_all = cut_command.read_limit_s(cut.job) is None
     spare = int(info.container == "avi")  # it counts a frame without bytes
     if (
@@ -414,7 +415,8 @@ def _warnings(cut: _Cut) -> Iterator[str]:
         yield f"the header promises {info.num_frames} frames, the file holds {summary.num_packets}: cut off?"
     last_s = max((group.last_s for frames in cut.frames for group in frames.groups.values()), default=0.0)
     planned_s = max(lane.spans[-1].end_s for lane in cut.job.lanes)
-    if planned_s - last_s > max(1.0, planned_s / 20):
+    longest_frame_s = 1.5 / info.framerate if info.framerate else 0.0
+    if planned_s - last_s > max(1.0, planned_s / 20, longest_frame_s):
         yield f"frames were planned up to {planned_s:.2f} s, the last is at {last_s:.2f} s"
     width, height = _clip_size(cut.job)
     if width < info.width - 1 or height < info.height - 1:

@@ -122,6 +122,14 @@ def test_nothing_is_held_behind_the_last_frame(tmp_path):
     assert [(clip.num_frames, clip.reason) for clip in clips] == [(30, None), (0, "no-frames")]
 
 
+def test_a_frame_every_ten_seconds_is_no_sign_of_missing_frames(tmp_path):
+    source = tmp_path / "slow.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=1/10:duration=60", "-c:v", "libx264", str(source))
+    spans, report = cut(source, 10.0, 10.0, tmp_path / "out")
+    assert (len(spans), report.account.num_in_clips, report.account.num_held) == (6, 6, 5)
+    assert report.warnings == ()
+
+
 def test_pauses_longer_than_allowed_are_left_out(tmp_path):
     source = recording(tmp_path / "pauses.mp4", "lt(n,10)+between(n,65,70)+gt(n,200)")
     _, report = cut(source, 2.0, 2.0, tmp_path / "out", max_hold_s=0.8)
