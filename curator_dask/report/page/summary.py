@@ -13,12 +13,13 @@ STATES: Final = ("kept", "removed", "plain", "failed")
 
 
 def totals_parts(report: Report) -> list[dict[str, str]]:
-    """The line of totals in pieces; those that count a state name it.
+    """The line of totals in pieces, with commas in large numbers; those that count a state name it.
 
-    >>> totals_parts({"totals": {"line": "3 clips = 2 kept"}})
-    [{'text': '3 clips = ', 'state': ''}, {'text': '2 kept', 'state': 'kept'}]
+    >>> totals_parts({"totals": {"line": "3000 clips = 2000 kept"}})
+    [{'text': '3,000 clips = ', 'state': ''}, {'text': '2,000 kept', 'state': 'kept'}]
     """
-    pieces = re.split(rf"([\d,]+ (?:{'|'.join(STATES)}))", report["totals"]["line"])
+    line = re.sub(r"\d{4,}", lambda found: words.number(int(found[0])), report["totals"]["line"])
+    pieces = re.split(rf"([\d,]+ (?:{'|'.join(STATES)}))", line)
     states = {piece: piece.split(" ")[-1] for piece in pieces[1::2]}
     return [{"text": piece, "state": states.get(piece, "")} for piece in pieces if piece]
 
