@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from curator_dask._version import __version__
 
 if TYPE_CHECKING:
-    from curator_dask.data.similar.nearest import similar_clips
     from curator_dask.dedup.ranking.strategy import RankingStrategy
     from curator_dask.errors import (
         ClusterError,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from curator_dask.pipeline import Pipeline
     from curator_dask.runtime.cluster import LazyCluster, dask_client
     from curator_dask.runtime.cluster_settings import ClusterSettings
+    from curator_dask.similar.similar_clips import similar_clips
     from curator_dask.stages.align.parameters import AlignParameters
     from curator_dask.stages.align.stage import AlignStage, align_clips
     from curator_dask.stages.base import RunContext, Stage, StageResult
@@ -82,7 +82,7 @@ _HOME = {
     "stages.base": ("RunContext", "Stage", "StageResult"),
     "stages.calibrate.stage": ("CalibrateStage", "calibrate_eps"),
     "stages.cross_cluster.stage": ("CrossClusterStage", "score_across_clusters"),
-    "data.similar.nearest": ("similar_clips",),
+    "similar.similar_clips": ("similar_clips",),
     "stages.embed.parameters": ("EmbedParameters",),
     "stages.embed.stage": ("EmbedStage", "embed_clips"),
     "stages.export.parameters": ("ExportParameters",),

@@ -3,7 +3,7 @@
 ::
 
     CuratorError
-    ├── ParameterError   a parameter has an invalid value (also a ValueError)
+    ├── ParameterError   a parameter has an invalid value (also a ValueError), or a name that does not exist
     ├── InputError       the input data is missing, empty or not what it should be
     │   ├── MediaError   one video or clip cannot be read, cut or encoded
     │   └── ModelError   a model's files are missing, incomplete or do not fit
@@ -29,6 +29,10 @@ class ParameterError(CuratorError, ValueError):
     """A parameter has an invalid value."""
 
     exit_code = 2
+
+
+class UnknownParameterError(ParameterError, TypeError):
+    """There is no parameter of this name (also a TypeError, which Python itself raises for it)."""
 
 
 class InputError(CuratorError):

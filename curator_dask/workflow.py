@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.errors import InputError, OpenFailureError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.keywords import with_suggestions
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.stage import AlignStage
-from curator_dask.stages.base import RunContext, Stage, StageResult, run_context
+from curator_dask.stages.base import RunContext, Stage, StageResult, check_first, run_context
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
 from curator_dask.stages.dry_run import plan_stages
 from curator_dask.stages.embed.parameters import EmbedParameters
@@ -69,6 +70,7 @@ class WorkflowResult:
         return (seen or f"<b>{self.totals}</b>") + f"<details><summary>the steps</summary>{tables}</details>"
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class Workflow:
     """A whole run: what is cut and where it goes, and the parameters of the later stages.
@@ -225,10 +227,18 @@ class Workflow:
     def run(self, context: RunContext | None = None) -> WorkflowResult:
         """Run every stage. Each continues where an earlier run stopped; a finished run changes no file."""
         # The lock of the first stage is taken before anything is loaded, so that a second run is refused at once.
-        with run_context(context=context) as context, context.holding([self.split]):
-            return self._run(context)
+        with run_context(context=context) as context:
+            self._check_first(context)
+            with context.holding([self.split]):
+                return self._run(context)
+
+    def _check_first(self, context: RunContext) -> None:
+        """Refuse what can be refused before models are loaded, which takes seconds."""
+        check_first(self.split, context)
+        self.identify.read_overrides(self.split.output_storage_options)
 
     def _run(self, context: RunContext) -> WorkflowResult:
+        context.reporter.say(f"loading the embedding model {self.embed.embedding_algorithm}")
         # Built and checked before any work, so that a wrong parameter of the last stage does not show up after hours.
         later, export = self.dedup_stages(), self.export_stage() if self.split.upload_clips else None
         _check_references(later)
@@ -279,6 +289,7 @@ def split_and_embed(split: SplitStage, embed: EmbedStage | None, context: RunCon
     return WorkflowResult(tuple(results), None, split.output)
 
 
+@with_suggestions
 def curate(
     video_dir: str,
     output_path: str,

@@ -16,6 +16,7 @@ from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.samples import ClipRecord, clip_json_bytes, member_key
 from curator_dask.export.splits import assign_splits, check_splits
 from curator_dask.export.ustar import archive_bytes, member_bytes
+from curator_dask.keywords import with_suggestions
 
 ORDERS = ("shuffled", "sorted")
 EXTRA_EXTENSIONS = ("npy", "webp")
@@ -24,6 +25,7 @@ EXTRA_EXTENSIONS = ("npy", "webp")
 ExtraSizes = Mapping[str, Callable[[ClipRecord], int]]
 
 
+@with_suggestions
 @dataclass(frozen=True, slots=True)
 class PlanParameters:
     """How clips are distributed over shards. Creating one raises ParameterError for bad values."""

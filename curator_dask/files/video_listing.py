@@ -113,6 +113,13 @@ def list_videos(folder: Folder, choice: VideoChoice | None = None) -> VideoListi
     return VideoListing(root, tuple(found), left_out)
 
 
+def refuse_missing_videos(folder: Folder) -> None:
+    """Raise InputError, without listing it, where a folder, file or glob of videos is not there at all."""
+    root, _ = _divide(folder)
+    if not root.exists():
+        raise InputError(_say_why_none(folder, 0, {}))
+
+
 def _sort_out(entries: Iterable[Entry], choice: VideoChoice) -> tuple[list[Entry], dict[str, dict[str, int]]]:
     """The videos that are chosen, and the numbers of all other files by their reasons."""
     videos: list[Entry] = []

@@ -14,7 +14,6 @@ from typing import Any
 
 from curator_dask.errors import CuratorError, DeviceError, ModelError
 from curator_dask.models.base import JSON, ModelOptions
-from curator_dask.models.device import is_out_of_memory
 
 INSTALL = "pip install 'curator_dask[models]'"
 _MAX_JSON_BYTES = 64 << 20
@@ -137,6 +136,8 @@ def as_model_errors(folder: LocalFolder) -> Iterator[None]:
     except CuratorError:
         raise
     except Exception as error:
+        from curator_dask.models.device import is_out_of_memory  # imports torch, which finding a folder needs not
+
         if is_out_of_memory(error):
             raise DeviceError(f"{folder.path} does not fit into memory: {error}") from error
         raise ModelError(f"{folder.path} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from curator_dask.errors import ParameterError
 from curator_dask.models.base import EmbeddingModel, ModelOptions
+from curator_dask.models.local_folder import find_folder
 
 ModelFactory = Callable[[ModelOptions], EmbeddingModel]
 """``factory(options)`` gives a loaded model."""
@@ -36,6 +37,7 @@ _PREFIXES = {
     "hf:": "curator_dask.models.huggingface.model:load_folder",
     "python:": "curator_dask.models.callables:load_python",
 }
+_FOLDERS = {f"cosmos-embed1-{size}": f"nvidia/Cosmos-Embed1-{size}" for size in ("224p", "336p", "448p")}
 _registered: dict[str, ModelFactory] = {}
 
 
@@ -73,7 +75,16 @@ def load_model(
     Raises ParameterError for an unknown name, ModelError if files are missing or do not fit, DeviceError if the device
     is not there.
     """
-    return _factory(name)(options or ModelOptions(model_dir=model_dir, device=device))
+    options = options or ModelOptions(model_dir=model_dir, device=device)
+    _require_folder(name, options)
+    return _factory(name)(options)
+
+
+def _require_folder(name: str, options: ModelOptions) -> None:
+    """Raise ModelError where a model's folder is not there, before torch is imported, which takes a second."""
+    folder = name.removeprefix("hf:") if name.startswith("hf:") else _FOLDERS.get(name)
+    if folder is not None and name not in _registered:
+        find_folder(folder, options)
 
 
 def _factory(name: str) -> ModelFactory:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,10 @@ from curator_dask.runtime.local_cluster import local_gpus, local_processes
 from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
 
 CONNECT_TIMEOUT_S = 30.0
+LOOK_S = 0.5
+"""How long an address is called before any work. A host that is slower is not refused: the client waits longer, later."""
+_CALLABLE = ("tcp", "tls")
+"""Protocols whose addresses are a host and a port."""
 # A scheduler started in the same second has not written its file yet.
 SCHEDULER_FILE_TIMEOUT_S = 5.0
 _LOGGERS = (
@@ -44,8 +49,8 @@ class LazyCluster:
 
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     on_start: Callable[[str], None] | None = None
-    """Called with the address of the dashboard when a cluster starts, and when there are no workers. Without it, a warning
-    of the latter is logged."""
+    """Called when a cluster starts: with what begins, and with the address of the dashboard; and when there are no workers.
+    Without it, a warning of the latter is logged."""
     workers: str = "rapids"
     """The kind of the local workers on a GPU machine; `serve` changes it."""
     _client: Any = None
@@ -61,10 +66,24 @@ class LazyCluster:
             raise ClusterError(f"the Dask client is {client.status}: connect it again, or leave it out")
         return LazyCluster(_client=client)
 
+    def check(self) -> None:
+        """Refuse at once, and start nothing, where the device is not there or nobody listens at the scheduler's address.
+
+        Raises DeviceError and ClusterError.
+        """
+        if self._client is not None:
+            return
+        if self.settings.scheduler_address or self.settings.scheduler_file:
+            _refuse_deaf_address(_address(self.settings))
+        else:
+            resolve_device(self.settings.device)
+
     @property
     def client(self) -> Any:
         """The `distributed.Client`; the first use starts the cluster or connects to it."""
         if self._client is None:
+            if self.on_start is not None:
+                self.on_start("starting workers" if self._is_own else "connecting to the Dask scheduler")
             self._client = self._stack.enter_context(dask_client(self.settings, self.workers, self._say))
             self._started = True
             link = self._client.dashboard_link if self.settings.dashboard else None
@@ -186,14 +205,12 @@ def _attach(settings: ClusterSettings, say: Callable[[str], None]) -> Iterator[A
     from distributed import Client
 
     where = settings.scheduler_address or f"--scheduler-file {settings.scheduler_file}"
-    address = settings.scheduler_address or _address_in(Path(settings.scheduler_file or ""))
+    address = _address(settings)
     try:
         _knock(address)
         client = Client(address, timeout=f"{CONNECT_TIMEOUT_S}s")
     except (OSError, ValueError, ImportError) as error:  # a time-out is an OSError; the others are malformed addresses
-        raise ClusterError(
-            f"no Dask scheduler answers at {address}: {str(error) or 'time-out'}. Start one with: dask scheduler"
-        ) from error
+        raise _nobody_answers(address, error) from error
     except TypeError as error:  # what Dask raises without keys
         raise ClusterError(
             f"the scheduler at {address} asks for keys: set distributed.comm.tls in Dask's configuration, or "
@@ -210,6 +227,33 @@ def _attach(settings: ClusterSettings, say: Callable[[str], None]) -> Iterator[A
         yield client
 
 
+def _refuse_deaf_address(address: str) -> None:
+    """Raise ClusterError for what cannot be an address, for an unknown host, and for a port where nobody listens."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        protocol, place = parse_address(address)
+        get_backend(protocol)
+        if protocol in _CALLABLE:
+            _call(*parse_host_port(place))
+    except (OSError, ValueError) as error:
+        raise _nobody_answers(address, error) from error
+
+
+def _call(host: str, port: int) -> None:
+    if not host:
+        raise ValueError("it names no host")
+    with contextlib.suppress(TimeoutError), socket.create_connection((host, port), LOOK_S):
+        pass
+
+
+def _nobody_answers(address: str, error: Exception) -> ClusterError:
+    """The error for an address where no scheduler can be reached."""
+    why = str(error) or "time-out"
+    return ClusterError(f"no Dask scheduler answers at {address}: {why}. Start one with: dask scheduler")
+
+
 def _knock(address: str) -> None:
     """Connect and hang up. A `Client` would wait for ever for a program that listens there, is no scheduler and never answers."""
     from distributed import Security
@@ -223,6 +267,10 @@ def _knock(address: str) -> None:
     # In a thread of its own, because a notebook's main thread runs an event loop already.
     with ThreadPoolExecutor(1) as threads:
         threads.submit(lambda: asyncio.run(reach())).result()
+
+
+def _address(settings: ClusterSettings) -> str:
+    return settings.scheduler_address or _address_in(Path(settings.scheduler_file or ""))
 
 
 def _address_in(scheduler_file: Path) -> str:

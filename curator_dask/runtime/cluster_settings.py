@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curator_dask.errors import ParameterError
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.device import DEVICES
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class ClusterSettings:
     """Where the work runs. No setting changes a result."""

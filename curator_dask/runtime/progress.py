@@ -14,8 +14,14 @@ class Reporter(Protocol):
     def advance(self, count: int = 1) -> None:
         """So many more of them are done."""
 
+    def add_video(self, seconds: float) -> None:
+        """The clips of what is done now have so many seconds; told before `advance`."""
+
     def finish(self) -> None:
         """The stage has ended, also when it failed."""
+
+    def say(self, message: str) -> None:
+        """Tell what begins now, such as the start of workers."""
 
     def note(self, message: str) -> None:
         """Show a message that a person should read: a warning, an address."""
@@ -30,7 +36,13 @@ class SilentReporter:
     def advance(self, count: int = 1) -> None:
         pass
 
+    def add_video(self, seconds: float) -> None:
+        pass
+
     def finish(self) -> None:
+        pass
+
+    def say(self, message: str) -> None:
         pass
 
     def note(self, message: str) -> None:

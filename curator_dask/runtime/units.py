@@ -45,6 +45,8 @@ TRY_AGAIN_AFTER_S = (1.0, 5.0)
 # Where more units fail than this, and more than half of all, waiting some seconds will not help.
 FEW_FAILURES = 32
 WORKER_LOST = "worker-lost"
+CLIP_MILLISECONDS = "clip_milliseconds"
+"""The count of a unit that says how long its clips are."""
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.-]{0,199}")
 
@@ -129,6 +131,7 @@ def run_units(
                     unfinished[record.key] = record
                 if not record.is_done and not record.outputs:
                     state.forget([record.key])
+                reporter.add_video(record.counts.get(CLIP_MILLISECONDS, 0) / 1000)
                 reporter.advance()
     finally:
         reporter.finish()

@@ -148,6 +148,9 @@ class Stage(ABC):
         """What the stage has recorded in its output folder; None where it has none."""
         return None if self.output is None else StageState(self.output, self.name)
 
+    def check_input(self) -> None:  # noqa: B027  most stages find it out soon enough by themselves
+        """Refuse input that is not there, before anything is locked, loaded or started. Raises InputError and ToolError."""
+
     def check(self, context: RunContext) -> None:
         """Refuse the output folder as the run itself would, before any work; say which results would be replaced.
 
@@ -193,11 +196,19 @@ def run_context(client: Client | None = None, context: RunContext | None = None)
 
 def run_timed(stage: Stage, context: RunContext) -> StageResult:
     """Execute a stage on workers of its kind, and note the seconds that it took."""
+    check_first(stage, context)
     context.cluster.serve(stage.workers)
     start = time.monotonic()
     with context.holding([stage]):
         result = stage.execute(context)
     return replace(result, seconds=time.monotonic() - start)
+
+
+def check_first(stage: Stage, context: RunContext) -> None:
+    """Refuse within a second what cannot work: input that is not there, and a cluster that cannot be had."""
+    stage.check_input()
+    if not context.dry_run:
+        context.cluster.check()
 
 
 def require_paths(stage: object, *names: str) -> None:

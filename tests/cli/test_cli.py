@@ -146,7 +146,7 @@ def test_a_bad_config_is_refused(tmp_path, content, message):
         (("export", "--input-path", "x", "--output-path", "o"), 2, "duplicates_path"),
         (("run", "--video-dir", ".", "--output-path", "o", "--n-clusters", "0"), 2, "n_clusters (0) must be"),
         (("verify", "missing"), 2, "manifest.json"),
-        (("kmeans", "--input-path", "x", "--output-path", "o", "--device", "gpu"), 2, "x does not exist"),
+        (("kmeans", "--input-path", "x", "--output-path", "o"), 2, "x does not exist"),
         (("embed", "--input-path", ".", "--embedding-algorithm", "internvideo3"), 2, "internvideo3"),
         (("calibrate", "--input-path", ".", "--output-path", "o", "--known-duplicates", "no.csv"), 2, "cannot read no.csv"),
     ],
@@ -264,12 +264,13 @@ def test_the_summary_says_what_was_left_out(few_videos, tmp_path):
     assert "the output folder lies in the folder of the videos" in told
 
 
-def test_progress_keeps_quiet_off_a_terminal(few_videos, tmp_path):
+def test_progress_off_a_terminal_is_a_few_lines(few_videos, tmp_path):
     done = cli("split", "--video-dir", few_videos, "--output-path", tmp_path / "out", "--video-limit", 1)
     assert done.returncode == 0
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert [line.split(":")[0] for line in lines] == ["Dask dashboard"]
-    assert "http://127.0.0.1" in lines[0]
+    assert lines[:2] == ["split: 0 of 1 videos", "connecting to the Dask scheduler"]
+    assert lines[2].startswith("Dask dashboard: http://127.0.0.1")
+    assert all(line.startswith("embed: ") for line in lines[3:])
 
 
 def test_progress_on_a_terminal_is_on_stderr_alone(few_videos, tmp_path):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from curator_dask.cli.app import app
 from curator_dask.cli.output.documents import print_document
 from tests.cli.test_cli import cli
 
@@ -49,3 +55,56 @@ def test_an_error_prints_no_document(tmp_path):
 def test_a_share_of_nothing_is_null(value, capsys):
     print_document({"shares": ({"recall": value}, 1.5)})
     assert json.loads(capsys.readouterr().out) == {"shares": [{"recall": None}, 1.5]}
+
+
+def document(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
+    """The one document that a command prints."""
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert done.exit_code == exit_code, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """Three clips with vectors, clustered, and nothing else."""
+    root = tmp_path_factory.mktemp("json")
+    (root / "vectors").mkdir()
+    X = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "embedding": X}), root / "vectors" / "part-0.parquet")
+    done = cli(
+        "kmeans", "--input-path", root / "vectors", "--output-path", root / "out" / "kmeans", "--n-clusters", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    return root / "out"
+
+
+class TestTools:
+    """Commands that run no stage: a document with the same numbers as their text."""
+
+    def test_verify(self, out):
+        found = document("verify", out)
+        assert (found["checked"], found["faults"]) == ("contents", {"number": 0, "list": []})
+        assert found["counts"]["stages"] == 1
+        assert found["counts"]["files"] == sum(path.is_file() for path in out.rglob("*"))
+        (out / "kmeans" / "extra.bin").write_bytes(b"x")
+        found = document("verify", out, "--quick", exit_code=1)
+        (out / "kmeans" / "extra.bin").unlink()
+        assert found["checked"] == "sizes"
+        (fault,) = found["faults"]["list"]
+        assert (fault["path"], fault["kind"]) == ("kmeans/extra.bin", "extra")
+
+    def test_similar(self, out):
+        found = document("similar", out, "a", "--top", 1)
+        assert (found["path"], found["clip"]) == (str(out), "a")
+        (first,) = found["similar"]
+        assert first == {"id": "b", "cosine": pytest.approx(0.9 / math.hypot(0.9, 0.1))}
+
+    def test_models(self):
+        found = document("models", "list")
+        assert "pdqf_tmk_nobars" in found["models"]
+        assert found["others"][0] == "hf:FOLDER"
+
+    def test_doctor(self):
+        found = document("doctor")
+        assert found["usable"] is all(finding["level"] != "fault" for finding in found["findings"])
+        assert {"level", "topic", "text"} == set(found["findings"][0])

@@ -126,7 +126,8 @@ class TestLocal:
             assert "MALLOC_TRIM_THRESHOLD_" in found  # Dask's own settings stay
             assert lazy.num_threads == 1
             assert lazy.client is lazy.client
-            (message,) = told
+            begins, message = told
+            assert begins == "starting workers"
             assert message.startswith("Dask dashboard: http://127.0.0.1:")
             started = [child for child in me.children(recursive=True) if child.pid not in before | helpers(me)]
             assert started
@@ -170,7 +171,7 @@ class TestLocal:
         told: list[str] = []
         with LazyCluster(local(), on_start=told.append) as lazy:
             assert lazy.client.status == "running"
-        assert told == []
+        assert told == ["starting workers"]
 
     @pytest.mark.timeout(60)
     def test_a_script_needs_no_main_guard(self, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from curator_dask.errors import CuratorError, FolderLockedError
+from curator_dask.errors import CuratorError, FolderLockedError, InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.lock import lease
 from curator_dask.runtime.lock.holder import Holder
@@ -109,11 +109,22 @@ def test_of_many_runs_at_once_one_works_at_a_time(tmp_path):
     assert len(most) + len(refused) == 400
 
 
-def test_where_nobody_can_write_no_lock_is_needed(tmp_path, small_disk):
+def test_where_nobody_can_write_no_lock_is_needed_to_look_at_a_run(tmp_path, small_disk):
     small_disk("size=100k")
-    (tmp_path / "disk" / "out").mkdir()
+    (tmp_path / "disk" / "out" / ".curator" / "work").mkdir(parents=True)
+    (tmp_path / "disk" / "new").mkdir()
     small_disk("ro")
     assert held(tmp_path / "disk" / "out")
+    with pytest.raises(
+        InputError, match=r"cannot write .*new': Read-only file system\. Make room there or get the right"
+    ):
+        held(tmp_path / "disk" / "new")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_folder_that_cannot_be_made_is_refused():
+    with pytest.raises(InputError, match="cannot write '/proc/out': No such file"):
+        held(Path("/proc/out"))
 
 
 class TestObjectStore:

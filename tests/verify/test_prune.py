@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -63,6 +65,9 @@ def test_files_of_gone_videos_are_listed_and_removed_after_the_next_run(videos, 
     assert found.videos == ("day1/a.mp4",)
     assert {path.split("/")[0] for path in found.files} >= {"clips", "metas", "previews", "processed_videos"}
     assert found.num_bytes == sum((out / path).stat().st_size for path in found.files)
+    listed = json.loads(CliRunner().invoke(app, ["prune", str(out), "--json"]).stdout)
+    assert (listed["removed"], listed["videos"], listed["files"]) == (False, ["day1/a.mp4"], list(found.files))
+    assert listed["counts"]["bytes"] == found.num_bytes
     told = CliRunner().invoke(app, ["prune", str(out), "--remove"])
     assert told.exit_code == 0
     assert f"{len(found.files)} files removed" in told.output

@@ -73,6 +73,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "inspect": (("a page to look at before you delete", "curator-dask inspect out"),),
     "review": (("decide by hand", "curator-dask review out"),),
+    "similar": (
+        ("ten clips most like a file of yours", "curator-dask similar out holiday.mp4"),
+        (
+            "three clips most like one of the output",
+            "curator-dask similar out 0a1b2c3d-0000-5000-8000-000000000000 --top 3",
+        ),
+    ),
+    "prune": (("what is left over of videos that are gone", "curator-dask prune out"),),
+    "doctor": (("what this machine has", "curator-dask doctor"),),
     "samples": (("videos to try the tool with", "curator-dask samples videos"),),
     "calibrate": (
         ("which thresholds fit your clips", "curator-dask calibrate --input-path videos --output-path calibration"),

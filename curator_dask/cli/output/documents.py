@@ -53,3 +53,8 @@ def _stage_document(result: StageResult) -> dict[str, Any]:
         "left_out": {reason: dict(endings) for reason, endings in result.left_out.items()},
         "warnings": list(result.warnings),
     }
+
+
+def faults_document(faults: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Faults in the shape of failures: their number, and all of them."""
+    return {"number": len(faults), "list": list(faults)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.cli.output.documents import print_document, results_document
 from curator_dask.cli.output.progress_bars import make_reporter
+from curator_dask.cli.output.time_left import duration_text
 from curator_dask.errors import OpenFailureError
 from curator_dask.files import layout
 from curator_dask.files.left_out import describe_left_out
@@ -124,7 +125,7 @@ def describe_counts(result: StageResult) -> str:
 def _describe_count(name: str, value: int) -> str:
     """A count in words; "" if it is not worth showing."""
     if name.endswith("_milliseconds"):
-        return f"{_duration(value / 1000)} of video"
+        return f"{duration_text(value / 1000)} of video"
     if name.endswith("_bytes"):
         return f"{_size(value)} {name.removesuffix('_bytes')}s".replace("sources", "of sources")
     return counted(value, name.replace("_", " ")) if value or name in ALWAYS_SHOWN else ""
@@ -191,11 +192,6 @@ def stage_failures_path(output_path: str, stage: str) -> str:
 def run_failures_path(output_path: str, options: RunOptions) -> str:
     """The file that a whole run lists its failures in."""
     return "no file (dry run)" if options.dry_run else f"{output_path}/{layout.FAILURES}"
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d} h"
 
 
 def _size(num_bytes: float) -> str:

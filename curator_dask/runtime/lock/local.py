@@ -11,6 +11,7 @@ from pathlib import Path
 from curator_dask.runtime.lock.holder import Holder, refuse
 
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+MOST_ATTEMPTS = 1000
 
 
 class LockUnsupportedError(Exception):
@@ -35,11 +36,15 @@ def locked_file(path: Path, where: str) -> Iterator[None]:
 
 
 def _open_locked(path: Path, where: str) -> int:
+    attempts = 0
     while True:
+        attempts += 1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:  # the last holder removed the empty folder in between
+        except FileNotFoundError:  # the last holder removed the empty folder in between, or no folder can be made there
+            if attempts == MOST_ATTEMPTS:
+                raise
             continue
         try:
             _take(descriptor, where)

@@ -14,7 +14,7 @@ from curator_dask.runtime.lock.lease import leased
 from curator_dask.runtime.lock.local import LockUnsupportedError, locked_file
 
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
-"""Nobody can write there, so a finished run is looked at without a lock, and an unfinished one fails by itself."""
+"""Nobody can write there, so what a run left there is looked at without a lock."""
 
 
 @contextlib.contextmanager
@@ -57,11 +57,11 @@ def _locked_on_disk(folder: Folder, path: str) -> Iterator[None]:
     made = [parent for parent in target.parents if not parent.exists()]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, made)
-        with writing_to(target):
+        with writing_to(folder.local_path(), refused=True):
             try:
                 stack.enter_context(locked_file(target, folder.url))
             except OSError as error:
-                if error.errno not in _READ_ONLY:
+                if error.errno not in _READ_ONLY or not target.parent.is_dir():
                     raise
         yield
 

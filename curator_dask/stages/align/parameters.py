@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curator_dask.dedup.align.judge import Thresholds
+from curator_dask.keywords import with_suggestions
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class AlignParameters:
     """From where on two stretches of video count as the same moment."""

@@ -18,6 +18,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _ORDER = ("id", "other_reference_number", "other_id", "start_s", "other_start_s")
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class AlignStage(AlignParameters, StorageKwargs, Stage):
     """Find the stretches that clips share: copies that begin at any time, and pictures that stand still.

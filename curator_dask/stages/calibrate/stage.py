@@ -18,6 +18,7 @@ from curator_dask.errors import InputError, ParameterError, ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
+from curator_dask.keywords import with_suggestions
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.runtime.records import digest, dump_json
 from curator_dask.runtime.state import StageState
@@ -39,6 +40,7 @@ CLIPS_PER_VIDEO = 4
 """Taken of one video before a second round takes more."""
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class CalibrateStage(Stage):
     """Find the thresholds that suit the user's own clips: of the rule `overlap`, and a model's eps for the rules by vectors.
@@ -106,6 +108,9 @@ class CalibrateStage(Stage):
             "tracks": [ALIGN_VERSION, track_version(), list(SHIFTS_S), list(STRICTNESS)],
             "model": embed.model().fingerprint(),
         }
+
+    def check_input(self) -> None:
+        self.embed_stage().check_input()
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)

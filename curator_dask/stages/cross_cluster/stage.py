@@ -21,6 +21,7 @@ from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.files.names import counted
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState, recorded_versions
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -42,6 +43,7 @@ TOLD_SHARE = 0.0005
 """A warning tells if more than this share of near pairs is thought to be missed."""
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class CrossClusterStage(RankedClusters, Stage):
     """Find duplicates that k-means put into different clusters: raise the scores of the pairwise stage by them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from curator_dask.errors import ParameterError
+from curator_dask.keywords import with_suggestions
 from curator_dask.models.registry import DEFAULT_MODEL
 
 FRAMES_FROM = ("auto", "clips", "source")
@@ -12,6 +13,7 @@ FOLLOW_WORKERS = "auto"
 """The `torch_device` that leaves the choice to the workers."""
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class EmbedParameters:
     """Which model computes the vectors, from which frames, and how it runs."""

@@ -13,7 +13,8 @@ from curator_dask.data.clip_index import read_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.video_listing import VideoChoice
+from curator_dask.files.video_listing import VideoChoice, refuse_missing_videos
+from curator_dask.keywords import with_suggestions
 from curator_dask.models.base import DTYPES, ModelOptions
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
@@ -42,6 +43,7 @@ class EmbedPaths:
     """Vectors go to a folder below; None: below `input_path`."""
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     """Compute one vector per clip, and its track.
@@ -243,6 +245,9 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         if not self.tracks:
             return set()
         return {record.key for record in state.records() if record.data.get(TRACK_VERSION) != track_version()}
+
+    def check_input(self) -> None:
+        refuse_missing_videos(self.input)
 
     def execute(self, context: RunContext) -> StageResult:
         stage = self.resolved()

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from curator_dask.errors import ParameterError
 from curator_dask.export.plan import PlanParameters as PlanParameters
+from curator_dask.keywords import with_suggestions
 
 FORMATS = ("webdataset", "parquet")
 MEDIA = ("copy", "reference")
 PLAIN = ("keep", "drop")
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class ExportParameters:
     """What the training data looks like: its format, its name, and how clips are laid out in shards."""

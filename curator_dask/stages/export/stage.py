@@ -23,6 +23,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -36,6 +37,7 @@ from curator_dask.stages.export.worker import copy_media, write_one_shard
 MEMBERS, PREVIEW = ("json", "mp4"), "webp"
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class ExportStage(ExportParameters, Stage):
     """Write the kept clips as training data.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from curator_dask.dedup.decide.cover import check_min_cover
 from curator_dask.dedup.decide.rules import AUTO, RULES, check_rule
 from curator_dask.dedup.similarity.scope import check_scope
 from curator_dask.dedup.similarity.threshold import check_eps, chosen_eps
 from curator_dask.errors import ParameterError
+from curator_dask.keywords import with_suggestions
+from curator_dask.report.review.overrides import Override, read_overrides
 
 RULE_BY_INPUT = AUTO
 """The `rule` that leaves the choice to what there is to decide by."""
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class IdentifyParameters:
     """How duplicates are decided: the limit, the rule, and the pairs that count."""
@@ -59,6 +63,10 @@ class IdentifyParameters:
     def eps_for_model(self, model_default: float) -> float:
         """The eps to decide by for vectors of a model with this default."""
         return chosen_eps(self.eps, model_default)
+
+    def read_overrides(self, storage_options: Mapping[str, Any]) -> dict[str, Override]:
+        """What a person decided, by id. Raises InputError where the file cannot be read."""
+        return {} if self.overrides is None else read_overrides(self.overrides, storage_options)
 
 
 def check_overlap_parameters(

@@ -16,7 +16,8 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
-from curator_dask.report.review.overrides import OVERRIDES, Override, read_overrides
+from curator_dask.keywords import with_suggestions
+from curator_dask.report.review.overrides import OVERRIDES, Override
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -63,6 +64,7 @@ class Decided(NamedTuple):
     warnings: tuple[str, ...]
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them; or, by the
@@ -160,8 +162,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def decisions_by_hand(self) -> dict[str, Override]:
         """What a person decided. Raises InputError where the file cannot be read."""
-        options = self.folder_to_read(self.input_path).storage_options
-        return {} if self.overrides is None else read_overrides(self.overrides, options)
+        return self.read_overrides(self.folder_to_read(self.input_path).storage_options)
 
     def identity(self) -> dict[str, Any]:
         by_overlap = self.rule == "overlap"

@@ -27,6 +27,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 OUTPUTS = (layout.KMEANS, layout.PAIRWISE, layout.OVERLAPS, layout.DUPLICATES)
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class IncrementalStage(StorageKwargs, Stage):
     """Decide on new vectors beside a finished run, without redoing it.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.keywords import with_suggestions
 from curator_dask.report.build import build_report, with_previews
 from curator_dask.report.page.glance import glance_html
 from curator_dask.report.page.write import PAGE, write_page
@@ -27,6 +28,7 @@ INSPECT = "inspect"
 VERSION = 1
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class InspectStage(Stage):
     """Make the report of an output: ``report/report.json`` with all numbers, and ``report/index.html`` to look at.

@@ -9,8 +9,10 @@ from typing import Any
 
 from curator_dask.dedup.kmeans.start import Init, check_method
 from curator_dask.errors import ParameterError
+from curator_dask.keywords import with_suggestions
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class KMeansParameters:
     """How k-means clusters vectors, wherever they are."""

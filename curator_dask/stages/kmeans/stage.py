@@ -23,6 +23,7 @@ from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
 from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import BROKEN, StageState
 from curator_dask.runtime.units import Unit
@@ -42,6 +43,7 @@ from curator_dask.stages.kmeans.write_clusters import (
 FIT_UNIT = "fit"
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     """Euclidean k-means over L2-normalised rows; the parameters are those of the original workflow.

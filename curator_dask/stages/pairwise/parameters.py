@@ -10,10 +10,12 @@ from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
 from curator_dask.files.storage_options import StorageKwargs
+from curator_dask.keywords import with_suggestions
 
 BATCH_SIZE = 1024
 
 
+@with_suggestions
 @dataclass(frozen=True, kw_only=True)
 class PairwiseParameters:
     """How rows are ranked, and how many are compared at a time."""

@@ -17,6 +17,7 @@ from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.tables import check_number_type
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import add_counts, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -27,6 +28,7 @@ from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, PairwiseSpe
 from curator_dask.stages.pairwise.worker import join_parts, score
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class PairwiseStage(RankedClusters, Stage):
     """Score every row of a cluster against the rows ranked before it in that cluster.

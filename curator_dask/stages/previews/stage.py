@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.files.folder import Folder
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, count_work, run_units
@@ -28,6 +29,7 @@ class ShownClip(NamedTuple):
     length_s: float
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class PreviewsStage(Stage):
     """Write ``previews/{id}.webp`` for some clips of an output; those that are there already are left as they are.

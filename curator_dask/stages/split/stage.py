@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, cast
 
 from curator_dask.data.clip_index import write_clip_index
-from curator_dask.errors import ParameterError, ToolError
+from curator_dask.errors import ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
+from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos, refuse_missing_videos
+from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -36,6 +37,7 @@ CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
 
 
+@with_suggestions
 @dataclass(frozen=True)
 class SplitStage(Stage):
     """Cut every video below `video_dir` into clips, with the parameters and defaults of the original workflow.
@@ -154,10 +156,13 @@ class SplitStage(Stage):
     def list_videos(self) -> VideoListing:
         return list_videos(Folder(self.video_dir, self.input_storage_options), self.choice())
 
+    def check_input(self) -> None:
+        refuse_missing_videos(Folder(self.video_dir, self.input_storage_options))
+        self._check_encoder()
+
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         listing = self.list_videos()
-        self._check_encoder()
         if context.dry_run:
             self.check(context)
             counts, failures = planned_counts(self.splitter(), listing, context.reporter)
@@ -233,7 +238,4 @@ def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[Sp
 
 def split_videos(video_dir: str, output_path: str, **parameters: Any) -> StageResult:
     """Cut videos into clips; the parameters are those of `SplitStage`."""
-    unknown = parameters.keys() - SplitStage.__dataclass_fields__.keys()
-    if unknown:
-        raise ParameterError(f"split_videos has no parameter {', '.join(sorted(unknown))}")
     return SplitStage(video_dir, output_path, **parameters).run()

@@ -6,19 +6,56 @@ from typing import Annotated
 
 import typer
 
-from curator_dask.cli.options.declare import option
+from curator_dask.cli.options.declare import option, options_in
+from curator_dask.cli.options.embed import TrustRemoteCode
+from curator_dask.cli.options.panels import EMBEDDING
+from curator_dask.cli.options.run_options import Json
+from curator_dask.cli.options.split import ModelDir
+from curator_dask.cli.output.documents import print_document
 
 Output = Annotated[str, typer.Argument(metavar="OUT", help="Output folder of run, on this machine.")]
-ClipId = Annotated[str, typer.Argument(metavar="CLIP_ID", help="Id of a clip of this output.")]
+Clip = Annotated[
+    str, typer.Argument(metavar="CLIP", help="Id of a clip of this output, or a video or picture of yours.")
+]
 Top = Annotated[int, option("--top", min=1, help="How many clips to list.")]
+Exact = Annotated[bool, option("--exact", help="Search all clusters, not only the nearest ones, which takes longer.")]
+Model = Annotated[
+    str | None,
+    options_in(EMBEDDING)(
+        "--embedding-algorithm", metavar="MODEL", help="For a file: the model of OUT, where OUT does not say it."
+    ),
+]
 
 
-def similar(path: Output, clip_id: ClipId, top: Top = 10) -> None:
-    """List the clips that are most like one of them.
+def similar(
+    path: Output,
+    clip: Clip,
+    top: Top = 10,
+    exact: Exact = False,
+    embedding_algorithm: Model = None,
+    model_dir: ModelDir = "./models",
+    trust_remote_code: TrustRemoteCode = False,
+    json: Json = False,
+) -> None:
+    """List the clips that are most like one of them, or like a video or picture of yours.
 
-    Prints the cosine of their vectors and the id of each, the most similar first.
+    Prints the cosine of their vectors (1: the same, 0: nothing in common) and the id of each, the most similar first. A file
+    is seen as one clip, by the model that made the vectors of OUT.
     """
     import curator_dask as cd
 
-    for other_id, score in cd.similar_clips(path, clip_id, top):
+    found = cd.similar_clips(
+        path,
+        clip,
+        top,
+        exact=exact,
+        embedding_algorithm=embedding_algorithm,
+        model_dir=model_dir,
+        trust_remote_code=trust_remote_code,
+    )
+    if json:
+        rows = [{"id": other_id, "cosine": score} for other_id, score in found]
+        print_document({"path": path, "clip": clip, "similar": rows})
+        return
+    for other_id, score in found:
         typer.echo(f"{score:.6f}  {other_id}")

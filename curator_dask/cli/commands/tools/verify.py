@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from curator_dask.cli.options import export as options
-from curator_dask.cli.options.run_options import StorageOption, parse_storage_options
+from curator_dask.cli.options.run_options import Json, StorageOption, parse_storage_options
+from curator_dask.cli.output.documents import faults_document, print_document
 from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
     from curator_dask import OutputCheck
+    from curator_dask.stages.export.verify import Verification
 
 MAX_FAULTS_SHOWN = 10
 REDONE_KINDS = ("missing", "changed", "damaged")
@@ -24,6 +27,7 @@ def verify(
     quick: options.Quick = False,
     repair: options.Repair = False,
     storage_option: StorageOption = None,
+    json: Json = False,
 ) -> None:
     """Compare an output with its records, every file of every stage. Prints the first ten faults; exits with 1 if there are any.
 
@@ -31,22 +35,23 @@ def verify(
     """
     storage_options = parse_storage_options(storage_option or [])
     if quick or repair or _is_output(path, storage_options):
-        _verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
-        return
-    from curator_dask import verify_dataset
+        from curator_dask import verify_output
 
-    found = verify_dataset(
-        path,
-        duplicates_path=duplicates_path,
-        clips_opened_per_shard=clips_opened_per_shard,
-        storage_options=storage_options,
-    )
-    clips = sum(shard.samples for shard in found.manifest.shards)
-    said = ((len(found.manifest.shards), "shards"), (clips, "clips"), (len(found.faults), "faults"))
-    typer.echo(", ".join(counted(*one) for one in said))
-    for fault in found.faults[:MAX_FAULTS_SHOWN]:
-        typer.echo(f"  {fault.shard} {fault.key}: {fault.what}".rstrip())
-    if found.faults:
+        found = verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
+        faults = len(found.findings)
+        print_document(_output_document(path, found, quick)) if json else _show_output(found, quick, repair)
+    else:
+        from curator_dask import verify_dataset
+
+        read = verify_dataset(
+            path,
+            duplicates_path=duplicates_path,
+            clips_opened_per_shard=clips_opened_per_shard,
+            storage_options=storage_options,
+        )
+        faults = len(read.faults)
+        print_document(_export_document(path, read)) if json else _show_export(read)
+    if faults:
         raise typer.Exit(1)
 
 
@@ -59,10 +64,25 @@ def _is_output(path: str, storage_options: dict[str, Any]) -> bool:
     return not Folder(path, storage_options).exists(MANIFEST_NAME) and has_records(path, storage_options)
 
 
-def _verify_output(path: str, *, quick: bool, repair: bool, storage_options: dict[str, Any]) -> None:
-    from curator_dask import verify_output
+def _show_export(found: Verification) -> None:
+    clips = sum(shard.samples for shard in found.manifest.shards)
+    said = ((len(found.manifest.shards), "shards"), (clips, "clips"), (len(found.faults), "faults"))
+    typer.echo(", ".join(counted(*one) for one in said))
+    for fault in found.faults[:MAX_FAULTS_SHOWN]:
+        typer.echo(f"  {fault.shard} {fault.key}: {fault.what}".rstrip())
 
-    found = verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
+
+def _export_document(path: str, found: Verification) -> dict[str, Any]:
+    clips = sum(shard.samples for shard in found.manifest.shards)
+    return {
+        "path": path,
+        "checked": "export",
+        "counts": {"shards": len(found.manifest.shards), "clips": clips},
+        "faults": faults_document([asdict(fault) for fault in found.faults]),
+    }
+
+
+def _show_output(found: OutputCheck, quick: bool, repair: bool) -> None:
     compared = "sizes compared" if quick else "contents compared"
     typer.echo(
         f"{found.num_stages} stages, {found.num_files} files, {found.num_bytes / 1e6:.1f} MB, "
@@ -73,14 +93,22 @@ def _verify_output(path: str, *, quick: bool, repair: bool, storage_options: dic
     for finding in found.findings[:MAX_FAULTS_SHOWN]:
         typer.echo(f"  {finding.stage or 'no stage'}: {finding}")
     if found.findings:
-        typer.echo(
-            "by stage: " + ", ".join(f"{name or 'no stage'} {count}" for name, count in found.by_stage().items())
-        )
-        typer.echo(_advice(found, repair=repair))
-        raise typer.Exit(1)
+        by_stage = (f"{name or 'no stage'} {count}" for name, count in found.by_stage().items())
+        typer.echo(f"by stage: {', '.join(by_stage)}")
+        typer.echo(_advice(found, repair))
 
 
-def _advice(found: OutputCheck, *, repair: bool) -> str:
+def _output_document(path: str, found: OutputCheck, quick: bool) -> dict[str, Any]:
+    counts = {"stages": found.num_stages, "files": found.num_files, "bytes": found.num_bytes}
+    return {
+        "path": path,
+        "checked": "sizes" if quick else "contents",
+        "counts": {**counts, "files_without_hash": found.num_without_hash, "marked": found.num_marked},
+        "faults": faults_document([asdict(finding) for finding in found.findings]),
+    }
+
+
+def _advice(found: OutputCheck, repair: bool) -> str:
     """What to do about the faults."""
     if repair and found.num_marked:
         return f"{found.num_marked} are marked as not done: run the same command as before, and it redoes exactly these"
