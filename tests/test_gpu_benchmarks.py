@@ -166,7 +166,9 @@ def test_a_run_that_is_ended_from_outside_tells_what_it_has(tmp_path):
             time.sleep(0.05)
         runner.terminate()
         assert runner.wait(30) == 128 + signal.SIGTERM
-    assert "| alignment | ok |" in (tmp_path / "tables.md").read_text()
+    told = (tmp_path / "tables.md").read_text()
+    assert "| alignment | ok |" in told
+    assert "| pairwise | **killed**: the whole run was ended |" in told
 
 
 def told_by_a_machine_with(folder: Path, **modules: str) -> dict:

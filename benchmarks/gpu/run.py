@@ -105,13 +105,22 @@ def run_part(
             else:
                 left_s = ends_at - time.monotonic()
                 records, ended = run_step(part, step, out, environment, left_s, rehearsal=rehearsal)
-            for record in records:
-                write(out, {"kind": "record", "part": part, "step": step.name, **asdict(record)})
-            write(out, {"kind": "step", "part": part, "step": step.name, **asdict(ended)})
+            write_step(out, part, step, records, ended)
             done.append((step, records, ended))
-    finally:  # where the whole run is ended from outside, too
+    except SystemExit:
+        ended = Ended("killed", "the whole run was ended")
+        write_step(out, part, step, [], ended)
+        done.append((step, [], ended))
+        raise
+    finally:
         write_table(part, done, out)
     return sum(ended.status in ("wrong", "failed", "killed") for _, _, ended in done)
+
+
+def write_step(out: Path, part: str, step: Step, records: Iterable[Record], ended: Ended) -> None:
+    for record in records:
+        write(out, {"kind": "record", "part": part, "step": step.name, **asdict(record)})
+    write(out, {"kind": "step", "part": part, "step": step.name, **asdict(ended)})
 
 
 def write_table(part: str, done: Iterable[tuple[Step, list[Record], Ended]], out: Path) -> None:
