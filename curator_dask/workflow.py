@@ -308,6 +308,7 @@ def curate(
     audio: str = "1",
     deinterlace: bool = False,
     max_hold_s: float | None = None,
+    max_video_hours: float | None = None,
     upload_clips: bool = True,
     relative_ids: bool = False,
     ids: str = "exact",
@@ -378,6 +379,7 @@ def curate(
         deinterlace: make interlaced pictures whole; False: keep both fields in each.
         max_hold_s: the most seconds of a clip, at its start or end, in which a picture may be held over a pause without
             frames; None: the whole clip.
+        max_video_hours: longer videos are not cut: each is a failure with the reason ``too-long``; None: no limit.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds

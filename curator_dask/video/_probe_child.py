@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -185,7 +186,7 @@ def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels:
     video.codec_context.thread_count = 1
     video.codec_context.options = {"max_pixels": str(max_pixels)}
     frame, num_packets, num_without_pts = None, 0, 0
-    for packet in container.demux(video):
+    for packet in packets_of(container, video):
         if packet.size == 0 or num_packets >= (PACKETS_LOOKED_AT if frame else PACKETS_TRIED):
             break
         num_packets += 1
@@ -206,6 +207,16 @@ def first_frame_facts(container: InputContainer, video: VideoStream, max_pixels:
         "start_s": seconds(frame.pts, frame.time_base) or 0.0,
         "packets_without_pts": num_without_pts,
     }
+
+
+def packets_of(container: InputContainer, stream: Any) -> Iterator[av.Packet[Any]]:
+    """All packets of a stream. A transport stream with a long part that is none (zeros) says EAGAIN there, and goes on."""
+    while True:
+        try:
+            yield from container.demux(stream)
+        except av.error.BlockingIOError:
+            continue
+        return
 
 
 def has_alpha(pixel_format: av.VideoFormat) -> bool:
@@ -265,7 +276,7 @@ def scan(container: InputContainer, index: int, facts: dict[str, Any]) -> dict[s
     or a mean gap, as a lying header can give it years.
     """
     first_s, last_s, tail_s, num_frames = 0.0, 0.0, 0.0, 0
-    for packet in container.demux(container.streams[index]):
+    for packet in packets_of(container, container.streams[index]):
         stamp = packet.dts if packet.pts is None else packet.pts
         if packet.size == 0 or packet.is_discard or stamp is None or packet.time_base is None:
             continue

@@ -135,6 +135,15 @@ def probe_video(path: Path, *, timeout_s: float = 60.0) -> VideoInfo:
     return info
 
 
+def require_not_too_long(info: VideoInfo, max_hours: float | None) -> None:
+    """Raise MediaError("too-long") for a video of more than `max_hours`; None allows any length."""
+    hours = (info.duration_s or 0.0) / 3600
+    if max_hours is not None and hours > max_hours:
+        raise MediaError(
+            "too-long", f"{_name(info.path)}: it lasts {hours:.2f} hours; max_video_hours is {max_hours:g}"
+        )
+
+
 def _on_repaired_clock(info: VideoInfo, timeout_s: float) -> VideoInfo:
     """The same video with start, duration and frame count as ffmpeg's repaired clock has them: see `time_line`."""
     line = read_time_line(info.path, info.video_stream, info.size_bytes, timeout_s=timeout_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -242,3 +243,19 @@ def test_the_record_is_frozen(small: Path) -> None:
     assert isinstance(info, VideoInfo)
     with pytest.raises(AttributeError):
         info.width = 1  # type: ignore[misc]
+
+
+def test_what_the_header_says_of_the_duration_is_not_believed(small: Path, tmp_path: Path) -> None:
+    """A thousand hours, or nothing; a transport stream with a long tail of zeros, as recorders leave."""
+    flv, live, zeros = tmp_path / "long.flv", tmp_path / "live.mkv", tmp_path / "zeros.ts"
+    for path in (flv, zeros):
+        run_ffmpeg("-i", str(small), "-c", "copy", str(path))
+    run_ffmpeg("-i", str(small), "-c", "copy", "-f", "matroska", "-live", "1", str(live))
+    content = flv.read_bytes()
+    at = content.index(b"duration") + 9
+    flv.write_bytes(content[:at] + struct.pack(">d", 3_600_000.0) + content[at + 8 :])
+    os.truncate(zeros, zeros.stat().st_size + (20 << 20))
+    for path in (flv, live, zeros):
+        info = probe_video(path)
+        assert (info.num_frames, info.is_scanned) == (50, True), path
+        assert info.duration_s == pytest.approx(2.0, abs=0.05), path

@@ -92,6 +92,10 @@ MaxHold = Annotated[
 UploadClips = Annotated[
     bool, option("--upload-clips/--no-upload-clips", help="Write the clips as MP4 files, or only plan and record them.")
 ]
+MaxVideoHours = Annotated[
+    float | None,
+    option("--max-video-hours", help="Do not cut longer videos: each is a failure with the reason too-long."),
+]
 RelativeIds = Annotated[
     bool,
     option(
@@ -133,3 +137,4 @@ class SplitOptions:
     audio: Audio = "1"
     deinterlace: Deinterlace = False
     max_hold_s: MaxHold = None
+    max_video_hours: MaxVideoHours = None

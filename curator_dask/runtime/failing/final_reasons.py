@@ -34,6 +34,7 @@ FINAL_REASONS: dict[str, str] = {
     "damaged": "the decoder read the packets to their end, and counted those that it could not decode",
     "invalid-data": "ffmpeg ended with its code for bytes that make no sense, and not by a signal",
     "frames-lost": "the lists of decoded and of encoded frames are whole, and their numbers differ",
+    "too-long": "the header or the packets give the duration, and the limit is a parameter",
     "too-many-spans": "the header and the parameters give the number of clips",
     "too-many-frames": "the frames of the clip were counted",
     "clip-too-long": "the frames of the clip were counted, and the limit is a fixed number of bytes",

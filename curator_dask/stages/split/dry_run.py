@@ -11,7 +11,7 @@ from curator_dask.files.video_listing import SourceVideo, VideoListing
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure, add_counts
 from curator_dask.stages.split.spec import SPLIT
-from curator_dask.video.probe import probe_video
+from curator_dask.video.probe import probe_video, require_not_too_long
 from curator_dask.video.spans import Splitter
 
 COUNTS = (
@@ -22,7 +22,7 @@ COUNTS = (
 
 
 def planned_counts(
-    splitter: Splitter, listing: VideoListing, reporter: Reporter
+    splitter: Splitter, max_video_hours: float | None, listing: VideoListing, reporter: Reporter
 ) -> tuple[dict[str, int], tuple[Failure, ...]]:
     """Counts of the videos, clips, seconds and bytes, and the videos that cannot be read."""
     reporter.start("plan", len(listing.videos), "videos")
@@ -30,7 +30,7 @@ def planned_counts(
     failures: list[Failure] = []
     # Threads suffice: each probe waits for a child process.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        planned = pool.map(lambda video: _plan_video(splitter, listing, video), listing.videos)
+        planned = pool.map(lambda video: _plan_video(splitter, max_video_hours, listing, video), listing.videos)
         for video, found in zip(listing.videos, planned, strict=True):
             if isinstance(found, MediaError):
                 failures.append(Failure(SPLIT, printable(video.path), found.reason, str(found)))
@@ -44,11 +44,14 @@ def _all_counts(listing: VideoListing, total: dict[str, int]) -> dict[str, int]:
     return {name: {**total, **listing.counts}.get(name, 0) for name in COUNTS}
 
 
-def _plan_video(splitter: Splitter, listing: VideoListing, video: SourceVideo) -> dict[str, int] | MediaError:
+def _plan_video(
+    splitter: Splitter, max_video_hours: float | None, listing: VideoListing, video: SourceVideo
+) -> dict[str, int] | MediaError:
     """The counts of one video, or the error that its probe met."""
     try:
         with listing.folder.local_copy(video.relative_path) as path:
             info = probe_video(path)
+            require_not_too_long(info, max_video_hours)
             plan = splitter.plan(info.duration_s, info.framerate)
     except MediaError as error:
         return error

@@ -28,6 +28,8 @@ class SplitSpec:
     """Make clip ids from paths relative to the folder of the videos, so that ids stay when the videos are moved."""
     original_times: OriginalTimes | None
     """Make clip ids from the times that the original workflow computes; None: from the times of the spans."""
+    max_video_hours: float | None
+    """Longer videos are refused; None: there is no limit."""
     embed: EmbedSpec | None
     """How to embed the frames of the cutting process; None: the embed stage computes all vectors later."""
     tracks: bool = False

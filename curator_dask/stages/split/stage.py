@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, cast
 
 from curator_dask.data.clip_index import write_clip_index
-from curator_dask.errors import ToolError
+from curator_dask.errors import ParameterError, ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos, refuse_missing_videos
@@ -31,7 +31,7 @@ COUNTS = (
     "spans_over_limit", "frames_held", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
-_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None}
+_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None, "max_video_hours": None}
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
@@ -63,6 +63,7 @@ class SplitStage(Stage):
         deinterlace: make interlaced pictures whole; frames and times stay the same. False: keep both fields in each.
         max_hold_s: a picture stays on the screen until the next one comes. Where a clip begins or ends in such a pause,
             the picture is repeated there if the pause fills at most this many seconds of the clip; None: any part of it.
+        max_video_hours: longer videos are not cut: each is a failure with the reason ``too-long``; None: no limit.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds
@@ -93,6 +94,7 @@ class SplitStage(Stage):
     audio: str = "1"
     deinterlace: bool = False
     max_hold_s: float | None = None
+    max_video_hours: float | None = None
     upload_clips: bool = True
     relative_ids: bool = False
     ids: str = "exact"
@@ -107,6 +109,8 @@ class SplitStage(Stage):
 
     def __post_init__(self) -> None:
         check_ids(self.ids)
+        if self.max_video_hours is not None and not self.max_video_hours > 0:
+            raise ParameterError(f"max_video_hours ({self.max_video_hours}) must be > 0; leave it out for no limit")
         self.splitter()
         self.transcode_settings()
         self.choice()
@@ -165,7 +169,7 @@ class SplitStage(Stage):
         listing = self.list_videos()
         if context.dry_run:
             self.check(context)
-            counts, failures = planned_counts(self.splitter(), listing, context.reporter)
+            counts, failures = planned_counts(self.splitter(), self.max_video_hours, listing, context.reporter)
             units = [_unit(self.spec(None), listing, video) for video in listing.videos]
             work = self.count_planned(units, context.again(state))
             return StageResult(self.name, self.output, counts, failures, *work, left_out=listing.left_out)
@@ -201,7 +205,7 @@ class SplitStage(Stage):
         """What workers are told; `embed`: how to embed the frames of the cutting process; `tracks`: keep tracks of them."""
         return SplitSpec(
             self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids,
-            self.original_times(), embed, tracks,
+            self.original_times(), self.max_video_hours, embed, tracks,
         )  # fmt: skip
 
     def _check_encoder(self) -> None:

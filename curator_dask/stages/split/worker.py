@@ -16,7 +16,7 @@ from curator_dask.stages.embed.tap import VectorTap
 from curator_dask.stages.split.clip_records import clip_meta, clip_row, video_records
 from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
-from curator_dask.video.probe import VideoInfo, probe_video
+from curator_dask.video.probe import VideoInfo, probe_video, require_not_too_long
 from curator_dask.video.spans import Span, SpanPlan, clip_id
 
 
@@ -33,6 +33,7 @@ def split_video(task: SplitTask) -> UnitResult:
 def _split_file(task: SplitTask, path: Path) -> UnitResult:
     spec = task.spec
     info = probe_video(path)
+    require_not_too_long(info, spec.max_video_hours)
     plan = spec.splitter.plan(info.duration_s, info.framerate)
     if not spec.writes_clips:
         return _record_video(task, info, plan, report=None)
@@ -47,6 +48,7 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
     report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     if report.outlasts(info):  # the header said less than there is: plan again on the frames themselves
         info = report.correct(info)
+        require_not_too_long(info, task.spec.max_video_hours)
         plan = task.spec.splitter.plan(info.duration_s, info.framerate)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     result = _record_video(task, info, plan, report)

@@ -62,7 +62,8 @@ class TranscodeSettings:
     max_hold_s: float | None = None
     """How much of a clip, at its start or end, may show a picture that is held over a pause; None: all of it."""
     timeout_s: float | None = None
-    """Wall-clock limit per video; None derives it from duration and size."""
+    """Wall-clock limit per video. None: there is none, but ffmpeg must get on; how soon follows from the size of file and
+    pictures, not from the stated duration."""
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:

@@ -10,6 +10,7 @@ with the times spelled out.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
     from curator_dask.video.frames.sampling import FrameRule
     from curator_dask.video.spans import Span
 
-_LEAST_TIMEOUT_S = 120.0
-_TIMEOUT_PER_HD_SECOND_S = 10.0
+_LONGEST_REST_S = 120.0
+_READ_BYTES_PER_SECOND = 10_000_000
 _HD_PIXELS = 1280 * 720
 
 
@@ -295,7 +296,8 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
         write_ticks(job.copies, work_dir)
     with sandbox.stream(
         cut_command.arguments(job),
-        timeout_s=job.settings.timeout_s or _timeout_s(job),
+        timeout_s=job.settings.timeout_s or _longest_rest_s(job.info),
+        progress=None if job.settings.timeout_s else functools.partial(sandbox.bytes_below, work_dir),
         # CUDA reserves far more address space than memory.
         memory_limit_bytes=None if job.settings.encoder == "h264_nvenc" else sandbox.MEMORY_LIMIT_BYTES,
         cwd=work_dir,
@@ -329,10 +331,13 @@ def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary)
         raise MediaError(reason, f"{name}: ffmpeg ended with code {returncode} ({summary.last_error})")
 
 
-def _timeout_s(job: cut_command.CutJob) -> float:
-    """Ten times the time it takes a slow core, and more for larger pictures and for more lanes."""
-    size = max(1.0, job.info.width * job.info.height / _HD_PIXELS)
-    return _LEAST_TIMEOUT_S + _TIMEOUT_PER_HD_SECOND_S * size * len(job.lanes) * (job.info.duration_s or 0.0)
+def _longest_rest_s(info: VideoInfo) -> float:
+    """How long ffmpeg may take until the next frame of a video is decoded, on a slow and busy machine.
+
+    It follows from the bytes, which may hold anything before the next frame, and not from the time that the header states.
+    """
+    size = max(1.0, info.width * info.height / _HD_PIXELS)
+    return _LONGEST_REST_S * size + info.size_bytes / _READ_BYTES_PER_SECOND
 
 
 def _clips(cut: _Cut, work_dir: Path) -> Iterator[CutClip]:

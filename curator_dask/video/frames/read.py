@@ -8,6 +8,7 @@ ffmpeg, decoding in order, was right on every file tried.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import tempfile
@@ -30,9 +31,8 @@ from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 MAX_CLIP_BYTES = 4 << 30
 """The most memory for the frames of one clip at the model's size: 6 hours of 64x64 at 15 frames per second."""
 MAX_ERROR_RATE = 0.05
-_LEAST_TIMEOUT_S = 120.0
-_TIMEOUT_PER_SECOND = 20.0
-_MOST_TIMEOUT_S = 48 * 3600.0
+_LONGEST_REST_S = 120.0
+_READ_BYTES_PER_SECOND = 10_000_000
 
 
 def read_clip_frames(path: Path, rule: FrameRule, *, duration_s: float | None = None) -> Frames:
@@ -100,16 +100,15 @@ def read_source_frames(
     …). Memory holds only the chosen frames of the unfinished spans. Where a span begins or ends in a pause, the picture
     that is held then is one of its frames, as in its clip; ``max_hold_s`` as in :mod:`~curator_dask.video.pauses`.
 
-    The default time limit grows with the length of the video. The caller's own work between spans counts too.
+    ``timeout_s`` limits the whole time, the caller's own work between spans included. Without it the decoder must get on: it
+    is ended when it has given no frame for minutes, more of them for a larger file. The stated duration does not matter.
     """
     if not spans:
         return
     gatherer = SpanFrames(info, spans, rule, max_hold_s)
-    length_s = max(span.end_s for span in spans)
-    limit_s = timeout_s or min(_LEAST_TIMEOUT_S + _TIMEOUT_PER_SECOND * length_s, _MOST_TIMEOUT_S)
     failure: MediaError | None = None
     try:
-        with contextlib.closing(_decode(info, rule, limit_s)) as decoded:
+        with contextlib.closing(_decode(info, rule, timeout_s)) as decoded:
             for time_s, frame in decoded:
                 yield from gatherer.offer(time_s, frame)
                 if gatherer.is_done:
@@ -232,12 +231,16 @@ def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -
     return shown_duration_s(times_s)
 
 
-def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float) -> Generator[tuple[float, Frames], None, None]:
+def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float | None) -> Generator[tuple[float, Frames], None, None]:
     """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
     with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
         times_path = Path(folder) / "times"
         times_path.touch()
-        with sandbox.stream(_decode_args(info, rule, times_path), timeout_s=timeout_s) as child:
+        with sandbox.stream(
+            _decode_args(info, rule, times_path),
+            timeout_s=timeout_s or _LONGEST_REST_S + info.size_bytes / _READ_BYTES_PER_SECOND,
+            progress=None if timeout_s else functools.partial(sandbox.bytes_below, Path(folder)),
+        ) as child:
             yield from frame_pipe.read_frames(child, times_path, rule)
             _require_success(info, child.finish())
 

@@ -29,6 +29,7 @@ STDOUT_LIMIT_BYTES = 64 << 20
 STDERR_TAIL_BYTES = 8 << 10
 _LONGEST_LINE_BYTES = 4 << 10
 LineFilter = Callable[[bytes], bool]
+Progress = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,12 @@ class Child:
     """A running child whose stdout is read in blocks. :func:`stream` makes it."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], name: str, timeout_s: float, keep_line: LineFilter | None
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        timeout_s: float,
+        keep_line: LineFilter | None,
+        progress: Progress | None,
     ) -> None:
         if process.stdout is None or process.stderr is None:
             raise ParameterError("a Child needs a process whose stdout and stderr are pipes")
@@ -56,15 +62,20 @@ class Child:
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._timed_out = False
+        self._is_ending = threading.Event()
+        self._num_reads = 0
+        self._is_waiting = False
+        self._progress = None if progress is None else lambda: (self._num_reads, progress())
+        self._seen: object = self._progress and self._progress()
         self._stdout = process.stdout
         self._stderr = _StderrDrain(process.stderr, keep_line)
-        self._timer = threading.Timer(timeout_s, self._on_timeout)
-        self._timer.daemon = True
+        self._timer = threading.Thread(target=self._kill_in_time, daemon=True)
         self._timer.start()
 
     def read(self, num_bytes: int) -> bytes:
         """Read ``num_bytes`` of stdout; fewer only at its end. Raises MediaError("timeout") after the time limit."""
-        block = self._stdout.read(num_bytes)
+        with self._waiting():
+            block = self._stdout.read(num_bytes)
         if len(block) < num_bytes:
             self._raise_if_timed_out()
         return block
@@ -74,7 +85,8 @@ class Child:
         view = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(view):
-            count = self._stdout.readinto(view[filled:])  # type: ignore[attr-defined]
+            with self._waiting():
+                count = self._stdout.readinto(view[filled:])  # type: ignore[attr-defined]
             if not count:
                 self._raise_if_timed_out()
                 break
@@ -84,10 +96,8 @@ class Child:
     def finish(self, stdout: bytes = b"") -> Finished:
         """Wait for the end of the child, within its time limit. ``stdout`` becomes part of the result."""
         self._stop_timer()
-        try:
-            returncode = self._process.wait(max(0.0, self._deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._timed_out = True
+        with self._waiting():
+            returncode = self._wait_in_time()
         self._raise_if_timed_out()
         tail, lines = self._stderr.finish()
         return Finished(returncode, stdout, tail, lines)
@@ -100,9 +110,42 @@ class Child:
         self._stdout.close()
         self._stderr.finish()
 
-    def _on_timeout(self) -> None:
-        self._timed_out = True
-        self._kill()
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """The caller waits for the child; else the child may have to wait for the caller."""
+        self._num_reads += 1
+        self._is_waiting = True
+        yield
+        self._is_waiting = False
+
+    def _kill_in_time(self) -> None:
+        while not self._is_ending.wait(self._left_s()):
+            if not self._has_moved():
+                self._timed_out = True
+                self._kill()
+                return
+
+    def _wait_in_time(self) -> int:
+        while True:
+            try:
+                return self._process.wait(self._left_s())
+            except subprocess.TimeoutExpired:
+                if not self._has_moved():
+                    self._timed_out = True
+                    return 0
+
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _has_moved(self) -> bool:
+        """Whether the work has gone on since this was asked last; then the time limit begins anew."""
+        if self._progress is None:
+            return False
+        now = self._progress()
+        if now == self._seen and self._is_waiting:
+            return False
+        self._seen, self._deadline = now, time.monotonic() + self._timeout_s
+        return True
 
     def _kill(self) -> None:
         # A dead child keeps its process id until wait() has returned, so this never kills another group.
@@ -112,13 +155,14 @@ class Child:
 
     def _stop_timer(self) -> None:
         # After the join, only this thread kills and waits.
-        self._timer.cancel()
+        self._is_ending.set()
         self._timer.join()
 
     def _raise_if_timed_out(self) -> None:
         if self._timed_out:
             self.close()
-            raise MediaError("timeout", f"{self._name} did not finish within {self._timeout_s:g} s and was killed")
+            did = "finish" if self._progress is None else "get any further"
+            raise MediaError("timeout", f"{self._name} did not {did} within {self._timeout_s:g} s and was killed")
 
 
 @contextlib.contextmanager
@@ -130,16 +174,23 @@ def stream(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     keep_line: LineFilter | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Child]:
     """Start ``argv`` and yield it as a :class:`Child`. It is dead when the block ends, also after an exception.
 
     ``memory_limit_bytes`` limits the address space (Linux; None for no limit). stdin is empty. A thread reads stderr;
     lines for which ``keep_line`` is false are neither kept nor counted (it runs in that thread and must not raise).
+
+    The child is killed ``timeout_s`` after its start. With ``progress`` it is killed when nothing has happened for so long:
+    what ``progress`` returns is the same as before (it is called in another thread and must not raise), and the caller has
+    waited for its output all the time. One that hangs is killed at the latest after twice this time.
+
     Raises ToolError if the child cannot be started.
     """
     if not timeout_s > 0:
         raise ParameterError(f"timeout_s ({timeout_s}) must be > 0")
-    child = Child(_start(argv, memory_limit_bytes, cwd, env), Path(os.fsdecode(argv[0])).name, timeout_s, keep_line)
+    name = Path(os.fsdecode(argv[0])).name
+    child = Child(_start(argv, memory_limit_bytes, cwd, env), name, timeout_s, keep_line, progress)
     try:
         yield child
     finally:
@@ -209,3 +260,13 @@ def _start(
         )
     except OSError as error:
         raise ToolError(f"cannot start a child process for {os.fsdecode(argv[0])}: {error}") from error
+
+
+def bytes_below(folder: Path) -> int:
+    """The size of all files directly in `folder` together: it grows while a child writes there."""
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # it may just have gone
+                total += entry.stat().st_size
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from curator_dask import EmbedStage, SplitStage
 from curator_dask.errors import ParameterError
 from curator_dask.video.probe import probe_video
-from tests.video.videotools import run_ffmpeg
+from tests.video.videotools import numbered_video, run_ffmpeg
 
 
 def understated(path: Path) -> Path:
@@ -98,3 +99,21 @@ def test_how_long_pictures_are_held_is_part_of_the_identity():
     assert SplitStage("videos", "out", max_hold_s=3.0).identity() == {**usual, "max_hold_s": 3.0}
     with pytest.raises(ParameterError, match="max_hold_s"):
         SplitStage("videos", "out", max_hold_s=-1.0)
+
+
+def test_videos_of_more_hours_than_asked_for_are_failures_that_are_counted(tmp_path, context):
+    (tmp_path / "videos").mkdir()
+    for name, seconds in (("short", 3), ("long", 5)):
+        numbered_video(tmp_path / "videos" / f"{name}.mp4", num_frames=25 * seconds)
+    given = {"video_dir": str(tmp_path / "videos"), "output_path": str(tmp_path / "out")}
+    stage = SplitStage(**given, max_video_hours=4 / 3600)
+    for run in (dataclasses.replace(context, dry_run=True), context):
+        result = stage.run(context=run)
+        assert [(one.reason, one.is_open, Path(one.source).name) for one in result.failures] == [
+            ("too-long", False, "long.mp4")
+        ]
+        assert result.counts["videos_failed"] == 1
+        assert result.counts["clips_planned"] == 1
+    assert "max_video_hours" not in SplitStage(**given).identity()
+    with pytest.raises(ParameterError, match=r"max_video_hours \(0\) must be > 0"):
+        SplitStage(**given, max_video_hours=0)

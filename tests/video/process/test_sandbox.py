@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -185,3 +186,20 @@ def test_a_missing_program_says_so() -> None:
 def test_a_time_limit_must_be_positive(timeout_s: float) -> None:
     with pytest.raises(ParameterError, match="timeout_s"):
         sandbox.run(["true"], timeout_s=timeout_s)
+
+
+def test_with_progress_only_a_child_that_hangs_is_killed(tmp_path: Path) -> None:
+    """The time limit begins anew while the file grows, and while nobody reads what the child has to say."""
+    code = "import time\nfor n in range(8): open('log', 'a').write('x'); time.sleep(.3)\nprint('done', flush=True)\n"
+    hang = code + "time.sleep(60)"
+
+    def read(program: str) -> tuple[bytes, bytes]:
+        grown = functools.partial(sandbox.bytes_below, tmp_path)
+        with sandbox.stream(python(program), timeout_s=1.5, cwd=tmp_path, progress=grown) as child:
+            found = child.read(4)
+            time.sleep(3.1 if program == code else 0)
+            return found, child.finish(child.read(4)).stdout
+
+    assert read(code) == (b"done", b"\n")
+    with pytest.raises(MediaError, match=r"did not get any further within 1\.5 s"):
+        read(hang)
