@@ -97,6 +97,17 @@ def test_any_joins_and_jumps(tmp_path_factory, parts, rate):
     assert report.account.num_outside <= 2 * rate  # a tail of less than two seconds is no clip
 
 
+def test_joined_recordings_of_a_browser_are_told(tmp_path):
+    """FFmpeg does not repair the clock of WebM, so the second recording lies upon the first one."""
+    part, path = tmp_path / "part.webm", tmp_path / "joined.webm"
+    picture, codec = "testsrc2=size=64x48:rate=25:duration=3", ("-c:v", "libvpx", "-deadline", "realtime")
+    run_ffmpeg("-f", "lavfi", "-i", picture, *codec, "-f", "webm", "-live", "1", str(part))
+    report = cut_all(joined(path, part, part), tmp_path / "clips")
+    assert report.account is not None
+    assert report.account.num_decoded == 150
+    assert any("the clock of the file goes back, so 74 frames behind" in warning for warning in report.warnings)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
 def test_pictures_that_start_later_than_the_sound(tmp_path, ending):
     path = tmp_path / f"late.{ending}"

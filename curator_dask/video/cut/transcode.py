@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from curator_dask.errors import MediaError, ParameterError, ToolError
 from curator_dask.files.names import counted
 from curator_dask.video.cut import command as cut_command
@@ -54,6 +56,10 @@ if TYPE_CHECKING:
 _LONGEST_REST_S = 120.0
 _READ_BYTES_PER_SECOND = 10_000_000
 _HD_PIXELS = 1280 * 720
+
+
+LONGEST_STEP_BACK_S = 1.0
+"""Times of frames may step back a little in a damaged file. By more than this, the clock of the file itself went back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +409,17 @@ def _absent(span: Span, settings: TranscodeSettings) -> CutClip:
     return CutClip(span.index, None, span.start_s, span.end_s, 0, 0, 0, 0.0, "", 0, reason, message)
 
 
+def _steps_back(cut: _Cut) -> Iterator[str]:
+    """FFmpeg repairs the clock of transport and program streams. Where others start anew, frames come too late to be shown."""
+    late_s = np.maximum.accumulate(cut.times_s) - cut.times_s
+    if (late_s > LONGEST_STEP_BACK_S).any():
+        late = counted(int((late_s > 0).sum()), "frames")
+        yield (
+            f"the clock of the file goes back, so {late} behind that have no time of their own "
+            "in the clips: were recordings joined byte for byte? FFmpeg's concat demuxer joins them rightly"
+        )
+
+
 def _warnings(cut: _Cut) -> Iterator[str]:
     """Facts about the source that a careful user wants to know, although clips were made."""
     info, summary = cut.job.info, cut.summary
@@ -420,6 +437,7 @@ def _warnings(cut: _Cut) -> Iterator[str]:
         yield f"the header promises {info.num_frames} frames, the file holds {summary.num_packets}: cut off?"
     last_s = max((group.last_s for frames in cut.frames for group in frames.groups.values()), default=0.0)
     planned_s = max(lane.spans[-1].end_s for lane in cut.job.lanes)
+    yield from _steps_back(cut)
     longest_frame_s = 1.5 / info.framerate if info.framerate else 0.0
     if planned_s - last_s > max(1.0, planned_s / 20, longest_frame_s):
         yield f"frames were planned up to {planned_s:.2f} s, the last is at {last_s:.2f} s"
