@@ -19,6 +19,7 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.i
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.timeout(900)  # a kernel of its own starts workers of its own, which takes minutes on a busy machine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client", "ignore::ResourceWarning")
 def test_notebook(path: Path) -> None:
     import nbformat
@@ -26,7 +27,7 @@ def test_notebook(path: Path) -> None:
 
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SMALLER))
-    NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     text = str([cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code"])
     assert all(words in text for words in SHOWN[path.stem])
 
