@@ -22,7 +22,12 @@ MaxIter = Annotated[int, option("--max-iter", help="Largest number of iterations
 Tol = Annotated[float, option("--tol", help="Stop when an iteration lowers the cost by less than this share.")]
 RandomState = Annotated[int, option("--random-state", help="Seed of k-means and of random choices.")]
 InitMethod = Annotated[
-    str, option("--init", values=("k-means||", "random"), help="How k-means chooses its first centroids.")
+    str,
+    option(
+        "--init",
+        values=("k-means||", "random"),
+        help="How k-means chooses its first centroids, the middles of clusters.",
+    ),
 ]
 NInit = Annotated[int, option("--n-init", help="Number of fits from different first centroids; the best one wins.")]
 FitFraction = Annotated[
@@ -52,8 +57,8 @@ KeepOfRun = Annotated[
     str | None,
     option(
         "--keep",
-        help="Instead of --which-to-keep: largest, longest, column:desc or column:asc (columns of clips.parquet); "
-        "several with commas.",
+        help="Which of similar clips to keep: largest, longest, column:desc or column:asc (columns of clips.parquet); "
+        "several with commas. It goes before --which-to-keep.",
     ),
 ]
 SimMetric = Annotated[
@@ -179,7 +184,10 @@ FinishedDuplicatesPaths = Annotated[
         help="Output of identify of the finished run; repeat it for those of earlier additions.",
     ),
 ]
-EpsOrFinished = Annotated[float | None, option("--eps", help="Default: the eps of the finished run.")]
+EpsOrFinished = Annotated[
+    float | None,
+    option("--eps", help="How different two clips may be to count as duplicates. Default: that of the finished run."),
+]
 RuleOrFinished = Annotated[
     str | None,
     option(

@@ -31,7 +31,9 @@ EmbeddingsPath = Annotated[
     ),
 ]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
-DatasetPath = Annotated[str, typer.Argument(help="The output of a run, or the folder that export wrote.")]
+DatasetPath = Annotated[
+    str, typer.Argument(metavar="OUT", help="The output of a run, or the folder that export wrote.")
+]
 Quick = Annotated[bool, option("--quick", help="Compare sizes only, and read no file but the records.")]
 Repair = Annotated[
     bool,

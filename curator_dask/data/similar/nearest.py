@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 FEWEST_CLUSTERS = 32
 """So many of the nearest clusters are searched at least; an output with no more clusters is searched whole."""
-SHARE_OF_CLUSTERS = 0.03
+SHARE_OF_CLUSTERS = 0.04
 """The share of all clusters that is searched, the nearest ones. Measured in ``benchmarks/results/similar_2_cores.md``."""
+_NUMBERS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 FIRST_CLUSTERS = 8
 """What is found in these says where to look further: clusters near the middle of what is alike."""
 
@@ -134,15 +135,19 @@ def _best_of(name: str, wanted: NDArray[Any], top: int, but: str | None) -> list
     _require_length(X, wanted)
     scores = X @ wanted
     rows = _candidates(scores, top)
-    names = id_texts(table["id"].take(rows)).to_pylist()
+    names = [id_texts(table["id"].slice(row, 1))[0].as_py() for row in rows.tolist()]
     found = (Row(one, float(scores[row]), X[row]) for one, row in zip(names, rows, strict=True) if one != but)
     return [Row(row.id, row.score, row.vector.copy()) for row in _best(found, top)]
 
 
 def _row_of(name: str, clip_id: str) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.index(id_texts(_read(name, "id")["id"]), clip_id).as_py())
+    """The row of an id; -1 where it is not there. The bytes of all ids are searched first, which is quick."""
+    texts = id_texts(_read(name, "id")["id"]).combine_chunks()
+    data = texts.buffers()[2] if len(texts) else None
+    if data is None or clip_id.encode() not in data.to_pybytes():
+        return -1
+    names = texts.to_pylist()
+    return names.index(clip_id) if clip_id in names else -1
 
 
 def _read(name: str, *columns: str) -> pa.Table:
@@ -153,8 +158,15 @@ def _read(name: str, *columns: str) -> pa.Table:
 
 
 def _matrix(table: pa.Table) -> NDArray[Any]:
-    """(N, D) the vectors of a table that has rows."""
-    return column_matrix(table["embedding"], len(table["embedding"][0]))[0]
+    """(N, D) the vectors of a table that has rows. Good columns are taken as they are, which imports no pandas."""
+    column = table["embedding"].combine_chunks()
+    dimension, values = len(column[0]), column.flatten()
+    uneven = column.null_count or values.null_count or len(values) != len(column) * dimension
+    if uneven or str(values.type) not in _NUMBERS:
+        return column_matrix(table["embedding"], dimension)[0]
+    kind = np.dtype(_NUMBERS[str(values.type)])
+    X = np.frombuffer(values.buffers()[1], kind, len(values), values.offset * kind.itemsize)
+    return X.reshape(-1, dimension)
 
 
 def _candidates(scores: NDArray[Any], top: int) -> NDArray[np.int64]:

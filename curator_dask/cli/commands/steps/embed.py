@@ -27,7 +27,7 @@ def embed(
     embedding_field: paths.EmbeddingField = "embedding",
     run_options: RunOptions,
 ) -> None:
-    """Compute one vector per clip."""
+    """Compute one vector per clip: numbers that say what it looks like."""
     from curator_dask import EmbedStage
     from curator_dask.cli.output import terminal
 

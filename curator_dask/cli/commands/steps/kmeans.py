@@ -31,7 +31,10 @@ def kmeans(
     cache_path: dedup.CachePath = None,
     run_options: RunOptions,
 ) -> None:
-    """Cluster vectors (Parquet or JSON lines) with k-means."""
+    """Put clips that look alike into clusters, by their vectors.
+
+    The vectors are Parquet files or JSON lines, of embed or your own. The method is k-means.
+    """
     from curator_dask import KMeansStage
     from curator_dask.cli.output import terminal
 

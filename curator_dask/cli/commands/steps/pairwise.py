@@ -28,7 +28,11 @@ def pairwise(
     eps: dedup.CrossClusterEps = 0.01,
     run_options: RunOptions,
 ) -> None:
-    """Score each clip against those ranked before it in its cluster. With --cross-cluster, also in other clusters."""
+    """Score how alike the clips of a cluster are.
+
+    Each clip is compared with those ranked before it, which it may be removed for. With --cross-cluster, also with those of
+    other clusters.
+    """
     from curator_dask import CrossClusterStage, PairwiseStage
     from curator_dask.cli.output import terminal
     from curator_dask.dedup.ranking.keep_rules import parse_keep

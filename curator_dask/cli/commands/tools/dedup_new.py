@@ -33,7 +33,7 @@ def dedup_new(
     clips_path: paths.NewClipsPath = None,
     run_options: RunOptions,
 ) -> None:
-    """Decide which new vectors are duplicates. The decisions of the finished run do not change."""
+    """Decide which new clips are duplicates, beside a finished run. The decisions of the finished run do not change."""
     from curator_dask import IncrementalStage
     from curator_dask.cli.output import terminal
     from curator_dask.cli.output.decision_report import decision_report

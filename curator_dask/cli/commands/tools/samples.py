@@ -22,7 +22,7 @@ def samples(
         ),
     ] = False,
 ) -> None:
-    """Render sample videos with known twins. The twins are re-encoded, scaled, cropped, trimmed or grey."""
+    """Render sample videos, and edited copies of them. The copies are re-encoded, scaled, cropped, trimmed or grey."""
     from curator_dask.files.names import counted
     from curator_dask.video.samples import TRUTH, render_samples
 
