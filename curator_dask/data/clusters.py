@@ -44,7 +44,7 @@ def cluster_folders(folder: Folder) -> dict[int, list[Entry]]:
         if match:
             found.setdefault(int(match[1]), []).append(entry)
     if not found:
-        raise InputError(f"{folder.url} holds no centroid=… folders: it is not the output of a k-means stage")
+        raise InputError(f"{folder.url} holds no centroid=… folders: give the output of a k-means stage")
     return dict(sorted(found.items()))
 
 
@@ -53,9 +53,7 @@ def centroids_name(folder: Folder) -> str:
     for name in (CENTROIDS, PUBLIC_CENTROIDS):
         if folder.exists(name):
             return name
-    raise InputError(
-        f"{folder.url} holds no {CENTROIDS}, nor {PUBLIC_CENTROIDS}: it is not the output of a k-means stage"
-    )
+    raise InputError(f"{folder.url} holds no {CENTROIDS}, nor {PUBLIC_CENTROIDS}: give the output of a k-means stage")
 
 
 def read_centroids(data: bytes) -> NDArray[np.float32]:
@@ -83,7 +81,7 @@ def cluster_files(folder: Folder) -> dict[int, Entry]:
     matches = [(_CLUSTER_FILE.fullmatch(entry.path), entry) for entry in data_files(folder)]
     found = {int(match[1]): entry for match, entry in matches if match}
     if not found:
-        raise InputError(f"{folder.url} holds no cluster_….parquet files: it is not the output of a pairwise stage")
+        raise InputError(f"{folder.url} holds no cluster_….parquet files: give the output of a pairwise stage")
     return dict(sorted(found.items()))
 
 

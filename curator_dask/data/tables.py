@@ -197,7 +197,7 @@ def data_files(folder: Folder, filetype: str = "parquet", endings: Sequence[str]
     if not found:
         state = "has none" if folder.exists() else "does not exist"
         named = f" with the ending {' or '.join(endings)}" if endings else ""
-        raise InputError(f"no {filetype} files{named} to read: {folder.url} {state}")
+        raise InputError(f"no {filetype} files{named} to read: {folder.url} {state}. Give the folder that has them")
     versions = recorded_versions(folder)
     return [replace(entry, version=versions.get(entry.path, entry.version)) for entry in found]
 

@@ -127,8 +127,11 @@ def link(temporary: Path, target: Path) -> bool:
 
 
 def open_file(path: str) -> IO[bytes]:
-    # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except NotADirectoryError as error:  # what should be a folder is a file, so nothing is in it
+        raise FileNotFoundError(error.errno, error.strerror, path) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError(f"{path!r} is not a regular file")

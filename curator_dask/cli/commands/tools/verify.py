@@ -34,7 +34,7 @@ def verify(
     In the folder of an export, every shard is read back and compared with the manifest.
     """
     storage_options = parse_storage_options(storage_option or [])
-    if quick or repair or _is_output(path, storage_options):
+    if _is_output(path, storage_options) or quick or repair:
         from curator_dask import verify_output
 
         found = verify_output(path, quick=quick, repair=repair, storage_options=storage_options)
@@ -56,12 +56,20 @@ def verify(
 
 
 def _is_output(path: str, storage_options: dict[str, Any]) -> bool:
-    """Whether the path is that of an output, and not of an export alone."""
+    """Whether the path is that of an output, and not of an export alone. Raises InputError if it is neither."""
+    from curator_dask.errors import InputError
     from curator_dask.files.folder import Folder
     from curator_dask.files.layout import MANIFEST_NAME
     from curator_dask.verify.verify_output import has_records
 
-    return not Folder(path, storage_options).exists(MANIFEST_NAME) and has_records(path, storage_options)
+    if Folder(path, storage_options).exists(MANIFEST_NAME):
+        return False
+    if not has_records(path, storage_options):
+        raise InputError(
+            f"{path} holds no records of a stage, and no {MANIFEST_NAME} of an export: give the output folder of run, of "
+            "one of its steps, or of export"
+        )
+    return True
 
 
 def _show_export(found: Verification) -> None:

@@ -85,7 +85,11 @@ class FinishedRuns:
         return [one.filter(pc.invert(pc.is_in(one, value_set=removed))) for one in texts]
 
     def decision_parameters(self) -> dict[str, Any]:
-        """The eps, rule and scope that the first run decided by; None for those that are not recorded."""
+        """The eps, rule and scope that the first run decided by; None for those that are not recorded.
+
+        Raises InputError if it has no decisions.
+        """
+        _require_decisions(self.duplicates[0])
         state = StageState(self.duplicates[0], "identify")
         summary = state.summary() or {}
         return {"eps": summary.get("eps"), "rule": state.parameter("rule"), "scope": state.parameter("scope")}
@@ -112,9 +116,13 @@ def _read_removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArra
     return table["id"], table["cluster"].to_numpy()
 
 
-def _table_digest(folder: Folder) -> str:
+def _require_decisions(folder: Folder) -> None:
     if not folder.exists(layout.DUPLICATES_TABLE):
         raise InputError(f"{folder.url} holds no {layout.DUPLICATES_TABLE}: give the output of the identify stage")
+
+
+def _table_digest(folder: Folder) -> str:
+    _require_decisions(folder)
     return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE)).hexdigest()[:32]
 
 
