@@ -18,11 +18,30 @@ A message says what is wrong, which value it was, and what to do. ``exit_code`` 
 
 from __future__ import annotations
 
+import re
+
+_SECRET_IN_URL = re.compile(
+    r"(?:(?<=://)|(?<='))([^/@\s:']*):[^/@\s]+(?=@)|(?<=[?&])([\w-]*(?:signature|token|credential|secret|passw|key|sig)[\w-]*)=[^&\s'\"]+",
+    re.IGNORECASE,
+)
+
 
 class CuratorError(Exception):
-    """The root of the tree."""
+    """The root of the tree. Passwords and signatures of URLs are left out of its messages."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return without_secrets(super().__str__())
+
+
+def without_secrets(text: str) -> str:
+    """The text with stars for the passwords and signatures of URLs in it.
+
+    >>> without_secrets("tcp://me:pw@host:9 and https://host/a.mp4?X-Amz-Signature=1f&part=2")
+    'tcp://me:***@host:9 and https://host/a.mp4?X-Amz-Signature=***&part=2'
+    """
+    return _SECRET_IN_URL.sub(lambda found: f"{found[1]}:***" if found[2] is None else f"{found[2]}=***", text)
 
 
 class ParameterError(CuratorError, ValueError):
