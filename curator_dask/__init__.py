@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OpenFailureError,
         ParameterError,
         ToolError,
+        UnknownParameterError,
     )
     from curator_dask.export.plan import PlanParameters
     from curator_dask.files.folder import Folder
@@ -73,6 +74,7 @@ _HOME = {
         "OpenFailureError",
         "ParameterError",
         "ToolError",
+        "UnknownParameterError",
     ),
     "files.layout": ("ClipWriterStage",),
     "models.registry": ("register_model",),
@@ -149,6 +151,7 @@ __all__ = [
     "Stage",
     "StageResult",
     "ToolError",
+    "UnknownParameterError",
     "Workflow",
     "WorkflowResult",
     "__version__",
