@@ -258,6 +258,14 @@ class StageState:
         self._note({path: data})  # first: a file that was noted and never written does no harm
         write_if_changed(self.folder, path, data)
 
+    def note_parameters(self) -> None:
+        """Note the hash of the parameters; `summarise` does it too."""
+        self._note(self._parameters())
+
+    def _parameters(self) -> dict[str, bytes]:
+        path = self.path(PARAMETERS)
+        return {path: self.folder.read_bytes(path)} if self.folder.exists(path) else {}
+
     def _note(self, contents: Mapping[str, bytes]) -> None:
         """Keep the sizes and hashes of files of the stage as a whole."""
         before = self.published()
@@ -336,10 +344,7 @@ class StageState:
         listed = failures_jsonl(failures)
         write_if_changed(self.folder, self.path(FAILURES), listed)
         summary = dump_json({"stage": self.stage, "counts": dict(counts), **(extra or {})})
-        own = {FAILURES: listed, SUMMARY: summary}
-        if self.folder.exists(self.path(PARAMETERS)):
-            own[PARAMETERS] = self.folder.read_bytes(self.path(PARAMETERS))
-        self._note({self.path(name): data for name, data in own.items()})
+        self._note({self.path(FAILURES): listed, self.path(SUMMARY): summary, **self._parameters()})
         write_if_changed(self.folder, self.path(SUMMARY), summary)
         self._sweep_after_clients()
 

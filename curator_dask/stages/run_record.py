@@ -83,3 +83,4 @@ def write_run_record(
     state.publish(layout.RUN_RECORD, dump_json(record))
     failures = [failure for result in results for failure in result.failures]
     state.publish(layout.FAILURES, failures_jsonl(failures))
+    state.note_parameters()

@@ -55,6 +55,7 @@ KINDS = {
     "list of files": "pairwise/.curator/pairwise/files.json",
     "summary": "kmeans/.curator/kmeans/summary.json",
     "parameters": "kmeans/.curator/kmeans/params.json",
+    "parameters of the run": ".curator/run/params.json",
     "record of the run": "run.json",
     "report": "report/report.json",
     "page": "report/index.html",
