@@ -263,7 +263,7 @@ def test_input_that_does_not_fit_is_named(small, context, tmp_path):
     assert "integers or strings" in message(input_path=str(numbers))
     assert "holds no _kmeans_centroids.npy" in message(kmeans_path=str(small / "old"))
     assert "holds no duplicates.parquet" in message(duplicates_path=str(small / "old"), eps=0.1)
-    assert "give eps" in message(duplicates_path=str(small / "old"))
+    assert "holds no duplicates.parquet" in message(duplicates_path=str(small / "old"))
     IdentifyDuplicatesStage(
         str(small / "p"), str(small / "k"), str(tmp_path / "s"), scope="same", source_field="size"
     ).run(context=context)
