@@ -272,7 +272,7 @@ def test_the_command_names_faults_and_exits_with_1(copy):
     assert CliRunner().invoke(app, ["verify", str(copy), "--quick"]).exit_code == 0
     done = CliRunner().invoke(app, ["verify", str(copy), "--repair"])
     assert done.exit_code == 1
-    assert "1 faults" in done.output
+    assert "1 fault" in done.output
     assert "its bytes are not those that were written" in done.output
     assert "run the same command as before" in done.output
 

@@ -15,8 +15,6 @@ from curator_dask.video.frames.read import read_ready_clip
 from curator_dask.video.frames.sampling import FrameRule
 from curator_dask.video.probe import probe_video
 from curator_dask.video.process import ffmpeg
-from curator_dask.video.process.machine_faults import raise_if_machine_failed
-from curator_dask.video.process.sandbox import Finished
 from curator_dask.video.spans import fixed_stride_spans
 from tests.video.videotools import numbered_video
 
@@ -86,9 +84,11 @@ def test_a_list_of_frames_that_was_cut_short_is_open(
     assert _reason_of_cut(video, tmp_path) == "list-cut-short"
 
 
-def test_a_file_of_nonsense_stays_the_files_fault(tmp_path: Path) -> None:
-    finished = Finished(183, b"", "Invalid data found when processing input", 1)
-    raise_if_machine_failed(finished, "x")
+def test_a_file_of_nonsense_stays_the_files_fault(break_ffmpeg: Break, video: Path) -> None:
+    break_ffmpeg('echo "Invalid data found when processing input" >&2; exit 183')
+    with pytest.raises(MediaError) as caught:
+        read_ready_clip(video, FrameRule.rate(2.0, width=32, height=32))
+    assert is_final(caught.value.reason)
 
 
 def _reason_of_cut(video: Path, folder: Path) -> str:

@@ -93,8 +93,8 @@ def _export_document(path: str, found: Verification) -> dict[str, Any]:
 def _show_output(found: OutputCheck, quick: bool, repair: bool) -> None:
     compared = "sizes compared" if quick else "contents compared"
     typer.echo(
-        f"{found.num_stages} stages, {found.num_files} files, {found.num_bytes / 1e6:.1f} MB, "
-        f"{compared}, {len(found.findings)} faults"
+        f"{counted(found.num_stages, 'stages')}, {counted(found.num_files, 'files')}, {found.num_bytes / 1e6:.1f} MB, "
+        f"{compared}, {counted(len(found.findings), 'faults')}"
     )
     if found.num_without_hash:
         typer.echo(f"  {found.num_without_hash} files have no hash in their records: only their sizes were compared")
