@@ -159,9 +159,9 @@ class TestWorkersThatAUserStarts:
 
         return dict(worker.make_context("dask cuda worker", shlex.split(line)).params)
 
-    def test_the_line_of_the_readme(self):
-        readme = " ".join(Path(__file__).parents[2].joinpath("README.md").read_text().split())
-        lines = re.findall(r"`dask cuda worker ([^`]*)`", readme)
+    def test_the_line_of_the_page_on_clusters(self):
+        page = Path(__file__).parents[2].joinpath("docs", "clusters_and_gpus.md").read_text()
+        lines = re.findall(r"^dask cuda worker (.*)$", page, re.MULTILINE)
         assert lines
         for line in lines:
             taken = self.options(line)
