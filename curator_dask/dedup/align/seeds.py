@@ -69,17 +69,21 @@ def segments_of(
 
 def find_seeds(x: Segments, y: Segments, least: float) -> Iterator[Seeds]:
     """All pairs with a score of at least `least`, block by block."""
-    limit = np.float32(least * LENGTH**2)
-    xp = array_module(x.rows)
     for block in row_blocks(len(x), BLOCK_ROWS):
         for other in row_blocks(len(y), BLOCK_ROWS):
-            products = x.rows[block] @ y.rows[other].T
-            # One axis: NumPy looks through it several times as fast as through two.
-            i, j = xp.divmod(xp.flatnonzero(products >= limit), len(y.rows[other]))
+            i, j, score = near_rows(x.rows[block], y.rows[other], least)
             if len(i):
-                score = (to_host(products[i, j]) / LENGTH**2).astype(np.float32)
-                i, j = to_host(i) + block.start, to_host(j) + other.start
+                i, j = i + block.start, j + other.start
                 yield Seeds(x.line[i], y.line[j], x.start[i], y.start[j], score)
+
+
+def near_rows(x: Array, y: Array, least: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """The pairs of a row of x (A, 3 * D) and one of y (B, 3 * D) with a score of at least `least`, in order: the rows of x,
+    those of y, and the scores."""
+    products = x @ y.T
+    # One axis: NumPy looks through it several times as fast as through two.
+    i, j = array_module(x).divmod(array_module(x).flatnonzero(products >= np.float32(least * LENGTH**2)), len(y))
+    return to_host(i), to_host(j), (to_host(products[i, j]) / LENGTH**2).astype(np.float32)
 
 
 def _moving_segments(

@@ -6,31 +6,92 @@ vote only for the first few of these lines, the leaders: all copies of a clip ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.align.line import Stretches
 from curator_dask.dedup.align.offsets import LEAST_OFFSET
-from curator_dask.dedup.align.seeds import Seeds, Segments, find_seeds
+from curator_dask.dedup.align.seeds import Seeds, Segments, near_rows
 from curator_dask.dedup.align.stills import pairs_alike
 from curator_dask.dedup.arrays.xp import row_blocks
 
 MOST_LINES = 100
 LEADERS = 8
-ROWS_AT_ONCE = 256
-"""Rows of a cell whose seeds are in memory at a time: all of them may have seeds with the whole cell."""
+ROWS_AT_ONCE, PICTURES_AT_ONCE = 256, 1024
+"""Rows of a cell whose pairs are in memory at a time."""
+FIRST_OTHERS, MOST_OTHERS = 512, 4096
+"""Rows, about, that they are compared with before those that have met enough lines are left out: few at first, then more."""
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]
+"""Rows of one side, rows of the other side, and how alike they are."""
 
 
 def moving_votes(x: Segments, y: Segments, least: float) -> Iterator[Seeds]:
     """The seeds of a cell that count, the earlier line first; of one line with itself, the later start."""
-    for rows in row_blocks(len(x), ROWS_AT_ONCE):
-        some = Segments(x.rows[rows], x.line[rows], x.start[rows])
-        for seeds in _joined(find_seeds(some, y, least)):
-            _, row = np.unique(np.stack([seeds.line_x, seeds.start_x]), axis=1, return_inverse=True)
-            yield _earlier_first(_chosen(seeds, may_vote(row.ravel(), seeds.line_y)))
+    y = _in_order_of_lines(y)
+
+    def near(rows: NDArray[np.int64], others: slice) -> Pairs:
+        return near_rows(x.rows[rows], y.rows[others], least)
+
+    for i, j, score in voting_pairs(len(x), y.line, near, ROWS_AT_ONCE):
+        yield _earlier_first(Seeds(x.line[i], y.line[j], x.start[i], y.start[j], score))
+
+
+def voting_pairs(
+    num_rows: int, line: NDArray[np.int64], near: Callable[[NDArray[np.int64], slice], Pairs], at_once: int
+) -> Iterator[Pairs]:
+    """The pairs of rows that may vote, some rows at a time.
+
+    A row that has met more than `MOST_LINES` lines is not compared any further: it will vote for the first few only. So what
+    a hundred thousand lines show costs no more per line than what a hundred show.
+
+    Args:
+        line: (B,) the lines of the other side's rows, in ascending order.
+        near: The pairs of some rows (their numbers) with a block of the other side (the second number counts from its start).
+        at_once: How many rows have their pairs in memory at a time.
+    """
+    blocks = list(whole_lines(line, FIRST_OTHERS, MOST_OTHERS))
+    for rows in row_blocks(num_rows, at_once):
+        found, met = [], np.zeros(rows.stop - rows.start, np.int64)
+        for block in blocks:
+            open_rows = np.flatnonzero(met <= MOST_LINES)
+            if not len(open_rows):
+                break
+            i, j, score = near(open_rows + rows.start, block)
+            if len(i):
+                found.append((open_rows[i], j + block.start, score))
+                met += _lines_met(open_rows[i], line[j + block.start], len(met))
+        if found:
+            i, j, score = (np.concatenate([one[side] for one in found]) for side in range(3))
+            votes = may_vote(i, line[j])
+            yield i[votes] + rows.start, j[votes], score[votes]
+
+
+def whole_lines(line: NDArray[np.int64], first: int, most: int) -> Iterator[slice]:
+    """Blocks that end where a line ends: about `first` rows, then twice as many each time, up to about `most`.
+
+    >>> list(whole_lines(np.array([0, 0, 1, 1, 1, 2, 3, 4]), 1, 2))
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 8, None)]
+    """
+    ends = np.append(np.flatnonzero(np.diff(line)) + 1, len(line))
+    start = 0
+    while start < len(line):
+        place = min(int(np.searchsorted(ends, start + first)), len(ends) - 1)
+        yield slice(start, int(ends[place]))
+        start, first = int(ends[place]), min(2 * first, most)
+
+
+def _lines_met(row: NDArray[np.int64], line: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
+    """(num_rows,) with how many lines each row has pairs."""
+    return np.bincount(np.unique(np.stack([row, line]), axis=1)[0], minlength=num_rows)
+
+
+def _in_order_of_lines(segments: Segments) -> Segments:
+    order = np.argsort(segments.line, kind="stable")
+    return Segments(segments.rows[order], segments.line[order], segments.start[order])
 
 
 def may_vote(row: NDArray[np.int64], line: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -62,9 +123,16 @@ class StillVotes:
 
 def still_votes(x: Stretches, y: Stretches, least: float) -> StillVotes:
     """The pairs of stretches of a cell that show the same, the earlier line first; of one line, the later stretch."""
-    pairs = pairs_alike(x.pictures, y.pictures, least)
-    votes = may_vote(pairs.i, y.line[pairs.j])
-    i, j, likeness = pairs.i[votes], pairs.j[votes], pairs.likeness[votes]
+    order = np.argsort(y.line, kind="stable")
+    y = Stretches(y.line[order], y.first[order], y.stop[order], y.pictures[order])
+
+    def near(rows: NDArray[np.int64], others: slice) -> Pairs:
+        pairs = pairs_alike(x.pictures[rows], y.pictures[others], least)
+        return pairs.i, pairs.j, pairs.likeness
+
+    empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    parts = [empty, *voting_pairs(len(x.line), y.line, near, PICTURES_AT_ONCE)]
+    i, j, likeness = (np.concatenate([part[side] for part in parts]) for side in range(3))
     first = np.stack([x.line[i], x.first[i], x.stop[i]])
     second = np.stack([y.line[j], y.first[j], y.stop[j]])
     swap = (first[0] > second[0]) | ((first[0] == second[0]) & (first[1] < second[1]))
@@ -72,14 +140,6 @@ def still_votes(x: Stretches, y: Stretches, least: float) -> StillVotes:
     both = np.concatenate([np.where(swap, second, first), np.where(swap, first, second)])
     line_x, first_x, stop_x, line_y, first_y, stop_y = both[:, ~same]
     return StillVotes(line_x, first_x, stop_x, line_y, first_y, stop_y, likeness[~same])
-
-
-def _joined(seeds: Iterator[Seeds]) -> Iterator[Seeds]:
-    """All seeds in one; nothing if there are none."""
-    parts = list(seeds)
-    if parts:
-        names = list(Seeds.__dataclass_fields__)
-        yield Seeds(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _chosen(seeds: Seeds, mask: NDArray[np.bool_]) -> Seeds:
