@@ -21,6 +21,12 @@ def results(folder: Path) -> dict[str, str]:
     }
 
 
+def tree_without_index(folder: Path) -> dict[str, str]:
+    """`tree` without the clip index and the records of split: these have quality columns only where frames passed."""
+    names = ("clips.parquet", ".curator/split")
+    return {name: digest for name, digest in tree(folder).items() if not name.startswith(names)}
+
+
 def times(folder: Path) -> dict[str, int]:
     """Relative path → modification time in ns, folders included: any write would change one.
 

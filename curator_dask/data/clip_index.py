@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -20,6 +21,7 @@ _ESCAPE = re.compile(r"\\(\\|udc[0-9a-f]{2})")
 
 
 def schema() -> pa.Schema:
+    """The columns, in order."""
     import pyarrow as pa
 
     return pa.schema(
@@ -47,6 +49,7 @@ def schema() -> pa.Schema:
             ("valid", pa.bool_()),
             ("reason", pa.string()),
             ("message", pa.string()),
+            *((name, pa.float64()) for name in COLUMNS),
         ]
     )
 
@@ -59,10 +62,15 @@ def write_clip_index(state: StageState, keys: Collection[str]) -> None:
     """
     import pyarrow as pa
 
-    tables = [pa.Table.from_pylist(batch, schema=schema()) for batch in _batches(state, keys)]
-    table = pa.concat_tables([schema().empty_table(), *tables]).sort_by(
+    kind, tables, is_old = schema(), [], True
+    for batch in _batches(state, keys):
+        tables.append(pa.Table.from_pylist(batch, schema=kind))
+        is_old = is_old and not any(COLUMNS[0] in row for row in batch)
+    table = pa.concat_tables([kind.empty_table(), *tables]).sort_by(
         [("relative_path", "ascending"), ("span_index", "ascending"), ("id", "ascending")]
     )
+    if is_old and len(table):  # all videos were cut by an earlier version: its index stays as it is
+        table = table.drop_columns(list(COLUMNS))
     state.publish(layout.CLIP_INDEX, parquet_bytes(table))
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from curator_dask.errors import InputError
-from curator_dask.export.samples import ClipRecord, clip_json, plain_text
+from curator_dask.export.samples import QUALITY_SCHEMA, ClipRecord, clip_json, plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +60,8 @@ def index_table(
 ) -> pa.Table:
     """One row per clip, sorted by id; ``kept`` is False for the ids in ``removed``.
 
-    For an index of kept clips only, pass only their records. With `preview_of` there is a last column ``preview``.
+    For an index of kept clips only, pass only their records. Quality columns follow if they are known, and with
+    `preview_of` a last column ``preview``.
     Raises InputError if there are no clips, or if an id occurs twice.
     """
     import pyarrow as pa
@@ -76,6 +77,9 @@ def index_table(
     columns["path"] = [plain_text(path_of(clip)) for clip in clips]
     columns["kept"] = [clip.id not in removed for clip in clips]
     schema = index_schema()
+    if all(clip.quality is not None for clip in clips):
+        columns |= {name: [row[name] for row in rows] for name in QUALITY_SCHEMA}
+        schema = pa.schema([*schema, *(pa.field(name, pa.float64(), nullable=False) for name in QUALITY_SCHEMA)])
     if preview_of is not None:
         columns["preview"] = [plain_text(preview_of(clip)) for clip in clips]
         schema = schema.append(pa.field("preview", pa.string(), nullable=False))

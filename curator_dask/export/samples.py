@@ -8,9 +8,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from curator_dask.dedup.quality.measure import COLUMNS, Quality
 from curator_dask.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,33 +44,47 @@ class ClipRecord:
     cluster: int = -1
     group: str = ""
     """The duplicate group that the clip belongs to; "" if none."""
+    quality: Quality | None = None
+    """What the pictures are like; None if that is known of no clip of the dataset."""
 
 
-CLIP_SCHEMA: Mapping[str, type] = get_type_hints(ClipRecord)
+CLIP_SCHEMA: Mapping[str, type] = {
+    field.name: get_type_hints(ClipRecord)[field.name] for field in fields(ClipRecord) if field.name != "quality"
+}
 """The type (``str``, ``int`` or ``float``) of each field: the schema of every ``.json`` member, in order."""
+QUALITY_SCHEMA: Mapping[str, type] = dict.fromkeys(COLUMNS, float)
+"""The fields that follow if the quality of any clip of the dataset is known."""
+QUALITY_NOT_KNOWN = Quality(*(-1.0 for _ in COLUMNS))
+"""Stands for a clip without quality among others that have it. No such number is below 0."""
 
 _NOT_KNOWN: Mapping[type, Any] = {str: "", int: -1, float: 0.0}
 
 
-def clip_record(fields: Mapping[str, Any]) -> ClipRecord:
+def clip_record(values: Mapping[str, Any], quality: Quality | None = None) -> ClipRecord:
     """A record from a row of a table or a clip's metadata; ``None`` and NaN become "not known", other keys are ignored.
 
     Raises InputError, which names the clip, if the id or size is missing or a value has the wrong type.
     """
-    name = str(fields.get("id") or "")
+    name = str(values.get("id") or "")
     if not name:
-        raise InputError(f"a clip without an id cannot be exported: source_video={fields.get('source_video')!r}")
-    values = {field: _plain(name, field, fields.get(field)) for field in CLIP_SCHEMA}
-    if not 0 < values["num_bytes"] <= MAX_MEDIA_BYTES:
+        raise InputError(f"a clip without an id cannot be exported: source_video={values.get('source_video')!r}")
+    plain = {field: _plain(name, field, values.get(field)) for field in CLIP_SCHEMA}
+    if not 0 < plain["num_bytes"] <= MAX_MEDIA_BYTES:
         raise InputError(
-            f"clip {name}: num_bytes ({fields.get('num_bytes')!r}) must be 1 to {MAX_MEDIA_BYTES} (a tar's limit)"
+            f"clip {name}: num_bytes ({values.get('num_bytes')!r}) must be 1 to {MAX_MEDIA_BYTES} (a tar's limit)"
         )
-    return ClipRecord(**values)
+    return ClipRecord(**plain, quality=quality)
 
 
 def clip_json(record: ClipRecord) -> dict[str, str | int | float]:
     """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always with the same types."""
-    return {field: _plain(record.id, field, getattr(record, field)) for field in CLIP_SCHEMA}
+    known = {field: _plain(record.id, field, getattr(record, field)) for field in CLIP_SCHEMA}
+    return known if record.quality is None else {**known, **asdict(record.quality)}
+
+
+def record_inputs(record: ClipRecord) -> dict[str, Any]:
+    """The fields of a record as inputs of a unit; without quality, they are those of earlier versions."""
+    return {name: value for name, value in asdict(record).items() if name != "quality" or value is not None}
 
 
 def clip_json_bytes(record: ClipRecord) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from curator_dask.errors import InputError
 from curator_dask.export.manifest import Manifest
-from curator_dask.export.samples import CLIP_SCHEMA, is_safe_key, member_key
+from curator_dask.export.samples import CLIP_SCHEMA, QUALITY_SCHEMA, is_safe_key, member_key
 from curator_dask.export.shards import ShardResult, keys_digest
 from curator_dask.export.ustar import Member, read_members
 
@@ -196,9 +196,10 @@ def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
     clip = sample.clip
     if not isinstance(clip, dict):
         return "the JSON is not an object"
-    if list(clip) != list(CLIP_SCHEMA):
+    schema = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if len(clip) > len(CLIP_SCHEMA) else {})}
+    if list(clip) != list(schema):
         return f"the JSON has other fields than the schema: {_show(', '.join(clip))}"
-    for name, kind in CLIP_SCHEMA.items():
+    for name, kind in schema.items():
         if type(clip[name]) is not kind:
             return f"{name} in the JSON is {_show(repr(clip[name]))}, not {kind.__name__}"
     if (key := member_key(clip["id"])) != sample.key:

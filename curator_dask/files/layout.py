@@ -6,7 +6,8 @@ The folders of the original workflow keep their names. What this package adds fo
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
       clips.parquet                    one row per clip, failed ones included
-      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json, _plain.parquet, _tracks/*.parquet
+      {model}_embd_parquet/*.parquet   vectors; _fingerprint.json, _plain.parquet, _quality.parquet,
+                                       _tracks/*.parquet
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       overlaps/                        overlaps.parquet, clips.parquet
@@ -46,6 +47,7 @@ PUBLIC_CENTROIDS = "kmeans_centroids.npy"
 """The name in the original workflow, in outputs of version 0.1, and of the copy in ``cache_path``."""
 REJECTS = "_rejects.parquet"
 PLAIN_CLIPS = "_plain.parquet"
+QUALITY = "_quality.parquet"
 EMBEDDINGS_ENDING = "_embd_parquet"
 
 OVERLAPS_TABLE = "overlaps.parquet"

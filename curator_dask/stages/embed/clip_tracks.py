@@ -1,4 +1,4 @@
-"""Vectors and tracks of clips from their frames, and the file of tracks of a unit."""
+"""Vectors, tracks and quality of clips from their frames, and the file of tracks of a unit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curator_dask.data.clip_index import stored_name
+from curator_dask.dedup.quality.measure import Quality, measure
 from curator_dask.errors import CuratorError, MediaError
 from curator_dask.files import layout
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
@@ -48,6 +49,8 @@ class Embedded:
     track: Track | None = None
     track_failed: bool = False
     """The frames are there, and making the track raised an error; the next run tries again."""
+    quality: Quality | None = None
+    """What the pictures are like; None where no frames for a track passed."""
 
 
 def _tracker_on(device: str) -> Tracker:
@@ -74,23 +77,38 @@ class Embedder:
         """The rule of the model's frames, and that of the track's where it is another one."""
         if spec.tracks and self._model.frame_rule != TRACK_RULE:
             self.rules = (*self.rules, TRACK_RULE)
+        self._sees_all = self.rules[-1] == TRACK_RULE
 
     def embed(self, clips: Sequence[ClipFrames]) -> list[Embedded]:
         """The vectors and tracks of clips whose frames are there."""
         frames = [clip.model for clip in clips]
         if self._embed_with_tracks is not None:
             try:
-                return [Embedded(vector, track) for vector, track in self._embed_with_tracks(frames)]
+                both = self._embed_with_tracks(frames)
+                return [
+                    Embedded(vector, track, quality=self._quality(shown))
+                    for (vector, track), shown in zip(both, frames, strict=True)
+                ]
             except Exception:
                 logger.exception("vectors and tracks failed together; now each by itself")
         vectors = self._model.embed(frames)  # type: ignore[arg-type]
         track_frames = [clip.track for clip in clips] if len(self.rules) > 1 else frames
         return [self.with_track(Embedded(vector), shown) for vector, shown in zip(vectors, track_frames, strict=True)]
 
+    def _quality(self, frames: Frames | MediaError | Track | None) -> Quality | None:
+        """What the pictures are like, if these are the frames that a track is made of."""
+        import numpy as np
+
+        return measured(frames) if self._sees_all and isinstance(frames, np.ndarray) else None
+
     def with_track(self, embedded: Embedded, frames: Frames | MediaError | Track | None) -> Embedded:
-        """The result with a track made of these frames, if there are any and a track is wanted, or with a ready one."""
+        """The result with what these frames give, if there are any: their quality, and a track if one is wanted.
+
+        A ready track is taken as it is.
+        """
         from curator_dask.models.pdqf.track import Track
 
+        embedded = replace(embedded, quality=self._quality(frames))
         if self._tracker is None or frames is None or isinstance(frames, MediaError):
             return embedded
         if isinstance(frames, Track):
@@ -100,6 +118,15 @@ class Embedder:
         except Exception:
             logger.exception("a clip gets no track; the next run will try again")
             return replace(embedded, track_failed=True)
+
+
+def measured(frames: Frames) -> Quality | None:
+    """The quality of a clip; None if measuring fails, which costs neither the vector nor the clip."""
+    try:
+        return measure(frames)
+    except Exception:
+        logger.exception("the quality of a clip could not be measured")
+        return None
 
 
 def track_version() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curator_dask.data.beside_vectors.plain_clips import PlainClip, marked
+from curator_dask.data.beside_vectors.quality_table import marked_quality
 from curator_dask.data.tables import write_parquet
 from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
@@ -85,7 +86,9 @@ def write_unit(task: EmbedTask, result_of: Callable[[ClipToEmbed], Embedded]) ->
             vectors.append(vector)
     outputs = {**(_write_file(task, ids, vectors) if ids else {}), **write_track_file(task, results)}
     counts = {"embeddings": len(ids), "clips_plain": len(plain), "clips_failed": len(failures)}
-    return UnitResult(outputs, counts, tuple(failures), {**note_of_tracks(task, results), **marked(plain)})
+    quality = marked_quality((clip.id, result.quality) for clip, result in results)
+    notes = {**note_of_tracks(task, results), **marked(plain), **quality}
+    return UnitResult(outputs, counts, tuple(failures), notes)
 
 
 def _result_before_tracks(task: EmbedTask, results: Sequence[tuple[ClipToEmbed, Embedded]]) -> UnitResult | None:

@@ -14,6 +14,7 @@ from curator_dask.data.beside_vectors.track_files import TrackRow, rows_of_table
 from curator_dask.data.clip_index import real_name, stored_name
 from curator_dask.data.tables import arrow_table, write_arrow
 from curator_dask.dedup.align.line import ClipTrack
+from curator_dask.dedup.quality.measure import Quality, measure
 from curator_dask.errors import InputError, MediaError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import digest
@@ -66,6 +67,7 @@ class TrackTap:
         self._output = output
         self._tracker = Tracker()
         self._tracks: dict[int, Track] = {}
+        self._quality: dict[int, Quality] = {}
 
     @property
     def rule(self) -> FrameRule:
@@ -74,15 +76,20 @@ class TrackTap:
         return TRACK_RULE
 
     def restart(self) -> None:
-        self._tracks = {}
+        self._tracks, self._quality = {}, {}
 
     def take(self, span: Span, frames: Frames | MediaError) -> None:
         if isinstance(frames, MediaError):
             return
         try:
+            self._quality[span.index] = measure(frames)
             self._tracks[span.index] = self._tracker.track(frames)
         except Exception:
             logger.exception("a clip gets no track beside the cut; the embed stage will make it")
+
+    def quality(self) -> Mapping[int, Quality]:
+        """What the pictures of the clips are like, by the index of the span."""
+        return self._quality
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Write the tracks of the clips in these rows, if there are any; returns the file's path and bytes."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.beside_vectors.plain_clips import is_plain, plain_clips_of, publish_plain_clips
+from curator_dask.data.beside_vectors.quality_table import publish_quality
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -51,7 +52,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     Vectors go to ``{model}_embd_parquet`` below `output_path`: Parquet files with the columns `id_field` and
     `embedding_field` (``list<float32>``, unit length), and ``_fingerprint.json``, which says how they were made. The
     tracks, which say what each clip shows every half second, lie in ``_tracks`` there. Clips
-    that are too plain for a vector are listed in ``_plain.parquet``.
+    that are too plain for a vector are listed in ``_plain.parquet``. ``_quality.parquet`` says of each clip whose frames
+    passed here how much moves in it, how bright and how sharp it is, and more.
 
     Args:
         input_path: the output of the split stage, or any folder of ready clips, whose ids are then their file names.
@@ -288,6 +290,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         )
         records = list(state.records())
         plain = publish_plain_clips(state, (clip for record in records for clip in plain_clips_of(record)))
+        publish_quality(state, records)
         failures = tuple(failure for failure in outcome.failures if not is_plain(failure))
         clips, embedded = num_clips(units), outcome.counts.get("embeddings", 0)
         num_open = len({failure.clip_id for failure in failures if failure.is_open})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from curator_dask.data.clip_index import stored_name
+from curator_dask.dedup.quality.measure import Quality
 from curator_dask.errors import MediaError
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
@@ -49,6 +50,11 @@ class VectorTap:
 
     def take(self, span: Span, frames: Frames | MediaError) -> None:
         self._guard(lambda: self._batches.add(span.index, ClipFrames(frames)))
+
+    def quality(self) -> dict[int, Quality]:
+        """What the pictures of the clips are like, by the index of the span, as far as their frames have passed."""
+        self._guard(self._batches.flush)
+        return {span: one.quality for span, one in self._batches.results.items() if one.quality is not None}
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Write the vectors, tracks and markers that the embed stage would write for a video with these rows.

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from curator_dask.data.beside_vectors.plain_clips import only_embeddings, read_plain_ids
+from curator_dask.data.beside_vectors.quality_table import quality_by_id, read_quality
 from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_column, id_list, id_text
 from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.dedup.quality.measure import Quality
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card
 from curator_dask.export.index import index_table
 from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
 from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
-from curator_dask.export.samples import ClipRecord, clip_record
+from curator_dask.export.samples import QUALITY_NOT_KNOWN, ClipRecord, clip_record, record_inputs
 from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -165,7 +167,10 @@ class ExportStage(ExportParameters, Stage):
         """The clips with these ids. Raises InputError if none of them has a file."""
         scores = self._scores()
         rows = (row for row in read_clip_index(self.input).to_pylist() if row["valid"] and row["id"] in wanted)
-        chosen = [clip_record({**row, **scores.get(row["id"], {})}) for row in rows if row["clip_path"]]
+        quality_of = self._quality()
+        chosen = [
+            clip_record({**row, **scores.get(row["id"], {})}, quality_of(row["id"])) for row in rows if row["clip_path"]
+        ]
         if not chosen:
             raise InputError(
                 f"nothing to export: no kept clip of {self.duplicates_path or self.input_path} has a file in "
@@ -173,6 +178,13 @@ class ExportStage(ExportParameters, Stage):
                 "duplicates_path was made from them"
             )
         return chosen
+
+    def _quality(self) -> Callable[[str], Quality | None]:
+        """Gives the quality of a clip by its id; None for all if none is known."""
+        embeddings = Folder(self.embeddings_path, self.input_storage_options) if self.embeddings_path else None
+        known = quality_by_id(read_quality(self.input, embeddings))
+        nothing = QUALITY_NOT_KNOWN if known else None
+        return lambda clip: Quality(**known[clip]) if clip in known else nothing
 
     def _wanted_ids(self, plain: set[str]) -> set[str]:
         """The ids of the clips to export, as far as they have files."""
@@ -272,7 +284,7 @@ class ExportStage(ExportParameters, Stage):
         return {PurePosixPath(path).stem: one for path, one in by_path.items() if path.startswith("clips/")}
 
     def _unit(self, plan: ShardPlan, hashes: Mapping[str, str], previews: ExportedPreviews | None) -> Unit[ShardSpec]:
-        inputs = [asdict(sample) for sample in plan.samples]
+        inputs = [record_inputs(sample) for sample in plan.samples]
         own = {record.id: hashes[record.id] for record in plan.samples if record.id in hashes}
         spec = ShardSpec(self.input, self.output, plan, own)
         if previews is None:
@@ -325,7 +337,7 @@ class ExportStage(ExportParameters, Stage):
         return [
             Unit(
                 record.id,
-                digest(asdict(record), *(previews.inputs_of([record]) if previews is not None else ())),
+                digest(record_inputs(record), *(previews.inputs_of([record]) if previews is not None else ())),
                 CopySpec(self.input, self.output, record, hashes.get(record.id, ""), previews is not None),
                 record.id,
             )

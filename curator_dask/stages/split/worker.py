@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from curator_dask.data.beside_vectors.quality_table import quality_columns
+from curator_dask.dedup.quality.measure import Quality
 from curator_dask.errors import MediaError
 from curator_dask.files import layout
 from curator_dask.files.names import printable
@@ -18,6 +22,8 @@ from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video, require_not_too_long
 from curator_dask.video.spans import Span, SpanPlan, clip_id
+
+NONE_KNOWN: Mapping[int, Quality] = MappingProxyType({})
 
 
 def split_video(task: SplitTask) -> UnitResult:
@@ -51,7 +57,7 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
         require_not_too_long(info, task.spec.max_video_hours)
         plan = task.spec.splitter.plan(info.duration_s, info.framerate)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
-    result = _record_video(task, info, plan, report)
+    result = _record_video(task, info, plan, report, tap.quality() if tap is not None else {})
     written = tap.write(result.data["clips"]) if tap is not None else {}
     return replace(result, outputs={**result.outputs, **written})
 
@@ -63,12 +69,19 @@ def _tap(spec: SplitSpec) -> VectorTap | TrackTap | None:
     return TrackTap(spec.output) if spec.tracks else None
 
 
-def _record_video(task: SplitTask, info: VideoInfo, plan: SpanPlan, report: CutReport | None) -> UnitResult:
-    """Write the files of all clips and the records of the video."""
+def _record_video(
+    task: SplitTask,
+    info: VideoInfo,
+    plan: SpanPlan,
+    report: CutReport | None,
+    quality: Mapping[int, Quality] = NONE_KNOWN,
+) -> UnitResult:
+    """Write the files of all clips and the records of the video. `quality` is that of its clips, by the index of the span."""
     outputs: dict[str, int] = {}
     cuts: dict[int, CutClip] = {cut.span_index: cut for cut in report.clips} if report else {}
     ids = _clip_ids(task, info, plan)
     rows = [_write_clip(task, info, span, ids[span.index], cuts.get(span.index), outputs) for span in plan.spans]
+    rows = [{**row, **quality_columns(quality.get(row["span_index"]) if row["valid"] else None)} for row in rows]
     warnings = report.warnings if report else ()
     notes = report.notes if report else info.notes  # they say nothing of damage, so they do not count as such
     for path, record in video_records(task.video, info, rows, [*warnings, *notes]):

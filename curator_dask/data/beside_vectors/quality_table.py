@@ -1,0 +1,105 @@
+"""Quality columns: what the pictures of a clip are like. They lie in the clip index, and in a table beside the vectors.
+
+The clip index has those of clips whose frames passed while they were cut. The table has those of clips whose frames the
+embed stage saw: ready clips, and clips that were cut without a model. A clip of an earlier version may have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.data.tables import open_parquet, parquet_bytes, read_parquet
+from curator_dask.dedup.quality.measure import COLUMNS, Quality
+from curator_dask.files.folder import Folder
+from curator_dask.files.layout import CLIP_INDEX, EMBEDDINGS_ENDING, QUALITY
+from curator_dask.runtime.records import JSON, UnitRecord
+from curator_dask.runtime.state import StageState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MARKED = "quality"
+"""The name of the rows in a unit's marker."""
+
+
+def marked_quality(clips: Iterable[tuple[str, Quality | None]]) -> dict[str, JSON]:
+    """What the marker of a unit holds about the quality of its clips; nothing where none is known."""
+    rows: list[JSON] = [[name, *astuple(quality)] for name, quality in clips if quality is not None]
+    return {MARKED: rows} if rows else {}
+
+
+def publish_quality(state: StageState, records: Iterable[UnitRecord]) -> None:
+    """Write the table beside the vectors from the markers of all units, by id; where no quality is known, there is none."""
+    rows = sorted(row for record in records for row in record.data.get(MARKED, ()))
+    if rows:
+        state.publish(QUALITY, parquet_bytes(_table(rows)))
+    else:
+        state.unpublish(QUALITY)
+
+
+def read_quality(clips: Folder | None, embeddings: Folder | None = None) -> pa.Table:
+    """``id`` and the quality columns of all clips that have them, by id. Files that are missing, or older, have none.
+
+    Args:
+        clips: the output of the split stage.
+        embeddings: the output of the embed stage; None: all that lie below `clips`.
+    """
+    import pyarrow as pa
+
+    places = [] if clips is None else [(clips, CLIP_INDEX)]
+    if embeddings is not None:
+        places.append((embeddings, QUALITY))
+    elif clips is not None:
+        places += _tables_below(clips)
+    tables = [found for folder, path in places if (found := _read(folder, path)) is not None]
+    table = pa.concat_tables([_table([]), *tables])
+    return _first_of_each(table.filter(table[COLUMNS[0]].is_valid()))
+
+
+def quality_by_id(table: pa.Table) -> dict[str, dict[str, float]]:
+    """The rows of `read_quality` by id."""
+    return {row.pop("id"): row for row in table.to_pylist()}
+
+
+def _tables_below(clips: Folder) -> list[tuple[Folder, str]]:
+    ending = f"{EMBEDDINGS_ENDING}/{QUALITY}"
+    return [(clips, entry.path) for entry in clips.entries(max_depth=2) if entry.path.endswith(ending)]
+
+
+def _read(folder: Folder, path: str) -> pa.Table | None:
+    if not folder.exists(path):
+        return None
+    with open_parquet(folder, path) as file:
+        known = set(COLUMNS) <= set(file.schema_arrow.names)
+    return read_parquet(folder, path, ["id", *COLUMNS]).cast(_schema()) if known else None
+
+
+def _first_of_each(table: pa.Table) -> pa.Table:
+    """One row per id. All measure the same frames, so it does not matter which."""
+    import numpy as np
+    import pyarrow as pa
+
+    _, first = np.unique(table["id"].to_numpy(zero_copy_only=False).astype(str), return_index=True)
+    return table.take(pa.array(first))
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([("id", pa.string()), *((name, pa.float64()) for name in COLUMNS)])
+
+
+def _table(rows: Sequence[Sequence[Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = zip(*rows, strict=True) if rows else [()] * len(_schema())
+    return pa.table(
+        {field.name: pa.array(values, field.type) for field, values in zip(_schema(), columns, strict=True)}
+    )
+
+
+def quality_columns(quality: Quality | None) -> Mapping[str, float | None]:
+    """The quality of a clip as columns of its row; nulls where it is not known."""
+    return dict.fromkeys(COLUMNS) if quality is None else dict(zip(COLUMNS, astuple(quality), strict=True))
