@@ -19,6 +19,25 @@ from tests.left_out import NO_SHARED, left_out_lines
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+# The longest files, longest first: where two processes share the files, both should end at the same time.
+LONGEST = (
+    "test_workflow.py",
+    "test_readme.py",
+    "test_cli.py",
+    "test_units.py",
+    "test_transcode_real.py",
+    "test_cluster.py",
+    "test_notebooks.py",
+    "test_frames.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the others keep their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were left out because this machine lacks what they need."""
     skipped = terminalreporter.stats.get("skipped", [])
@@ -65,11 +84,11 @@ def context(cluster: LazyCluster) -> RunContext:
 
 @pytest.fixture(scope="session")
 def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rendered sample set with its planted twins."""
-    from curator_dask.video.samples import render_samples
+    """The rendered sample set with its planted twins, 320x180."""
+    from tests.small_samples import render_small_samples
 
     folder = tmp_path_factory.mktemp("samples") / "videos"
-    render_samples(folder)
+    render_small_samples(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "R
 WRITTEN = [page for page in PAGES if page.name not in {*pages(), "CHANGELOG.md"}]
 # Options of other programs that the pages speak of.
 FOREIGN = {
-    "pip": {"--index-url"},
+    "pip": {"--index-url", "--pip-args"},
     "dask": {
         "--rmm-async", "--rmm-release-threshold", "--set-rmm-allocator-for-libs", "--enable-cudf-spill", "--pre-import",
         "--death-timeout",

@@ -65,6 +65,20 @@ def finished(tmp_path_factory, sample_videos, cluster) -> tuple[Path, WorkflowRe
     return out, run(sample_videos, out, RunContext(cluster))
 
 
+@pytest.fixture(scope="module")
+def finished_few(tmp_path_factory, few_videos, cluster) -> Path:
+    """The output of a run over the few videos. Tests that change it take a copy."""
+    out = tmp_path_factory.mktemp("finished_few") / "out"
+    run(few_videos, out, RunContext(cluster))
+    return out
+
+
+@pytest.fixture
+def copied(tmp_path, finished_few) -> Path:
+    """A copy of that output, with the times of its files, in an empty folder."""
+    return Path(shutil.copytree(finished_few, tmp_path / "out"))
+
+
 def test_every_planted_twin_is_found_and_nothing_else(finished, sample_videos):
     out, result = finished
     twins = json.loads((sample_videos / TRUTH).read_text())["twins"]
@@ -140,14 +154,14 @@ def test_a_second_run_does_no_work_and_changes_no_byte(finished, sample_videos):
     assert [result.num_run for result in second.stages] == [0] * 7
 
 
-def test_one_and_two_workers_give_the_same_bytes(tmp_path, few_videos):
+def test_one_and_two_workers_give_the_same_bytes(tmp_path, few_videos, cluster):
     trees = []
-    for n_workers in (1, 2):
-        out = tmp_path / "out"
-        with LazyCluster(ClusterSettings(device="cpu", n_workers=n_workers, dashboard=False)) as own:
-            run(few_videos, out, RunContext(own), split={"fixed_stride_split_duration": 2.0})
-        trees.append(tree(out))
-        shutil.move(out, tmp_path / f"moved-{n_workers}")
+    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
+        for workers in (one, cluster):
+            out = tmp_path / "out"
+            run(few_videos, out, RunContext(workers), split={"fixed_stride_split_duration": 2.0})
+            trees.append(tree(out))
+            shutil.move(out, tmp_path / f"moved-{len(trees)}")
     assert len(trees[0]) > 30
     assert trees[0] == trees[1]
 
@@ -250,13 +264,11 @@ def test_names_that_are_no_utf8(tmp_path, few_videos, context):
     assert str(run(videos, tmp_path / "out2", context).totals) == str(result.totals)
 
 
-def test_a_moved_output_is_gone_on_with(tmp_path, few_videos, cluster):
-    run(few_videos, tmp_path / "out", RunContext(cluster))
-    (tmp_path / "out").rename(tmp_path / "moved")
-    before = times(tmp_path / "moved")
-    again = run(few_videos, tmp_path / "moved", RunContext(cluster))
+def test_a_moved_output_is_gone_on_with(copied, few_videos, cluster):
+    before = times(copied)
+    again = run(few_videos, copied, RunContext(cluster))
     assert [result.num_run for result in again.stages] == [0] * 7
-    changed = {path for path, time in times(tmp_path / "moved").items() if before.get(path) != time}
+    changed = {path for path, time in times(copied).items() if before.get(path) != time}
     assert changed == {"run.json", ".curator/run/files.json"}  # it names the folders; and its hash
 
 
@@ -280,7 +292,7 @@ def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few
     assert planned.stage("export").waits  # the clips to export are not decided yet
     assert (again.stage("export").counts["clips"], again.stage("export").num_run) == (4, 0)
     assert [line for line in caplog.messages if line.startswith("export: ")] == [
-        "export: other clips than before: of 1 files 1 are written anew and 0 are removed; "
+        "export: other clips than before: of 1 file 1 is written anew and 0 are removed; "
         "choose another output folder to keep the earlier export"
     ]
     assert first.totals.removed == 2
@@ -288,17 +300,16 @@ def test_another_eps_needs_no_overwrite_and_redoes_decisions_alone(tmp_path, few
     assert [result.stage for result in second.stages if result.num_run] == ["identify", "export"]
 
 
-def test_a_run_is_refused_before_any_work_and_a_dry_run_likewise(tmp_path, few_videos, cluster):
-    run(few_videos, tmp_path / "out", RunContext(cluster))
+def test_a_run_is_refused_before_any_work_and_a_dry_run_likewise(tmp_path, copied, few_videos, cluster):
     before = times(tmp_path)
     for context in (RunContext(cluster), RunContext(cluster, dry_run=True)):
         with pytest.raises(FolderInUseError, match="n_clusters was not given and is now 2"):
-            run(few_videos, tmp_path / "out", context, kmeans=KMeansParameters(n_clusters=2))
+            run(few_videos, copied, context, kmeans=KMeansParameters(n_clusters=2))
     assert times(tmp_path) == before
 
 
+@pytest.mark.usefixtures("copied")
 def test_other_parameters_are_refused_by_name(tmp_path, few_videos, context):
-    run(few_videos, tmp_path / "out", context)
     with pytest.raises(FolderInUseError, match="fixed_stride_split_duration was 10.0 and is now 2.0"):
         run(few_videos, tmp_path / "out", context, split={"fixed_stride_split_duration": 2.0})
     replaced = run(

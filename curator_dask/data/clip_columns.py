@@ -18,6 +18,7 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,7 @@ class ClipIndex:
         if place.null_count:
             missing = wanted.filter(place.is_null())
             raise InputError(
-                f"{place.null_count} ids are not in {self.folder.join(layout.CLIP_INDEX)}, for example "
+                f"{self.folder.join(layout.CLIP_INDEX)} lacks {counted(place.null_count, 'ids')}, for example "
                 f"{missing[0].as_py()!r}: is clips_path the output that the vectors were made from?"
             )
         rows = found.take(place)

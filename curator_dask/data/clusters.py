@@ -24,6 +24,7 @@ from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import CENTROIDS, PUBLIC_CENTROIDS
+from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +94,7 @@ def clusters_and_tables(kmeans: Folder, tables: Folder) -> tuple[dict[int, list[
     folders, files = cluster_folders(kmeans), cluster_files(tables)
     if folders.keys() != files.keys():
         raise InputError(
-            f"{tables.url} has {len(files)} clusters and {kmeans.url} has {len(folders)}, not the same ones: "
+            f"{tables.url} has {counted(len(files), 'clusters')} and {kmeans.url} has {len(folders)}, not the same ones: "
             "run the pairwise stage again on these clusters"
         )
     return folders, files

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.samples import ClipRecord
+from curator_dask.files.names import counted
 
 # Names that Hugging Face accepts for splits and every file system for folders; "all" has a special meaning there.
 _SPLIT_NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]{0,31}")
@@ -72,7 +73,7 @@ def assign_splits(records: Sequence[ClipRecord], shares: Mapping[str, float], se
     families = _families(records)
     if len(families) < len(shares):
         raise InputError(
-            f"{len(records)} clips make only {len(families)} families of shared sources and duplicates, "
+            f"{counted(len(records), 'clips')} in only {counted(len(families), 'groups')} of shared sources and duplicates, "
             f"too few for the {len(shares)} splits {', '.join(shares)}; ask for fewer splits or export more sources"
         )
     chosen = _share_out(_in_drawn_order(families, shares, seed), len(records), shares)

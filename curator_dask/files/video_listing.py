@@ -21,6 +21,7 @@ from curator_dask.files.left_out import (
     num_left_out,
 )
 from curator_dask.files.local_files import HIDDEN
+from curator_dask.files.names import counted
 from curator_dask.files.own_output import OwnOutput
 
 VIDEO_SUFFIXES = (
@@ -196,5 +197,5 @@ def _say_why_none(folder: Folder, num_files: int, left_out: LeftOut) -> str:
         state = "matches no file" if is_glob else "is empty" if folder.exists() else "does not exist"
         return f"no videos: {folder.url} {state}"
     reasons = "; ".join(describe_left_out(left_out))
-    told = f"no videos: of the {num_files:,} files in {folder.url}, {reasons}"
+    told = f"no videos: of {counted(num_files, 'files')} in {folder.url}, {reasons}"
     return f"{told}. Videos end with {' '.join(VIDEO_SUFFIXES)}" if NO_VIDEO in left_out else told

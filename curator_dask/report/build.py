@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
+from curator_dask.files.names import counted
 from curator_dask.report.numbers import cluster_sizes, removed_by, shares, sums_per_state, sweep
 from curator_dask.report.pairs import MOST_GROUPS, borderline, groups, ids_of_pairs, number
 from curator_dask.report.run_output import FAILED, KEPT, PLAIN, REMOVED, RunOutput
@@ -91,7 +92,7 @@ def _warnings(output: RunOutput) -> Iterator[str]:
     expected = output.clips[output.clips["width"].notna() & output.clips["state"].isin([KEPT, REMOVED])]
     missing = len(expected) - int(expected["has_file"].fillna(value=False).astype(bool).sum())
     if missing:
-        yield f"{missing:,} of {len(expected):,} clips have no file here: they cannot be played, and have no pictures."
+        yield f"{missing:,} of {counted(len(expected), 'clips')} cannot be played or shown in pictures: their files are not here."
     removed = output.with_sources(output.removed, "kept_id")
     lost = removed[removed["same_source"]]["id"].map(output.clip_of["source"]).value_counts()
     sizes = output.clips["source"].value_counts()

@@ -19,7 +19,7 @@ from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, count_work
-from curator_dask.stages.notebook_progress import default_reporter
+from curator_dask.stages.notebook_progress import CellReporter, default_reporter
 
 if TYPE_CHECKING:
     from dask.dataframe import DataFrame
@@ -43,6 +43,11 @@ class RunContext:
     """Write and decode nothing; only count what there is to do."""
     locks: set[tuple[str, str]] = field(default_factory=set)
     """The output folders and stages that this run holds, so that it takes none of them twice."""
+
+    def __post_init__(self) -> None:
+        """The start of workers takes seconds, so a notebook shows it."""
+        if isinstance(self.reporter, CellReporter) and self.cluster.on_start is None:
+            self.cluster.on_start = self.reporter.say
 
     def again(self, state: StageState) -> set[str]:
         """The keys of units that are to be done again, although their results are there."""

@@ -30,16 +30,25 @@ class CellReporter(SilentReporter):
 
     def __init__(self) -> None:
         self._line: Any = None
+        self._said = ""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         self._stage, self._total, self._unit, self._done = stage, total, unit, 0
         self._started = self._shown = time.monotonic()
         if total:
-            display = importlib.import_module("IPython.display").display
-            self._line = display(self._content(), raw=True, display_id=True)
+            self._line = _display(self._content())
+
+    def say(self, message: str) -> None:
+        """On the line of the stage until some of it is done; on a line of its own where no stage runs."""
+        if self._line is None:
+            _display(_text_content(message))
+        else:
+            self._said = message
+            self._line.update(self._content(), raw=True)
 
     def advance(self, count: int = 1) -> None:
         self._done += count
+        self._said = "" if count else self._said
         now = time.monotonic()
         if self._line is not None and now - self._shown >= UPDATE_AFTER_S:
             self._shown = now
@@ -48,13 +57,23 @@ class CellReporter(SilentReporter):
     def finish(self) -> None:
         if self._line is not None:
             seconds = time.monotonic() - self._started
-            text = f"{self._text()} in {seconds:,.1f} s"
-            self._line.update({"text/plain": text, "text/html": html.escape(text)}, raw=True)
+            self._said = ""
+            self._line.update(_text_content(f"{self._text()} in {seconds:,.1f} s"), raw=True)
             self._line = None
 
     def _text(self) -> str:
-        return f"{self._stage}: {self._done:,} of {self._total:,} {self._unit}"
+        said = f" · {self._said}" if self._said else ""
+        return f"{self._stage}: {self._done:,} of {self._total:,} {self._unit}{said}"
 
     def _content(self) -> dict[str, str]:
         bar = f'<progress max="{self._total}" value="{self._done}" style="width: 14rem; vertical-align: middle"></progress>'
         return {"text/plain": self._text(), "text/html": f"{bar} {html.escape(self._text())}"}
+
+
+def _text_content(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": html.escape(text)}
+
+
+def _display(content: dict[str, str]) -> Any:
+    """A line of the cell, which can be changed later."""
+    return importlib.import_module("IPython.display").display(content, raw=True, display_id=True)

@@ -11,6 +11,7 @@ from curator_dask.errors import CuratorError
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
+from curator_dask.files.names import counted
 from curator_dask.verify.finding import COUNTS, DAMAGED, DOUBLED, Finding
 from curator_dask.verify.stage_records import StageRecords
 
@@ -59,7 +60,10 @@ def _wrong_lists(stage: StageRecords, counts: Any) -> Iterator[Finding]:
         ids.update(listed)
         if len(listed) != counts.get(count, len(listed)):
             yield Finding(
-                stage.name, stage.prefix + name, COUNTS, f"lists {len(listed)} ids, {counts[count]} were {count}"
+                stage.name,
+                stage.prefix + name,
+                COUNTS,
+                f"lists {counted(len(listed), 'ids')}; the stage counted {counts[count]} {count}",
             )
     for twice in sorted(name for name, times in ids.items() if times > 1):
         yield Finding(stage.name, stage.prefix + KEEP_LIST, DOUBLED, f"the clip {twice!r} is listed twice")

@@ -78,7 +78,7 @@ def test_every_split_gets_something_while_there_are_families_enough():
 
 def test_too_few_families():
     clips = [clip(0, "a", "g"), clip(1, "b", "g"), clip(2, "b")]
-    with pytest.raises(InputError, match=r"3 clips make only 1 families .* the 2 splits train, val"):
+    with pytest.raises(InputError, match=r"3 clips in only 1 group of .* the 2 splits train, val"):
         assign_splits(clips, {"train": 0.5, "val": 0.5}, 0)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from curator_dask.runtime import cluster as cluster_module
+from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.stages import notebook_progress
 from curator_dask.stages.base import RunContext
@@ -46,6 +48,30 @@ def test_a_stage_without_work_shows_nothing(shown: list[dict[str, str]]) -> None
     reporter.advance(0)
     reporter.finish()
     assert not shown
+
+
+def test_what_begins_is_shown_until_something_is_done(shown: list[dict[str, str]]) -> None:
+    reporter = CellReporter()
+    reporter.say("starting <workers>")
+    reporter.start("split", 3, "videos")
+    reporter.say("loading the model")
+    reporter.advance(0)
+    reporter.advance(1)
+    reporter.finish()
+    assert shown[0] == {"text/plain": "starting <workers>", "text/html": "starting &lt;workers&gt;"}
+    texts = [content["text/plain"] for content in shown[1:5]]
+    assert texts == ["split: 0 of 3 videos", *["split: 0 of 3 videos · loading the model"] * 2, "split: 1 of 3 videos"]
+
+
+def test_a_notebook_sees_that_workers_start(shown: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(cluster_module, "dask_client", start)
+    context = RunContext(LazyCluster(), CellReporter())
+    with pytest.raises(InterruptedError):
+        _ = context.cluster.client
+    assert [content["text/plain"] for content in shown] == ["starting workers"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from curator_dask.dedup.overlap_calibration import SHIFTS_S, STRICTNESS
 from curator_dask.errors import InputError, ParameterError, ToolError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.names import printable
+from curator_dask.files.names import counted, printable
 from curator_dask.keywords import with_suggestions
 from curator_dask.models.registry import DEFAULT_MODEL
 from curator_dask.runtime.records import digest, dump_json
@@ -155,7 +155,9 @@ class CalibrateStage(Stage):
         spec = self.embed_stage().resolved().spec()
         inputs = {clip: unit.inputs for unit in plan_units(spec) for clip in unit.task.clips if clip.path}
         if len(inputs) < 2:
-            raise InputError(f"{self.input_path} holds {len(inputs)} clips; calibration compares at least 2")
+            raise InputError(
+                f"{self.input_path} holds {counted(len(inputs), 'clips')}; calibration compares at least 2"
+            )
         keys = {clip: digest(clip.id) for clip in _in_order_of_choice(inputs)[: self.num_clips]}
         tasks = {clip: CalibrateTask(self._here(spec), clip, key) for clip, key in keys.items()}
         return [Unit(task.key, inputs[clip], task, printable(clip.path)) for clip, task in tasks.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from curator_dask.files.names import counted
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext
@@ -18,8 +19,14 @@ def tell_replaced(state: StageState, units: Sequence[Unit[Any]], context: RunCon
     gone = earlier.keys() - wanted.keys()
     if not changed and not gone:
         return
-    verb = "would be" if context.dry_run else "are"
+    anew, removed = (f"{len(keys)} {_verb(len(keys), context)}" for keys in (changed, gone))
     context.reporter.note(
-        f"export: other clips than before: of {len(earlier)} files {len(changed)} {verb} written anew and "
-        f"{len(gone)} {verb} removed; choose another output folder to keep the earlier export"
+        f"export: other clips than before: of {counted(len(earlier), 'files')} {anew} written anew and {removed} removed; "
+        "choose another output folder to keep the earlier export"
     )
+
+
+def _verb(number: int, context: RunContext) -> str:
+    if context.dry_run:
+        return "would be"
+    return "is" if number == 1 else "are"

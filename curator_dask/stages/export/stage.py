@@ -25,6 +25,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
+from curator_dask.files.names import counted
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
@@ -274,7 +275,7 @@ class ExportStage(ExportParameters, Stage):
             clips = {failure.clip_id for failure in outcome.failures if failure.clip_id}
             records = [record for record in records if record.id not in clips]
             if not clips or not records:
-                outcome.raise_failures(f"{len(outcome.failures)} shards could not be written")
+                outcome.raise_failures(f"{counted(len(outcome.failures), 'shards')} could not be written")
             broken = (*broken, *(failure for failure in outcome.failures if failure.clip_id))
 
     def _recorded_hashes(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from curator_dask.data.vector_source import VectorSource, plan_chunks
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
+from curator_dask.files.names import counted
 from curator_dask.runtime.records import JSON, UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import gather, hold
@@ -168,7 +169,7 @@ def _sift(context: RunContext, new: NewVectors, known: pa.Array) -> list[Sifted]
     if rejected and not any(len(part.ids) or part.num_known for part in sifted):
         reasons = sorted({reject["reason"] for part in sifted for reject in part.rejects})
         raise InputError(
-            f"no usable vectors: all {rejected} rows were rejected ({', '.join(reasons)}); "
+            f"no usable vectors among {counted(rejected, 'rows')} ({', '.join(reasons)}); "
             f"the finished run has vectors of {new.source.dimension} numbers"
         )
     return sifted
@@ -183,7 +184,7 @@ def _refuse_doubled_ids(parts: Sequence[pa.Array]) -> None:
     doubled = found.filter(pc.greater(found.field("counts"), 1)).field("values")
     if len(doubled):
         shown = ", ".join(sorted(map(id_text, id_list(doubled)))[:5])
-        raise InputError(f"{len(doubled)} new ids occur more than once, for example {shown}: ids must be unique")
+        raise InputError(f"{counted(len(doubled), 'doubled new ids')}, for example {shown}: ids must be unique")
 
 
 def _ids_digest(ids: pa.Array) -> str:

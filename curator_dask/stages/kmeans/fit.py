@@ -21,6 +21,7 @@ from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
 from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
+from curator_dask.files.names import counted
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
@@ -92,12 +93,13 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     num_rows = sum(len(part.all_priority) for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
-        raise InputError(f"no usable vectors: all {len(rejects)} rows were rejected ({_count_reasons(rejects)})")
+        raise InputError(f"no usable vectors among {counted(len(rejects), 'rows')} ({_count_reasons(rejects)})")
     _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.random_state)
     num_fit_rows = sum(part.num_fit_rows for part in census)
     if not num_fit_rows:
         raise InputError(
-            f"fit_data_fraction ({fraction:g}) leaves none of the {num_rows} rows to fit on: give a larger one, or none"
+            f"fit_data_fraction ({fraction:g}) leaves nothing of {counted(num_rows, 'rows')} to fit on: give a larger one, or "
+            "none"
         )
     n_clusters = fitting_n_clusters(parameters, num_fit_rows, reporter)
     held = RowsOnWorkers(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
@@ -118,7 +120,7 @@ def choose_clusters(n_clusters: int | None, num_rows: int, reporter: Reporter) -
         return min(AUTO_MAX_CLUSTERS, max(1, num_rows // AUTO_ROWS_PER_CLUSTER))
     if n_clusters > num_rows:
         reporter.note(
-            f"n_clusters ({n_clusters}) is more than the {num_rows} rows to fit: using {num_rows}. "
+            f"n_clusters ({n_clusters}) is more than {counted(num_rows, 'rows')} to fit: using {num_rows}. "
             "Clusters this small hide nearly all duplicates; about 1,000 rows per cluster are usual"
         )
     return min(n_clusters, num_rows)
@@ -175,7 +177,7 @@ def _refuse_doubled_ids(
     if names:
         shown = ", ".join(names[:5])
         raise InputError(
-            f"{len(doubled)} ids occur more than once, for example {shown}: ids must be unique. "
+            f"{counted(len(doubled), 'doubled ids')}, for example {shown}: ids must be unique. "
             "Does the folder hold the same vectors twice, or those of two runs?"
         )
 

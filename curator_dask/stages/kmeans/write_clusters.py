@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curator_dask.errors import FolderInUseError
+from curator_dask.files.names import counted
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.runtime.waiting import gather
@@ -45,7 +46,7 @@ def write_clusters(
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
         remove_files(state, bucket_folder(state))
-    outcome.raise_failures(f"{len(outcome.failures)} of {len(units)} {what} could not be written")
+    outcome.raise_failures(f"{len(outcome.failures)} of {counted(len(units), what)} could not be written")
     return outcome
 
 

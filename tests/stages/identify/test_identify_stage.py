@@ -258,7 +258,7 @@ def test_target_keep_counts_the_pairs_in_scope(chained, context):
 
 def test_ids_without_a_source_are_named(chained, context):
     write_clips(chained, {"A": "x"})
-    with pytest.raises(InputError, match="ids are not in .*clips.parquet, for example"):
+    with pytest.raises(InputError, match="clips.parquet lacks .* ids, for example"):
         stage(chained, scope="cross", clips_path=str(chained / "c")).run(context=context)
     with pytest.raises(InputError, match="has no column 'film'"):
         stage(chained, "e", scope="cross", source_field="film").run(context=context)

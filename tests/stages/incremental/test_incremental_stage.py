@@ -256,7 +256,7 @@ def test_input_that_does_not_fit_is_named(small, context, tmp_path):
         return str(caught.value)
 
     twice = write(tmp_path / "t", ["a", "b", "a"], np.ones((3, 4), np.float32))
-    assert "1 new ids occur more than once, for example a" in message(input_path=str(twice))
+    assert "1 doubled new id, for example a" in message(input_path=str(twice))
     wide = write(tmp_path / "w", ["a"], np.ones((1, 5), np.float32))
     assert "(wrong-dimension); the finished run has vectors of 4 numbers" in message(input_path=str(wide))
     numbers = write(tmp_path / "i", [1, 2], np.ones((2, 4), np.float32))

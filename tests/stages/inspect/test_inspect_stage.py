@@ -186,7 +186,7 @@ def test_clips_without_files_are_told(by_eps, cluster):
     report = report_of(by_eps)
     (by_eps / "elsewhere").rename(by_eps / "clips")
     assert {clip["clip"] for clip in report["clips"].values()} == {None}
-    assert any("4 of 4 clips have no file here" in warning for warning in report["warnings"])
+    assert any("4 of 4 clips cannot be played or shown in pictures" in warning for warning in report["warnings"])
 
 
 def test_limits_are_kept_and_told(by_moments, cluster):

@@ -97,7 +97,9 @@ def _show_output(found: OutputCheck, quick: bool, repair: bool) -> None:
         f"{compared}, {counted(len(found.findings), 'faults')}"
     )
     if found.num_without_hash:
-        typer.echo(f"  {found.num_without_hash} files have no hash in their records: only their sizes were compared")
+        typer.echo(
+            f"  {counted(found.num_without_hash, 'files')} without a hash in the records: only the sizes were compared"
+        )
     for finding in found.findings[:MAX_FAULTS_SHOWN]:
         typer.echo(f"  {finding.stage or 'no stage'}: {finding}")
     if found.findings:
