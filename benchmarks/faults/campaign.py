@@ -21,8 +21,8 @@ LINES = (
     ),
     Line(
         "exact-calls",
-        "A process, the run or a worker, ends at one exact call that gives a file its name: before it, before it with "
-        "half of the file written, or after it. The calls are spread over the whole run.",
+        "The run and, in every second round, a worker ends at one exact call that gives a file its name: before it, before "
+        "it with half of the file written, or after it. The calls are spread over the whole run.",
         crash_at_calls,
     ),
     Line("worker-killed", "`kill -9` of the only worker at a random time. The run goes on by itself.", kill_workers),
@@ -54,8 +54,7 @@ LINES = (
         "damage",
         "In a finished output, one file of each kind has a bit flipped, is cut off, or has a block zeroed. `verify` must "
         "name it. Then files of all kinds are damaged at once, `verify --repair` marks them, and the same command makes them "
-        "again. Only `params.json` and `files.json` of the stages, which holds its hash, are not damaged together: a run takes "
-        "such parameters for others, names them and asks for `--overwrite`.",
+        "again.",
         damage_files,
     ),
     Line(

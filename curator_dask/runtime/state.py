@@ -11,7 +11,8 @@
 
 A unit is done when its marker names the same inputs and no open failure (`failing.final_reasons`), and every output is
 there with the recorded size. Markers and
-``files.json`` also hold the hash of each file, which `verify` compares, and a seal over their own bytes.
+``files.json`` also hold the hash of each file, which `verify` compares. They and ``params.json`` have a seal over their own
+bytes, so that damage is known as such even where several of them are damaged.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder, Written
 from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
 from curator_dask.files.local_files import hash_of
-from curator_dask.runtime.parameters import FORMAT, Comparison, as_record, moved_path, without_relative
+from curator_dask.runtime.parameters import FORMAT, RELATIVE, Comparison, as_record, moved_path, without_relative
 from curator_dask.runtime.records import (
     JSON,
     Failure,
@@ -47,6 +48,9 @@ BROKEN = "broken:"
 
 FREE = "free"
 """Says in the parameters of a folder that their run came to its end without a result."""
+
+_FIELDS = frozenset({"format", "stage", "params", RELATIVE, FREE})
+"""What parameters' files hold beside the seal. A seal whose name is damaged would else be taken for none."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,22 +99,22 @@ class StageState:
         """
         self.folder.check_is_no_file()
         wanted = as_record(self.folder, self.stage, identity)
-        if self._were_recorded(wanted):
-            write_if_changed(self.folder, self.path(PARAMETERS), dump_json(wanted))
+        if recorded := self._as_recorded(wanted):
+            write_if_changed(self.folder, self.path(PARAMETERS), recorded)
             return ""
         is_new = self.held_for() is None and not self._has_results()
-        if is_new and self.folder.create_bytes(self.path(PARAMETERS), dump_json(wanted)):
+        if is_new and self.folder.create_bytes(self.path(PARAMETERS), seal(wanted)):
             return ""
         compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
         if compared.same():
             if compared.held.get(FREE):
-                self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
+                self.folder.write_bytes(self.path(PARAMETERS), seal(wanted))
             return ""
         if not overwrite:
             self._refuse(compared, replaceable)
         replaced = compared.describe() if self._has_results() else ""
         self.discard()
-        self.folder.write_bytes(self.path(PARAMETERS), dump_json(wanted))
+        self.folder.write_bytes(self.path(PARAMETERS), seal(wanted))
         return replaced
 
     def check(self, identity: Mapping[str, JSON], *, replaceable: Collection[str] = ()) -> str:
@@ -119,7 +123,7 @@ class StageState:
         held = self.held_for()
         wanted = as_record(self.folder, self.stage, identity)
         compared = Comparison(held or {}, wanted)
-        if (held is None and not self._has_results()) or compared.same() or self._were_recorded(wanted):
+        if (held is None and not self._has_results()) or compared.same() or self._as_recorded(wanted):
             return ""
         self._refuse(compared, replaceable)
         return compared.describe() if self._has_results() else ""
@@ -144,9 +148,13 @@ class StageState:
             self.folder.exists(path) for path in self._published_paths()
         )
 
-    def _were_recorded(self, wanted: Mapping[str, JSON]) -> bool:
-        """Whether a finished run recorded these parameters, whatever is in their file now: a disk may have damaged it."""
-        return self._hash_of_parameters() == hash_of(dump_json(wanted))
+    def _as_recorded(self, wanted: Mapping[str, JSON]) -> bytes:
+        """The bytes that a finished run wrote for these parameters, whatever is in their file now: a disk may have damaged it.
+
+        b"" where none recorded them. Earlier versions wrote them without a seal.
+        """
+        recorded = self._hash_of_parameters()
+        return next((text for text in (seal(wanted), dump_json(wanted)) if hash_of(text) == recorded), b"")
 
     def _hash_of_parameters(self) -> str:
         """The hash that a finished run recorded; "" where there is none."""
@@ -158,21 +166,26 @@ class StageState:
         Where a finished run recorded their hash, they are left: the command that made the results restores them.
         """
         if not self._hash_of_parameters():
-            self.folder.write_bytes(self.path(PARAMETERS), dump_json({FREE: True}))
+            self.folder.write_bytes(self.path(PARAMETERS), seal({FREE: True}))
 
     def release(self, result: str) -> None:
         """Leave the folder to any parameters if no unit counts a `result` (clips, say); the same ones still go on here."""
         held = self.held_for()
         if held and not any(record.counts.get(result) for record in self.records()):
-            self.folder.write_bytes(self.path(PARAMETERS), dump_json({**held, FREE: True}))
+            self.folder.write_bytes(self.path(PARAMETERS), seal({**held, FREE: True}))
 
     def held_for(self) -> dict[str, JSON] | None:
         """What the folder is taken for: format, stage and parameters. None if it is not taken.
 
         An empty dictionary stands for a file that cannot be understood.
         """
-        value = self._read_json(PARAMETERS)
-        return value if isinstance(value, dict) or value is None else {}
+        try:
+            held = unseal(self.folder.read_bytes(self.path(PARAMETERS)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError:
+            return {}
+        return held if held.keys() <= _FIELDS else {}
 
     def parameter(self, name: str) -> JSON:
         """One of the parameters that the folder is taken for; None if it is not taken."""

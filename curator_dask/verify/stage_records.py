@@ -81,7 +81,7 @@ def _fault_of_parameters(state: StageState, *, anything: bool) -> str:
     held = state.held_for()
     if held is None:
         return "it is missing" if anything else ""
-    return "" if isinstance(held.get("params"), dict) or held.get(FREE) else "it holds no parameters"
+    return "" if isinstance(held.get("params"), dict) or held.get(FREE) else "its bytes are not those that were written"
 
 
 def _named_in(text: bytes) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import TEMPORARY_PREFIX
-from curator_dask.runtime.records import Failure, UnitRecord, hashes_of
+from curator_dask.runtime.records import Failure, UnitRecord, dump_json, hashes_of, unseal
 from curator_dask.runtime.state import StageState
 from tests.trees import times
 
@@ -126,11 +126,36 @@ class TestClaim:
         assert path.read_bytes() == before
         assert state.done_units() == {"a": "v1"}
 
+    def test_a_flipped_bit_never_makes_other_parameters(self, state):
+        """Also where the list that holds their hash is damaged too, and nothing else says what they were."""
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.txt")
+        path = state.folder.local_path(state.path("params.json"))
+        whole = path.read_bytes()
+        for place in range(len(whole)):
+            for bit in (1, 4, 32):
+                path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+                assert state.held_for() == {}
+        with pytest.raises(FolderInUseError, match=r"params.json is damaged or missing.*verify .* --repair"):
+            state.claim(PARAMETERS)
+
+    def test_parameters_without_a_seal_stay_as_an_earlier_version_wrote_them(self, state):
+        state.claim(PARAMETERS)
+        path = state.folder.local_path(state.path("params.json"))
+        earlier = dump_json(unseal(path.read_bytes()))
+        path.write_bytes(earlier)
+        finish(state, "a", "a.txt")
+        state.summarise({"n": 1})
+        path.write_bytes(earlier.replace(b"0.1", b"0.5"))
+        state.claim(PARAMETERS)
+        assert path.read_bytes() == earlier
+        assert state.parameter("eps") == 0.1
+
     def test_another_format_is_named(self, state):
         state.claim(PARAMETERS)
         finish(state, "a", "a.txt")
         path = state.path("params.json")
-        held = json.loads(state.folder.read_bytes(path))
+        held = unseal(state.folder.read_bytes(path))
         state.folder.write_bytes(path, json.dumps({**held, "format": 0}).encode())
         with pytest.raises(FolderInUseError, match="format 0"):
             state.claim(PARAMETERS)
@@ -227,7 +252,7 @@ class TestMovedFolders:
 
     def test_a_record_of_an_earlier_version_counts_by_its_paths_alone(self, tmp_path: Path) -> None:
         state = self.claimed(tmp_path / "out", tmp_path / "vectors")
-        held = json.loads(state.folder.read_bytes(state.path("params.json")))
+        held = unseal(state.folder.read_bytes(state.path("params.json")))
         held.pop("relative")
         state.folder.write_bytes(state.path("params.json"), json.dumps(held).encode())
         state.claim(held["params"])

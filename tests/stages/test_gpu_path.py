@@ -221,7 +221,7 @@ class TestWhereTheModelRuns:
 
     def test_on_cpu_workers(self, few_videos, tmp_path, context):
         stage = EmbedStage(str(few_videos), str(tmp_path), "heavy")
-        settled, fingerprint = stage.settled_spec(context.cluster)
+        settled, fingerprint = stage.settled_spec(context)
         assert (settled.model.options.device, fingerprint["dtype"]) == ("cpu", "float32")
 
     def test_a_torch_without_cuda_is_told_before_any_work(self, few_videos, tmp_path, on_gpu):

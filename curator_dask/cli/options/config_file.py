@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from curator_dask.cli.options.panels import GENERAL
-from curator_dask.errors import ParameterError
+from curator_dask.errors import ParameterError, without_secrets
 
 NOT_PARAMETERS = ("config", "print_config", "help", "help_all")
 SECRET = re.compile(r"key|secret|token|passw|pwd|sas|credential|signature|connection_string|account", re.IGNORECASE)
@@ -60,12 +60,14 @@ def print_config(ctx: typer.Context) -> None:
     if left_out:
         shown["storage_option"] = [one for one in shown["storage_option"] if not _is_secret(one)]
         typer.echo(f"# left out, as they may be secret: --storage-option {', '.join(left_out)}")
-    typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
+    typer.echo(without_secrets(yaml.safe_dump(shown, sort_keys=False)), nl=False)
     raise typer.Exit
 
 
 def _is_secret(storage_option: str) -> bool:
-    return SECRET.search(storage_option.partition("=")[0]) is not None
+    """Whether an option's name says so, or its value holds a secret, as a URL with a password does."""
+    name, _, value = storage_option.partition("=")
+    return SECRET.search(name) is not None or without_secrets(value) != value
 
 
 Config = Annotated[

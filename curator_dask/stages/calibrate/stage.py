@@ -123,7 +123,7 @@ class CalibrateStage(Stage):
             return StageResult(self.name, self.output, {"clips_in": len(units)}, num_run=todo, num_skipped=done)
         again = context.again(state)
         if context.overwrite or has_work(state, units, again):
-            spec, fingerprint = self.embed_stage().resolved().settled_spec(context.cluster)
+            spec, fingerprint = self.embed_stage().resolved().settled_spec(context)
             units = [replace(unit, task=replace(unit.task, spec=self._here(spec))) for unit in units]
             identity = {**identity, "model": fingerprint}
         state.claim(identity, overwrite=context.overwrite)

@@ -31,7 +31,6 @@ from curator_dask.stages.embed.worker import embed_unit, embed_units, settle_on_
 
 if TYPE_CHECKING:
     from curator_dask.models.base import EmbeddingModel
-    from curator_dask.runtime.cluster import LazyCluster
 
 
 @dataclass(frozen=True)
@@ -181,18 +180,18 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
 
         return self.tracks and self.spec_beside_cut() is None and self.model().frame_rule != TRACK_RULE
 
-    def settled_spec(self, cluster: LazyCluster) -> tuple[EmbedSpec, dict[str, Any]]:
+    def settled_spec(self, context: RunContext) -> tuple[EmbedSpec, dict[str, Any]]:
         """The spec with the torch device of the cluster's workers, and the fingerprint of the model there.
 
         Raises DeviceError if the workers have GPUs and their torch cannot use them.
         """
-        spec = self.spec()
+        cluster, spec = context.cluster, self.spec()
         on_cpu = cluster.device == "cpu" or self.torch_device != FOLLOW_WORKERS
         if on_cpu or self.model().light:
             return spec, self.model().fingerprint()
         # A worker is asked: this machine may have no GPU, and the dtype "auto" depends on the device.
         asked = cluster.client.submit(settle_on_gpu, spec, pure=False)
-        settled, fingerprint = gather(cluster.client, [asked])[0]
+        settled, fingerprint = gather(cluster.client, [asked], context.reporter.note)[0]
         return settled, fingerprint
 
     def _has_exact_clips(self) -> bool:
@@ -266,7 +265,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             counts = {"clips_in": num_clips(units)}
             return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done, left_out=left_out)
         if context.overwrite or has_work(state, units, again):
-            spec, fingerprint = stage.settled_spec(context.cluster)  # only here, as a finished job starts no workers
+            spec, fingerprint = stage.settled_spec(context)  # only here, as a finished job starts no workers
             units = [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
             identity = stage.identity_with(fingerprint)
         stage.claim_as(context, identity)

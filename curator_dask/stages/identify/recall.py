@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -41,8 +42,12 @@ class Sample:
     """(M,) rows that the similarity tables call duplicates."""
 
 
-def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: RecallSearch) -> dict[str, int]:
+def measure_recall(
+    client: Any, clusters: Sequence[ClusterInput], search: RecallSearch, say: Callable[[str], None]
+) -> dict[str, int]:
     """Compare a sample of rows with all rows. The sample are the rows whose ids have the lowest seeded hashes.
+
+    `say` hears of it if there are no workers.
 
     Returns:
         ``recall_rows`` (rows of the sample), ``recall_pairs`` (pairs within eps of a sampled row and any other row) and
@@ -50,26 +55,27 @@ def measure_recall(client: Any, clusters: Sequence[ClusterInput], search: Recall
         of which a row is called a duplicate, as no table lists all pairs). Memory holds the sample, and on a worker one
         cluster.
     """
+    map_clusters = partial(_map_clusters, client, say, clusters)
     lowest, across = np.zeros(0, np.uint64), False
-    for priorities, names_others in _map_clusters(client, _survey, clusters, num_rows=search.num_rows):
+    for priorities, names_others in map_clusters(_survey, num_rows=search.num_rows):
         lowest = np.sort(np.concatenate([lowest, priorities]))[: search.num_rows]
         across = across or names_others
     at_most = int(lowest[-1])
-    sample = _concatenate(list(_map_clusters(client, _sample_cluster, clusters, at_most=at_most, search=search)))
+    sample = _concatenate(list(map_clusters(_sample_cluster, at_most=at_most, search=search)))
     held = hold(client, sample)
     pairs = found = 0
-    for num_pairs, num_found in _map_clusters(
-        client, _count_pairs, clusters, sample=held, search=search, across=across
-    ):
+    for num_pairs, num_found in map_clusters(_count_pairs, sample=held, search=search, across=across):
         pairs, found = pairs + num_pairs, found + num_found
     return {"recall_rows": len(sample.cluster), "recall_pairs": pairs, "recall_pairs_found": found}
 
 
-def _map_clusters(client: Any, work: Any, clusters: Sequence[ClusterInput], **parameters: Any) -> Iterator[Any]:
+def _map_clusters(
+    client: Any, say: Callable[[str], None], clusters: Sequence[ClusterInput], work: Any, **parameters: Any
+) -> Iterator[Any]:
     """The results of `work` on each cluster, in order, with a bounded number of tasks at a time."""
     waiting = iter(clusters)
     while batch := list(islice(waiting, TASKS_AT_ONCE)):
-        yield from gather(client, client.map(work, batch, pure=False, **parameters))
+        yield from gather(client, client.map(work, batch, pure=False, **parameters), say)
 
 
 def _ids(cluster: ClusterInput) -> NDArray[Any]:

@@ -366,7 +366,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         known = self._known_eps(state, clusters)
         if known is not None or self.target_keep is None:
             return chosen_eps(known)
-        eps = choose_eps(context.cluster.client, clusters, self.target_keep)
+        eps = choose_eps(context.cluster.client, clusters, self.target_keep, context.reporter.note)
         state.write(UnitRecord(EPS_UNIT, _all_versions(clusters), data={"eps": eps}))
         return eps
 
@@ -413,7 +413,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if before is not None and before.inputs == inputs:
             return dict(before.counts)
         search = RecallSearch(self.recall_sample, eps, self.scope, sources, context.cluster.device)
-        counts = measure_recall(context.cluster.client, clusters, search)
+        counts = measure_recall(context.cluster.client, clusters, search, context.reporter.note)
         state.write(UnitRecord(RECALL_UNIT, inputs, counts=counts))
         return counts
 

@@ -194,7 +194,7 @@ class IncrementalStage(StorageKwargs, Stage):
         refuse_foreign_results(state, *(f"{name}/" for name in OUTPUTS))
         state.claim(self.identity(), overwrite=context.overwrite)
         kmeans = self.output.below(layout.KMEANS)
-        known = finished.ids(context.cluster.client)
+        known = finished.ids(context.cluster.client, context.reporter.note)
         read = assign_new(context, files, self._source(files.folder), kmeans, centroids, pa.concat_arrays(known))
         units = self._units(state, kmeans, rule, context.cluster.device) if read["rows"] else []
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})

@@ -6,7 +6,7 @@ sums are exact (`curator_dask.dedup.kmeans.lloyd`), so partitions, workers and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
         raise InputError(f"no usable vectors among {counted(len(rejects), 'rows')} ({_count_reasons(rejects)})")
-    _refuse_doubled_ids(client, source, chunks, [part.all_priority for part in census], parameters.random_state)
+    _refuse_doubled_ids(client, spec, chunks, [part.all_priority for part in census], reporter)
     num_fit_rows = sum(part.num_fit_rows for part in census)
     if not num_fit_rows:
         raise InputError(
@@ -102,7 +102,9 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
             "none"
         )
     n_clusters = fitting_n_clusters(parameters, num_fit_rows, reporter)
-    held = RowsOnWorkers(client, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census))
+    held = RowsOnWorkers(
+        client, reporter.note, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census)
+    )
     result = _fit_best(held, spec, n_clusters, reporter)
     return Fit(result, num_rows, num_fit_rows, n_clusters, rejects)
 
@@ -163,15 +165,16 @@ def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
 
 
 def _refuse_doubled_ids(
-    client: Any, source: VectorSource, chunks: Sequence[Chunk], priorities: list[NDArray[np.uint64]], seed: int
+    client: Any, spec: FitSpec, chunks: Sequence[Chunk], priorities: list[NDArray[np.uint64]], reporter: Reporter
 ) -> None:
     ordered = np.sort(np.concatenate(priorities))
     doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(doubled):
         return
     # Different ids can have equal hashes of 64 bits, so compare the ids themselves.
-    tasks = client.map(_ids_with, chunks, source=source, priorities=doubled[:1000], seed=seed, pure=False)
-    found = gather(client, tasks)
+    seed = spec.parameters.random_state
+    tasks = client.map(_ids_with, chunks, source=spec.source, priorities=doubled[:1000], seed=seed, pure=False)
+    found = gather(client, tasks, reporter.note)
     ids = [identifier for part in found for identifier in part]
     names = sorted({id_text(identifier) for identifier in ids if ids.count(identifier) > 1})
     if names:
@@ -193,6 +196,8 @@ class RowsOnWorkers:
     """The rows of a fit, which the workers hold."""
 
     client: Any
+    say: Callable[[str], None]
+    """Hears of it if there are no workers."""
     loaded: list[Any]
     """Futures of `FitRows`, one per chunk."""
     num_rows: int
@@ -241,7 +246,7 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
         parameters.max_samples_per_batch,
         spec.in_host_memory,
     )
-    C, n_iter = fit_on_gpus(held.client, held.loaded, start, told)
+    C, n_iter = fit_on_gpus(held.client, held.loaded, start, told, held.say)
     final = _sum_up(held, C, spec)
     return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
 
@@ -259,7 +264,8 @@ def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.fl
     """The `num_rows` rows of lowest priority, in that order; the partitions do not matter."""
     share = min(1.0, (1.5 * num_rows + 100) / held.num_rows)
     while True:
-        parts = gather(held.client, held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False))
+        drawn = held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False)
+        parts = gather(held.client, drawn, held.say)
         priority = np.concatenate([part[0] for part in parts])
         if len(priority) >= num_rows or share >= 1.0:
             break
@@ -283,7 +289,7 @@ def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Parti
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
         level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = gather(held.client, level)[0]
+    partial: Partial = gather(held.client, level, held.say)[0]
     return partial
 
 

@@ -13,7 +13,7 @@ the others hang. So `curator_dask.stages.kmeans.fit_watch` watches it. Written a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.runtime.device import WorkerMemory, worker_memory
-from curator_dask.runtime.waiting import gather
+from curator_dask.runtime.waiting import gather, log
 from curator_dask.stages.kmeans.fit_watch import FitLostError, watch
 from curator_dask.stages.kmeans.spec import FitRows
 
@@ -63,12 +63,17 @@ class Plan:
 
 
 def fit_on_gpus(
-    client: Any, loaded: Sequence[Any], start: NDArray[np.float32], parameters: GpuFit
+    client: Any,
+    loaded: Sequence[Any],
+    start: NDArray[np.float32],
+    parameters: GpuFit,
+    say: Callable[[str], None] = log,
 ) -> tuple[NDArray[np.float32], int]:
     """Lloyd's iterations over all GPU workers, from the centres ``start`` (k, D).
 
     Args:
         loaded: futures of `FitRows` whose X is in host memory; together at least k rows.
+        say: hears of it if there are no workers.
 
     Returns:
         ``(centres, iterations)``: (k, D) float32 on the host, and the number of iterations.
@@ -78,7 +83,7 @@ def fit_on_gpus(
         DeviceFullError: a device had too little memory.
         ClusterError, DeviceError: no GPU workers come, or cuML fails.
     """
-    sizes: list[int] = gather(client, client.map(_num_rows, list(loaded), pure=False))
+    sizes: list[int] = gather(client, client.map(_num_rows, list(loaded), pure=False), say)
     memories = _memories(client)
     k, dimension = start.shape
     plan = plan_fit(list(memories.values()), sum(sizes), dimension, in_host_memory=parameters.in_host_memory)

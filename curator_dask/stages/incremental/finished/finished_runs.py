@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,8 @@ class FinishedRuns:
         """The files of each cluster, per run; an addition without new rows has no clusters."""
         return [cluster_folders(folder) if _has_clusters(folder) else {} for folder in self.kmeans]
 
-    def ids(self, client: Any) -> list[pa.Array]:
-        """The ids of all clusters, per run. Raises InputError if there are none."""
+    def ids(self, client: Any, say: Callable[[str], None]) -> list[pa.Array]:
+        """The ids of all clusters, per run. Raises InputError if there are none. `say` hears of it if there are no workers."""
         files = [
             [(folder, entry.path) for entries in clusters.values() for entry in entries]
             for folder, clusters in zip(self.kmeans, self.clusters(), strict=True)
@@ -59,7 +59,8 @@ class FinishedRuns:
         if not any(files):
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
         whole = [file for some in files for file in some]
-        parts = one_type(gather(client, client.map(_read_ids, whole, id_field=self.id_field, pure=False)))
+        read = gather(client, client.map(_read_ids, whole, id_field=self.id_field, pure=False), say)
+        parts = one_type(read)
         stops = np.cumsum([0, *map(len, files)]).tolist()
         return [_joined(parts[start:stop], parts[0].type) for start, stop in itertools.pairwise(stops)]
 
