@@ -8,6 +8,7 @@ from benchmarks.faults.lines.disk import fill_disks
 from benchmarks.faults.lines.exact_calls import crash_at_calls
 from benchmarks.faults.lines.hostile import feed_hostile_files
 from benchmarks.faults.lines.kills import kill_runs, kill_schedulers, kill_workers
+from benchmarks.faults.lines.large import feed_large_videos
 from benchmarks.faults.lines.soak import CLIPS_PER_ROUND, soak_decoders
 from benchmarks.faults.lines.store import RATE, disturb_store
 from benchmarks.faults.lines.two_runs import start_two_runs
@@ -62,6 +63,12 @@ LINES = (
         "Playlists, scripts and links that lead to a file outside and to a port of this machine, odd names, pipes, broken "
         "videos, and videos with random bytes changed. The file outside is watched, and so is the port.",
         feed_hostile_files,
+    ),
+    Line(
+        "large",
+        "A million tiny frames in one video, pictures of 16,000x16,000, and 50 GB of zeros behind a short video. Each is split "
+        "within bounds of time and memory, and all of its frames are in clips, or it is a failure with a reason.",
+        feed_large_videos,
     ),
     Line(
         "soak",
