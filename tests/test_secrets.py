@@ -49,12 +49,11 @@ class TestObjectStoreRun:
     @pytest.fixture
     def options(self, s3) -> dict[str, str]:
         """As ``--storage-option`` takes them. The server asks for no secret; the client signs its requests with them."""
-        host = s3.storage_options["client_kwargs"]["endpoint_url"].removeprefix("http://")
         return {
             "key": "canary-key",
             "secret": "canary-secret",
             "token": "canary-token",
-            "client_kwargs.endpoint_url": f"http://user:canary-password@{host}",
+            "client_kwargs.endpoint_url": s3.storage_options["client_kwargs"]["endpoint_url"],
             "s3_additional_kwargs.SSECustomerKey": "canary-of-encryption",
         }
 
@@ -79,11 +78,9 @@ class TestObjectStoreRun:
         url = f"{s3.url}/secrets"
         told = self.curate(few_videos, url, options, cluster, tmp_path / "a", "--verbose", "--with", "previews")
         assert told.startswith("0\n"), told
-        told += self.curate(few_videos, url, options, cluster, tmp_path / "b", "--length", "1")  # refused
-        told += self.curate(few_videos, f"{s3.url}-missing/o", options, cluster, tmp_path / "c")
-        told += self.curate(few_videos, url, options, cluster, tmp_path / "d", "--print-config")
+        told += self.curate(few_videos, f"{s3.url}-missing/o", options, cluster, tmp_path / "b")
         options["client_kwargs.endpoint_url"] = "http://user:canary-password@127.0.0.1:9"
-        told += self.curate(few_videos, url, options, cluster, tmp_path / "e")
+        told += self.curate(few_videos, url, options, cluster, tmp_path / "c", "--print-config")
         assert "canary" not in told
         files = Folder(url, s3.storage_options)
         paths = [entry.path for entry in files.entries(hidden=True)]

@@ -8,7 +8,6 @@ from benchmarks.faults.lines.disk import fill_disks
 from benchmarks.faults.lines.exact_calls import crash_at_calls
 from benchmarks.faults.lines.hostile import feed_hostile_files
 from benchmarks.faults.lines.kills import kill_runs, kill_schedulers, kill_workers
-from benchmarks.faults.lines.large import feed_large_videos
 from benchmarks.faults.lines.soak import CLIPS_PER_ROUND, soak_decoders
 from benchmarks.faults.lines.store import RATE, disturb_store
 from benchmarks.faults.lines.two_runs import start_two_runs
@@ -22,8 +21,8 @@ LINES = (
     ),
     Line(
         "exact-calls",
-        "The run and, in every second round, a worker ends at one exact call that gives a file its name: before it, before "
-        "it with half of the file written, or after it. The calls are spread over the whole run.",
+        "A process, the run or a worker, ends at one exact call that gives a file its name: before it, before it with "
+        "half of the file written, or after it. The calls are spread over the whole run.",
         crash_at_calls,
     ),
     Line("worker-killed", "`kill -9` of the only worker at a random time. The run goes on by itself.", kill_workers),
@@ -55,7 +54,7 @@ LINES = (
         "damage",
         "In a finished output, one file of each kind has a bit flipped, is cut off, or has a block zeroed. `verify` must "
         "name it. Then files of all kinds are damaged at once, `verify --repair` marks them, and the same command makes them "
-        "again.",
+        "again. Only `params.json` and `files.json` of the stages, which holds its hash, are not damaged together here.",
         damage_files,
     ),
     Line(
@@ -63,12 +62,6 @@ LINES = (
         "Playlists, scripts and links that lead to a file outside and to a port of this machine, odd names, pipes, broken "
         "videos, and videos with random bytes changed. The file outside is watched, and so is the port.",
         feed_hostile_files,
-    ),
-    Line(
-        "large",
-        "A million tiny frames in one video, pictures of 16,000x16,000, and 50 GB of zeros behind a short video. Each is split "
-        "within bounds of time and memory, and all of its frames are in clips, or it is a failure with a reason.",
-        feed_large_videos,
     ),
     Line(
         "soak",

@@ -1,7 +1,7 @@
 """A process that kills itself at one exact call, as the plan of a crash says; used in the run and in its workers.
 
 The calls are those that give a file its name: every file of an output becomes visible by one of them. They are counted
-by the length of a file: those of the run, and those of all its workers.
+over all processes, by the length of a file.
 """
 
 from __future__ import annotations
@@ -14,42 +14,32 @@ from pathlib import Path
 from typing import Any
 
 PLAN_VARIABLE = "CURATOR_DASK_FAULTS_CRASH"
-"""The file of the plan: ``below`` (a folder), ``process``, ``at`` (the number of its call, from 1) and ``when``."""
-RUN, WORKER = "run", "worker"
-"""Which process ends."""
+"""The file of the plan: ``below`` (a folder), ``at`` (the number of the call, from 1) and ``when``."""
 BEFORE, HALF, AFTER = "before", "half written", "after"
 """When the process ends: before the call, before it with the file cut to its half, or after it."""
 
 
-def install(process: str) -> None:
-    """Do nothing where no plan is named. `process` says what this one is: `RUN` or `WORKER`."""
+def install() -> None:
+    """Do nothing where no plan is named."""
     if PLAN_VARIABLE in os.environ:
         plan = Path(os.environ[PLAN_VARIABLE])
         for name in ("replace", "rename", "link"):
-            setattr(os, name, _guarded(getattr(os, name), plan, process))
+            setattr(os, name, _guarded(getattr(os, name), plan))
 
 
-def _guarded(call: Callable[..., Any], plan: Path, process: str) -> Callable[..., Any]:
+def _guarded(call: Callable[..., Any], plan: Path) -> Callable[..., Any]:
     def guarded(source: Any, target: Any, **options: Any) -> Any:
         asked = json.loads(plan.read_bytes())
-        if not os.fspath(target).startswith(asked["below"]):
-            return call(source, target, **options)
-        number = _count(calls_of(plan, process))
-        if (process, number) != (asked["process"], asked["at"]):
+        if not os.fspath(target).startswith(asked["below"]) or _count(plan) != asked["at"]:
             return call(source, target, **options)
         return _die(asked["when"], call, source, target, options)
 
     return guarded
 
 
-def calls_of(plan: Path, process: str) -> Path:
-    """The file whose length is the number of calls so far."""
-    return plan.with_suffix(f".{process}")
-
-
-def _count(calls: Path) -> int:
-    """Which call this is, over all processes of the kind."""
-    descriptor = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def _count(plan: Path) -> int:
+    """Which call this is, over all processes."""
+    descriptor = os.open(plan.with_suffix(".calls"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(descriptor, b".")
         return os.lseek(descriptor, 0, os.SEEK_CUR)

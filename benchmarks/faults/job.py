@@ -201,8 +201,8 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) ->
     os.environ.update(environment)
     dask.config.refresh()  # it read the environment as the server imported it
     sys.argv = ["curator-dask", *arguments]
-    from benchmarks.faults.crash_hook import RUN, install
+    from benchmarks.faults.crash_hook import install
     from curator_dask.cli import main
 
-    install(RUN)
+    install()
     main()

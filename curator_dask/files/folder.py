@@ -219,7 +219,7 @@ class Folder:
     def write_bytes(self, path: str, data: bytes) -> int:
         """Write a file whole; returns its size, as `Written` with its hash."""
         if not self.is_local:
-            with self._reach() as fs:
+            with self._reach(writes=True) as fs:
                 fs.pipe_file(self.join(path), data)
         else:
             with self._temporary(path) as temporary, temporary.open("wb") as stream:
@@ -230,7 +230,7 @@ class Folder:
         """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and
         where the store knows conditional writes."""
         if not self.is_local:
-            with self._reach() as fs:
+            with self._reach(writes=True) as fs:
                 return _pipe_new(fs, self.join(path), data)
         created = False
 
@@ -247,7 +247,7 @@ class Folder:
         with local.open("rb") as stream:
             size = Written(local.stat().st_size, hash_of_stream(stream))
         if not self.is_local:
-            with self._reach() as fs:
+            with self._reach(writes=True) as fs:
                 fs.put_file(str(local), self.join(path))
             local.unlink()
             return size
@@ -276,7 +276,7 @@ class Folder:
         with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
             temporary = Path(scratch, "file")
             yield temporary
-            with self._reach() as fs:
+            with self._reach(writes=True) as fs:
                 fs.put_file(str(temporary), self.join(path))
 
     @contextlib.contextmanager
@@ -351,14 +351,18 @@ class Folder:
             temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _reach(self) -> Iterator[Any]:
-        """The file system, for one operation; a failure of the storage itself becomes an InputError that names it."""
+    def _reach(self, *, writes: bool = False) -> Iterator[Any]:
+        """The file system, for one operation; a failure of the storage itself becomes an InputError that names it.
+
+        Where the operation writes, a bucket that is not there is such a failure too.
+        """
         try:
             yield self.fs
-        except (CuratorError, FileNotFoundError, NotADirectoryError):
+        except CuratorError:
             raise
         except Exception as error:  # each driver brings exceptions of its own
-            if self.is_local:
+            is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not writes
+            if self.is_local or is_missing:
                 raise
             raise InputError(
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "

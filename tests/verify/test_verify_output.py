@@ -186,14 +186,12 @@ def test_results_whose_parameters_are_lost_are_given_up(copy):
 
 def test_parameters_damaged_together_with_their_hash_need_no_overwrite(copy, few_videos, context):
     """Verify names both, and the same command makes the results of that stage anew."""
-    before = tree(copy)
     records = {f"kmeans/.curator/kmeans/{name}" for name in ("params.json", "files.json")}
     for path in records:
         flip(copy / path)
     assert {finding.path for finding in verify_output(str(copy), repair=True).findings} == records
     run(few_videos, copy, context)
     assert verify_output(str(copy)).findings == ()
-    assert tree(copy) == before
 
 
 def readers(out: Path) -> dict[str, tuple[Path, Callable[[], object]]]:

@@ -12,56 +12,47 @@ from benchmarks.faults.job import Job
 from benchmarks.faults.line import Asked, Came
 from benchmarks.faults.lines.kills import same_bytes
 
-PROCESSES = (crash_hook.RUN, crash_hook.WORKER)
-
 
 def crash_at_calls(asked: Asked, came: Came) -> None:
-    """Calls of one undisturbed run are counted first; then each round ends the run, and the next one a worker, at one of them."""
-    hooks = _hooks(asked.folder)
+    """Calls of one undisturbed run are counted first; then each round ends one process at one of them."""
+    job, hooks = asked.job, _hooks(asked.folder)
     plan = asked.folder / "plan.json"
     variables = {crash_hook.PLAN_VARIABLE: str(plan), "PYTHONPATH": os.pathsep.join([str(hooks), *_paths()])}
     with Dask(asked.folder, **variables) as dask:
-        asked.job.cluster = dask.options
-        _planned(asked.job, plan, crash_hook.RUN, 0, crash_hook.BEFORE, came, variables)
-        calls = {process: crash_hook.calls_of(plan, process).stat().st_size for process in PROCESSES}
-        came.notes.append(
-            f"an undisturbed run has {calls[crash_hook.RUN]} such calls, its workers have {calls[crash_hook.WORKER]}"
-        )
+        job.cluster = dask.options
+        num_calls = _planned(job, plan, 0, crash_hook.BEFORE, came, variables)
+        came.notes.append(f"an undisturbed run has {num_calls} such calls")
         for number in range(asked.rounds):
-            process = PROCESSES[number % len(PROCESSES)]
             when = (crash_hook.BEFORE, crash_hook.HALF, crash_hook.AFTER)[number % 3]
-            at = 1 + int((number + asked.chance.random()) / asked.rounds * calls[process])  # spread over the whole run
-            _planned(asked.job, plan, process, at, when, came, variables)
+            at = 1 + int((number + asked.chance.random()) / asked.rounds * num_calls)  # spread over the whole run
+            _planned(job, plan, at, when, came, variables)
 
 
-def _planned(job: Job, plan: Path, process: str, at: int, when: str, came: Came, variables: dict[str, str]) -> None:
-    """Run with a plan, then go on if the run itself was killed."""
+def _planned(job: Job, plan: Path, at: int, when: str, came: Came, variables: dict[str, str]) -> int:
+    """Run with a plan, then go on if the run itself was killed; returns the number of calls."""
     job.clear()
-    plan.write_text(json.dumps({"below": str(job.out), "process": process, "at": at, "when": when}))
-    for one in PROCESSES:
-        crash_hook.calls_of(plan, one).write_bytes(b"")
+    calls = plan.with_suffix(".calls")
+    plan.write_text(json.dumps({"below": str(job.out), "at": at, "when": when}))
+    calls.write_bytes(b"")
     run = job.start(**variables)
     status = run.wait()
-    if at and crash_hook.calls_of(plan, process).stat().st_size >= at:
+    if at and calls.stat().st_size >= at:
         came.done[f"{'runs' if status == -9 else 'workers'} killed"] += 1
         came.done[f"{when} the call" if when != crash_hook.HALF else "with half of the file"] += 1
     if status == -9:
         run = job.start(**variables)
         status = run.wait()
     if status != 0:
-        came.faults.append(
-            f"call {at} of the {process}, {when}: the run that should go on ended with {status}: {run.last_words()}"
-        )
+        came.faults.append(f"call {at}, {when}: the run that should go on ended with {status}: {run.last_words()}")
     same_bytes(job, came)
+    return calls.stat().st_size
 
 
 def _hooks(folder: Path) -> Path:
     """A folder whose ``sitecustomize`` puts the hook into every Python process that looks there."""
     hooks = folder / "hooks"
     hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(
-        "from benchmarks.faults.crash_hook import WORKER, install\ninstall(WORKER)\n"
-    )
+    (hooks / "sitecustomize.py").write_text("from benchmarks.faults.crash_hook import install\ninstall()\n")
     return hooks
 
 
