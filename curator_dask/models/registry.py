@@ -28,6 +28,7 @@ _BUILT_IN = {
     "cosmos-embed1-224p": "curator_dask.models.cosmos.model:load_224p",
     "cosmos-embed1-336p": "curator_dask.models.cosmos.model:load_336p",
     "cosmos-embed1-448p": "curator_dask.models.cosmos.model:load_448p",
+    "effnet-lite0": "curator_dask.models.effnet.model:load",
     "internvideo2": "curator_dask.models.internvideo2.model:load",
     "pdqf_tmk": "curator_dask.models.pdqf.pdqf_tmk:load_segments",
     "pdqf_tmk_level1": "curator_dask.models.pdqf.pdqf_tmk:load_level1",

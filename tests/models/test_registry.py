@@ -41,7 +41,7 @@ def test_the_default_needs_no_weights():
 
 
 def test_the_names_there_are():
-    with_weights = ["cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p", "internvideo2"]
+    with_weights = ["cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p", "effnet-lite0", "internvideo2"]
     assert model_names() == [*with_weights, "pdqf_tmk", "pdqf_tmk_level1", "pdqf_tmk_nobars"]
 
 
