@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from curator_dask.errors import InputError, OpenFailureError, ParameterError
 from curator_dask.files import layout
@@ -300,6 +300,12 @@ def curate(
     fixed_stride_split_duration: float = 10.0,
     fixed_stride_stride: float | None = None,
     fixed_stride_min_clip_length_s: float = 2.0,
+    content_threshold: float = 3.0,
+    transnetv2_threshold: float = 0.4,
+    transnetv2_min_length_s: float = 2.0,
+    transnetv2_max_length_s: float = 10.0,
+    transnetv2_max_length_mode: Literal["stride", "truncate"] = "stride",
+    transnetv2_crop_s: float = 0.5,
     limit_clips: int = 0,
     transcode_encoder: str = "libopenh264",
     transcode_encoder_threads: int = 1,
@@ -366,10 +372,17 @@ def curate(
         output_path: the output root, a folder or a URL.
         client: the Dask client to run on. None: the active client, else local processes.
         video_limit: only the first N videos in path order.
-        splitting_algorithm: how videos are cut: ``fixed_stride``.
-        fixed_stride_split_duration: clip length in seconds.
+        splitting_algorithm: how videos are cut: ``fixed_stride`` (clips of one length, whatever they show), ``transnetv2``
+            or ``content`` (no clip goes beyond its shot, as found by a network or by comparing frames).
+        fixed_stride_split_duration: clip length in seconds; with ``content``, of clips from one shot.
         fixed_stride_stride: seconds from one clip start to the next; None: the clip length.
         fixed_stride_min_clip_length_s: shortest clip in seconds; shorter ends are dropped and counted.
+        content_threshold: how many times as much the two sides of a cut differ as neighbouring frames do, at least.
+        transnetv2_threshold: probability above which a frame belongs to a change of shots.
+        transnetv2_min_length_s: shortest clip in seconds; shorter ones are dropped and counted.
+        transnetv2_max_length_s: longest clip in seconds, before it is cropped.
+        transnetv2_max_length_mode: what becomes of longer shots: ``stride`` (several clips) or ``truncate`` (only the first).
+        transnetv2_crop_s: seconds taken away from both ends of each clip.
         limit_clips: only the first N clips of each video; 0: all.
         transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (no encoding, cuts at key frames).
         transcode_encoder_threads: encoder threads per ffmpeg process.

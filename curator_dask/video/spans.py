@@ -16,10 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Protocol
 
 from curator_dask.errors import MediaError, ParameterError
 
@@ -53,12 +50,6 @@ class SpanPlan:
     """How many spans were shorter than the minimum length (tails)."""
     num_dropped_limit: int
     """How many spans were over the limit of clips per video."""
-
-
-class Splitter(Protocol):
-    """A splitting algorithm with its parameters. It plans the spans of a video from its duration and frame rate."""
-
-    def plan(self, duration_s: float | None, framerate: float) -> SpanPlan: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +91,6 @@ class FixedStride:
         within = kept[: self.limit] if self.limit else kept
         spans = tuple(Span(index, start_s, end_s) for index, (start_s, end_s) in enumerate(within))
         return SpanPlan(spans, num_starts - len(kept), len(kept) - len(within))
-
-
-SPLITTERS: Mapping[str, Callable[..., Splitter]] = MappingProxyType({"fixed_stride": FixedStride})
-"""Splitting algorithms by their name in ``--splitting-algorithm``; each value makes a :class:`Splitter`."""
-
-
-def make_splitter(
-    name: str, *, length_s: float = 10.0, stride_s: float | None = None, min_length_s: float = 2.0, limit: int = 0
-) -> Splitter:
-    """Make the splitter called ``name`` with these parameters. Raises ParameterError for a bad name or value."""
-    if name not in SPLITTERS:
-        raise ParameterError(f"splitting_algorithm {name!r} is not known; there are: {', '.join(SPLITTERS)}")
-    return SPLITTERS[name](length_s=length_s, stride_s=stride_s, min_length_s=min_length_s, limit=limit)
 
 
 def fixed_stride_spans(

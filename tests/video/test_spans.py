@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError, MediaError, ParameterError
-from curator_dask.video.spans import FixedStride, Span, clip_id, fixed_stride_spans, make_splitter
+from curator_dask.video.spans import FixedStride, Span, clip_id, fixed_stride_spans
 
 NTSC = 30000 / 1001
 
@@ -160,14 +160,3 @@ def test_clip_ids_are_those_of_the_workflow(name, start_s, end_s, expected):
 def test_clip_id_takes_names_that_are_not_utf8():
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     assert clip_id(name, Span(0, 0.0, 10.0), 30.0) != clip_id("caf.mp4", Span(0, 0.0, 10.0), 30.0)
-
-
-def test_splitters_are_found_by_name():
-    splitter = make_splitter("fixed_stride", length_s=5.0)
-    assert splitter == FixedStride(length_s=5.0)
-    assert bounds(splitter.plan(12.0, 30.0)) == [(0, 5), (5, 10), (10, 12)]
-
-
-def test_an_unknown_splitter_is_answered_with_those_there_are():
-    with pytest.raises(ParameterError, match="'scenes' is not known; there are: fixed_stride"):
-        make_splitter("scenes")

@@ -47,7 +47,40 @@ FollowLinks = Annotated[
     ),
 ]
 SplittingAlgorithm = Annotated[
-    str, option("--splitting-algorithm", values=("fixed_stride",), help="How videos are cut: in clips of one length.")
+    str,
+    option(
+        "--splitting-algorithm",
+        values=("fixed_stride", "transnetv2", "content"),
+        help="How videos are cut: in clips of one length, or where shots begin, found by a network or by comparing frames.",
+    ),
+]
+ContentThreshold = Annotated[
+    float,
+    option(
+        "--content-threshold",
+        help="content: how many times as much two sides of a cut differ as neighbouring frames do, at least.",
+    ),
+]
+ShotThreshold = Annotated[
+    float, option("--transnetv2-threshold", help="Probability above which a frame belongs to a change of shots.")
+]
+ShotMinLength = Annotated[
+    float,
+    option("--transnetv2-min-length-s", help="Shortest clip of a shot in seconds; others are dropped and counted."),
+]
+ShotMaxLength = Annotated[
+    float, option("--transnetv2-max-length-s", help="Longest clip of a shot in seconds, before it is cropped.")
+]
+ShotMaxLengthMode = Annotated[
+    str,
+    option(
+        "--transnetv2-max-length-mode",
+        values=("stride", "truncate"),
+        help="What becomes of longer shots: several clips, or only the first.",
+    ),
+]
+ShotCrop = Annotated[
+    float, option("--transnetv2-crop-s", help="Seconds taken away from both ends of each clip of a shot.")
 ]
 SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
 SplitStride = Annotated[
@@ -129,6 +162,12 @@ class SplitOptions:
     fixed_stride_split_duration: SplitDuration = 10.0
     fixed_stride_stride: SplitStride = None
     fixed_stride_min_clip_length_s: MinClipLength = 2.0
+    content_threshold: ContentThreshold = 3.0
+    transnetv2_threshold: ShotThreshold = 0.4
+    transnetv2_min_length_s: ShotMinLength = 2.0
+    transnetv2_max_length_s: ShotMaxLength = 10.0
+    transnetv2_max_length_mode: ShotMaxLengthMode = "stride"
+    transnetv2_crop_s: ShotCrop = 0.5
     limit_clips: LimitClips = 0
     transcode_encoder: Encoder = "libopenh264"
     transcode_encoder_threads: EncoderThreads = 1

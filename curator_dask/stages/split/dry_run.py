@@ -1,4 +1,4 @@
-"""Count what a split would do by probing the videos: nothing is decoded, encoded or written."""
+"""Count what a split would do by probing the videos: nothing is encoded or written, and only a search for shots decodes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from curator_dask.files.video_listing import SourceVideo, VideoListing
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import Failure, add_counts
 from curator_dask.stages.split.spec import SPLIT
+from curator_dask.stages.split.splitters.base import Splitter
 from curator_dask.video.probe import probe_video, require_not_too_long
-from curator_dask.video.spans import Splitter
 
 COUNTS = (
     "files_found", "files_left_out", "videos_found", "videos_planned", "videos_failed", "videos_skipped",
@@ -52,7 +52,7 @@ def _plan_video(
         with listing.folder.local_copy(video.relative_path) as path:
             info = probe_video(path)
             require_not_too_long(info, max_video_hours)
-            plan = splitter.plan(info.duration_s, info.framerate)
+            plan = splitter.plan(info)
     except MediaError as error:
         return error
     return {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo
 from curator_dask.stages.embed.spec import EmbedSpec
+from curator_dask.stages.split.splitters.base import Splitter
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.original_ids import OriginalTimes
-from curator_dask.video.spans import Splitter
 
 SPLIT = "split"
 """The stage's name in records and folders."""

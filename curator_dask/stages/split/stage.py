@@ -20,18 +20,24 @@ from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.split.dry_run import planned_counts
 from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
+from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
+from curator_dask.stages.split.splitters.registry import make_splitter
 from curator_dask.stages.split.worker import split_video
 from curator_dask.video.cut.encoders import Encoder, TranscodeSettings
 from curator_dask.video.original_ids import OriginalTimes, check_ids
 from curator_dask.video.process.ffmpeg import encoder_failure
-from curator_dask.video.spans import Splitter, make_splitter
+from curator_dask.video.shots.shots import MaxLengthMode
 
 COUNTS = (
     "videos_processed", "videos_damaged", "clips_planned", "clips", "clips_failed", "spans_too_short",
     "spans_over_limit", "frames_held", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
-_LATER_PARAMETERS = {"ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None, "max_video_hours": None}
+_LATER_PARAMETERS = {
+    "ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None, "max_video_hours": None,
+    "content_threshold": 3.0, "transnetv2_threshold": 0.4, "transnetv2_min_length_s": 2.0,
+    "transnetv2_max_length_s": 10.0, "transnetv2_max_length_mode": "stride", "transnetv2_crop_s": 0.5,
+}  # fmt: skip
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 """Parameters that say which videos are cut, and change nothing in how."""
@@ -49,8 +55,9 @@ class SplitStage(Stage):
         video_dir: the videos: a folder (searched recursively), file, glob or URL.
         output_path: the output root, a folder or a URL.
         video_limit: only the first N videos in path order; None or 0: all.
-        splitting_algorithm: how videos are cut: ``fixed_stride``.
-        fixed_stride_split_duration: clip length in seconds.
+        splitting_algorithm: how videos are cut: ``fixed_stride`` (clips of one length, whatever they show), ``transnetv2``
+            or ``content`` (no clip goes beyond its shot, as found by a network or by comparing frames).
+        fixed_stride_split_duration: clip length in seconds; with ``content``, of clips from one shot.
         fixed_stride_stride: seconds from one clip's start to the next; None: the clip length.
         fixed_stride_min_clip_length_s: shortest clip in seconds; shorter ends are dropped and counted.
         limit_clips: only the first N clips of each video; 0: all.
@@ -77,6 +84,14 @@ class SplitStage(Stage):
         vectors: the embed stage that follows. Vectors that it can compute from the frames of the cutting process are
             computed there. It still has to run afterwards, for the other vectors and for the counts. The clips do not
             depend on it. For a model that sees other frames, the tracks are kept beside the records of the videos.
+        content_threshold: how many times as much the two sides of a cut differ as neighbouring frames do, at least.
+        transnetv2_threshold: probability above which a frame belongs to a change of shots.
+        transnetv2_min_length_s: shortest clip in seconds; shorter ones are dropped and counted.
+        transnetv2_max_length_s: longest clip in seconds, before it is cropped.
+        transnetv2_max_length_mode: what becomes of longer shots: ``stride`` (several clips) or ``truncate`` (only the first).
+        transnetv2_crop_s: seconds taken away from both ends of each clip.
+        model_dir: the folder with the weights of ``transnetv2``.
+        torch_device: where ``transnetv2`` runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     """
 
     video_dir: str
@@ -104,6 +119,14 @@ class SplitStage(Stage):
     include: str | Sequence[str] | None = ()
     exclude: str | Sequence[str] | None = ()
     follow_links: bool = False
+    content_threshold: float = 3.0
+    transnetv2_threshold: float = 0.4
+    transnetv2_min_length_s: float = 2.0
+    transnetv2_max_length_s: float = 10.0
+    transnetv2_max_length_mode: MaxLengthMode = "stride"
+    transnetv2_crop_s: float = 0.5
+    model_dir: str = "./models"
+    torch_device: str = "auto"
 
     name: ClassVar[str] = SPLIT
 
@@ -111,21 +134,30 @@ class SplitStage(Stage):
         check_ids(self.ids)
         if self.max_video_hours is not None and not self.max_video_hours > 0:
             raise ParameterError(f"max_video_hours ({self.max_video_hours}) must be > 0; leave it out for no limit")
+        self._check_splitting()
         self.splitter()
         self.transcode_settings()
         self.choice()
+
+    def _check_splitting(self) -> None:
+        if self.splitting_algorithm == "fixed_stride":
+            return
+        if self.transcode_encoder == "copy":
+            raise ParameterError(
+                "transcode_encoder copy cuts at key frames, and shots begin elsewhere; choose an encoder"
+            )
+        if self.ids == "original":
+            raise ParameterError("ids original needs splitting_algorithm fixed_stride, whose arithmetic it follows")
 
     def choice(self) -> VideoChoice:
         return VideoChoice(self.include, self.exclude, self.video_limit, self.follow_links, self.output)
 
     def splitter(self) -> Splitter:
-        return make_splitter(
-            self.splitting_algorithm,
-            length_s=self.fixed_stride_split_duration,
-            stride_s=self.fixed_stride_stride,
-            min_length_s=self.fixed_stride_min_clip_length_s,
-            limit=self.limit_clips,
-        )
+        return make_splitter(self.splitting_algorithm, self._splitting())
+
+    def _splitting(self) -> SplittingParameters:
+        values = {one.name: getattr(self, one.name) for one in fields(SplittingParameters)}
+        return SplittingParameters(**values)
 
     def transcode_settings(self) -> TranscodeSettings:
         return TranscodeSettings(
@@ -149,7 +181,15 @@ class SplitStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         # Some only choose videos, and the bytes of libopenh264 do not depend on its threads.
-        left_out = {"output_path", "input_storage_options", "output_storage_options", "vectors", *CHOOSE_VIDEOS}
+        left_out = {
+            "output_path",
+            "input_storage_options",
+            "output_storage_options",
+            "vectors",
+            "model_dir",
+            "torch_device",
+        }
+        left_out |= set(CHOOSE_VIDEOS)
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
         # At their defaults, later parameters are left out, so that folders of earlier versions go on.

@@ -40,7 +40,7 @@ def _split_file(task: SplitTask, path: Path) -> UnitResult:
     spec = task.spec
     info = probe_video(path)
     require_not_too_long(info, spec.max_video_hours)
-    plan = spec.splitter.plan(info.duration_s, info.framerate)
+    plan = spec.splitter.plan(info)
     if not spec.writes_clips:
         return _record_video(task, info, plan, report=None)
     with spec.output.scratch(*StageState(spec.output, SPLIT).scratch_parts()) as scratch:
@@ -55,7 +55,7 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
     if report.outlasts(info):  # the header said less than there is: plan again on the frames themselves
         info = report.correct(info)
         require_not_too_long(info, task.spec.max_video_hours)
-        plan = task.spec.splitter.plan(info.duration_s, info.framerate)
+        plan = task.spec.splitter.plan(info)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     result = _record_video(task, info, plan, report, tap.quality() if tap is not None else {})
     written = tap.write(result.data["clips"]) if tap is not None else {}

@@ -98,6 +98,9 @@ def frames_of_lane(times_s: Times, lane: Lane) -> npt.NDArray[np.bool_]:
     """(n,) bool: which frames the spans of a lane hold, by the same comparisons as `plan.select_expression`."""
     shifted_s = times_s + TOLERANCE_S
     wanted = (shifted_s < lane.end_s) & (shifted_s >= lane.offset_s)
+    if not lane.is_even:
+        cell = np.searchsorted([span.start_s for span in lane.spans], shifted_s, side="right") - 1
+        return wanted & (shifted_s < np.asarray(lane.ends_s)[np.maximum(cell, 0)])
     if has_gaps(lane):
         wanted &= np.mod(shifted_s - lane.offset_s, lane.period_s) < lane.length_s
     cell = np.floor((shifted_s - lane.offset_s) / lane.period_s)

@@ -21,6 +21,7 @@ from curator_dask.video.cut.plan import (
     Lane,
     audio_drop_expression,
     key_frame_expression,
+    left_expression,
     select_expression,
 )
 from curator_dask.video.cut.sound import REPRODUCIBLE
@@ -172,9 +173,8 @@ def _time_base(job: CutJob, number: int) -> str:
 
 def _duration_expression(job: CutJob, lane: Lane) -> str:
     """How long a frame is shown: until the next one, but never beyond its span by a pause."""
-    since_s = f"mod((PTS-STARTPTS)*TB+{TOLERANCE_S},{lane.period_s:.9f})"
     until_next = "if(gt(NEXT_PTS,PTS),NEXT_PTS-PTS,DURATION)"
-    within = f"min({until_next},({lane.length_s + TOLERANCE_S:.9f}-{since_s})/TB)"
+    within = f"min({until_next},{left_expression(lane, '(PTS-STARTPTS)*TB')}/TB)"
     return f"if(gt(max(DURATION,{until_next})*TB,{0 if job.copies else PAUSE_S}),{within},DURATION)"
 
 
@@ -187,10 +187,11 @@ def _audio(job: CutJob, lane: Lane) -> list[str]:
 
 def _segments(job: CutJob, number: int) -> list[str]:
     # Rounded down: a boundary that is early is met by the forced key frame all the same, one that is late misses it.
-    times = ["-segment_time", f"{math.floor(job.lanes[number].period_s * 1e6 + 1e-3)}us"]
-    if job.cut_times is not None:
-        listed = job.cut_times[number] or (job.lanes[number].end_s + 1e6,)
-        times = ["-segment_times", ",".join(f"{time:.6f}" for time in listed)]
+    lane = job.lanes[number]
+    times = ["-segment_time", f"{math.floor(lane.period_s * 1e6 + 1e-3)}us"]
+    if job.cut_times is not None or not lane.is_even:
+        listed = lane.cut_times_s if job.cut_times is None else job.cut_times[number]
+        times = ["-segment_times", ",".join(f"{time_s:.6f}" for time_s in listed or (lane.end_s + 1e6,))]
     return [
         *("-f", "segment", *times, "-segment_time_delta", f"{TOLERANCE_S}"),
         *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart"),

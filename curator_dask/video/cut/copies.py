@@ -67,10 +67,9 @@ def plan_copies(
 
 
 def _copies_of_lane(times_s: Times, lane: Lane, max_hold_s: float | None) -> tuple[float, ...]:
-    ends_s = [*(span.end_s for span in lane.spans[:-1]), lane.end_s]
     return tuple(
         time_s
-        for span, kept_end_s in zip(lane.spans, ends_s, strict=True)
+        for span, kept_end_s in zip(lane.spans, lane.ends_s, strict=True)
         for time_s in copy_times(times_s, span, kept_end_s, max_hold_s)
     )
 

@@ -14,17 +14,23 @@ span::
 >>> [([span.index for span in lane.spans], lane.offset_s, lane.period_s) for lane in plan_lanes(spans)]
 [([0, 2], 0.0, 5.0), ([1, 3], 2.5, 5.0)]
 
+Spans of other lengths or at other distances (shots, spans of a user's own) go to as many lanes as overlap at a time, each
+to the first lane that is free. Such a lane is uneven: it is cut at listed times.
+
 All times are in seconds from the first video frame. A frame that starts less than ``TOLERANCE_S`` before a boundary
 counts as after it, because containers round times to milliseconds.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curator_dask.errors import ParameterError
+from curator_dask.video.process.expressions import step_function
 from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 
 PRIMING_S = 0.1
@@ -34,7 +40,7 @@ MAX_LANES = 16
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One encoded stream: spans that follow each other without overlap, at equal distances."""
+    """One encoded stream: spans that follow each other without overlap, as a rule at equal distances."""
 
     spans: tuple[Span, ...]
     offset_s: float
@@ -44,6 +50,9 @@ class Lane:
     length_s: float
     end_s: float
     """Frames from this time on are not encoded."""
+    is_even: bool = True
+    """The spans are of one length, at equal distances. False: they are cut at listed times, and period and length are those
+    of the longest span."""
 
     @property
     def has_lead(self) -> bool:
@@ -54,23 +63,37 @@ class Lane:
     @property
     def lead_shift_s(self) -> float:
         """How far the video's first frame is moved back, so that periods counted from it begin where the spans do."""
-        return self.period_s - self.offset_s if self.has_lead else 0.0
+        return self.period_s - self.offset_s if self.has_lead and self.is_even else 0.0
+
+    @property
+    def ends_s(self) -> tuple[float, ...]:
+        """Where the frames of each span end; those of the last one may come late."""
+        return (*(span.end_s for span in self.spans[:-1]), self.end_s)
+
+    @property
+    def cut_times_s(self) -> tuple[float, ...]:
+        """Where to begin the files after the first, in seconds from the first frame of the lane, if it is uneven."""
+        return tuple(span.start_s for span in self.spans[0 if self.has_lead else 1 :])
 
     def cell(self, time_s: float) -> int:
         """Return the position in the lane of the span at a time; below 0 before the first span."""
+        if not self.is_even:
+            return bisect.bisect_right(self.spans, time_s + TOLERANCE_S, key=lambda span: span.start_s) - 1
         return math.floor((time_s + TOLERANCE_S - self.offset_s) / self.period_s)
 
 
 def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[Lane]:
-    """Assign ``spans`` to lanes. They must be sorted, at equal distances and of one length (the last may be shorter).
+    """Assign ``spans`` to lanes. They must be sorted by their starts.
 
-    Raises ParameterError for other spans, and for more than 16 lanes.
+    Raises ParameterError for spans that are empty or begin twice at one time, and for more than 16 lanes.
     """
     if not spans:
         raise ParameterError("no spans to cut: plan at least one")
     if any(not 0 <= span.start_s < span.end_s for span in spans):
         raise ParameterError("every span must have 0 <= start_s < end_s")
     length_s = max(span.end_s - span.start_s for span in spans)
+    if not _are_even(spans, length_s):
+        return _uneven_lanes(spans, length_s, duration_s)
     stride_s = _common_stride_s(spans, length_s)
     num_lanes = min(max(1, math.ceil(length_s / stride_s - 1e-9)), len(spans))
     if num_lanes > MAX_LANES:
@@ -86,6 +109,9 @@ def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[L
 
 def select_expression(lane: Lane) -> str:
     """Return the condition of the ``select`` filter that passes the frames of the lane and its lead."""
+    if not lane.is_even:
+        inside = f"st(0,t-start_t+{TOLERANCE_S});{_inside_expression(lane, lane.offset_s, lane.end_s)}"
+        return f"{inside}+eq(n,0)" if lane.has_lead else inside
     time = f"(t-start_t+{TOLERANCE_S})"
     wanted = f"lt({time},{lane.end_s:.9f})"
     if lane.has_lead:
@@ -104,6 +130,8 @@ def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
     """
     time = f"(pts*tb-{first_frame_s:.9f})"
     begin_s = lane.offset_s if lane.has_lead else -PRIMING_S
+    if not lane.is_even:
+        return f"st(0,{time});not({_inside_expression(lane, begin_s, lane.spans[-1].end_s)})"
     unwanted = f"gte({time},{lane.spans[-1].end_s:.9f})+lt({time},{begin_s:.9f})"
     if has_gaps(lane):
         unwanted += f"+gte(mod({time}-{lane.offset_s:.9f},{lane.period_s:.9f}),{lane.length_s:.9f})"
@@ -116,28 +144,81 @@ def key_frame_expression(lane: Lane) -> str:
     ``t`` counts from the first encoded frame. The condition compares periods, because a count of key frames would be
     wrong after a gap.
     """
+    if not lane.is_even:
+        starts = [span.start_s for span in lane.spans]
+        start = step_function("ld(0)", starts, ["-1", *(f"{start_s:.6f}" for start_s in starts)])
+        return f"expr:st(0,t+{TOLERANCE_S});isnan(prev_forced_t)+lt(prev_forced_t+{TOLERANCE_S},{start})"
     period = f"{lane.period_s:.9f}"
     return (
         f"expr:isnan(prev_forced_t)+gt(floor((t+{TOLERANCE_S})/{period}),floor((prev_forced_t+{TOLERANCE_S})/{period}))"
     )
 
 
+def left_expression(lane: Lane, since_start: str) -> str:
+    """Return how many seconds of its span are left at a time, which an expression gives in seconds from the lane's first
+    frame."""
+    if lane.is_even:
+        return f"({lane.length_s + TOLERANCE_S:.9f}-mod({since_start}+{TOLERANCE_S},{lane.period_s:.9f}))"
+    starts = [span.start_s for span in lane.spans]
+    ends = [f"{end_s:.6f}" for end_s in (lane.offset_s, *(span.end_s for span in lane.spans))]
+    return f"({step_function(f'({since_start}+{TOLERANCE_S})', starts, ends)}-{since_start})"
+
+
 def has_gaps(lane: Lane) -> bool:
     """Whether the lane leaves out frames between its spans."""
+    if not lane.is_even:
+        return any(next_.start_s - span.end_s > TOLERANCE_S for span, next_ in itertools.pairwise(lane.spans))
     return lane.period_s - lane.length_s > TOLERANCE_S and len(lane.spans) > 1
+
+
+def _inside_expression(lane: Lane, begin_s: float, end_s: float) -> str:
+    """1 where the time that is stored as number 0 lies in a span, else 0. The first begins and the last ends at these times."""
+    bounds = [begin_s]
+    for before, after in itertools.pairwise(lane.spans):
+        if after.start_s > before.end_s:  # else they touch
+            bounds += [before.end_s, after.start_s]
+    return step_function("ld(0)", [*bounds, end_s], ["0", *["1", "0"] * (len(bounds) // 2 + 1)])
+
+
+def _are_even(spans: Sequence[Span], length_s: float) -> bool:
+    """Whether they begin at equal distances and are of one length, except where the video ends."""
+    stride_s = (spans[-1].start_s - spans[0].start_s) / max(len(spans) - 1, 1)
+    last_s = max(span.end_s for span in spans)
+    return all(
+        abs(span.start_s - (spans[0].start_s + number * stride_s)) <= TOLERANCE_S
+        and abs(span.end_s - min(span.start_s + length_s, last_s)) <= TOLERANCE_S
+        for number, span in enumerate(spans)
+    )
 
 
 def _common_stride_s(spans: Sequence[Span], length_s: float) -> float:
     if len(spans) == 1:
         return length_s
     stride_s = (spans[-1].start_s - spans[0].start_s) / (len(spans) - 1)
-    for number, span in enumerate(spans):
-        expected_s = spans[0].start_s + number * stride_s
-        if abs(span.start_s - expected_s) > TOLERANCE_S:
-            raise ParameterError(f"spans must start at equal distances; number {number} is at {span.start_s:g} s")
     if stride_s <= TOLERANCE_S:
         raise ParameterError(f"the spans' stride ({stride_s:g} s) must be > {TOLERANCE_S} s")
     return stride_s
+
+
+def _uneven_lanes(spans: Sequence[Span], longest_s: float, duration_s: float | None) -> list[Lane]:
+    """One lane per span that overlaps others at a time."""
+    if any(after.start_s < before.start_s for before, after in itertools.pairwise(spans)):
+        raise ParameterError("spans must be sorted by their starts")
+    rows: list[list[Span]] = []
+    for span in spans:
+        free = next((row for row in rows if row[-1].end_s <= span.start_s), None)
+        if free is None:
+            rows.append([span])
+        else:
+            free.append(span)
+    if len(rows) > MAX_LANES:
+        raise ParameterError(f"{len(rows)} spans overlap at a time; the limit is {MAX_LANES}")
+    return [_uneven_lane(tuple(row), longest_s, duration_s) for row in rows]
+
+
+def _uneven_lane(spans: tuple[Span, ...], longest_s: float, duration_s: float | None) -> Lane:
+    end_s = _last_end_s(spans[-1], spans[-1].start_s + longest_s, duration_s)
+    return Lane(spans, spans[0].start_s, longest_s, longest_s, end_s, is_even=False)
 
 
 def _make_lane(spans: tuple[Span, ...], period_s: float, length_s: float, duration_s: float | None) -> Lane:

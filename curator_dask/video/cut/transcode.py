@@ -137,7 +137,7 @@ def cut_clips(
 
     ``tap`` gets the frames of all spans meanwhile; it changes nothing about the clips. The encoder waits while it works.
 
-    Spans are seconds from the first frame, sorted, at equal distances and of equal length (shorter at the end). The
+    Spans are seconds from the first frame, sorted by their starts. The
     files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
     ``codec-not-in-mp4``, ``no-timestamps``, ``invalid-data``, ``cut-failed``, ``timeout``, those of
     ``process/machine_faults``), ToolError if the encoder does
@@ -269,7 +269,7 @@ def _require_encoder(info: VideoInfo, settings: TranscodeSettings, lanes: Sequen
                 f"encoder {settings.encoder} does not work here ({failure}); libopenh264 works on every CPU"
             )
         return
-    if len(lanes) > 1 or has_gaps(lanes[0]) or lanes[0].has_lead:
+    if len(lanes) > 1 or has_gaps(lanes[0]) or lanes[0].has_lead or not lanes[0].is_even:
         raise ParameterError(
             "transcode_encoder copy cuts at key frames and needs stride = length; choose another encoder"
         )
@@ -301,7 +301,7 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     if job.copies is not None:
         write_ticks(job.copies, work_dir)
     with sandbox.stream(
-        cut_command.arguments(job),
+        ffmpeg.with_long_values_in_files(cut_command.arguments(job), work_dir),
         timeout_s=job.settings.timeout_s or _longest_rest_s(job.info),
         progress=None if job.settings.timeout_s else functools.partial(sandbox.bytes_below, work_dir),
         # CUDA reserves far more address space than memory.

@@ -22,6 +22,8 @@ from curator_dask.video.time_line import CLOCK_MAY_JUMP, LONGEST_LAG_S
 
 Frames: TypeAlias = npt.NDArray[np.uint8]
 
+EXACT_SCALING = "bicubic+accurate_rnd+bitexact"
+"""Flags of ffmpeg's filter ``scale`` that give the same bytes on every machine."""
 TICKS_PER_SECOND = 90_000
 """Time base of counted or shifted frame times: the clock of MPEG, fine enough for every frame rate."""
 
@@ -48,9 +50,9 @@ def true_times(info: VideoInfo) -> list[str]:
     return [f"setpts='if(isnan(PREV_OUTPTS),PTS,{usual})'"]
 
 
-def filters(info: VideoInfo, rule: FrameRule) -> str:
-    """Return the filter chain that scales decoded frames to the rule's size."""
-    scaled = f"scale={rule.width}:{rule.height}:flags=bicubic+accurate_rnd+bitexact"
+def filters(info: VideoInfo, rule: FrameRule, scaling: str = EXACT_SCALING) -> str:
+    """Return the filter chain that scales decoded frames to the rule's size, with these flags."""
+    scaled = f"scale={rule.width}:{rule.height}:flags={scaling}"
     return ",".join([scaled, "format=rgb24", *true_times(info)])
 
 

@@ -233,26 +233,40 @@ def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -
 
 def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float | None) -> Generator[tuple[float, Frames], None, None]:
     """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
+    finished = yield from decode_frames(info, rule, timeout_s=timeout_s)
+    _require_success(info, finished)
+
+
+def decode_frames(
+    info: VideoInfo,
+    rule: FrameRule,
+    *,
+    scaling: str = frame_pipe.EXACT_SCALING,
+    input_options: Sequence[str] = (),
+    max_error_rate: float = MAX_ERROR_RATE,
+    timeout_s: float | None = None,
+) -> Generator[tuple[float, Frames], None, sandbox.Finished]:
+    """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8); return how ffmpeg ended.
+
+    ``scaling`` are flags of its filter ``scale``, ``input_options`` options of its decoder. Raises MediaError("timeout").
+    """
     with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
         times_path = Path(folder) / "times"
         times_path.touch()
+        argv = [
+            # A change of frame size must not restart the filters; the scale filter handles it.
+            *(*ffmpeg.global_args(), "-reinit_filter", "0", *input_options),
+            *ffmpeg.input_args(info.path, max_error_rate=max_error_rate),
+            *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule, scaling)}[v]"),
+            *frame_pipe.output_args(info, "v", str(times_path)),
+        ]
         with sandbox.stream(
-            _decode_args(info, rule, times_path),
+            argv,
             timeout_s=timeout_s or _LONGEST_REST_S + info.size_bytes / _READ_BYTES_PER_SECOND,
             progress=None if timeout_s else functools.partial(sandbox.bytes_below, Path(folder)),
         ) as child:
             yield from frame_pipe.read_frames(child, times_path, rule)
-            _require_success(info, child.finish())
-
-
-def _decode_args(info: VideoInfo, rule: FrameRule, times_path: Path) -> list[str]:
-    return [
-        # A change of frame size must not restart the filters; the scale filter handles it.
-        *(*ffmpeg.global_args(), "-reinit_filter", "0"),
-        *ffmpeg.input_args(info.path, max_error_rate=MAX_ERROR_RATE),
-        *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule)}[v]"),
-        *frame_pipe.output_args(info, "v", str(times_path)),
-    ]
+            return child.finish()
 
 
 def _require_success(info: VideoInfo, finished: sandbox.Finished) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from curator_dask.errors import MediaError, ToolError
@@ -16,6 +17,8 @@ files and sockets; so are images, because they are no videos. A new one here nee
 PROTOCOL_WHITELIST = "file"
 MAX_PIXELS = 8192 * 4320
 FFMPEG_VARIABLE = "CURATOR_DASK_FFMPEG"
+LONGEST_VALUE = 100_000
+"""Characters of an option's value; the limit of Linux is 131,071 bytes."""
 _PROBE_TIMEOUT_S = 30.0
 
 
@@ -79,6 +82,18 @@ def input_args(path: Path, *, decoder_threads: int = 1, max_error_rate: float | 
         *("-max_pixels", str(MAX_PIXELS), *tolerance, "-threads", str(decoder_threads)),
         *("-i", input_url(path)),
     ]
+
+
+def with_long_values_in_files(argv: Sequence[str], folder: Path) -> list[str]:
+    """Return the command with each value that Linux would refuse, as it is over 128 KiB, in a file in ``folder``, from
+    where it is run."""
+    words = list(argv)
+    for number, word in enumerate(words):
+        if len(word) > LONGEST_VALUE:
+            name = f"value{number}.txt"
+            (folder / name).write_text(word, encoding="utf-8")
+            words[number - 1 : number + 1] = [f"-/{words[number - 1][1:]}", name]
+    return words
 
 
 def encoder_works(name: str) -> bool:

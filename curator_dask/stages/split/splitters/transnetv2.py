@@ -1,0 +1,46 @@
+"""``transnetv2``: the clips of each shot, as the network TransNet V2 finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from curator_dask.errors import ParameterError
+from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
+from curator_dask.video.probe import VideoInfo
+from curator_dask.video.shots.shots import ShotLengths, shots_between
+from curator_dask.video.shots.small_frames import SmallFrames
+from curator_dask.video.spans import SpanPlan
+
+
+@dataclass(frozen=True)
+class TransNetV2Splitter:
+    lengths: ShotLengths
+    threshold: float
+    weights: Path
+    device: str
+
+    def plan(self, info: VideoInfo) -> SpanPlan:
+        from curator_dask.models.transnetv2.detect import change_probabilities
+
+        frames = SmallFrames(info)
+        marks = change_probabilities(frames.blocks(), self.weights, self.device) > self.threshold
+        return self.lengths.plan(shots_between(marks), np.array(frames.times_s), info.framerate)
+
+
+def make(parameters: SplittingParameters) -> Splitter:
+    from curator_dask.models.transnetv2.files import find_weights
+
+    if not 0 < parameters.transnetv2_threshold < 1:
+        raise ParameterError(f"transnetv2_threshold ({parameters.transnetv2_threshold}) must be between 0 and 1")
+    lengths = ShotLengths(
+        max_length_s=parameters.transnetv2_max_length_s,
+        min_length_s=parameters.transnetv2_min_length_s,
+        max_length_mode=parameters.transnetv2_max_length_mode,
+        crop_s=parameters.transnetv2_crop_s,
+        limit=parameters.limit_clips,
+    )
+    weights = find_weights(parameters.model_dir)
+    return TransNetV2Splitter(lengths, parameters.transnetv2_threshold, weights, parameters.torch_device)
