@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from curator_dask.data.clip_index import write_clip_index
 from curator_dask.errors import ParameterError, ToolError
@@ -26,7 +26,6 @@ from curator_dask.stages.split.worker import split_video
 from curator_dask.video.cut.encoders import Encoder, TranscodeSettings
 from curator_dask.video.original_ids import OriginalTimes, check_ids
 from curator_dask.video.process.ffmpeg import encoder_failure
-from curator_dask.video.shots.shots import MaxLengthMode
 
 COUNTS = (
     "videos_processed", "videos_damaged", "clips_planned", "clips", "clips_failed", "spans_too_short",
@@ -123,7 +122,7 @@ class SplitStage(Stage):
     transnetv2_threshold: float = 0.4
     transnetv2_min_length_s: float = 2.0
     transnetv2_max_length_s: float = 10.0
-    transnetv2_max_length_mode: MaxLengthMode = "stride"
+    transnetv2_max_length_mode: Literal["stride", "truncate"] = "stride"
     transnetv2_crop_s: float = 0.5
     model_dir: str = "./models"
     torch_device: str = "auto"
