@@ -1,7 +1,8 @@
 """The rule ``overlap``: a clip is removed where clips that stay show nearly all of it.
 
 Clips are taken in the order of preference. Each is removed if clips that were kept before it cover enough of its length;
-two may do so together. A removed clip never covers another, so whatever was removed can be seen in clips that stay::
+two may do so together. A removed clip never covers another, so whatever was removed can be seen in clips that stay
+(`standing` adds what they show by way of a removed clip)::
 
     kept A  0────────10
     kept B            10───────20

@@ -44,6 +44,13 @@ class Overlaps:
         return Overlaps(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
+def joined_overlaps(one: Overlaps, other: Overlaps) -> Overlaps:
+    """The overlaps of both, one after the other."""
+    return Overlaps(
+        *(np.concatenate([getattr(one, name), getattr(other, name)]) for name in Overlaps.__dataclass_fields__)
+    )
+
+
 @dataclass(frozen=True)
 class Stretches:
     """S stretches of clips that another clip shows, (S,) each, ordered by `row`, `start` and `by`."""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from curator_dask.dedup.decide.cover import removed_by_cover, strength_that_keeps
 from curator_dask.dedup.decide.covered_by import Covers, kept_covers
 from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
-from curator_dask.dedup.decide.stretches import SECOND, Overlaps, Stretches, covered_stretches
+from curator_dask.dedup.decide.standing import standing_overlaps
+from curator_dask.dedup.decide.stretches import SECOND, Overlaps, Stretches, covered_stretches, joined_overlaps
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import ParameterError
@@ -89,6 +90,46 @@ def test_a_still_picture():
     assert removed([Shared(0, 1, (0, 9), (0, 3), still=True)], 2, order=[1, 0]) == []
     assert removed([Shared(0, 1, (0, 9), (0, 4), still=True)], 2, order=[1, 0]) == [0]
     assert removed([Shared(1, 0, (0, 9), (0, 4), still=True)], 2) == [1]
+
+
+class TestStandingPictures:
+    """Clip 0 and clip 1 show one slide; clip 2 is of a copy that shows the end of clip 0 and the beginning of clip 1."""
+
+    slide = Shared(0, 1, (0, 10), (0, 10), still=True, strength=940)
+    talk = (Shared(2, 0, (0, 6), (4, 10)), Shared(1, 2, (0, 4), (6, 10), strength=970))
+
+    def found(self, *shared: Shared) -> Overlaps:
+        return standing_overlaps(overlaps_of(list(shared)))
+
+    def test_a_clip_that_goes_passes_its_cover_on_to_the_clip_with_its_slide(self):
+        shared = overlaps_of([self.slide, *self.talk])
+        length, place = np.full(3, 10 * SECOND), np.arange(3)
+        directly = removed_by_cover(covered_stretches(shared, length), length, place, 0.8)
+        every = joined_overlaps(shared, standing_overlaps(shared))
+        both = removed_by_cover(covered_stretches(every, length), length, place, 0.8)
+        assert directly.tolist() == [False, True, False]
+        assert both.tolist() == [False, True, True]
+
+    def test_each_way_through_either_clip_is_found_once(self):
+        found = self.found(self.slide, *self.talk)
+        assert list(zip(found.row.tolist(), found.other.tolist(), strict=True)) == [(2, 1), (2, 0)]
+        assert (found.span // SECOND).tolist() == [[0, 6], [6, 10]]
+        assert found.strength.tolist() == [940, 940]
+        assert found.still.all()
+
+    def test_only_the_seconds_in_which_the_picture_stands_count(self):
+        found = self.found(Shared(0, 1, (7, 9), (0, 5), still=True), self.talk[0])
+        assert (found.span // SECOND).tolist() == [[3, 5]]
+        assert (found.other_span // SECOND).tolist() == [[0, 5]]
+
+    def test_likenesses_of_pictures_do_not_add_up(self):
+        assert len(self.found(self.slide, Shared(1, 2, (0, 10), (0, 10), still=True))) == 0
+
+    def test_moving_overlaps_alone_lead_nowhere(self):
+        assert len(self.found(*self.talk)) == 0
+
+    def test_a_clip_is_not_covered_by_itself(self):
+        assert len(self.found(self.slide, Shared(0, 1, (0, 5), (5, 10)))) == 0
 
 
 def test_stretches_that_lie_in_each_other_count_once():

@@ -22,7 +22,13 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions, use_long_offsets
 from curator_dask.stages.identify.overlap.ranked_rows import values_to_rank_by
-from curator_dask.stages.identify.overlap.read_overlaps import ClipSpans, FoundOverlaps, read_overlaps, read_spans
+from curator_dask.stages.identify.overlap.read_overlaps import (
+    ClipSpans,
+    FoundOverlaps,
+    read_overlaps,
+    read_spans,
+    with_standing_pictures,
+)
 from curator_dask.stages.identify.overlap.reference import StayingClips
 
 if TYPE_CHECKING:
@@ -78,7 +84,8 @@ def decide_by_overlaps(
         staying: clips that stay and come before all rows.
     """
     rows = _rows(tables, staying)
-    spans, found = read_spans(folder, rows.texts), read_overlaps(folder, rows.texts, rows.sets)
+    spans = read_spans(folder, rows.texts)
+    found = with_standing_pictures(read_overlaps(folder, rows.texts, rows.sets))
     place = _places(rows, spans, rule.strategy)
     stretches = covered_stretches(found.overlaps, spans.length)
     stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the others stay

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts, plain_ids
 from curator_dask.data.tables import open_parquet, read_parquet
-from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps
+from curator_dask.dedup.decide.standing import standing_overlaps
+from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps, joined_overlaps
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
@@ -51,6 +52,16 @@ class FoundOverlaps:
     """(E,) second t of `row` shows what second t - offset_s of `other` shows."""
     kind: pa.Array
     """(E,) text."""
+
+
+def with_standing_pictures(found: FoundOverlaps) -> FoundOverlaps:
+    """The overlaps, and those that follow from them by way of clips with the same standing picture, of the kind ``still``."""
+    import pyarrow as pa
+
+    more = standing_overlaps(found.overlaps)
+    offset_s = (more.span[:, 0] - more.other_span[:, 0]) / SECOND
+    kind = pa.concat_arrays([found.kind, pa.array(["still"] * len(more), found.kind.type)])
+    return FoundOverlaps(joined_overlaps(found.overlaps, more), np.concatenate([found.offset_s, offset_s]), kind)
 
 
 def read_spans(folder: Folder, ids: pa.ChunkedArray) -> ClipSpans:
