@@ -28,6 +28,7 @@ FOREIGN = {
     },
     "energon": {"--non-interactive", "--split-ratio", "--split-parts", "--sample-type"},
     "docs": {"--strict"},
+    "the original, not taken here": {"--transnetv2-frame-decoder-mode", "--transnetv2-gpu-memory-gb"},
     "every command": {"--help", "--help-all", "--install-completion", "--version"},
 }  # fmt: skip
 

@@ -206,7 +206,7 @@ class TestParameters:
         assert caplog.text.count("kmeans: inertia") == 1
 
     def test_a_share_of_the_rows_that_is_none(self, run, write_vectors):
-        with pytest.raises(InputError, match="fit_data_fraction .1e-09. leaves none of the 9 rows"):
+        with pytest.raises(InputError, match="fit_data_fraction .1e-09. leaves nothing of 9 rows to fit on"):
             run(write_vectors(list(range(9)), vectors(9)), 2, fit_data_fraction=1e-9)
 
     @pytest.mark.parametrize(
