@@ -141,7 +141,7 @@ class Workflow:
             by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
             if by_score or not self.embed.tracks:
                 return False
-            return bool(self.against) or self.embed_stage().model().fingerprint()["weights"] == "none"
+            return bool(self.against) or self.embed_stage().model().fingerprint().get("weights") == "none"
         if self.identify.rule == "overlap" and not self.embed.tracks:
             raise ParameterError("rule 'overlap' compares the tracks of clips, and tracks is False: leave it True")
         return self.identify.rule == "overlap"
