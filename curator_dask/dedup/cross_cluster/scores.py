@@ -127,13 +127,13 @@ def score_cross_cluster(
     """
     if queries.sketches is None or members.sketches is None:
         width = 0
-    near = _near_pairs(_near_blocks(queries, members, eps, width, tile_rows), len(queries) * len(members))
+    near = few_pairs(near_blocks(queries, members, eps, width, tile_rows), len(queries) * len(members))
     if near is None:
         return _score_all(queries, members, order, eps, tile_rows)
     return _score_pairs(queries, members, near, order, eps, width)
 
 
-def _near_blocks(
+def near_blocks(
     queries: ComparedRows, members: ComparedRows, eps: float, width: int, tile_rows: int
 ) -> Iterator[tuple[Array, Array, Array]]:
     """``(query, member, product)`` of the pairs that may be near."""
@@ -150,7 +150,7 @@ def _near_blocks(
                 yield query + rows.start, member + columns.start, products[query, member]
 
 
-def _near_pairs(blocks: Iterable[tuple[Array, Array, Array]], num_pairs: int) -> _Near | None:
+def few_pairs(blocks: Iterable[tuple[Array, Array, Array]], num_pairs: int) -> _Near | None:
     """The near pairs of all blocks; None where they are more than `DENSE_SHARE` of all pairs, or too many for memory."""
     most = min(MOST_PAIRS, 64 + DENSE_SHARE * num_pairs)
     found: list[_Near] = []

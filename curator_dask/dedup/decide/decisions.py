@@ -54,6 +54,7 @@ def greedy_keep(
     *,
     candidates: NDArray[np.bool_] | None = None,
     sources: NDArray[np.int64] | None = None,
+    taken: NDArray[np.bool_] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> Removals:
     """Go through the rows in order; remove each row with a cosine of at least ``1 - eps`` to a *kept* earlier row.
@@ -63,12 +64,16 @@ def greedy_keep(
         candidates: (N,) rows that may be removed, on the host; the others are kept, and are compared with later
             candidates only. The rows that the pairwise rule removes are enough; None: all rows.
         sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
+        taken: (N,) rows that are removed already, for kept rows that are not in X; on the host.
         tile_rows: changes speed and memory, never the result.
 
     Returns:
-        The kept row of a removed one comes earlier, and its score is at least ``1 - eps``.
+        The kept row of a removed one comes earlier, and its score is at least ``1 - eps``; for rows that are taken it is
+        -1, with the score 0.0.
     """
     check_eps(eps)
+    if taken is not None and taken.any():
+        return _keep_of_the_rest(X, eps, candidates, sources, taken, tile_rows)
     num_rows = X.shape[0]
     may_go = (
         np.arange(num_rows) if candidates is None else np.flatnonzero(_check_mask(candidates, num_rows, "candidates"))
@@ -84,6 +89,30 @@ def greedy_keep(
         result.kept_row[may_go[rows][removed]] = best.index[removed]
         result.kept_score[may_go[rows][removed]] = best.cosine[removed]
         kept.add(block[np.flatnonzero(~removed)])
+    return result
+
+
+def _keep_of_the_rest(
+    X: Array,
+    eps: float,
+    candidates: NDArray[np.bool_] | None,
+    sources: NDArray[np.int64] | None,
+    taken: NDArray[np.bool_],
+    tile_rows: int,
+) -> Removals:
+    """`greedy_keep` of the rows that are not taken."""
+    rest = np.flatnonzero(~_check_mask(taken, X.shape[0], "taken"))
+    chosen = None if candidates is None else candidates[rest]
+    of_sources = None if sources is None else sources[rest]
+    found = greedy_keep(
+        X[array_module(X).asarray(rest)], eps, candidates=chosen, sources=of_sources, tile_rows=tile_rows
+    )
+    result = Removals(taken.copy(), np.full(len(taken), -1), np.zeros(len(taken), np.float32))
+    result.removed[rest], result.kept_row[rest], result.kept_score[rest] = (
+        found.removed,
+        rest[found.kept_row],
+        found.kept_score,
+    )
     return result
 
 

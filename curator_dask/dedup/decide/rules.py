@@ -60,6 +60,7 @@ def decide(
     best: NDArray[np.int64],
     sources: NDArray[np.int64] | None = None,
     *,
+    taken: NDArray[np.bool_] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> ClusterDecisions:
     """Decide on the rows of a cluster.
@@ -81,6 +82,7 @@ def decide(
         duplicate: (N,) rows with a score of at least ``1 - eps`` (scores over the pairs in scope), on the host.
         best: (N,) int64, the earlier row that the score comes from.
         sources: (N,) int64, on the host; needed for any scope but ``"all"``.
+        taken: (N,) rows that a kept row of another cluster removes, for the greedy rule and the scope ``"all"``.
     """
     num_rows = X.shape[0]
     decisions = no_duplicates(num_rows)
@@ -92,7 +94,10 @@ def decide(
         part_X = X if len(rows) == num_rows else X[array_module(X).asarray(rows)]
         removed = duplicate[part]
         if rule.name == "greedy":
-            removed = greedy_keep(part_X, rule.eps, candidates=removed, sources=others, tile_rows=tile_rows).removed
+            gone = None if taken is None else taken[part]
+            removed = greedy_keep(
+                part_X, rule.eps, candidates=removed, sources=others, taken=gone, tile_rows=tile_rows
+            ).removed
         nearest = nearest_kept(part_X, removed, sources=others, tile_rows=tile_rows)
         decisions.removed[part], decisions.kept_score[part] = removed, nearest.kept_score
         decisions.kept_row[part] = np.append(rows, -1)[nearest.kept_row]

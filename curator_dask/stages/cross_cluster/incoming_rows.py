@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array
 from curator_dask.dedup.cross_cluster.borders import Centroids
+from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, CrossClusterScores, Indices, score_cross_cluster
 from curator_dask.dedup.cross_cluster.sketch import sketch
 from curator_dask.runtime.device import to_device
@@ -92,6 +93,21 @@ class IncomingRows:
             width=width,
             tile_rows=self.spec.tile_rows,
         )
+
+    def near(
+        self, chosen: Indices, members: Members, some: Indices, eps: float
+    ) -> tuple[Indices, Indices, NDArray[np.float32], NDArray[np.bool_]]:
+        """All pairs within `eps` of a chosen row and one of some members: both, their cosines, and whether the row is first."""
+        width = self.sketch_width(members.cluster)
+        X = to_device(members.X[some], self.spec.device)
+        sketches = sketch(X, self.sketches.shape[1]) if width and len(some) else None
+        pairs = find_near_pairs(
+            self._queries(chosen), ComparedRows.of(X, sketches), eps,
+            looked_for=self.spec.eps, width=width, tile_rows=self.spec.tile_rows,
+        )  # fmt: skip
+        query, member = chosen[pairs.query], some[pairs.member]
+        places = self._order(query, members.rows, member)
+        return query, member, pairs.cosine, places[0] < places[1]
 
     def _queries(self, chosen: Indices) -> ComparedRows:
         """Some of the rows as queries; their vectors are fetched where they are needed."""

@@ -32,6 +32,8 @@ class DecideTask:
     table: str
     """Path in `output` of the decision table to write."""
     device: str
+    taken: tuple[int, ...] = ()
+    """The places of the rows that kept rows of other clusters remove by the greedy rule."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.identify.across.find_taken import places_taken
+from curator_dask.stages.identify.across.recorded_comparison import recorded_comparison, were_compared
+from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
+from curator_dask.stages.identify.across.settle import settle_across, settled_from
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.decision_table import VERSION
@@ -87,7 +91,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         target_keep: Instead of eps: use the largest eps that leaves at least this share of the rows, from 0 to 1. With the
             rule ``"overlap"``: leave out the weakest overlaps, as many as it takes.
         rule: Which similar rows cause a removal. ``"pairwise"``: any row ranked before it, even a removed one.
-            ``"greedy"``: kept rows only, so that every removed row has a kept row within eps. ``"overlap"``: kept clips
+            ``"greedy"``: kept rows only, so that every removed row has a kept row within eps, also in another cluster after
+            cross-cluster comparisons, and no two kept rows that were compared are within eps. ``"overlap"``: kept clips
             that show the same moments; it needs `overlaps_path`, and eps does not count.
         min_cover: With the rule ``"overlap"``: a clip is removed if kept clips show at least this share of its length.
         overlaps_path: With the rule ``"overlap"``: the output of the align stage.
@@ -228,7 +233,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if eps is None:
             return []
         rule = Rule(self.rule, eps, self.scope)
-        return [self._unit(state, cluster, rule, sources, "cpu") for cluster in clusters]
+        return [self._unit(state, cluster, rule, sources, "cpu") for cluster in self._settled(clusters, eps)]
 
     def _decide_by_scores(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
         """Decide by one of the rules that compare scores with eps."""
@@ -383,25 +388,54 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     ) -> tuple[UnitsOutcome, Decisions]:  # fmt: skip
         """Decide cluster by cluster, and join the decisions."""
         device = context.cluster.device
-        units = [self._unit(state, cluster, rule, sources, device) for cluster in clusters]
+        taken = self._settle_across(context, state, clusters, rule.eps)
+        units = [
+            self._unit(state, cluster, rule, sources, device, places_taken(taken, cluster.number))
+            for cluster in self._settled(clusters, rule.eps)
+        ]
         outcome = _all_done(
             run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
         )
         self._forget_others(state, {unit.key for unit in units}, clusters)
         tables = read_unit_tables(state, [unit.task.table for unit in units])
-        return outcome, join_decisions(tables, rule)
+        return outcome, join_decisions(tables, rule, taken)
+
+    def _compares_kept_rows(self) -> bool:
+        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
+        return self.rule == "greedy" and self.scope == "all" and were_compared(self.folder_to_read(self.input_path))
+
+    def _settle_across(
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float
+    ) -> pa.Table | None:
+        """The rows that kept rows of other clusters remove; None where this is not looked for."""
+        if not self._compares_kept_rows():
+            return None
+        spec = recorded_comparison(
+            self.folder_to_read(self.input_path), self.folder_to_read(self.kmeans_path), self.clips, self.output,
+            (self.id_field, self.embedding_field), context.cluster.device,
+        )  # fmt: skip
+        return settle_across(context, state, clusters, spec, eps)
+
+    def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
+        """The clusters in versions that say that other clusters have a say, where they have."""
+        if not self._compares_kept_rows():
+            return clusters
+        across = settled_from(clusters, eps)
+        return [replace(cluster, version=digest(cluster.version, across)) for cluster in clusters]
 
     def _unit(
-        self, state: StageState, cluster: ClusterInput, rule: Rule, sources: RowSources | None, device: str
-    ) -> Unit[DecideTask]:
+        self, state: StageState, cluster: ClusterInput, rule: Rule, sources: RowSources | None, device: str,
+        taken: tuple[int, ...] = (),
+    ) -> Unit[DecideTask]:  # fmt: skip
         key = f"cluster-{cluster.number:06d}"
-        task = DecideTask(cluster, rule, sources, self.output, state.beside_marker(key), device)
+        task = DecideTask(cluster, rule, sources, self.output, state.beside_marker(key), device, taken)
         return Unit(key, digest(cluster.version, rule.eps, VERSION), task, str(cluster), cluster.share)
 
     def _forget_others(self, state: StageState, decided: set[str], clusters: Sequence[ClusterInput]) -> None:
         """Remove what an earlier run left of clusters that are no longer there."""
         scored = {f"scores-{cluster.number:06d}" for cluster in clusters if self.scope != "all"}
-        state.forget({record.key for record in state.records()} - decided - scored - {EPS_UNIT, RECALL_UNIT})
+        across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
+        state.forget({record.key for record in state.records()} - decided - scored - across - {EPS_UNIT, RECALL_UNIT})
 
     def _recall(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float,

@@ -25,7 +25,9 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     X, sources = read_in_order(task.cluster, scores.ids, task.sources)
     codes = source_codes(sources) if sources is not None else None
     best = scores.best()
-    decisions = decide(to_device(X, task.device), rule, duplicate, best, codes)
+    taken = np.zeros(len(best), np.bool_)
+    taken[list(task.taken)] = True
+    decisions = decide(to_device(X, task.device), rule, duplicate, best, codes, taken=taken if task.taken else None)
     # Only a row whose match is not in this table names itself: no row is its own duplicate.
     cross_cluster = duplicate & (best == np.arange(len(best)))
     table = decision_table(number, scores, decisions, cross_cluster=cross_cluster)

@@ -19,6 +19,7 @@ from curator_dask.dedup.cross_cluster.borders import (
     neighbour_order,
     prepare_centroids,
 )
+from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products, sketch, sketch_widths
 from curator_dask.dedup.kmeans.assign import assign
@@ -399,3 +400,38 @@ def test_rows_with_a_score_look_for_a_higher_one_only():
         higher = one.cosine > scores[part]
         np.testing.assert_array_equal(one.index[higher], other.index[higher])
         assert higher.any()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 10_000),
+    eps=st.sampled_from([0.0, 0.02, 0.3, 0.9]),
+    dense=st.booleans(),
+    tile=st.integers(1, 40),
+)
+def test_near_pairs_are_those_of_brute_force(seed, eps, dense, tile):
+    X = random_unit(90, 24, seed, copies=0.6, noise=0.05)
+    one, other = X[:30], X[30:]
+    share = cross_cluster.DENSE_SHARE
+    cross_cluster.DENSE_SHARE = -1.0 if dense else share
+    try:
+        found = find_near_pairs(ComparedRows.of(one), ComparedRows.of(other), eps, tile_rows=tile)
+    finally:
+        cross_cluster.DENSE_SHARE = share
+    cosine = np.minimum(1.0, np.rint(cosines(X)[:30, 30:] * 2.0**24) / 2.0**24)
+    pairs = set(zip(found.query.tolist(), found.member.tolist(), strict=True))
+    assert pairs == set(zip(*(index.tolist() for index in np.nonzero(cosine >= 1 - eps)), strict=True))
+    assert len(pairs) == len(found.cosine)
+    assert np.allclose(found.cosine, cosine[found.query, found.member], atol=1e-7)
+    assert not len(find_near_pairs(ComparedRows.of(one[:0]), ComparedRows.of(other), eps).query)
+
+
+def test_sketches_find_the_near_pairs_too():
+    X = random_unit(400, 256, 3)
+    both = twins(X, 0.95, 4)
+    sketches = [sketch(rows, 30) for rows in (X, both)]
+    found = find_near_pairs(
+        ComparedRows.of(X, sketches[0]), ComparedRows.of(both, sketches[1]), 0.06, looked_for=0.1, width=30
+    )
+    assert (found.query == found.member).all()
+    assert len(found.query) >= 398

@@ -155,6 +155,15 @@ def test_nearest_kept_is_that_of_brute_force(seed, num_rows, tile_rows, percent)
             assert (kept.kept_row[row], kept.kept_score[row]) == (-1, 0)
 
 
+def test_rows_that_are_taken_remove_no_others():
+    found = greedy_keep(chain(), 0.01, taken=np.array([False, True, False]))
+    assert found.removed.tolist() == [False, True, False]
+    assert (found.kept_row.tolist(), found.kept_score.tolist()) == ([0, -1, 2], [0.0, 0.0, 0.0])
+    assert greedy_keep(chain(), 0.01, taken=np.array([True, False, False])).kept_row.tolist() == [-1, 1, 1]
+    with pytest.raises(ParameterError, match="taken has shape"):
+        greedy_keep(chain(), 0.01, taken=np.ones(2, bool))
+
+
 def test_no_rows_and_one():
     assert greedy_keep(np.empty((0, 3), np.float32), 0.1).removed.shape == (0,)
     assert greedy_keep(unit([[1, 2]]), 0.1).removed.tolist() == [False]

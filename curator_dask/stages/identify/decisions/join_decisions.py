@@ -2,7 +2,9 @@
 
 The tables of the pairwise stage name rows of the own cluster only; those of the cross-cluster stage name rows of other
 clusters too. Two things are unknown while one cluster is decided by itself: the kept row nearest to a removed row may
-lie in another cluster; and by the greedy rule, a row is removed only if its match in another cluster is kept.
+lie in another cluster; and by the greedy rule, a row is removed only if its match in another cluster is kept. Where the
+cross-cluster stage wrote the tables, `across.find_taken` settles the latter before; for other tables that name rows of
+other clusters it is settled here, by the best match of each row alone.
 
 All rows of all clusters are in memory at once, so they are held in Arrow and NumPy, not as Python objects.
 """
@@ -131,21 +133,33 @@ class Decisions:
         return rows
 
 
-def join_decisions(tables: Iterable[pa.Table], rule: Rule) -> Decisions:
+def join_decisions(tables: Iterable[pa.Table], rule: Rule, taken: pa.Table | None = None) -> Decisions:
     """Join the decision tables of all clusters, in whatever order they come.
+
+    Args:
+        taken: by the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`), which the tables
+            say are removed. None: only the best match of a row is known, and removes it if it is kept.
 
     Raises InputError where the duplicate of a row is in no cluster.
     """
     decisions, rows = _concatenate(tables, rule)
     matches = _match_rows(decisions, rows)
-    if rule.name == "greedy":
+    pairs = [(rows, matches)]
+    if taken is not None:
+        pairs.append(_name_takers(decisions, taken))
+    elif rule.name == "greedy":
         _remove_matched(decisions, dict(zip(rows.tolist(), matches.tolist(), strict=True)))
     _name_nearer_matches(decisions)
-    linked = decisions.removed[rows]
-    if linked.any():
-        within = np.arange(len(decisions.group)), decisions.group
-        decisions.group = connected_groups(len(decisions.group), [within, (rows[linked], matches[linked])])
+    _join_groups(decisions, pairs)
     return decisions
+
+
+def _join_groups(decisions: Decisions, pairs: Iterable[tuple[Indices, Indices]]) -> None:
+    """Join the groups of removed rows and their matches in other clusters."""
+    linked = [(rows[decisions.removed[rows]], matches[decisions.removed[rows]]) for rows, matches in pairs]
+    if any(len(rows) for rows, _ in linked):
+        within = np.arange(len(decisions.group)), decisions.group
+        decisions.group = connected_groups(len(decisions.group), [within, *linked])
 
 
 def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Indices]:
@@ -182,6 +196,20 @@ def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
         lost = id_text(decisions.max_ids[int(rows[np.argmin(matches)])].as_py())
         raise InputError(f"a similarity table names {lost!r}, which is in no cluster: run the pairwise stage again")
     return matches
+
+
+def _name_takers(decisions: Decisions, taken: pa.Table) -> tuple[Indices, Indices]:
+    """Name the kept rows of other clusters that are nearer than all of the own one; returns the rows, and the kept rows."""
+    names = (("cluster", "place"), ("kept_cluster", "kept_place"))
+    numbers, starts = np.unique(decisions.cluster, return_index=True)
+    rows, kept = (
+        starts[np.searchsorted(numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
+        for cluster, place in names
+    )
+    cosine = taken["cosine"].to_numpy()
+    nearer = cosine > decisions.kept_score[rows]
+    _name_kept_rows(decisions, zip(rows[nearer].tolist(), kept[nearer].tolist(), strict=True), cosine[nearer])
+    return rows, kept
 
 
 def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
@@ -242,8 +270,14 @@ def _name_nearer_matches(decisions: Decisions) -> None:
     _name_kept_rows(decisions, zip(rows[is_kept].tolist(), matches[is_kept].tolist(), strict=True))
 
 
-def _name_kept_rows(decisions: Decisions, pairs: Iterable[tuple[int, int]]) -> None:
-    """For each (removed row, its match): name the match as the kept row nearest to the removed one."""
+def _name_kept_rows(
+    decisions: Decisions, pairs: Iterable[tuple[int, int]], cosine: NDArray[np.float32] | None = None
+) -> None:
+    """For each (removed row, its match): name the match as the kept row nearest to the removed one.
+
+    Args:
+        cosine: of the pairs. None: those that the similarity tables have.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -255,4 +289,4 @@ def _name_kept_rows(decisions: Decisions, pairs: Iterable[tuple[int, int]]) -> N
     match[rows] = matches
     match_ids = decisions.ids.take(pa.array(np.maximum(match, 0)))
     decisions.kept_ids = pc.if_else(pa.array(match >= 0), match_ids, decisions.kept_ids)
-    decisions.kept_score[rows] = decisions.cosine[rows]
+    decisions.kept_score[rows] = decisions.cosine[rows] if cosine is None else cosine
