@@ -1,11 +1,14 @@
 """Find changes of shots by the content of the frames alone. No weights; arithmetic on small frames.
 
-A hard cut lies between frames t - 1 and t where *every* one of the three frames before differs from *every* one of the
-three after, and by much more than neighbours usually do there::
+A hard cut lies between frames t - 1 and t where *every* one of the six frames before differs from *every* one of the
+six after, and by much more than neighbours usually do there::
 
-    before        after           a flash in frame t: t - 1 and t + 1 are alike, so there is no cut
-    t-3 t-2 t-1 | t  t+1 t+2      a pan, a wild camera: neighbours differ as much as the two sides do
-     \\______nine pairs____/
+    before                after              a flash in frames t and t + 1: t - 1 and t + 2 are alike, so there is no cut
+    t-6 ... t-2 t-1  |  t  t+1 ... t+5       a pan, a wild camera: neighbours differ as much as the two sides do
+     \\_______36 pairs_______/
+
+Two more things are no cut. Behind a flash in a scene that moves, the picture comes back a little changed: the sides then differ
+far less than the flash differs from them. And where something in the picture moves at once, few cells of it change.
 
 A fade is a run of frames that lose their contrast one after the other until a plain picture, or gain it from there. Its
 frames belong to no shot. Dissolves, in which one shot shows through the other, are beyond this.
@@ -24,13 +27,25 @@ from curator_dask.video.shots.shots import Marks
 
 Floats = npt.NDArray[np.float32]
 
-SIDE = 3
-"""Frames that are compared on each side of a cut."""
+SIDE = 6
+"""Frames that are compared on each side of a cut. A flash is shorter."""
+SHORTEST_SHOT = 3
+"""Of two cuts that are nearer, one counts."""
 _LAGS = 2 * SIDE - 1
 _NEIGHBOURS = 6
 """Frames on each side whose steps tell how much neighbours differ."""
 LEAST_DIFFERENCE = 5.0
 """Mean difference of grey levels (0 to 255) below which nothing is a cut."""
+LEAST_RETURN = 0.4
+"""The sides of a cut differ by at least this share of the largest step around it. Behind a flash they differ by less."""
+_FLASH = 5
+"""Frames on each side in which that step is looked for."""
+LEAST_SPREAD = 0.35
+"""Share of the cells (3x3 pixels) that a cut changes by more than `CHANGED`; less is something that moves in the picture."""
+CHANGED = 8.0
+"""Mean difference of grey levels above which a cell has changed."""
+STANDING = 0.2
+"""Where neighbours differ by at most this, the picture stands, as slides do. There any change is one of shots."""
 _USUAL_NOISE = 1.5
 """Added to what neighbours differ by: a still picture would make everything a cut."""
 PLAIN_CONTRAST = 3.0
@@ -46,7 +61,9 @@ class ContentMeasures:
     """What is measured on the frames of a video."""
 
     differences: Floats
-    """(5, N): how much frame t differs from frame t - 1, …, t - 5; infinite where there is none."""
+    """(11, N): how much frame t differs from frame t - 1, …, t - 11; infinite where there is none."""
+    spread: Floats
+    """(N,): the share of the cells that differ between frame t and frame t - 1; 0 for the first frame."""
     contrasts: Floats
     """(N,): standard deviation of the grey levels of each frame."""
 
@@ -55,9 +72,9 @@ def measure(blocks: Iterable[Frames]) -> ContentMeasures:
     """Measure the frames, which come in blocks of (N, 27, 48, 3) uint8."""
     parts = list(_measured(blocks))
     if not parts:
-        return ContentMeasures(np.empty((_LAGS, 0), np.float32), np.empty(0, np.float32))
-    differences, contrasts = zip(*parts, strict=True)
-    return ContentMeasures(np.concatenate(differences, axis=1), np.concatenate(contrasts))
+        return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((2, 0), np.float32))
+    differences, spread, contrasts = zip(*parts, strict=True)
+    return ContentMeasures(np.concatenate(differences, axis=1), np.concatenate(spread), np.concatenate(contrasts))
 
 
 def mark_content_changes(measures: ContentMeasures, threshold: float) -> Marks:
@@ -65,32 +82,36 @@ def mark_content_changes(measures: ContentMeasures, threshold: float) -> Marks:
 
     `threshold`: how many times as much the sides of a cut differ as neighbours do.
     """
-    marks = _fades(measures.contrasts)
-    cuts = hard_cuts(measures.differences, threshold)
+    marks = _fades(measures)
+    cuts = hard_cuts(measures, threshold)
     # A cut beside a fade would make it longer by a frame that shows nothing of it.
     marks[cuts - 1] = True
     return marks
 
 
-def hard_cuts(differences: Floats, threshold: float) -> npt.NDArray[np.int64]:
+def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int64]:
     """The first frames behind hard cuts, ascending."""
-    num_frames = differences.shape[1]
-    across = _least_across(differences)
-    scores = across / (_usual_steps(differences[0]) + _USUAL_NOISE)
-    found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE))
-    kept = [t for t in found.tolist() if scores[t] >= scores[max(t - SIDE, 0) : t + SIDE + 1].max()]
-    apart = [t for before, t in zip([-SIDE, *kept], kept, strict=False) if t - before >= SIDE or t == kept[0]]
-    return np.array([t for t in apart if 0 < t < num_frames], dtype=np.int64)
+    steps = measures.differences[0]
+    usual, across = _usual_steps(steps), _least_across(measures.differences)
+    scores = across / (usual + _USUAL_NOISE)
+    everywhere = (measures.spread >= LEAST_SPREAD) | (usual <= STANDING)
+    lasting = across >= LEAST_RETURN * _largest_steps(steps)
+    found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE) & everywhere & lasting)
+    kept = [t for t in found.tolist() if scores[t] >= scores[max(t - SHORTEST_SHOT, 0) : t + SHORTEST_SHOT + 1].max()]
+    before = [-SHORTEST_SHOT, *kept]
+    apart = [t for last, t in zip(before, kept, strict=False) if t - last >= SHORTEST_SHOT or t == kept[0]]
+    return np.array([t for t in apart if 0 < t < len(steps)], dtype=np.int64)
 
 
-def _measured(blocks: Iterable[Frames]) -> Iterator[tuple[Floats, Floats]]:
-    """Per block, the differences to frames before, which may be those of the block before, and the contrasts."""
+def _measured(blocks: Iterable[Frames]) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Per block, the differences to frames before, which may be those of the block before, their spread, and the contrasts."""
     before: Floats | None = None
     for frames in blocks:
         pooled = _pooled(frames)
         known = 0 if before is None else len(before)
         joined = pooled if before is None else np.concatenate([before, pooled])
-        yield np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)]), _contrasts(frames)
+        differences = np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)])
+        yield differences, _spread(joined)[known:], _contrasts(frames)
         before = joined[-_LAGS:]
 
 
@@ -108,13 +129,20 @@ def _differences(pooled: Floats, lag: int) -> Floats:
     return different
 
 
+def _spread(pooled: Floats) -> Floats:
+    spread = np.zeros(len(pooled), np.float32)
+    cells = np.abs(pooled[1:] - pooled[:-1]).reshape(len(pooled) - 1, pooled.shape[1] // 3, 3).mean(axis=2)
+    spread[1:] = (cells > CHANGED).mean(axis=1)
+    return spread
+
+
 def _contrasts(frames: Frames) -> Floats:
     contrasts: Floats = frames.mean(axis=3, dtype=np.float32).std(axis=(1, 2))
     return contrasts
 
 
 def _least_across(differences: Floats) -> Floats:
-    """(N,): the least difference of the three frames before t from the three from t on; 0 for the first frame."""
+    """(N,): the least difference of the six frames before t from the six from t on; 0 for the first frame."""
     num_frames = differences.shape[1]
     least = np.full(num_frames, np.inf, np.float32)
     for after in range(SIDE):
@@ -136,12 +164,22 @@ def _usual_steps(steps: Floats) -> Floats:
     return steps_around
 
 
-def _fades(contrasts: Floats) -> Marks:
+def _largest_steps(steps: Floats) -> Floats:
+    """(N,): the largest step of the frames around each."""
+    padded = np.pad(np.where(np.isfinite(steps), steps, 0), _FLASH)
+    largest: Floats = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FLASH + 1).max(axis=1)
+    return largest
+
+
+def _fades(measures: ContentMeasures) -> Marks:
     """(N,) bool: frames that fade to a plain picture or from it, and plain pictures between shots."""
+    contrasts = measures.contrasts
     marks = np.zeros(len(contrasts), dtype=bool)
     edges = np.flatnonzero(np.diff(np.r_[False, contrasts < PLAIN_CONTRAST, False].astype(np.int8)))
     for first, after in edges.reshape(-1, 2).tolist():
         begin, end = _ramp(contrasts, first, -1), _ramp(contrasts, after - 1, 1)
+        if _is_flash(measures.differences, begin, end):
+            continue
         if after - first <= LONGEST_PLAIN_FRAMES and (begin < first or end >= after):
             marks[first:after] = True
         marks[begin:first] = True
@@ -157,4 +195,12 @@ def _ramp(contrasts: Floats, plain: int, step: int) -> int:
     frame = plain
     while 0 <= frame + step < len(contrasts) and contrasts[frame] <= _FADING * contrasts[frame + step]:
         frame += step
-    return frame if abs(frame - plain) >= SIDE else plain
+    return frame if abs(frame - plain) >= SHORTEST_SHOT else plain
+
+
+def _is_flash(differences: Floats, begin: int, end: int) -> bool:
+    """Whether the picture behind these frames is the one before them. Longer runs than a flash are not compared."""
+    lag = end - begin + 2
+    if lag > _LAGS or begin == 0 or end + 1 >= differences.shape[1]:
+        return False
+    return bool(differences[lag - 1, end + 1] < LEAST_RETURN * differences[0, begin : end + 2].max())

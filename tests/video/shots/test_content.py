@@ -37,6 +37,26 @@ def test_a_flash_is_no_cut():
     assert shots(frames) == [(0, 60)]
 
 
+@pytest.mark.parametrize("decay", [0.3, 0.6])
+def test_a_flash_that_decays_in_a_scene_that_moves_is_no_cut(decay):
+    frames = scene(60, pan=1).astype(float)
+    for number in range(4):
+        frames[30 + number] += (255 - frames[30 + number]) * decay**number
+    assert shots(frames.astype(np.uint8)) == [(0, 60)]
+
+
+def test_a_thing_that_moves_at_once_is_no_cut():
+    frames = scene(60)
+    frames[30:, 9:22, 12:30] = 255 - frames[30:, 9:22, 12:30]  # 18 % of the picture
+    assert shots(frames) == [(0, 60)]
+
+
+def test_a_slide_is_a_shot_even_where_most_of_the_ground_is_the_same():
+    slides = np.full((80, 27, 48, 3), 250, np.uint8)
+    slides[:40, 6:15, 6:24], slides[40:, 12:21, 9:30] = 40, 90
+    assert shots(slides) == [(0, 40), (40, 80)]
+
+
 @pytest.mark.parametrize("pan", [1, 2])
 def test_a_pan_is_no_cut_but_one_beside_it_is(pan):
     assert shots(np.concatenate([scene(40, pan), scene(40, pan)])) == [(0, 40), (40, 80)]
