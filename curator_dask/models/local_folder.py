@@ -79,13 +79,29 @@ class LocalFolder:
 
 def find_folder(name: str, options: ModelOptions) -> LocalFolder:
     """The folder `name`: below the model_dir if it is there, else as a path of its own. Raises ModelError for none."""
-    below = [] if options.model_dir is None else [options.model_dir / name]
-    places = [*below, options.start_dir / Path(name).expanduser()]
+    places = _places(name, options)
     for place in places:
         if place.is_dir():
             return LocalFolder(place.resolve())
-    tried = " or ".join(str(place) for place in dict.fromkeys(places))
-    raise ModelError(f"there is no model folder {tried}; download it once, for nothing is downloaded here")
+    raise ModelError(f"there is no model folder {_tried(places)}; download it once, for nothing is downloaded here")
+
+
+def find_file(name: str, options: ModelOptions) -> Path:
+    """The absolute path of the file `name`, which is looked for like a folder. Raises ModelError for none."""
+    places = _places(name, options)
+    for place in places:
+        if place.is_file():
+            return place.absolute()
+    raise ModelError(f"there is no model file {_tried(places)}; download it once, for nothing is downloaded here")
+
+
+def _places(name: str, options: ModelOptions) -> list[Path]:
+    below = [] if options.model_dir is None else [options.model_dir / name]
+    return [*below, options.start_dir / Path(name).expanduser()]
+
+
+def _tried(places: list[Path]) -> str:
+    return " or ".join(str(place) for place in dict.fromkeys(places))
 
 
 def load_transformers() -> Any:

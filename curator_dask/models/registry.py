@@ -1,4 +1,4 @@
-"""Models by name: those built in, those in a folder (``hf:PATH``), and a user's own.
+"""Models by name: those built in, those in a folder (``hf:PATH``) or a file (``onnx:PATH``), and a user's own.
 
 A new model is a file with a factory and a line in ``_BUILT_IN``. A user registers a model at run time, in each process
 that loads it, or names the place of its Python code (``python:package.module:attribute``)::
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from curator_dask.errors import ParameterError
 from curator_dask.models.base import EmbeddingModel, ModelOptions
-from curator_dask.models.local_folder import find_folder
+from curator_dask.models.local_folder import find_file, find_folder
 
 ModelFactory = Callable[[ModelOptions], EmbeddingModel]
 """``factory(options)`` gives a loaded model."""
@@ -36,6 +36,7 @@ _BUILT_IN = {
 }
 _PREFIXES = {
     "hf:": "curator_dask.models.huggingface.model:load_folder",
+    "onnx:": "curator_dask.models.onnx.model:load_file",
     "python:": "curator_dask.models.callables:load_python",
 }
 _FOLDERS = {f"cosmos-embed1-{size}": f"nvidia/Cosmos-Embed1-{size}" for size in ("224p", "336p", "448p")}
@@ -77,15 +78,19 @@ def load_model(
     is not there.
     """
     options = options or ModelOptions(model_dir=model_dir, device=device)
-    _require_folder(name, options)
+    _require_files(name, options)
+    if options.settings and (name in _BUILT_IN or name.startswith("hf:")):
+        raise ParameterError(f"the model {name} takes no model settings, and {options.settings[0][0]!r} is set")
     return _factory(name)(options)
 
 
-def _require_folder(name: str, options: ModelOptions) -> None:
-    """Raise ModelError where a model's folder is not there, before torch is imported, which takes a second."""
+def _require_files(name: str, options: ModelOptions) -> None:
+    """Raise ModelError where a model's folder or file is not there, before torch is imported, which takes a second."""
     folder = name.removeprefix("hf:") if name.startswith("hf:") else _FOLDERS.get(name)
     if folder is not None and name not in _registered:
         find_folder(folder, options)
+    if name.startswith("onnx:"):
+        find_file(name.removeprefix("onnx:"), options)
 
 
 def _factory(name: str) -> ModelFactory:
@@ -100,7 +105,7 @@ def _factory(name: str) -> ModelFactory:
             return lambda options: load(rest, options)
     raise ParameterError(
         f"there is no embedding model {name!r}; there are: {', '.join(model_names())}, "
-        "hf:FOLDER (a Hugging Face image model) and python:MODULE:ATTRIBUTE (your own)"
+        "hf:FOLDER (a Hugging Face image model), onnx:FILE (an image model as ONNX) and python:MODULE:ATTRIBUTE (your own)"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.layout import EMBEDDINGS_ENDING, FINGERPRINT, embeddings_folder
-from curator_dask.models.base import ModelOptions, Unusable
+from curator_dask.models.base import DTYPES, ModelOptions, Unusable, settings_as_text
 from curator_dask.models.registry import load_model, model_names
 from curator_dask.stages.embed.clip_tracks import TRACK_VERSION
 from curator_dask.video.frames.read import read_ready_clip
@@ -27,6 +28,7 @@ class ModelChoice(NamedTuple):
     """The model's name; None: found out by the output."""
     model_dir: str = "./models"
     trust_remote_code: bool = False
+    model_settings: Mapping[str, Any] | Sequence[str] | None = None
 
 
 def vector_of_file(path: Path, output: str, choice: ModelChoice) -> Vector:
@@ -55,9 +57,10 @@ def _model_of(output: str, choice: ModelChoice) -> EmbeddingModel:
     options = ModelOptions(
         Path(choice.model_dir).absolute(),
         frame_sampling="prefix" if is_prefix else "uniform",
-        dtype=str(made_by.get("dtype", "auto")),
+        dtype=_dtype(made_by),
         trust_remote_code=choice.trust_remote_code,
         start_dir=Path.cwd(),
+        settings=settings_as_text(choice.model_settings),
     )
     model = load_model(name, options)
     found = json.loads(json.dumps(model.fingerprint()))
@@ -67,6 +70,12 @@ def _model_of(output: str, choice: ModelChoice) -> EmbeddingModel:
             f"the model {name} here is not the one that made the vectors in {output}: they differ in {', '.join(differing)}"
         )
     return model
+
+
+def _dtype(made_by: dict[str, Any]) -> str:
+    """The number type that a network computed in; ``auto`` where the record has another one, as that of a file's pixels."""
+    dtype = made_by.get("dtype")
+    return str(dtype) if dtype in DTYPES else "auto"
 
 
 def _recorded_model(output: str, algorithm: str | None) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ def similar_clips(
     embedding_algorithm: str | None = None,
     model_dir: str = "./models",
     trust_remote_code: bool = False,
+    model_settings: Mapping[str, Any] | Sequence[str] | None = None,
 ) -> list[tuple[str, float]]:
     """The `top` clips whose vectors have the highest cosine with that of `clip`, highest first, ties by id.
 
@@ -36,6 +38,7 @@ def similar_clips(
         embedding_algorithm: for a file: the model's name, where the output does not say it (``hf:FOLDER``, ``cosmos-…``).
         model_dir: for a file: folder with the weights of the models.
         trust_remote_code: for a file: allow Python code from the model's folder to run.
+        model_settings: for a file: settings of the model that were given for OUT, as a mapping or as texts ``NAME=VALUE``.
 
     Raises:
         ParameterError: `top` is below 1, or the output does not say which model made its vectors.
@@ -46,7 +49,8 @@ def similar_clips(
     if Path(clip).is_file():
         from curator_dask.similar.one_file import ModelChoice, vector_of_file
 
-        wanted = vector_of_file(Path(clip), out, ModelChoice(embedding_algorithm, model_dir, trust_remote_code))
+        choice = ModelChoice(embedding_algorithm, model_dir, trust_remote_code, model_settings)
+        wanted = vector_of_file(Path(clip), out, choice)
         return nearest_rows(out, wanted, top, exact=exact)
     return nearest_rows(out, _vector_of_clip(out, clip), top, but=clip, exact=exact)
 

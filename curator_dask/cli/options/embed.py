@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from curator_dask.cli.options.declare import options_in
 from curator_dask.cli.options.panels import EMBEDDING
 
@@ -24,7 +26,7 @@ EmbeddingAlgorithm = Annotated[
         "--embedding-algorithm",
         metavar="MODEL",
         autocompletion=_complete_models,
-        help="Embedding model: one that `curator-dask models list` shows, or hf:FOLDER for another one.",
+        help="Embedding model: one that `curator-dask models list` shows, or hf:FOLDER or onnx:FILE for another one.",
     ),
 ]
 FrameSampling = Annotated[
@@ -61,6 +63,15 @@ TorchDevice = Annotated[
 ]
 TrustRemoteCode = Annotated[
     bool, option("--trust-remote-code", help="Allow Python code from the model's folder to run.")
+]
+ModelSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-setting",
+        rich_help_panel=EMBEDDING,
+        metavar="<str>",
+        help="NAME=VALUE for the model, such as size=224; goes over FILE.yaml of onnx:FILE. May be repeated.",
+    ),
 ]
 DecodeThreads = Annotated[
     int | None,
@@ -99,5 +110,6 @@ class EmbeddingOptions:
     dtype: Dtype = "auto"
     torch_device: TorchDevice = "auto"
     trust_remote_code: TrustRemoteCode = False
+    model_settings: ModelSettings = None
     decode_threads: DecodeThreads = None
     tracks: Tracks = True

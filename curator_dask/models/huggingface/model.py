@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from curator_dask.errors import ModelError, ParameterError
@@ -32,6 +31,7 @@ from curator_dask.models.huggingface.network import (
     read_output,
 )
 from curator_dask.models.local_folder import LocalFolder, as_model_errors, find_folder, quiet_and_offline
+from curator_dask.models.unit_vector import pool_frames
 
 if TYPE_CHECKING:
     from curator_dask.video.frames.sampling import FrameRule
@@ -136,20 +136,6 @@ class HuggingFaceModel:
         if isinstance(result, Unusable):
             raise ModelError(f"{self._folder.path} gives no usable vector for a frame of noise: {result.message}")
         return len(result)
-
-
-def pool_frames(rows: npt.NDArray[np.float32]) -> Vector | Unusable:
-    """Scale (T, D) rows to unit length, and return the (D,) float32 unit vector along their mean."""
-    vectors = rows.astype(np.float64)
-    if not np.isfinite(vectors).all():
-        return Unusable("not-finite", "the network gave numbers that are not finite", broken=True)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    mean = (vectors / np.where(lengths > 0, lengths, 1.0)).mean(axis=0)
-    length = float(np.linalg.norm(mean))
-    if length < 1e-6:
-        return Unusable("zero-vector", "the frames have no direction in common, or none at all")
-    vector: Vector = (mean / length).astype(np.float32)
-    return vector
 
 
 def decoded_size(processor: Any, config: Any) -> tuple[int, int]:

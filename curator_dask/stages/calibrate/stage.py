@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -50,7 +50,7 @@ class CalibrateStage(Stage):
     Args:
         input_path: the output of the split stage, or any folder of clips.
         output_path: folder or URL for ``calibration.json``.
-        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER`` or ``onnx:FILE``.
         model_dir: folder with the weights of the models.
         num_clips: number of clips to edit, at least 2; up to four of a video, so that other moments of one video are
             among them. Videos and clips are chosen by a hash of their names and ids.
@@ -58,6 +58,7 @@ class CalibrateStage(Stage):
         dtype: number type that a network computes in: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         torch_device: where the model runs: a device of torch's; ``auto``: on a GPU if workers have one.
         trust_remote_code: allow Python code from the model's folder to run.
+        model_settings: settings that only the model understands, as a mapping or as texts ``NAME=VALUE``.
         known_duplicates: groups of source videos that show the same thing. Pairs of their clips are neither right nor
             wrong, so they are left out. Only the judgement depends on it: a second run with other groups, after a first
             one has shown which pairs are close, embeds nothing again.
@@ -74,6 +75,7 @@ class CalibrateStage(Stage):
     dtype: str = "auto"
     torch_device: str = FOLLOW_WORKERS
     trust_remote_code: bool = False
+    model_settings: Mapping[str, Any] | Sequence[str] | None = None
     known_duplicates: tuple[tuple[str, ...], ...] = ()
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -94,7 +96,7 @@ class CalibrateStage(Stage):
         stage = EmbedStage(
             self.input_path, self.output_path, self.embedding_algorithm, model_dir=self.model_dir, frames_from="clips",
             frame_sampling=self.frame_sampling, dtype=self.dtype, torch_device=self.torch_device,
-            trust_remote_code=self.trust_remote_code,
+            trust_remote_code=self.trust_remote_code, model_settings=self.model_settings,
             input_storage_options=self.input_storage_options, output_storage_options=self.output_storage_options,
         )  # fmt: skip
         return replace(stage, dtype=stage.kept_dtype(StageState(self.output, self.name)))

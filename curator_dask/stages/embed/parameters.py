@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from curator_dask.errors import ParameterError
 from curator_dask.keywords import with_suggestions
@@ -19,7 +21,7 @@ class EmbedParameters:
     """Which model computes the vectors, from which frames, and how it runs."""
 
     embedding_algorithm: str = field(default=DEFAULT_MODEL, kw_only=False)
-    """The name of the embedding model, or ``hf:FOLDER``."""
+    """The name of the embedding model, or ``hf:FOLDER``, or ``onnx:FILE``."""
     model_dir: str = field(default="./models", kw_only=False)
     """Folder with the weights of the models."""
     frame_sampling: str = "uniform"
@@ -38,6 +40,9 @@ class EmbedParameters:
     them."""
     trust_remote_code: bool = False
     """Allow Python code from the model's folder to run."""
+    model_settings: Mapping[str, Any] | Sequence[str] | None = None
+    """Settings that only the model understands, as a mapping or as texts ``NAME=VALUE``; those of ``onnx:FILE`` go over
+    those in ``FILE.yaml``."""
     decode_threads: int | None = None
     """Clips decoded at the same time, ahead of the model. None: one; for a model on a GPU, its share of the cores."""
 

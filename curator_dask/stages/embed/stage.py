@@ -16,7 +16,7 @@ from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import VideoChoice, refuse_missing_videos
 from curator_dask.keywords import with_suggestions
-from curator_dask.models.base import DTYPES, ModelOptions
+from curator_dask.models.base import DTYPES, ModelOptions, settings_as_text
 from curator_dask.models.registry import registered_factory
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
@@ -57,7 +57,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
     Args:
         input_path: the output of the split stage, or any folder of ready clips, whose ids are then their file names.
         output_path: folder or URL for the folder of vectors; None: `input_path`.
-        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``, or ``python:MODULE:ATTRIBUTE``.
+        embedding_algorithm: name of the embedding model, or ``hf:FOLDER``, ``onnx:FILE`` or ``python:MODULE:ATTRIBUTE``.
         video_dir: the source videos; needed if frames come from them.
         id_field: column of the ids in the files of vectors.
         embedding_field: column of the vectors.
@@ -79,6 +79,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             light, else ``cpu``. The `dtype` ``auto`` depends on the device. In a folder that holds vectors, both are the
             ones that made them.
         trust_remote_code: allow Python code from the model's folder to run.
+        model_settings: settings that only the model understands, as a mapping or as texts ``NAME=VALUE``; those of
+            ``onnx:FILE`` go over those in ``FILE.yaml``.
         decode_threads: clips decoded at the same time, ahead of the model; None: one; for a model on a GPU, its share of
             the cores.
         tracks: write a track beside each vector: what the clip shows every half second, under 200 bytes per second. It
@@ -119,6 +121,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             self.dtype,
             self.trust_remote_code,
             Path.cwd(),
+            settings_as_text(self.model_settings),
         )
         return ModelSpec(self.embedding_algorithm, options, registered_factory(self.embedding_algorithm))
 

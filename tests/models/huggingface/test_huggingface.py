@@ -13,7 +13,7 @@ import torch
 
 from curator_dask.errors import ModelError, ParameterError
 from curator_dask.models import ModelOptions, Unusable, load_model
-from curator_dask.models.huggingface.model import pool_frames
+from curator_dask.models.unit_vector import pool_frames
 
 transformers = pytest.importorskip("transformers")
 FOLDERS = ("clip_vision", "clip_full", "siglip_vision", "siglip_full", "dinov2", "dinov2_registers")

@@ -29,6 +29,7 @@ def calibrate(
     dtype: embed.Dtype = "auto",
     torch_device: embed.TorchDevice = "auto",
     trust_remote_code: embed.TrustRemoteCode = False,
+    model_settings: embed.ModelSettings = None,
     run_options: RunOptions,
 ) -> None:
     """Recommend the thresholds for your clips. It edits some, compares copies and other moments, and shows the numbers."""

@@ -10,7 +10,7 @@ import typer
 from curator_dask.cli.options.run_options import Json
 from curator_dask.cli.output.documents import print_document
 
-OTHERS = ("hf:FOLDER", "python:MODULE:ATTRIBUTE")
+OTHERS = ("hf:FOLDER", "onnx:FILE", "python:MODULE:ATTRIBUTE")
 """Forms of names for models that are not built in."""
 
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The embedding models, and their files.")
@@ -18,7 +18,7 @@ models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The embe
 
 @models.command("list")
 def list_models(json: Json = False) -> None:
-    """List the names of the embedding models, and the forms of other names: a Hugging Face folder, Python code."""
+    """List the names of the embedding models, and the forms of other names: a Hugging Face folder, an ONNX file, Python code."""
     from curator_dask.models import model_names
 
     if json:

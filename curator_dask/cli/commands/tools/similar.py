@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from curator_dask.cli.options.declare import option, options_in
-from curator_dask.cli.options.embed import TrustRemoteCode
+from curator_dask.cli.options.embed import ModelSettings, TrustRemoteCode
 from curator_dask.cli.options.panels import EMBEDDING
 from curator_dask.cli.options.run_options import Json
 from curator_dask.cli.options.split import ModelDir
@@ -35,6 +35,7 @@ def similar(
     embedding_algorithm: Model = None,
     model_dir: ModelDir = "./models",
     trust_remote_code: TrustRemoteCode = False,
+    model_settings: ModelSettings = None,
     json: Json = False,
 ) -> None:
     """List the clips that are most like one of them, or like a video or picture of yours.
@@ -52,6 +53,7 @@ def similar(
         embedding_algorithm=embedding_algorithm,
         model_dir=model_dir,
         trust_remote_code=trust_remote_code,
+        model_settings=model_settings,
     )
     if json:
         rows = [{"id": other_id, "cosine": score} for other_id, score in found]
