@@ -17,6 +17,7 @@ from curator_dask.stages.cross_cluster.stage import CrossClusterStage
 from curator_dask.stages.dry_run import plan_stages
 from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
+from curator_dask.stages.export.metadata import metadata_table
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
 from curator_dask.stages.glance import glance_at
@@ -236,6 +237,7 @@ class Workflow:
         """Refuse what can be refused before models are loaded, which takes seconds."""
         check_first(self.split, context)
         self.identify.read_overrides(self.split.output_storage_options)
+        metadata_table(self.export, self.split.output_storage_options)
 
     def _run(self, context: RunContext) -> WorkflowResult:
         context.reporter.say(f"loading the embedding model {self.embed.embedding_algorithm}")
@@ -363,6 +365,10 @@ def curate(
     dataset_name: str = "clips",
     plain: str = "keep",
     previews: bool = False,
+    metadata: str | None = None,
+    metadata_key: str | None = None,
+    metadata_columns: str | Sequence[str] | None = None,
+    caption_column: str | None = None,
     shards: PlanParameters | None = None,
     retry_failed: bool = False,
 ) -> WorkflowResult:
@@ -446,6 +452,11 @@ def curate(
         dataset_name: name in the manifest and the dataset card.
         plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
         previews: also export a preview of each clip, a small WebP with six pictures.
+        metadata: a table of your own, a CSV or Parquet file or URL: its rows are joined to the clips, and its columns go into
+            the JSON of each sample as ``metadata``.
+        metadata_key: its column that names clips, by their ids, or videos, by path or file name; None: the one that names most.
+        metadata_columns: its columns to carry; None: all but the key and the caption.
+        caption_column: its column whose texts become the ``.txt`` member of each sample.
         shards: order, splits and limits of the shards; None: one split ``train`` in shards of at most 1 GB.
         retry_failed: also do again what failed for good, as a property of the bytes. Open failures, which the machine
             caused, are tried again in any case.

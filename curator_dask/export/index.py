@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Container, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from curator_dask.errors import InputError
-from curator_dask.export.samples import QUALITY_SCHEMA, ClipRecord, clip_json, plain_text
+from curator_dask.export.samples import METADATA, QUALITY_SCHEMA, ClipRecord, clip_json, plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,11 +58,13 @@ def index_table(
     path_of: Callable[[ClipRecord], str],
     removed: Container[str] = frozenset(),
     preview_of: Callable[[ClipRecord], str] | None = None,
+    carried: pa.Schema | None = None,
 ) -> pa.Table:
     """One row per clip, sorted by id; ``kept`` is False for the ids in ``removed``.
 
     For an index of kept clips only, pass only their records. Quality columns follow if they are known, and with
-    `preview_of` a last column ``preview``.
+    `preview_of` a last column ``preview``. `carried` are columns of a user's table: they come last, as ``metadata.NAME``, and
+    so does ``caption``; these may hold nulls.
     Raises InputError if there are no clips, or if an id occurs twice.
     """
     import pyarrow as pa
@@ -83,4 +86,17 @@ def index_table(
     if preview_of is not None:
         columns["preview"] = [plain_text(preview_of(clip)) for clip in clips]
         schema = schema.append(pa.field("preview", pa.string(), nullable=False))
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    return _with_carried(table, clips, carried) if carried is not None else table
+
+
+def _with_carried(table: pa.Table, clips: Iterable[ClipRecord], carried: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    known = [clip.metadata for clip in clips if clip.metadata is not None]
+    rows = pa.Table.from_pylist([json.loads(one.fields) for one in known], schema=carried)
+    for field in carried:
+        table = table.append_column(f"{METADATA}.{field.name}", rows[field.name])
+    if any(one.caption is not None for one in known):
+        table = table.append_column("caption", pa.array([one.caption for one in known], pa.string()))
+    return table

@@ -6,15 +6,18 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from curator_dask.errors import InputError
+from curator_dask.export.samples import METADATA
 from curator_dask.export.shards import ShardResult
 from curator_dask.export.splits import is_split_name
 
 KIND = "curator_dask-export"
 VERSION = 1
+KIND_OF_FIELD = re.compile(r"(str|int|float|bool)|list\[(str|int|float|bool)\]")
+"""How the type of a field is written."""
 _SHARD_NAME = re.compile(r"[0-9]{1,12}\.tar")
 
 
@@ -28,6 +31,8 @@ class Manifest:
     parameters: Mapping[str, Any]
     """The parameters of the plan: order, seed, splits, limits."""
     shards: tuple[ShardResult, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of every ``.json`` member with their types, as `json_fields` gives them; empty if no table was carried."""
 
     @property
     def splits(self) -> dict[str, list[ShardResult]]:
@@ -46,6 +51,7 @@ def manifest_text(manifest: Manifest) -> str:
             "version": VERSION,
             "name": manifest.name,
             "members": list(manifest.members),
+            **({"fields": dict(manifest.fields)} if manifest.fields else {}),
             "parameters": dict(manifest.parameters),
             "totals": shard_totals(manifest.shards),
             "splits": {split: shard_totals(shards) for split, shards in manifest.splits.items()},
@@ -67,6 +73,7 @@ def read_manifest(text: str | bytes) -> Manifest:
             members=tuple(map(str, data["members"])),
             parameters=dict(data["parameters"]),
             shards=tuple(_read_shard(line) for line in data["shards"]),
+            fields=_read_fields(data.get("fields", {})),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"this is not the manifest of an export ({type(error).__name__}: {error})") from error
@@ -117,14 +124,21 @@ def shard_totals(shards: Sequence[ShardResult]) -> dict[str, int]:
     }
 
 
+def _read_fields(fields: Any) -> dict[str, Any]:
+    """The fields of JSON members; an object of fields is one level deep."""
+    carried = fields.get(METADATA, {})
+    for name, kind in (*fields.items(), *carried.items()):
+        if kind is not carried and not (isinstance(kind, str) and KIND_OF_FIELD.fullmatch(kind)):
+            raise InputError(f"the manifest says that field {name!r} of the JSON is {kind!r}, which is no type")
+    return dict(fields)
+
+
 def _read_shard(line: Mapping[str, Any]) -> ShardResult:
-    for field in fields(ShardResult):
-        kind = int if field.name in ("samples", "num_bytes") else str
-        if type(line[field.name]) is not kind:
-            raise InputError(
-                f"the manifest's {field.name} of a shard is {line[field.name]!r}, which is no {kind.__name__}"
-            )
-    shard = ShardResult(**{field.name: line[field.name] for field in fields(ShardResult)})
+    for one in fields(ShardResult):
+        kind = int if one.name in ("samples", "num_bytes") else str
+        if type(line[one.name]) is not kind:
+            raise InputError(f"the manifest's {one.name} of a shard is {line[one.name]!r}, which is no {kind.__name__}")
+    shard = ShardResult(**{one.name: line[one.name] for one in fields(ShardResult)})
     if not is_split_name(shard.split) or not _SHARD_NAME.fullmatch(shard.name):
         raise InputError(f"the manifest names a shard {shard.path!r}, which is not SPLIT/NUMBER.tar")
     return shard

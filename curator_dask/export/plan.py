@@ -19,8 +19,8 @@ from curator_dask.export.ustar import archive_bytes, member_bytes
 from curator_dask.keywords import with_suggestions
 
 ORDERS = ("shuffled", "sorted")
-EXTRA_EXTENSIONS = ("npy", "webp")
-"""The extra members that a sample may have besides ``.json`` and ``.mp4``: an embedding, a preview."""
+EXTRA_EXTENSIONS = ("npy", "txt", "webp")
+"""The extra members that a sample may have besides ``.json`` and ``.mp4``: an embedding, a caption, a preview."""
 
 ExtraSizes = Mapping[str, Callable[[ClipRecord], int]]
 

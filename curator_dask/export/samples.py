@@ -26,6 +26,18 @@ MAX_MEDIA_BYTES = 8 * 1024**3 - 1
 
 
 @dataclass(frozen=True, slots=True)
+class ClipMetadata:
+    """What a user's table says of one clip."""
+
+    fields: str
+    """The carried columns as one JSON object; all clips of a dataset have the same ones, null where nothing is known."""
+    caption: str | None = None
+    """The content of the ``.txt`` member; None if samples have none."""
+    has_row: bool = True
+    """Whether a row of the table names the clip."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClipRecord:
     """The metadata of one clip to export. The defaults mean "not known": loaders need one type per field and no nulls."""
 
@@ -46,16 +58,23 @@ class ClipRecord:
     """The duplicate group that the clip belongs to; "" if none."""
     quality: Quality | None = None
     """What the pictures are like; None if that is known of no clip of the dataset."""
+    metadata: ClipMetadata | None = None
+    """What a user's table says; None if the export has no table."""
 
 
 CLIP_SCHEMA: Mapping[str, type] = {
-    field.name: get_type_hints(ClipRecord)[field.name] for field in fields(ClipRecord) if field.name != "quality"
+    field.name: get_type_hints(ClipRecord)[field.name]
+    for field in fields(ClipRecord)
+    if field.name not in ("quality", "metadata")
 }
 """The type (``str``, ``int`` or ``float``) of each field: the schema of every ``.json`` member, in order."""
 QUALITY_SCHEMA: Mapping[str, type] = dict.fromkeys(COLUMNS, float)
 """The fields that follow if the quality of any clip of the dataset is known."""
 QUALITY_NOT_KNOWN = Quality(*(-1.0 for _ in COLUMNS))
 """Stands for a clip without quality among others that have it. No such number is below 0."""
+
+METADATA = "metadata"
+"""The field of a ``.json`` member that holds the columns of a user's table."""
 
 _NOT_KNOWN: Mapping[type, Any] = {str: "", int: -1, float: 0.0}
 
@@ -76,15 +95,33 @@ def clip_record(values: Mapping[str, Any], quality: Quality | None = None) -> Cl
     return ClipRecord(**plain, quality=quality)
 
 
-def clip_json(record: ClipRecord) -> dict[str, str | int | float]:
-    """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always with the same types."""
+def clip_json(record: ClipRecord) -> dict[str, Any]:
+    """The ``.json`` member of a clip: the fields of ClipRecord, always all of them, always with the same types.
+
+    The columns of a user's table are one object, ``metadata``, so that no name of theirs meets one of ours.
+    """
     known = {field: _plain(record.id, field, getattr(record, field)) for field in CLIP_SCHEMA}
-    return known if record.quality is None else {**known, **asdict(record.quality)}
+    quality = asdict(record.quality) if record.quality is not None else {}
+    carried = json.loads(record.metadata.fields) if record.metadata is not None else {}
+    return {**known, **quality, **({METADATA: carried} if carried else {})}
+
+
+def json_fields(record: ClipRecord, carried: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of every ``.json`` member of a dataset with their types as text, `carried` columns of a table as an object."""
+    kinds = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if record.quality is not None else {})}
+    own: dict[str, Any] = {name: kind.__name__ for name, kind in kinds.items()}
+    return {**own, METADATA: dict(carried)} if carried else own
 
 
 def record_inputs(record: ClipRecord) -> dict[str, Any]:
-    """The fields of a record as inputs of a unit; without quality, they are those of earlier versions."""
-    return {name: value for name, value in asdict(record).items() if name != "quality" or value is not None}
+    """The fields of a record as inputs of a unit; without quality and metadata, they are those of earlier versions."""
+    later = ("quality", "metadata")
+    return {name: value for name, value in asdict(record).items() if name not in later or value is not None}
+
+
+def caption_bytes(record: ClipRecord) -> bytes:
+    """The ``.txt`` member of a clip."""
+    return ((record.metadata.caption if record.metadata is not None else "") or "").encode("utf-8", "backslashreplace")
 
 
 def clip_json_bytes(record: ClipRecord) -> bytes:

@@ -97,7 +97,7 @@ def _write(plan: ShardPlan, stream: BinaryIO, open_media: OpenMedia, extras: Ext
     writer = HashingWriter(stream)
     keys = [member_key(record.id) for record in plan.samples]
     for key, record in zip(keys, plan.samples, strict=True):
-        # json < mp4 < npy < webp: members in the order of their names, as sorting a folder would give them.
+        # json < mp4 < npy < txt < webp: members in the order of their names, as sorting a folder would give them.
         write_member(writer, f"{key}.json", clip_json_bytes(record))
         _write_media(writer, f"{key}.mp4", record, open_media)
         for extension in sorted(extras):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +53,23 @@ class ShardReading:
         self.faults.append(Fault(self.shard, key, what))
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What every sample of an export must be like."""
+
+    members: tuple[str, ...]
+    removed: Collection[str]
+    fields: Mapping[str, Any]
+    """The fields of the JSON by the manifest; empty: those that every export has."""
+
+    def fields_of(self, clip: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields that the JSON of a clip must have."""
+        if self.fields:
+            return self.fields
+        schema = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if len(clip) > len(CLIP_SCHEMA) else {})}
+        return {name: kind.__name__ for name, kind in schema.items()}
+
+
 @dataclass(slots=True)
 class _Sample:
     key: str
@@ -81,7 +98,9 @@ def verify_export(
     for shard in manifest.shards:
         try:
             with open_shard(shard) as stream:
-                readings.append(verify_shard(stream, shard, manifest.members, keys, check_media, media_per_shard))
+                readings.append(
+                    verify_shard(stream, shard, manifest.members, keys, check_media, media_per_shard, manifest.fields)
+                )
         except OSError as error:
             faults.append(Fault(shard.path, "", f"cannot be read: {error}"))
     return [*faults, *(fault for reading in readings for fault in reading.faults), *doubled_keys(readings)]
@@ -119,14 +138,17 @@ def verify_shard(
     removed: Collection[str] = frozenset(),
     check_media: CheckMedia | None = None,
     media_per_shard: int = 1,
+    fields: Mapping[str, Any] | None = None,
 ) -> ShardReading:
-    """Reads one shard in one pass and in bounded memory; ``removed`` are keys (`removed_keys`)."""
+    """Reads one shard in one pass and in bounded memory; ``removed`` are keys (`removed_keys`).
+
+    ``fields`` are those of the JSON by the manifest (`Manifest.fields`).
+    """
     reading = ShardReading(expected.path)
     source = _HashingReader(stream)
+    rules = _Rules(members, removed, fields or {})
     try:
-        _read_samples(
-            source, reading, members, removed, _MediaProbe.spread(check_media, media_per_shard, expected.samples)
-        )
+        _read_samples(source, reading, rules, _MediaProbe.spread(check_media, media_per_shard, expected.samples))
     except InputError as error:
         reading.fault("", str(error))
     source.drain()
@@ -134,13 +156,7 @@ def verify_shard(
     return reading
 
 
-def _read_samples(
-    source: _HashingReader,
-    reading: ShardReading,
-    members: tuple[str, ...],
-    removed: Collection[str],
-    probe: _MediaProbe,
-) -> None:
+def _read_samples(source: _HashingReader, reading: ShardReading, rules: _Rules, probe: _MediaProbe) -> None:
     sample: _Sample | None = None
     seen: set[str] = set()
     for member in read_members(source):
@@ -151,20 +167,22 @@ def _read_samples(
             reading.fault("", f"member {_show(member.name)} is {member.kind or 'not named KEY.EXTENSION'}")
             continue
         if sample is None or sample.key != match[1]:
-            _close(sample, reading, members, removed)
+            _close(sample, reading, rules)
             sample = _Sample(match[1])
             if sample.key in seen:
                 reading.fault(sample.key, "the key occurs twice in the shard, or its members are apart")
             seen.add(sample.key)
             reading.keys.append(sample.key)
         _read_member(member, match[2], sample, reading, probe)
-    _close(sample, reading, members, removed)
+    _close(sample, reading, rules)
 
 
 def _read_member(member: Member, extension: str, sample: _Sample, reading: ShardReading, probe: _MediaProbe) -> None:
     sample.extensions.append(extension)
     if extension == "json":
         sample.clip = _read_json(member)
+    elif extension == "txt" and not _is_text(member):
+        reading.fault(sample.key, f"the caption is no UTF-8 text of at most {_MAX_JSON_BYTES} bytes")
     elif extension == "mp4":
         sample.media_bytes = member.num_bytes
         if what := probe.check(member, len(reading.keys) - 1):
@@ -180,34 +198,65 @@ def _read_json(member: Member) -> Any:
         return None
 
 
-def _close(sample: _Sample | None, reading: ShardReading, members: tuple[str, ...], removed: Collection[str]) -> None:
+def _is_text(member: Member) -> bool:
+    try:
+        if member.num_bytes <= _MAX_JSON_BYTES:
+            b"".join(member.chunks).decode("utf-8")
+            return True
+    except UnicodeDecodeError:
+        pass
+    return False
+
+
+def _close(sample: _Sample | None, reading: ShardReading, rules: _Rules) -> None:
     """Adds the faults of a sample when all of its members have been read."""
     if sample is None:
         return
-    if tuple(sample.extensions) != members:
-        reading.fault(sample.key, f"the members are {_show(', '.join(sample.extensions))}, not {', '.join(members)}")
-    if sample.key in removed:
+    if tuple(sample.extensions) != rules.members:
+        found = _show(", ".join(sample.extensions))
+        reading.fault(sample.key, f"the members are {found}, not {', '.join(rules.members)}")
+    if sample.key in rules.removed:
         reading.fault(sample.key, "the clip is on the removal list")
-    if "json" in sample.extensions and (what := _clip_fault(sample, removed)):
+    if "json" in sample.extensions and (what := _clip_fault(sample, rules)):
         reading.fault(sample.key, what)
 
 
-def _clip_fault(sample: _Sample, removed: Collection[str]) -> str | None:
+def _clip_fault(sample: _Sample, rules: _Rules) -> str | None:
     clip = sample.clip
     if not isinstance(clip, dict):
         return "the JSON is not an object"
-    schema = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if len(clip) > len(CLIP_SCHEMA) else {})}
+    schema = rules.fields_of(clip)
     if list(clip) != list(schema):
         return f"the JSON has other fields than the schema: {_show(', '.join(clip))}"
     for name, kind in schema.items():
-        if type(clip[name]) is not kind:
-            return f"{name} in the JSON is {_show(repr(clip[name]))}, not {kind.__name__}"
+        if what := _field_fault(name, clip[name], kind):
+            return what
     if (key := member_key(clip["id"])) != sample.key:
-        listed = ", which is on the removal list" if key in removed else ""
+        listed = ", which is on the removal list" if key in rules.removed else ""
         return f"the JSON is of another clip: {_show(clip['id'])}{listed}"
     if sample.media_bytes not in (-1, clip["num_bytes"]):
         return f"the media has {sample.media_bytes} bytes, the JSON says {clip['num_bytes']}"
     return None
+
+
+def _field_fault(name: str, value: Any, kind: Any) -> str | None:
+    """The fault of one field of the JSON; `kind` is its type as text, or those of all columns of a table."""
+    if isinstance(kind, str):
+        return None if type(value).__name__ == kind else f"{name} in the JSON is {_show(repr(value))}, not {kind}"
+    if not isinstance(value, dict) or list(value) != list(kind):
+        return f"{name} in the JSON has other columns than the manifest says: {_show(repr(value))}"
+    for column, one in kind.items():
+        if not _may_be(value[column], one):
+            return f"{name} in the JSON: {_show(column)} is {_show(repr(value[column]))}, not {one}"
+    return None
+
+
+def _may_be(value: Any, kind: str) -> bool:
+    """Whether a value of a table is of its kind, ``int`` or ``list[int]``; each may be null."""
+    if value is None or type(value).__name__ == kind:
+        return True
+    inner = kind.removeprefix("list[").removesuffix("]")
+    return inner != kind and isinstance(value, list) and all(_may_be(one, inner) for one in value)
 
 
 def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReader) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from curator_dask.export.card import dataset_card
 from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
 from curator_dask.export.plan import PlanParameters, plan_shards
-from curator_dask.export.samples import ClipRecord, embedding_npy, embedding_npy_bytes
+from curator_dask.export.samples import ClipRecord, caption_bytes, embedding_npy, embedding_npy_bytes, json_fields
 from curator_dask.export.shards import write_shard
 from curator_dask.files.layout import MANIFEST_NAME
 
@@ -69,15 +69,19 @@ class Clips:
         with_embeddings: bool = False,
         name: str = "films",
         records: Iterable[ClipRecord] | None = None,
+        carried: Mapping[str, str] | None = None,
     ) -> Manifest:
         parameters = parameters or PlanParameters(shard_clips=5)
         sizes = {"npy": lambda _: embedding_npy_bytes(DIMENSIONS)} if with_embeddings else {}
         extras = {"npy": lambda record: embedding_npy(self.embedding(record))} if with_embeddings else {}
+        if carried is not None:
+            sizes["txt"], extras["txt"] = (lambda record: len(caption_bytes(record))), caption_bytes
+        fields = json_fields(next(iter(records or self.records)), carried) if carried is not None else {}
         results = []
         for plan in plan_shards(self.records if records is None else records, parameters, extra_sizes=sizes):
             (out / plan.split).mkdir(parents=True, exist_ok=True)
             results.append(write_shard(plan, out / plan.path, self.open_media, extras))
-        manifest = Manifest(name, ("json", "mp4", *sorted(extras)), asdict(parameters), tuple(results))
+        manifest = Manifest(name, ("json", "mp4", *sorted(extras)), asdict(parameters), tuple(results), fields)
         (out / MANIFEST_NAME).write_text(manifest_text(manifest))
         (out / "README.md").write_text(dataset_card(manifest))
         for file_name, text in wids_indexes(manifest).items():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 import webdataset
 
 from curator_dask.export.plan import PlanParameters
+from curator_dask.export.samples import ClipMetadata
 
 SPLITS = {"train": 0.6, "val": 0.4}
 
@@ -108,6 +110,48 @@ def test_hugging_face_sees_one_type_a_field_whatever_is_not_known(clips, hugging
     kinds = collections.Counter(str(feature.dtype) for feature in rows.features["json"].values())
     assert kinds == {"string": 5, "int64": 5, "float64": 4}
     assert sum(row["framerate"] == 0.0 for row in rows["json"]) == 6
+
+
+CARRIED = {"title": "str", "year": "int", "tags": "list[str]"}
+
+
+@pytest.fixture
+def with_table(clips, tmp_path):
+    """An export with captions and columns of a table, which say nothing of the first six clips."""
+    rows = [dict.fromkeys(CARRIED)] * 6 + [{"title": f"film {n}", "year": n, "tags": ["a", None]} for n in range(6)]
+    captions = [""] * 6 + [f"Ünï {n}" for n in range(6)]
+    told = [ClipMetadata(json.dumps(row), caption) for row, caption in zip(rows, captions, strict=True)]
+    records = [replace(clip, metadata=one) for clip, one in zip(clips.records, told, strict=True)]
+    records = [replace(clip, source_video=f"{n:02}") for n, clip in enumerate(records)]  # the order of sorted shards
+    clips.export(tmp_path / "out", PlanParameters(order="sorted", shard_clips=8), records=records, carried=CARRIED)
+    return tmp_path / "out"
+
+
+@unclosed
+def test_webdataset_reads_columns_of_a_table_and_captions(with_table):
+    samples = list(webdataset.WebDataset(tars(with_table), shardshuffle=False).decode())
+    assert [sample["txt"] for sample in samples] == [""] * 6 + [f"Ünï {n}" for n in range(6)]
+    assert [sample["json"]["metadata"]["year"] for sample in samples] == [None] * 6 + [*range(6)]
+
+
+@pytest.mark.parametrize("by", ["folder", "files"])
+@pytest.mark.parametrize("streaming", [False, True], ids=["prepared", "streaming"])
+def test_hugging_face_reads_a_table_that_says_nothing_of_the_first_clips(
+    with_table, hugging_face, tmp_path, by, streaming
+):
+    options = {"streaming": streaming, "cache_dir": str(tmp_path / "cache")}
+    if by == "folder":
+        rows = hugging_face.load_dataset(str(with_table), split="train", **options)
+    else:
+        features = hugging_face.load_dataset_builder(str(with_table)).info.features
+        files = {"train": tars(with_table)}
+        rows = hugging_face.load_dataset("webdataset", data_files=files, split="train", features=features, **options)
+    read = list(rows.cast_column("mp4", hugging_face.Video(decode=False)))
+    assert [row["txt"] for row in read] == [""] * 6 + [f"Ünï {n}" for n in range(6)]
+    assert read[0]["json"]["metadata"] == dict.fromkeys(CARRIED)
+    assert read[7]["json"]["metadata"] == {"title": "film 1", "year": 1, "tags": ["a", None]}
+    kinds = rows.features["json"]["metadata"]
+    assert (kinds["title"].dtype, kinds["year"].dtype, kinds["tags"].feature.dtype) == ("string", "int64", "string")
 
 
 @pytest.mark.parametrize(("index", "split", "size"), [("index.json", "train", 8), ("index-val.json", "val", 4)])

@@ -116,7 +116,7 @@ def test_ids_and_keys_are_unique(record):
 
 
 def test_only_members_that_every_loader_understands(record):
-    with pytest.raises(ParameterError, match="extension 'pkl' must be one of npy, webp"):
+    with pytest.raises(ParameterError, match="extension 'pkl' must be one of npy, txt, webp"):
         plan_shards([record(1)], extra_sizes={"pkl": lambda _: 1})
 
 

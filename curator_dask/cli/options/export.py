@@ -66,6 +66,27 @@ Plain = Annotated[
 With = Annotated[
     str | None, option("--with", values=(PREVIEWS,), help="previews: also a small WebP with six pictures of each clip.")
 ]
+Metadata = Annotated[
+    str | None,
+    option(
+        "--metadata",
+        help="A CSV or Parquet file of yours: its rows are joined to the clips, and its columns go into the JSON of samples.",
+    ),
+]
+MetadataKey = Annotated[
+    str | None,
+    option(
+        "--metadata-key",
+        help="Column of --metadata that names clips by id, or videos by path or file name. Default: the one that names most.",
+    ),
+]
+MetadataColumns = Annotated[
+    str | None,
+    option("--metadata-columns", help="Columns of --metadata to carry, with commas. Default: all but key and caption."),
+]
+CaptionColumn = Annotated[
+    str | None, option("--caption-column", help="Column of --metadata that becomes the .txt member of each sample.")
+]
 Split = Annotated[str, option("--split", help="Shares of the splits, for instance train=.98,val=.02.")]
 Order = Annotated[str, option("--order", values=("shuffled", "sorted"), help="Order of the clips.")]
 Seed = Annotated[int, option("--seed", help="Seed of the order and the splits.")]
@@ -85,6 +106,10 @@ class ExportOptions:
     dataset_name: DatasetName = "clips"
     plain: Plain = "keep"
     with_members: With = None
+    metadata: Metadata = None
+    metadata_key: MetadataKey = None
+    metadata_columns: MetadataColumns = None
+    caption_column: CaptionColumn = None
     split: Split = "train=1"
     order: Order = "shuffled"
     seed: Seed = 0
@@ -113,5 +138,9 @@ class ExportOptions:
             dataset_name=self.dataset_name,
             plain=self.plain,
             previews=self.with_members == PREVIEWS,
+            metadata=self.metadata,
+            metadata_key=self.metadata_key,
+            metadata_columns=self.metadata_columns,
+            caption_column=self.caption_column,
             shards=shards,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from curator_dask.errors import ParameterError
 from curator_dask.export.plan import PlanParameters as PlanParameters
@@ -28,6 +30,17 @@ class ExportParameters:
     """What becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``."""
     previews: bool = False
     """Also make a preview of each clip, ``previews/{id}.webp`` beside the clips, and export it with the clip."""
+    metadata: str | None = None
+    """A table of your own, a CSV or Parquet file or URL, whose rows are joined to the clips. Its columns go into the JSON of
+    each sample as ``metadata``, and into columns ``metadata.NAME`` of ``index.parquet``. The output follows its content."""
+    metadata_key: str | None = None
+    """The column of `metadata` that names clips, by their ids, or videos, by their paths relative to the input folder, their
+    full paths, or their file names. None: of the columns with a usual name (``clip_id``, ``path``, ``video``), the one that
+    names most."""
+    metadata_columns: str | Sequence[str] | None = None
+    """The columns of `metadata` to carry, as a list or as one text with commas. None: all but the key and the caption."""
+    caption_column: str | None = None
+    """The column of `metadata` whose texts become the ``.txt`` member of each sample; empty where there is none."""
     shards: PlanParameters = field(default_factory=PlanParameters)
     """The order of the clips, the splits, and the limits of a shard."""
 
@@ -38,3 +51,18 @@ class ExportParameters:
             raise ParameterError(f"media ({self.media!r}) must be one of {', '.join(MEDIA)}")
         if self.plain not in PLAIN:
             raise ParameterError(f"plain ({self.plain!r}) must be one of {', '.join(PLAIN)}")
+        for name in ("metadata_key", "metadata_columns", "caption_column"):
+            if self.metadata is None and getattr(self, name) is not None:
+                raise ParameterError(
+                    f"{name} ({getattr(self, name)!r}) says what is taken from a table: give metadata too"
+                )
+
+    def metadata_identity(self) -> dict[str, Any]:
+        """What of the table is a parameter; its content is an input of each shard."""
+        columns = self.metadata_columns
+        chosen = {
+            "metadata_key": self.metadata_key,
+            "metadata_columns": columns.split(",") if isinstance(columns, str) else columns and list(columns),
+            "caption_column": self.caption_column,
+        }
+        return {"metadata": True, **chosen} if self.metadata is not None else {}

@@ -11,7 +11,7 @@ from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext
 
 
-def tell_replaced(state: StageState, units: Sequence[Unit[Any]], context: RunContext) -> None:
+def tell_replaced(state: StageState, units: Sequence[Unit[Any]], context: RunContext, *, has_table: bool) -> None:
     """Say how many files of the earlier export are written anew or removed: somebody may have handed them on."""
     wanted = {unit.key: unit.inputs for unit in units}
     earlier = state.done_units()
@@ -20,8 +20,10 @@ def tell_replaced(state: StageState, units: Sequence[Unit[Any]], context: RunCon
     if not changed and not gone:
         return
     anew, removed = (f"{len(keys)} {_verb(len(keys), context)}" for keys in (changed, gone))
+    what = "other clips or another table" if has_table else "other clips"
     context.reporter.note(
-        f"export: other clips than before: of {counted(len(earlier), 'files')} {anew} written anew and {removed} removed; "
+        f"export: {what} than before: of {counted(len(earlier), 'files')} {anew} written anew and "
+        f"{removed} removed; "
         "choose another output folder to keep the earlier export"
     )
 

@@ -18,8 +18,15 @@ from curator_dask.errors import InputError, ParameterError
 from curator_dask.export.card import dataset_card
 from curator_dask.export.index import index_table
 from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
-from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
-from curator_dask.export.samples import QUALITY_NOT_KNOWN, ClipRecord, clip_record, record_inputs
+from curator_dask.export.plan import ExtraSizes, PlanParameters, ShardPlan, plan_shards
+from curator_dask.export.samples import (
+    QUALITY_NOT_KNOWN,
+    ClipRecord,
+    caption_bytes,
+    clip_record,
+    json_fields,
+    record_inputs,
+)
 from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -31,13 +38,14 @@ from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.export.metadata import ExportedMetadata, join_to_clips, metadata_table
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.previews import ExportedPreviews, make_previews
 from curator_dask.stages.export.replaced import tell_replaced
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
 
-MEMBERS, PREVIEW = ("json", "mp4"), "webp"
+MEMBERS, CAPTION, PREVIEW = ("json", "mp4"), "txt", "webp"
 
 
 @with_suggestions
@@ -63,6 +71,12 @@ class ExportStage(ExportParameters, Stage):
         dataset_name: the name in the manifest and in the dataset card.
         plain: what becomes of clips that are too plain for a vector, and so were not compared: ``keep`` or ``drop``.
         previews: also make a preview of each clip, ``previews/{id}.webp`` below `input_path`, and export it with the clip.
+        metadata: a table of your own, a CSV or Parquet file or URL, whose rows are joined to the clips. Its columns go into the
+            JSON of each sample as ``metadata``, and into columns ``metadata.NAME`` of ``index.parquet``.
+        metadata_key: the column of `metadata` that names clips, by their ids, or videos, by their paths relative to the input
+            folder, their full paths, or their file names. None: the one with a usual name that names most.
+        metadata_columns: the columns of `metadata` to carry. None: all but the key and the caption.
+        caption_column: the column of `metadata` whose texts become the ``.txt`` member of each sample.
         shards: the order of the clips, the splits, and the limits of a shard.
     """
 
@@ -107,10 +121,15 @@ class ExportStage(ExportParameters, Stage):
             # Only where it was chosen: exports of versions without this parameter are still recognised.
             **({"plain": self.plain} if self.plain != "keep" else {}),
             **({"previews": True} if self.previews else {}),
+            **self.metadata_identity(),
         }
 
     def _root_of(self, path: str | None) -> str | None:
         return Folder(path, self.input_storage_options).root if path is not None else None
+
+    def check(self, context: RunContext) -> None:
+        super().check(context)
+        metadata_table(self, self.input_storage_options)
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
@@ -118,13 +137,18 @@ class ExportStage(ExportParameters, Stage):
             self.check(context)
         plain = self._plain_ids()
         chosen = self._records(self._wanted_ids(plain))
+        metadata = join_to_clips(self, self.input, chosen)
+        if metadata is not None:
+            chosen = metadata.of(chosen)
+            for sentence in metadata.joined.sentences:
+                context.reporter.note(sentence)
         good, failures = self._with_media(chosen)
         if not good:
             raise InputError(
                 f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
         if context.dry_run:
-            return self._plan(state, context, good, failures, plain)
+            return self._plan(state, context, good, failures, plain, metadata)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"export: {replaced}: the dataset is made anew")
@@ -133,9 +157,9 @@ class ExportStage(ExportParameters, Stage):
             good, failures = previews.of(good), (*failures, *previews.failures)
         if not good:
             raise InputError(f"nothing to export: no preview could be made of any of the {len(chosen)} chosen clips")
-        tell_replaced(state, self._planned_units(good, previews), context)
+        tell_replaced(state, self._planned_units(good, previews), context, has_table=metadata is not None)
         export = self._export_index if self.format == "parquet" else self._export_shards
-        return export(state, context, good, failures, plain, previews)
+        return export(state, context, good, failures, plain, previews, metadata)
 
     def _plan(
         self,
@@ -144,15 +168,17 @@ class ExportStage(ExportParameters, Stage):
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
         plain: Collection[str],
+        metadata: ExportedMetadata | None,
     ) -> StageResult:
         """What a run would do; previews that are not there yet count as units of their own."""
         previews = make_previews(self.input, records, context) if self.previews else None
         units = self._planned_units(records, previews)
-        tell_replaced(state, units, context)
+        tell_replaced(state, units, context, has_table=metadata is not None)
         todo, done = self.count_planned(units)
         if previews is not None:
             todo, done = todo + previews.num_run, done + previews.num_skipped
-        return StageResult(self.name, self.output, _count_clips(records, failures, plain), failures, todo, done)
+        counts = _count_clips(records, failures, plain, metadata)
+        return StageResult(self.name, self.output, counts, failures, todo, done)
 
     def _planned_units(self, records: list[ClipRecord], previews: ExportedPreviews | None) -> list[Unit[Any]]:
         """The shards or the copies to write, if no clip turns out to be damaged."""
@@ -162,7 +188,9 @@ class ExportStage(ExportParameters, Stage):
         return [self._unit(plan, hashes, previews) for plan in self._shards_of(records, previews)]
 
     def _shards_of(self, records: list[ClipRecord], previews: ExportedPreviews | None) -> list[ShardPlan]:
-        return plan_shards(records, self.shards, extra_sizes=previews.extra_sizes() if previews is not None else None)
+        captions: ExtraSizes = {CAPTION: lambda record: len(caption_bytes(record))} if self.caption_column else {}
+        shown = previews.extra_sizes() if previews is not None else {}
+        return plan_shards(records, self.shards, extra_sizes={**captions, **shown})
 
     def _records(self, wanted: Collection[str]) -> list[ClipRecord]:
         """The clips with these ids. Raises InputError if none of them has a file."""
@@ -244,12 +272,13 @@ class ExportStage(ExportParameters, Stage):
         failures: tuple[Failure, ...],
         plain: Collection[str],
         previews: ExportedPreviews | None,
+        metadata: ExportedMetadata | None,
     ) -> StageResult:
         plans, outcome, broken = self._write_shards(state, context, records, previews)
         failures = (*failures, *broken)
-        self._write_beside(state, plans)
+        self._write_beside(state, plans, metadata)
         counts = {
-            **_count_clips(records, failures, plain),
+            **_count_clips(records, failures, plain, metadata),
             "shards": len(plans),
             "shard_bytes": outcome.counts.get("shard_bytes", 0),
             **({"previews": sum(len(plan.samples) for plan in plans)} if previews is not None else {}),
@@ -293,15 +322,16 @@ class ExportStage(ExportParameters, Stage):
         shown = replace(spec, previews=previews.sizes_of(plan.samples))
         return Unit(f"{plan.split}-{plan.name}", digest(inputs, previews.inputs_of(plan.samples)), shown, plan.path)
 
-    def _write_beside(self, state: StageState, plans: list[ShardPlan]) -> None:
+    def _write_beside(self, state: StageState, plans: list[ShardPlan], metadata: ExportedMetadata | None) -> None:
         """Write the files that describe the shards; last, so that a manifest never names a missing shard."""
         results = {record.data["shard"]["split"] + "/" + record.data["shard"]["name"]: ShardResult(**record.data["shard"])
                    for record in state.records()}  # fmt: skip
         manifest = Manifest(
             self.dataset_name,
-            (*MEMBERS, PREVIEW) if self.previews else MEMBERS,
+            (*MEMBERS, *([CAPTION] if self.caption_column else []), *([PREVIEW] if self.previews else [])),
             asdict(self.shards),
             tuple(results[plan.path] for plan in plans),
+            {} if metadata is None else json_fields(plans[0].samples[0], metadata.joined.kinds),
         )
         texts = {**wids_indexes(manifest), DATASET_CARD: dataset_card(manifest), MANIFEST_NAME: manifest_text(manifest)}
         for path, text in texts.items():
@@ -315,14 +345,20 @@ class ExportStage(ExportParameters, Stage):
         failures: tuple[Failure, ...],
         plain: Collection[str],
         previews: ExportedPreviews | None,
+        metadata: ExportedMetadata | None,
     ) -> StageResult:
         units = self._copies(records, previews)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
-        table = index_table(records, self._media_path, preview_of=self._preview_path if self.previews else None)
+        table = index_table(
+            records,
+            self._media_path,
+            preview_of=self._preview_path if self.previews else None,
+            carried=metadata.schema() if metadata is not None else None,
+        )
         state.publish(INDEX_TABLE, parquet_bytes(table))
         failures = (*failures, *(replace(failure, clip_id=failure.source) for failure in outcome.failures))
-        counts = _count_clips(records, failures, plain)
+        counts = _count_clips(records, failures, plain, metadata)
         if previews is not None:
             counts["previews"] = counts["clips"]
         state.summarise(counts, failures=failures)
@@ -338,7 +374,10 @@ class ExportStage(ExportParameters, Stage):
         return [
             Unit(
                 record.id,
-                digest(record_inputs(record), *(previews.inputs_of([record]) if previews is not None else ())),
+                digest(
+                    record_inputs(replace(record, metadata=None)),
+                    *(previews.inputs_of([record]) if previews is not None else ()),
+                ),
                 CopySpec(self.input, self.output, record, hashes.get(record.id, ""), previews is not None),
                 record.id,
             )
@@ -355,8 +394,13 @@ class ExportStage(ExportParameters, Stage):
         return path if self.media == "copy" else self.input.join(path)
 
 
-def _count_clips(records: Sequence[ClipRecord], failures: Sequence[Failure], plain: Collection[str]) -> dict[str, int]:
-    """The clips in the export and the failed ones, and how many of each are plain."""
+def _count_clips(
+    records: Sequence[ClipRecord],
+    failures: Sequence[Failure],
+    plain: Collection[str],
+    metadata: ExportedMetadata | None,
+) -> dict[str, int]:
+    """The clips in the export and the failed ones, how many of each are plain, and what a table says of them."""
     failed = {failure.clip_id for failure in failures}
     num_open = len({failure.clip_id for failure in failures if failure.is_open})
     exported = {record.id for record in records} - failed
@@ -366,6 +410,7 @@ def _count_clips(records: Sequence[ClipRecord], failures: Sequence[Failure], pla
         "clips_failed": len(failed) - num_open,
         **({"clips_open": num_open} if num_open else {}),
         "plain_failed": len(failed.intersection(plain)),
+        **(metadata.counts([record for record in records if record.id in exported]) if metadata is not None else {}),
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import IO, Any, BinaryIO, cast
 
 from curator_dask.errors import MediaError
-from curator_dask.export.samples import ClipRecord
+from curator_dask.export.samples import ClipRecord, caption_bytes
 from curator_dask.export.shards import UNREADABLE, ExtraMembers, write_shard
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, Written
@@ -41,10 +41,13 @@ def write_one_shard(spec: ShardSpec) -> UnitResult:
 
 def _extras(spec: ShardSpec) -> ExtraMembers:
     """The members of a sample besides its JSON and its media."""
-    previews = spec.previews
-    if previews is None:
-        return {}
-    return {"webp": lambda record: read_preview(spec.input, record.id, previews[record.id])}
+    previews, metadata = spec.previews, spec.plan.samples[0].metadata
+    extras: dict[str, Callable[[ClipRecord], bytes]] = {}
+    if metadata is not None and metadata.caption is not None:
+        extras["txt"] = caption_bytes
+    if previews is not None:
+        extras["webp"] = lambda record: read_preview(spec.input, record.id, previews[record.id])
+    return extras
 
 
 def read_preview(folder: Folder, clip_id: str, num_bytes: int) -> bytes:
