@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, ParameterError
+from curator_dask.runtime.agreement.versions import check_versions
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
 from curator_dask.runtime.local_cluster import local_gpus, local_processes
@@ -218,7 +218,7 @@ def _attach(settings: ClusterSettings, say: Callable[[str], None]) -> Iterator[A
         ) from error
     with client:
         try:
-            _check_versions(client, say)
+            check_versions(client, say, NO_WORKERS_S)
         except TimeoutError as error:
             raise ClusterError(
                 f"the scheduler at {address} has had no workers for {NO_WORKERS_S:.0f} s: "
@@ -285,29 +285,6 @@ def _address_in(scheduler_file: Path) -> str:
             f"{scheduler_file} names no Dask scheduler ({type(error).__name__}: {error}). "
             f"Start one with: dask scheduler --scheduler-file {scheduler_file}"
         ) from error
-
-
-def _check_versions(client: Any, say: Callable[[str], None]) -> None:
-    """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason.
-
-    Raises TimeoutError where no worker comes.
-    """
-    try:
-        found = ask_workers(client, package_version, timeout_s=NO_WORKERS_S, say=say)
-    except (ImportError, AttributeError) as error:
-        raise ClusterError(
-            f"the workers cannot import curator_dask ({error}): install version {__version__} where they run"
-        ) from error
-    if found - {__version__}:
-        raise ClusterError(
-            f"the workers have curator_dask {', '.join(sorted(found))} and this process {__version__}: "
-            "install the same version on all"
-        )
-
-
-def package_version() -> str:
-    """The version of this package, on the machine that is asked."""
-    return __version__
 
 
 @contextlib.contextmanager

@@ -20,8 +20,11 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
 from curator_dask.files.names import counted, printable
+from curator_dask.runtime.agreement.shared_folder import lock_token, require_shared
+from curator_dask.runtime.agreement.versions import refuse_other_version
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.failing.final_reasons import reason_of
 from curator_dask.runtime.failing.halving import Halving
@@ -124,7 +127,7 @@ def run_units(
     reporter.start(state.stage, len(units), what)
     try:
         reporter.advance(len(units) - len(todo))
-        do = functools.partial(run_task, state, work=work, together=together)
+        do = functools.partial(_run_task_for, Run.of(state), state, work=work, together=together)
         with contextlib.closing(_complete(cluster, state, todo, do, reporter)) as records:
             for record in records:
                 if not record.is_done:
@@ -359,6 +362,8 @@ def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[U
         raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error
     except KilledWorker:
         return [None] * len(units)
+    except ClusterError:  # this worker must not work here
+        raise
     except Exception as error:
         if future.client.status != "running":
             raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
@@ -373,6 +378,26 @@ def _failure_record(state: StageState, unit: Unit[T], reason: str, message: str)
     parts = unit.parts or {"": unit.source or unit.key}
     failures = tuple(Failure(state.stage, printable(source), reason, message, part) for part, source in parts.items())
     return UnitRecord(unit.key, unit.inputs, counts={"units_failed": 1}, failures=failures, final=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a worker compares before it works for a run, as workers may come at any time, from any machine."""
+
+    version: str
+    lock: str
+
+    @classmethod
+    def of(cls, state: StageState) -> Run:
+        """The run of this process."""
+        return cls(__version__, lock_token(state.folder, state.stage))
+
+
+def _run_task_for(run: Run, state: StageState, units: Sequence[Unit[T]], **how: Any) -> list[UnitRecord]:
+    """On the worker: `run_task`. Raises ClusterError where the worker is of another version, or sees another disk."""
+    refuse_other_version(run.version)
+    require_shared(state.folder, state.stage, run.lock)
+    return run_task(state, units, **how)
 
 
 def run_task(

@@ -172,7 +172,11 @@ def _require_regular_file(path: Path) -> int:
     try:
         status = path.stat()
     except FileNotFoundError:
-        what = "it is a link to nothing" if path.is_symlink() else "there is no such file"
+        what = (
+            "it is a link to nothing"
+            if path.is_symlink()
+            else "there is no such file: it was removed, or a worker does not see this disk"
+        )
         raise MediaError("missing", f"{_name(path)}: {what}") from None
     except (OSError, ValueError) as error:
         raise MediaError("unreadable", f"{_name(path)}: {error}") from error

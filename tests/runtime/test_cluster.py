@@ -26,6 +26,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.pipeline import Pipeline
 from curator_dask.runtime import cluster as cluster_module
 from curator_dask.runtime import local_cluster
+from curator_dask.runtime.agreement import versions
 from curator_dask.runtime.cluster import LazyCluster, current_cluster, dask_client
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import DEVICE_VARIABLE, resolve_device
@@ -464,7 +465,7 @@ class TestRunningSchedulers:
 
     def test_workers_with_another_version_are_refused(self, scheduler, monkeypatch):
         monkeypatch.setattr(cluster_module, "CONNECT_TIMEOUT_S", 60)
-        monkeypatch.setattr(cluster_module, "__version__", "99.0")
+        monkeypatch.setattr(versions, "__version__", "99.0")
         settings = ClusterSettings(scheduler_address=scheduler.address)
         told = r"the workers have curator_dask .* and this process 99\.0"
         with pytest.raises(ClusterError, match=told), dask_client(settings):
