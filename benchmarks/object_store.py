@@ -108,7 +108,7 @@ def command(stage: str, videos: str, out: str) -> list[str]:
             "4",
         ],
         "pairwise": ["--input-path", clusters, "--output-path", scores],
-        "identify": ["--input-path", scores, "--output-path", f"{out}/duplicates", "--eps", "0.65"],
+        "identify": ["--input-path", scores, "--kmeans-path", clusters, "--output-path", f"{out}/duplicates"],
         "export": ["--input-path", out, "--output-path", f"{out}/dataset", "--duplicates-path", f"{out}/duplicates"],
     }
     return [stage, *folders[stage]]

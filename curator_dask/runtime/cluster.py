@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import socket
@@ -218,7 +219,7 @@ def _attach(settings: ClusterSettings, say: Callable[[str], None]) -> Iterator[A
         ) from error
     with client:
         try:
-            check_versions(client, say, NO_WORKERS_S)
+            check_versions(functools.partial(ask_workers, client, timeout_s=NO_WORKERS_S, say=say), say)
         except TimeoutError as error:
             raise ClusterError(
                 f"the scheduler at {address} has had no workers for {NO_WORKERS_S:.0f} s: "

@@ -8,7 +8,6 @@ from typing import Any
 
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError
-from curator_dask.runtime.waiting import ask_workers
 
 DECIDING = ("numpy", "torch", "pyarrow", "decord", "av", "imageio-ffmpeg")
 """Packages whose version may change the bytes that a worker writes."""
@@ -16,15 +15,17 @@ DECIDING = ("numpy", "torch", "pyarrow", "decord", "av", "imageio-ffmpeg")
 Versions = tuple[tuple[str, str], ...]
 
 
-def check_versions(client: Any, say: Callable[[str], None], timeout_s: float) -> None:
+def check_versions(ask: Callable[[Callable[[], Any]], set[Any]], say: Callable[[str], None]) -> None:
     """Refuse workers that lack this package or have another version of it: every unit would fail there, with no clear reason.
 
-    `say` hears of other packages whose versions differ, as two such workers may write different bytes.
+    Args:
+        ask: gives the different answers of all workers to a function.
+        say: hears of other packages whose versions differ, as two such workers may write different bytes.
 
-    Raises ClusterError, and TimeoutError where no worker comes.
+    Raises ClusterError, and what `ask` raises.
     """
     try:
-        own = ask_workers(client, package_version, timeout_s=timeout_s, say=say)
+        own = ask(package_version)
     except (ImportError, AttributeError) as error:
         raise ClusterError(
             f"the workers cannot import curator_dask ({error}): install version {__version__} where they run"
@@ -34,7 +35,7 @@ def check_versions(client: Any, say: Callable[[str], None], timeout_s: float) ->
             f"the workers have curator_dask {', '.join(sorted(own))} and this process {__version__}: "
             "install the same version on all"
         )
-    if differences := different_versions(ask_workers(client, deciding_versions, timeout_s=timeout_s, say=say)):
+    if differences := different_versions(ask(deciding_versions)):
         say(f"the machines have different versions, so their workers may write different bytes: {differences}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import cloudpickle
@@ -17,6 +18,7 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
+from curator_dask.runtime.waiting import ask_workers
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -67,7 +69,8 @@ class TestVersions:
         real = dict(versions.deciding_versions())
         monkeypatch.setattr(versions, "_version", lambda name: "0.1" if name == "numpy" else real[name])
         said: list[str] = []
-        versions.check_versions(cluster.client, said.append, 60)
+        ask = functools.partial(ask_workers, cluster.client, timeout_s=60, say=said.append)
+        versions.check_versions(ask, said.append)
         assert len(said) == 1
         assert said[0].endswith(f"may write different bytes: numpy 0.1, {real['numpy']}")
 
