@@ -12,20 +12,25 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator_dask import similar_clips
+from curator_dask.data.similar.coded_clusters import coded_bytes
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vectors import matrix_column
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CENTROIDS
+from curator_dask.runtime.state import StageState
 
 SCENE_ROWS = 50
 FIT_ROWS = 50_000
 BLOCK = 65_536
+BUCKETS = 17
+"""Files of codes: as many as the k-means stage would write for a million rows of 512 numbers."""
 
 
 DATA = {"scenes": (0.5, 0), "subjects": (0.5, 200), "loose": (1.0, 0)}
@@ -80,12 +85,17 @@ def write_clusters(out: Path, X: NDArray[np.float32], num_clusters: int) -> NDAr
     labels = nearest(X, C)
     ids = np.array([str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(len(X))])
     folder = Folder(str(out / "kmeans"))
+    coded: dict[int, list[Any]] = {}
     for k in range(len(C)):
         rows = np.flatnonzero(labels == k)
         rows = rows[np.argsort(ids[rows])]
         l2 = np.linalg.norm(X[rows] - C[k], axis=1)
         table = {"id": ids[rows], "embedding": matrix_column(X[rows]), "l2_dist_to_cent": l2}
         write_parquet(folder, f"centroid={k}/part-0.parquet", pa.table(table), vectors=["embedding"])
+        coded.setdefault(k % BUCKETS, []).append((k, pa.chunked_array([ids[rows]]), X[rows]))
+    state = StageState(folder, "kmeans")
+    for bucket, clusters in coded.items():
+        folder.write_bytes(state.beside_marker(f"bucket-{bucket:05d}"), coded_bytes(clusters))
     with (out / "kmeans" / CENTROIDS).open("wb") as file:
         np.save(file, C)
     return ids

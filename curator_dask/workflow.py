@@ -105,6 +105,8 @@ class Workflow:
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
             raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
+        if self.keep is not None:
+            self.pairwise.keeping(self.keep)
         for path in self._against():
             if Folder(path, self.split.output_storage_options).root == self.split.output.root:
                 raise ParameterError(f"against ({path}) is the output of this run itself: give that of another run")

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curator_dask as cd
+from curator_dask.data.similar.coded_clusters import CodedClusters, coded_bytes
 from curator_dask.data.similar.nearest import nearest_rows
 
 
@@ -36,33 +37,111 @@ def test_a_folder_without_vectors_is_named(tmp_path: Path) -> None:
         cd.similar_clips(str(tmp_path), "x")
 
 
-def test_the_nearest_of_many_clusters_hold_what_is_alike(tmp_path: Path) -> None:
-    """3,000 rows in 100 clusters of 10 groups each; 32 clusters are searched. The product of all with all knows the truth."""
+def planted(num_clusters: int, width: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit rows, 30 for each cluster in 3 groups of 10; centroids; and the nearest centroid of each row."""
     rng = np.random.default_rng(3)
-    C = rng.normal(size=(100, 32)).astype(np.float32)
-    X = np.repeat(np.repeat(C, 3, axis=0) + rng.normal(size=(300, 32), scale=0.8), 10, axis=0)
+    C = rng.normal(size=(num_clusters, width)).astype(np.float32)
+    X = np.repeat(np.repeat(C, 3, axis=0) + rng.normal(size=(3 * num_clusters, width), scale=0.8), 10, axis=0)
     X = (X + rng.normal(size=X.shape, scale=0.4)).astype(np.float32)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     C /= np.linalg.norm(C, axis=1, keepdims=True)
-    labels = np.argmin(((X[:, None] - C[None]) ** 2).sum(axis=2), axis=1)
-    for k in range(100):
-        folder = tmp_path / "kmeans" / f"centroid={k}"
-        folder.mkdir(parents=True)
+    return X, C, np.argmin(((X**2).sum(axis=1)[:, None] - 2 * X @ C.T + (C**2).sum(axis=1)), axis=1)
+
+
+def write_clusters(kmeans: Path, X: np.ndarray, C: np.ndarray, labels: np.ndarray, *, coded: bool) -> None:
+    parts = []
+    for k in np.unique(labels).tolist():
         rows = np.flatnonzero(labels == k)
-        pq.write_table(
-            pa.table({"id": [f"{i:04}" for i in rows], "embedding": list(X[rows])}), folder / "part-0.parquet"
-        )
-    np.save(tmp_path / "kmeans" / "_kmeans_centroids.npy", C)
+        table = pa.table({"id": [f"{i:05}" for i in rows], "embedding": list(X[rows])})
+        (kmeans / f"centroid={k}").mkdir(parents=True)
+        pq.write_table(table, kmeans / f"centroid={k}" / "part-0.parquet")
+        parts.append((k, table["id"], X[rows]))
+    np.save(kmeans / "_kmeans_centroids.npy", C)
+    units = kmeans / ".curator" / "kmeans" / "units"
+    units.mkdir(parents=True)
+    for bucket in range(7 if coded else 0):
+        (units / f"bucket-{bucket}.arrow").write_bytes(coded_bytes(parts[bucket::7]))
+
+
+def truly_alike(X: np.ndarray, row: int, top: int) -> set[str]:
+    scores = X @ X[row]
+    scores[row] = -2
+    return {f"{i:05}" for i in np.argsort(-scores)[:top]}
+
+
+def test_the_nearest_of_many_clusters_hold_what_is_alike(tmp_path: Path) -> None:
+    """12,000 rows in 400 clusters, of which 100 are searched. The product of all with all knows the truth."""
+    X, C, labels = planted(400)
+    write_clusters(tmp_path / "kmeans", X, C, labels, coded=True)
+    rows = range(0, len(X), 211)
     same = 0
-    for row in range(0, 3000, 75):
-        scores = X @ X[row]
-        scores[row] = -2
-        true = {f"{i:04}" for i in np.argsort(-scores)[:9]}
-        same += len(true & {clip for clip, _ in cd.similar_clips(str(tmp_path), f"{row:04}", 9)})
-        assert {clip for clip, _ in cd.similar_clips(str(tmp_path), f"{row:04}", 9, exact=True)} == true
-    assert same / (40 * 9) >= 0.99
+    for row in rows:
+        true = truly_alike(X, row, 9)
+        same += len(true & {clip for clip, _ in cd.similar_clips(str(tmp_path), f"{row:05}", 9)})
+        exact = cd.similar_clips(str(tmp_path), f"{row:05}", 9, exact=True)
+        assert {clip for clip, _ in exact} == true
+        np.testing.assert_allclose([score for _, score in exact], np.sort(X @ X[row])[-2:-11:-1], atol=1e-6)
+    assert same / (len(rows) * 9) >= 0.99
     with pytest.raises(cd.InputError, match="the vectors here have 32 numbers and that of the clip 5"):
         nearest_rows(str(tmp_path), np.ones(5), 3)
+    with pytest.raises(cd.InputError, match="no clip '99999'"):
+        cd.similar_clips(str(tmp_path), "99999")
+
+
+def test_clusters_without_codes_are_searched_whole(tmp_path: Path) -> None:
+    """As k-means of another program writes them, or where a part of the codes is not there."""
+    X, C, labels = planted(60)
+    write_clusters(tmp_path / "with" / "kmeans", X, C, labels, coded=True)
+    write_clusters(tmp_path / "without" / "kmeans", X, C, labels, coded=False)
+    for row in (0, 700, 1799):
+        found = cd.similar_clips(str(tmp_path / "without"), f"{row:05}", 9)
+        assert {clip for clip, _ in found} == truly_alike(X, row, 9)
+        assert [clip for clip, _ in cd.similar_clips(str(tmp_path / "with"), f"{row:05}", 9)] == [
+            clip for clip, _ in found
+        ]
+    units = tmp_path / "with" / "kmeans" / ".curator" / "kmeans" / "units"
+    (units / "bucket-3.arrow").write_bytes(b"damaged")
+    assert CodedClusters.of(tmp_path / "with" / "kmeans") is None
+    assert {clip for clip, _ in cd.similar_clips(str(tmp_path / "with"), "00700", 9)} == truly_alike(X, 700, 9)
+
+
+def test_equal_rows_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    X, C, labels = planted(60)
+    X[100:150] = X[100]
+    write_clusters(
+        tmp_path / "kmeans",
+        X,
+        C,
+        np.where((np.arange(len(X)) >= 100) & (np.arange(len(X)) < 150), labels[100], labels),
+        coded=True,
+    )
+    found = cd.similar_clips(str(tmp_path), "00100", 5)
+    assert [clip for clip, _ in found] == ["00101", "00102", "00103", "00104", "00105"]
+
+
+def test_our_k_means_leaves_codes_that_are_used(tmp_path: Path, context: cd.RunContext) -> None:
+    """Of every type of ids; a file of a cluster that is not that of the codes is named."""
+    X, _, _ = planted(20)
+    for name, ids in {
+        "text": [f"c{i}" for i in range(len(X))],
+        "bytes": [i.to_bytes(16) for i in range(len(X))],
+        "numbers": range(len(X)),
+    }.items():
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"id": pa.array(list(ids)), "embedding": list(X)}), tmp_path / name / "rows.parquet")
+        out = tmp_path / f"out-{name}"
+        cd.KMeansStage(8, input_path=str(tmp_path / name), output_path=str(out / "kmeans")).run(context=context)
+        coded = CodedClusters.of(out / "kmeans")
+        assert coded is not None
+        assert len(coded.clusters) == 8
+        wanted = {"text": "c33", "bytes": "00000000-0000-0000-0000-000000000021", "numbers": "33"}[name]
+        found = {clip for clip, _ in cd.similar_clips(str(out), wanted, 9)}
+        texts = {"text": "c{}", "bytes": "00000000-0000-0000-0000-{:012x}", "numbers": "{}"}[name]
+        assert found == {texts.format(int(row)) for row in truly_alike(X, 33, 9)}
+    for file in (out / "kmeans").glob("centroid=*/*.parquet"):
+        pq.write_table(pq.read_table(file, partitioning=None).slice(0, 1), file)
+    with pytest.raises(cd.InputError, match=r"part-0\.parquet has 1 row and had more"):
+        nearest_rows(str(out), X[33], 9)
 
 
 class TestFiles:

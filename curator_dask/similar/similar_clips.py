@@ -33,8 +33,8 @@ def similar_clips(
         clip: the id of a clip of this output, or the path of a video or picture. A file is embedded as one clip, by
             the model that made the vectors. The clip itself is not in the result; a file that is also a clip is.
         top: how many clips, at least 1.
-        exact: search all clusters. Otherwise, where there are more than 32, the nearest 4 of 100 and at least 32 of them
-            are searched: with a million planted rows, these held 99 of 100 of the true top 10 (benchmarks/results).
+        exact: search all clusters. Otherwise, where there are more than 100, the nearest 15 of 100 and at least 100 of
+            them are searched: with a million planted rows, these held the true top 10 (benchmarks/results).
         embedding_algorithm: for a file: the model's name, where the output does not say it (``hf:FOLDER``, ``cosmos-…``).
         model_dir: for a file: folder with the weights of the models.
         trust_remote_code: for a file: allow Python code from the model's folder to run.

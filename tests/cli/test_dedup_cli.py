@@ -83,6 +83,16 @@ def test_what_to_keep_in_words(scored, tmp_path):
     assert (wrong.returncode, "'sharpest' is none of largest" in wrong.stderr) == (2, True)
 
 
+def test_a_sweep_needs_the_scores_alone(scored, tmp_path):
+    done = cli("identify", "--input-path", scored / "p", "--sweep", ".1,.01")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [eps for eps, *_ in lines] == ["0.01", "0.1"]
+    assert all(int(kept) + int(removed) == 60 for _, kept, removed, _ in lines)
+    done = cli("identify", "--input-path", scored / "p", "--eps", ".1")
+    assert (done.returncode, done.stderr) == (2, "curator-dask: kmeans_path is missing: give a folder or a URL\n")
+
+
 def test_new_vectors(scored, tmp_path):
     assert identify(scored, tmp_path / "d", "--eps", 0.01).returncode == 0
     done = cli("dedup-new", "--input-path", scored / "new", "--kmeans-path", scored / "k",
@@ -90,7 +100,7 @@ def test_new_vectors(scored, tmp_path):
     assert done.returncode == 0, done.stderr
     lists = [(tmp_path / "n" / "duplicates" / name).read_text().split() for name in ("keep.txt", "remove.txt")]
     assert sorted(map(int, [*lists[0], *lists[1]])) == list(range(60, 80))
-    assert f"eps 0.01: {len(lists[0])} of 20 rows kept" in done.stdout
+    assert f"eps 0.01 (a similarity of 0.99 or more): {len(lists[0])} of 20 rows kept" in done.stdout
 
 
 def test_the_rule_that_follows_overlaps(scored, tmp_path):

@@ -6,7 +6,9 @@ One module, as a running Playwright keeps the event loop of the thread for itsel
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,11 +30,30 @@ OpenPage = Callable[..., Page]
 
 
 def find_browser() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
+    """Chromium or Chrome; Debian's Chromium is installed where it is missing and this user may install it."""
+    found = on_the_path() or (may_install() and install() and on_the_path())
+    if not found:
         pytest.skip(NO_BROWSER)
     return found
+
+
+def on_the_path() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install() -> bool:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]
+    variables = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(command, env=variables, capture_output=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +289,36 @@ def test_piece_of_a_timeline_leads_to_its_twins_and_group(open_page: OpenPage) -
     assert page.locator("#group-1").is_visible()
     page.locator("#only").click()
     assert page.locator("#groups-list .group").count() == 2
+
+
+def test_name_of_a_video_leads_to_a_page_of_its_own(open_page: OpenPage) -> None:
+    """All of its clips with their twins, by an address that can be sent; a twin's name leads to the page of its video."""
+    page = open_page()
+    page.locator("#groups-list [data-row=kept-1] .name a").click()
+    wait_until(page, "document.querySelectorAll('#sources-list .source').length === 1")
+    assert page.url.endswith("#video-2")
+    wait_until(page, "document.querySelectorAll('#sources-list .clip').length === 2")
+    headings = page.locator("#sources-list .clip h4").all_text_contents()
+    assert headings == ["0:00.0 – 0:04.0, kept", "0:04.0 – 0:08.0, removed"]
+    shown = [strip.get_attribute("data-clip") for strip in page.locator("#sources-list .clip .strip").all()]
+    assert shown == ["kept-1", "removed-1-0"] * 2
+    page.reload()
+    wait_until(page, "document.querySelectorAll('#sources-list .clip').length === 2")
+    page.locator("#only-video").click()
+    wait_until(page, "document.querySelectorAll('#sources-list .source').length === 2")
+    assert page.locator("#sources-list .clip").count() == 0
+
+
+def test_page_of_a_long_video_grows(browser: Browser, tmp_path: Path) -> None:
+    write_page(sample_report(1, 30), Folder(str(tmp_path / "report")), embed_previews=True)
+    page = browser.new_page()
+    page.goto((tmp_path / "report" / "index.html").as_uri() + "#video-1")
+    wait_until(page, "document.querySelectorAll('#sources-list .clip').length === 10")
+    for number in (20, 30, 31):
+        page.locator("#sources-list .panel > button").click()
+        wait_until(page, f"document.querySelectorAll('#sources-list .clip').length === {number}")
+    assert page.locator("#sources-list .panel > button").count() == 0
+    page.close()
 
 
 def test_large_page_loads_its_lists_as_they_are_looked_at(open_page: OpenPage) -> None:

@@ -57,18 +57,15 @@ def run(
     import curator_dask as cd
     from curator_dask.cli.output import terminal
 
-    workflow = cd.Workflow(
-        cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options),
-        cd.EmbedParameters(**parameters_of(ctx, cd.EmbedParameters)),
-        cd.KMeansParameters(**parameters_of(ctx, cd.KMeansParameters)),
-        cd.PairwiseParameters(**parameters_of(ctx, cd.PairwiseParameters), random_seed=random_state),
-        cd.IdentifyParameters(**parameters_of(ctx, cd.IdentifyParameters)),
-        export_options.parameters(),
-        cross_cluster,
-        keep,
-        cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters)),
-        against,
-    )
+    # The cheapest to check come first: a wrong value is told before the stages and their libraries are imported.
+    embed = cd.EmbedParameters(**parameters_of(ctx, cd.EmbedParameters))
+    kmeans = cd.KMeansParameters(**parameters_of(ctx, cd.KMeansParameters))
+    pairwise = cd.PairwiseParameters(**parameters_of(ctx, cd.PairwiseParameters), random_seed=random_state)
+    identify = cd.IdentifyParameters(**parameters_of(ctx, cd.IdentifyParameters))
+    aligning = cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters))
+    exporting = export_options.parameters()
+    split = cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options)
+    workflow = cd.Workflow(split, embed, kmeans, pairwise, identify, exporting, cross_cluster, keep, aligning, against)
     inspection = cd.InspectStage(
         split_options.output_path, max_previews=PREVIEWS, storage_options=run_options.storage_options
     )

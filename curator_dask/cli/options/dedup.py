@@ -167,6 +167,9 @@ Overrides = Annotated[
     ),
 ]
 KMeansPath = Annotated[str, input_option("--kmeans-path", help="Output of kmeans: the vectors.")]
+KMeansPathOrSweep = Annotated[
+    str, input_option("--kmeans-path", help="Output of kmeans: the vectors. Needed unless --sweep is given.")
+]
 
 FinishedKMeansPaths = Annotated[
     list[str],

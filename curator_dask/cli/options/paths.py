@@ -21,6 +21,9 @@ OutputPathOrInput = Annotated[
     option("--output-path", help="Folder or URL that the folder of vectors is written to. Default: --input-path."),
 ]
 OutputPath = Annotated[str, option("--output-path", help="Folder or URL to write to.")]
+OutputPathOrSweep = Annotated[
+    str, option("--output-path", help="Folder or URL to write to. Needed unless --sweep is given.")
+]
 InputFiletype = Annotated[
     str, option("--input-filetype", values=("parquet", "jsonl", "tmk"), help="Type of the input files.")
 ]

@@ -18,10 +18,10 @@ def _sentences(criterion: str, counts: Mapping[str, int]) -> Iterator[str]:
         yield f"{criterion}: there are no rows to decide on"
         return
     groups = f", {counted(counts['groups'], 'groups')} of duplicates" if "groups" in counts else ""
-    yield f"{criterion}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
+    yield f"{_explained(criterion)}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
     if counts["orphans"]:
         yield (
-            f"{counts['orphans']:,} of the removed rows are orphans: no kept row lies within eps of them, as in a "
+            f"{counted(counts['orphans'], 'orphans')} among the removed rows: rows without a kept row within eps, as in a "
             "chain of near-duplicates. --rule greedy removes no such rows"
         )
     if "recall_rows" in counts:
@@ -33,6 +33,12 @@ def _sentences(criterion: str, counts: Mapping[str, int]) -> Iterator[str]:
             f"recall {_share(found, pairs)}: {found:,} of the {pairs:,} duplicate pairs of {counts['recall_rows']:,} "
             "sampled rows were found"
         )
+
+
+def _explained(criterion: str) -> str:
+    """What decided, with the similarity that an eps stands for."""
+    name, _, value = criterion.partition(" ")
+    return f"{criterion} (a similarity of {1 - float(value):.6g} or more)" if name == "eps" else criterion
 
 
 def _share(part: int, whole: int) -> str:

@@ -28,7 +28,7 @@ def index_block(report: Report) -> dict[str, Any]:
         "reasons": REASONS,
         "groups": [_group_in_index(group, report["clips"], most) for group in report["groups"]],
         "groups_left_out": report.get("groups_left_out", 0),
-        "sources": [source["source"].lower() for source in report["sources"]],
+        "sources": [source["source"] for source in report["sources"]],
         "sources_left_out": report.get("sources_left_out", 0),
     }
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
 from curator_dask.data.tables import read_parquet, unreadable
 from curator_dask.dedup.align.line import WINDOW_S
 from curator_dask.errors import InputError
@@ -88,6 +86,7 @@ def _track_version(folder: Folder) -> int | None:
 def clip_table(index: pa.Table, *, reference: int = 0) -> pa.Table:
     """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, ``reference`` and ``reference_number``."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     end_s = pc.add(index["start_s"], pc.multiply(pc.cast(index["num_windows"], "float64"), WINDOW_S))
     table = index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
@@ -97,6 +96,8 @@ def clip_table(index: pa.Table, *, reference: int = 0) -> pa.Table:
 
 def num_windows(index: pa.Table) -> int:
     """Windows of all clips."""
+    import pyarrow.compute as pc
+
     return int(pc.sum(index["num_windows"]).as_py() or 0)
 
 

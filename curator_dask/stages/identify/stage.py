@@ -21,7 +21,7 @@ from curator_dask.report.review.overrides import OVERRIDES, Override
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
-from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.identify.across.find_taken import places_taken
 from curator_dask.stages.identify.across.recorded_comparison import recorded_comparison, were_compared
 from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
@@ -135,6 +135,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_paths(self, "input_path", "kmeans_path", "output_path")
         if self.rule == AUTO:
             object.__setattr__(self, "rule", "pairwise" if self.overlaps_path is None else "overlap")
         check_overlap_parameters(self, self.overlaps_path, self.against_path)

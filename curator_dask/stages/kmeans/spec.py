@@ -80,3 +80,5 @@ class BucketTask:
     spec: WriteClustersSpec
     number: int
     """The bucket's number: it holds the clusters c with c % n_buckets == number."""
+    codes_path: str
+    """Where the codes of its vectors go, for `similar`."""

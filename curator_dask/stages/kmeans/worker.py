@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.ids import one_type, stored
+from curator_dask.data.similar.coded_clusters import coded_bytes
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
@@ -114,6 +115,9 @@ def write_bucket(task: BucketTask) -> UnitResult:
 
     with ThreadPoolExecutor(WRITERS) as pool:
         outputs = dict(pool.map(write, clusters, starts, ends))
+    ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
+    coded = coded_bytes((k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans)
+    outputs[task.codes_path] = folder.write_bytes(task.codes_path, coded)
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)})
 
 

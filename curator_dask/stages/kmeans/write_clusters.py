@@ -26,9 +26,10 @@ def count_buckets(num_rows: int, dimension: int, n_clusters: int) -> int:
 
 def bucket_units(spec: WriteClustersSpec, inputs: str) -> list[Unit[BucketTask]]:
     """One unit per bucket; `inputs` is the digest of their inputs."""
+    keys = {f"bucket-{number:05d}": number for number in range(spec.n_buckets)}
     return [
-        Unit(f"bucket-{number:05d}", inputs, BucketTask(spec, number), f"clusters of bucket {number}")
-        for number in range(spec.n_buckets)
+        Unit(key, inputs, BucketTask(spec, number, spec.state.beside_marker(key)), f"clusters of bucket {number}")
+        for key, number in keys.items()
     ]
 
 

@@ -322,7 +322,7 @@ class TestFiles:
         result = stage.run(context=context)
         assert result.counts["rows"] == 40
         assert (folder / "part-0.parquet").read_bytes() == before
-        assert not list((tmp_path / "k").rglob("*.arrow"))
+        assert not list((tmp_path / "k" / ".curator" / "kmeans" / "buckets").rglob("*.arrow"))
 
     def test_bucket_files_of_a_run_that_was_killed_at_its_end_are_removed(self, tmp_path, context, write_vectors):
         stage = KMeansStage(

@@ -47,7 +47,7 @@ function whyWords(pair) {
 function caption(clip, why) {
   return make('div', { class: 'caption' },
     make('span', { class: `badge ${review.stateOf(clip)}` }, review.stateOf(clip)),
-    make('span', { class: 'name' }, nameOf(lastPart(clip.source))),
+    make('span', { class: 'name' }, videoLink(clip.source, lastPart(clip.source))),
     make('span', { class: 'facts number' }, facts(clip)),
     why ? make('span', { class: 'why' }, why) : null,
     review.actions(clip));

@@ -1,7 +1,23 @@
-// One bar per source video: its clips from the first second to the last.
+// One bar per source video: its clips from the first second to the last. #video-3 is the page of one video.
+
+const placeOfVideo = (() => {
+  let places = null;
+  return (source) => {
+    places ??= new Map(index.sources.map((name, at) => [name, at]));
+    return places.get(source);
+  };
+})();
+
+/** A name that leads to the page of its video, if this page has one. */
+function videoLink(source, text) {
+  const at = placeOfVideo(source);
+  return at === undefined ? nameOf(text) : make('a', { href: `#video-${at + 1}` }, nameOf(text));
+}
 
 const sources = (() => {
   const SEGMENT_REM = 1.7;
+  const CLIPS_AT_A_TIME = 10;
+  let only = null;
 
   /** Clips that overlap in time lie on bars below each other. */
   function lanes(some) {
@@ -20,13 +36,14 @@ const sources = (() => {
     const source = await item('sources', at);
     const end = Math.max(source.duration_s || 0, 0.1, ...source.clips.map((clip) => clip.end_s));
     const places = lanes(source.clips);
-    const panel = make('div', { class: 'panel', hidden: true });
+    const panel = make('div', { class: 'panel', hidden: only === null });
+    if (only !== null) await grow(panel, source.clips);
     const line = make('div', { class: 'line', role: 'group', 'aria-label': `Clips of ${source.title}` });
     line.style.height = `${SEGMENT_REM * (Math.max(0, ...places) + 1)}rem`;
     line.append(...source.clips.map((clip, number) => segment(clip, number, places[number], end, panel, line)));
     line.addEventListener('keydown', (event) => move(event, line));
     return make('article', { class: 'source card' },
-      make('header', {}, make('h3', {}, nameOf(source.title)), source.source !== source.title ? make('span', { class: 'soft small' }, nameOf(source.source)) : null,
+      make('header', {}, make('h3', {}, videoLink(source.source, source.title)), source.source !== source.title ? make('span', { class: 'soft small' }, nameOf(source.source)) : null,
         make('span', { class: 'legend number' }, legend(source.clips))),
       line, make('div', { class: 'axis number', 'aria-hidden': 'true' }, make('span', {}, '0:00'), make('span', {}, clock(end / 2)), make('span', {}, clock(end))), panel);
   }
@@ -79,17 +96,47 @@ const sources = (() => {
       make('button', { type: 'button', class: 'button', onclick: () => groups.open(at) }, `To group ${at + 1}`)];
   }
 
+  /** The next clips of a video, each with its twins, and a button for those after them. */
+  async function grow(panel, rest) {
+    const next = rest.slice(0, CLIPS_AT_A_TIME);
+    const further = rest.slice(CLIPS_AT_A_TIME);
+    const parts = await Promise.all(next.map(async (clip) => make('section', { class: 'clip', 'aria-label': words(clip) },
+      make('h4', { class: 'number' }, `${clock(clip.start_s, 1)} – ${clock(clip.end_s, 1)}, ${review.stateOf(clip)}`), await detail(clip))));
+    panel.append(...parts);
+    if (!further.length) return;
+    const more = make('button', { type: 'button', class: 'button', onclick: () => { more.remove(); grow(panel, further); } }, `Show ${Math.min(CLIPS_AT_A_TIME, further.length)} more of ${count(further.length, 'clip')}`);
+    panel.append(more);
+  }
+
+  /** The video that the address names; null: all of them. */
+  function named() {
+    const at = Number((location.hash.match(/^#video-(\d+)$/) || [])[1]) - 1;
+    return at >= 0 && at < index.sources.length ? at : null;
+  }
+
   function connect() {
     const all = index.sources.length + index.sources_left_out;
     const show = growing('sources', draw, (number) => {
       byId('sources-found').textContent = count(number, 'video') + (index.sources_left_out ? ` of ${all.toLocaleString('en')}` : '');
     });
     const refresh = () => {
+      only = named();
+      byId('only-video').hidden = only === null;
+      if (only !== null) return show([only], '');
       const text = byId('source-search').value.trim().toLowerCase();
-      return show(index.sources.flatMap((name, at) => (name.includes(text) ? [at] : [])), 'No video has such a name.');
+      return show(index.sources.flatMap((name, at) => (name.toLowerCase().includes(text) ? [at] : [])), 'No video has such a name.');
     };
-    byId('source-search').addEventListener('input', refresh);
-    refresh();
+    const follow = async () => {
+      const before = only;
+      if (named() === before) return;
+      for (const open of document.querySelectorAll('dialog[open]')) open.close();
+      await refresh();
+      if (only !== null) byId('sources').scrollIntoView();
+    };
+    byId('source-search').addEventListener('input', () => { if (only === null) refresh(); else location.hash = '#sources'; });
+    byId('only-video').addEventListener('click', () => { location.hash = '#sources'; });
+    window.addEventListener('hashchange', follow);
+    refresh().then(() => { if (only !== null) byId('sources').scrollIntoView(); });
   }
   return { connect };
 })();
