@@ -74,3 +74,23 @@ def test_nothing_is_started(commands, tmp_path):
     assert (told["started"], told["torch"]) == ([], False), done.stderr
     assert done.stderr.count("curator-dask: ") == len(commands)
     assert list(tmp_path.iterdir()) == [program]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "not_loaded"),
+    [
+        (["--eps", "-1"], ["pyarrow", "curator_dask.stages.split.stage"]),
+        (["--n-clusters", "0"], ["pyarrow", "curator_dask.stages.split.stage"]),
+        (["--split", "train"], ["pyarrow", "curator_dask.stages.split.stage"]),
+        (["--fixed-stride-split-duration", "-1"], ["pyarrow", "curator_dask.workflow"]),
+        (["--keep", "best"], ["pyarrow", "torch"]),
+    ],
+)
+def test_wrong_parameters_are_told_before_their_libraries_are_loaded(wrong, not_loaded, tmp_path):
+    """So the answer comes within a second also on a slow machine."""
+    program = "import sys; from curator_dask.cli.app import app\ntry: app()\nfinally: print(*sys.modules)"
+    command = [sys.executable, "-c", program, "run", "--video-dir", str(tmp_path), "--output-path", "out", *wrong]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not set(not_loaded) & set(done.stdout.split())
