@@ -299,7 +299,7 @@ def test_name_of_a_video_leads_to_a_page_of_its_own(open_page: OpenPage) -> None
     assert page.url.endswith("#video-2")
     wait_until(page, "document.querySelectorAll('#sources-list .clip').length === 2")
     headings = page.locator("#sources-list .clip h4").all_text_contents()
-    assert headings == ["0:00.0 – 0:04.0, kept", "0:04.0 – 0:08.0, removed"]
+    assert headings == ["0:00 – 0:04, kept", "0:04 – 0:08, removed"]
     shown = [strip.get_attribute("data-clip") for strip in page.locator("#sources-list .clip .strip").all()]
     assert shown == ["kept-1", "removed-1-0"] * 2
     page.reload()

@@ -27,6 +27,8 @@ function clock(seconds, digits = 0) {
   return hours ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
 }
 
+const moment = (seconds) => clock(seconds, seconds % 1 ? 1 : 0);
+
 /** A number without needless digits: 3.750 → 3.75. */
 const short = (value, digits = 2) => String(Number(value.toFixed(digits)));
 

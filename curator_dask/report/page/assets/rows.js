@@ -19,7 +19,7 @@ function strip(clip, share, label, onclick) {
 }
 
 function facts(clip) {
-  const parts = [`${clock(clip.start, clip.start % 1 ? 1 : 0)} – ${clock(clip.end, clip.end % 1 ? 1 : 0)}`];
+  const parts = [`${moment(clip.start)} – ${moment(clip.end)}`];
   if (clip.width) parts.push(`${clip.width}\u00a0×\u00a0${clip.height}`);
   if (clip.bytes) parts.push(bytes(clip.bytes));
   return parts.join('\u00a0· ');

@@ -101,7 +101,7 @@ const sources = (() => {
     const next = rest.slice(0, CLIPS_AT_A_TIME);
     const further = rest.slice(CLIPS_AT_A_TIME);
     const parts = await Promise.all(next.map(async (clip) => make('section', { class: 'clip', 'aria-label': words(clip) },
-      make('h4', { class: 'number' }, `${clock(clip.start_s, 1)} – ${clock(clip.end_s, 1)}, ${review.stateOf(clip)}`), await detail(clip))));
+      make('h4', { class: 'number' }, `${moment(clip.start_s)} – ${moment(clip.end_s)}, ${review.stateOf(clip)}`), await detail(clip))));
     panel.append(...parts);
     if (!further.length) return;
     const more = make('button', { type: 'button', class: 'button', onclick: () => { more.remove(); grow(panel, further); } }, `Show ${Math.min(CLIPS_AT_A_TIME, further.length)} more of ${count(further.length, 'clip')}`);
