@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from curator_dask.stages.pairwise.parameters import PairwiseParameters
     from curator_dask.stages.pairwise.stage import PairwiseStage, score_pairs
     from curator_dask.stages.previews.stage import PreviewsStage, ShownClip
+    from curator_dask.stages.sample.stage import SampleResult, SampleStage, sample_clips
     from curator_dask.stages.split.stage import SplitStage, split_videos
     from curator_dask.verify.prune import Leftovers, prune_output
     from curator_dask.verify.verify_output import OutputCheck, verify_output
@@ -98,6 +99,7 @@ _HOME = {
     "stages.pairwise.parameters": ("PairwiseParameters",),
     "stages.pairwise.stage": ("PairwiseStage", "score_pairs"),
     "stages.previews.stage": ("PreviewsStage", "ShownClip"),
+    "stages.sample.stage": ("SampleResult", "SampleStage", "sample_clips"),
     "stages.split.stage": ("SplitStage", "split_videos"),
     "stages.export.verify": ("verify_dataset",),
     "verify.prune": ("Leftovers", "prune_output"),
@@ -146,6 +148,8 @@ __all__ = [
     "PreviewsStage",
     "RankingStrategy",
     "RunContext",
+    "SampleResult",
+    "SampleStage",
     "ShownClip",
     "SplitStage",
     "Stage",
@@ -167,6 +171,7 @@ __all__ = [
     "inspect_run",
     "prune_output",
     "register_model",
+    "sample_clips",
     "score_across_clusters",
     "score_pairs",
     "similar_clips",

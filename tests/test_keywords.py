@@ -16,6 +16,7 @@ RESULTS = {
     "OutputCheck",
     "RankingStrategy",
     "RunContext",
+    "SampleResult",
     "StageResult",
     "WorkflowResult",
 }

@@ -26,6 +26,7 @@ from curator_dask.cli.commands.tools.inspect import inspect
 from curator_dask.cli.commands.tools.models import models
 from curator_dask.cli.commands.tools.prune import prune
 from curator_dask.cli.commands.tools.review import review
+from curator_dask.cli.commands.tools.sample import sample
 from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.similar import similar
 from curator_dask.cli.commands.tools.verify import verify
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "prune": prune,
     "inspect": inspect,
     "review": review,
+    "sample": sample,
     "similar": similar,
     "samples": samples,
     "doctor": doctor,
@@ -57,7 +59,7 @@ WIDEST_HELP = 100
 PANELS_OF_COMMANDS = {
     "The whole job": ("run",),
     "Its steps": ("split", "embed", "kmeans", "pairwise", "align", "identify", "export"),
-    "Look and decide": ("inspect", "review", "similar", "dedup-new", "calibrate"),
+    "Look and decide": ("inspect", "review", "similar", "sample", "dedup-new", "calibrate"),
     "Tools": ("verify", "prune", "doctor", "samples", "models"),
 }
 

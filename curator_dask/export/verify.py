@@ -86,11 +86,13 @@ def verify_export(
     removed: Iterable[str] = (),
     check_media: CheckMedia | None = None,
     media_per_shard: int = 1,
+    listed: Iterable[str] | None = None,
 ) -> list[Fault]:
     """All faults of an export.
 
     ``found`` are the tars in the folder ("train/000000.tar"), to compare with the manifest; ``removed`` are the ids
-    that must not occur; ``check_media`` is called for ``media_per_shard`` clips of each shard, evenly spaced.
+    that must not occur; ``listed``, if given, are those that must, and no others; ``check_media`` is called for
+    ``media_per_shard`` clips of each shard, evenly spaced.
     """
     keys = removed_keys(removed)
     faults = [] if found is None else listing_faults(manifest, found)
@@ -103,7 +105,8 @@ def verify_export(
                 )
         except OSError as error:
             faults.append(Fault(shard.path, "", f"cannot be read: {error}"))
-    return [*faults, *(fault for reading in readings for fault in reading.faults), *doubled_keys(readings)]
+    unlisted = [] if listed is None else unlisted_keys(readings, listed)
+    return [*faults, *(fault for reading in readings for fault in reading.faults), *doubled_keys(readings), *unlisted]
 
 
 def removed_keys(removed: Iterable[str]) -> frozenset[str]:
@@ -129,6 +132,18 @@ def doubled_keys(readings: Iterable[ShardReading]) -> list[Fault]:
         doubled = [key for key in dict.fromkeys(reading.keys) if first.setdefault(key, reading.shard) != reading.shard]
         faults += [Fault(reading.shard, key, f"the key is also in {first[key]}") for key in doubled]
     return faults
+
+
+def unlisted_keys(readings: Iterable[ShardReading], listed: Iterable[str]) -> list[Fault]:
+    """Faults of clips that are not on the list of the export, and of clips on it that no shard holds."""
+    keys, found = {member_key(clip_id): clip_id for clip_id in listed}, set()
+    faults: list[Fault] = []
+    for reading in readings:
+        faults += [Fault(reading.shard, key, "the clip is not on the list") for key in reading.keys if key not in keys]
+        found.update(reading.keys)
+    return faults + [
+        Fault("", key, "the clip is on the list, and no shard holds it") for key in sorted(keys.keys() - found)
+    ]
 
 
 def verify_shard(

@@ -12,6 +12,7 @@ takes one apostrophe off the front of any text that has one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def escaped_lines(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     for char, escape in ESCAPES.items():
         texts = pc.replace_substring(texts, char, escape)
     return texts
+
+
+def id_list_bytes(ids: Iterable[str]) -> bytes:
+    """The list of these ids, in their order."""
+    escapes = str.maketrans(ESCAPES)
+    return "".join(f"{one.translate(escapes)}\n" for one in ids).encode("utf-8", "surrogateescape")
 
 
 def read_id_list(data: bytes) -> list[str]:

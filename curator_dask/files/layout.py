@@ -13,6 +13,7 @@ The folders of the original workflow keep their names. What this package adds fo
       overlaps/                        overlaps.parquet, clips.parquet
       duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
+      sample/                          keep.txt, sample.parquet, clusters.json
       dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
       run.json  failures.jsonl         .curator/{stage}/
       report/                          index.html, report.json, data/*.js where one file would be too large
@@ -32,6 +33,7 @@ CROSS_CLUSTER = "cross_cluster"
 OVERLAPS = "overlaps"
 DUPLICATES = "duplicates"
 DATASET = "dataset"
+SAMPLE = "sample"
 
 CLIP_INDEX = "clips.parquet"
 FAILURES = "failures.jsonl"
@@ -57,6 +59,8 @@ DUPLICATES_CSV = "duplicates.csv"
 GROUPS_TABLE = "groups.parquet"
 KEEP_LIST = "keep.txt"
 REMOVE_LIST = "remove.txt"
+SAMPLE_TABLE = "sample.parquet"
+SAMPLE_CLUSTERS = "clusters.json"
 
 MANIFEST_NAME = "manifest.json"
 INDEX_TABLE = "index.parquet"
@@ -76,7 +80,7 @@ SUMMARY = "summary.json"
 
 _OUTPUT_NAMES = frozenset({
     STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, FAILURES, RUN_RECORD,
-    REPORT, "metas", "previews", "processed_videos", "processed_clip_chunks",
+    REPORT, SAMPLE, "metas", "previews", "processed_videos", "processed_clip_chunks",
 })  # fmt: skip
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 

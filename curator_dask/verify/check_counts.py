@@ -20,8 +20,11 @@ SUMS = {
     "embed": ("clips_in", ("embeddings", "clips_plain", "clips_failed", "clips_open")),
     "kmeans": ("rows_in", ("rows", "rows_rejected")),
     "identify": ("rows", ("kept", "removed")),
+    "sample": ("kept", ("clips", "not_sampled")),
 }
 """Stage → a count, and the counts that it is the sum of."""
+LISTS = {"identify": ((KEEP_LIST, "kept"), (REMOVE_LIST, "removed")), "sample": ((KEEP_LIST, "clips"),)}
+"""Stage → its lists of ids, and the counts that are their lengths."""
 TOTALS = ("clips", ("kept", "removed", "plain", "failed", "open"))
 ONLY_WHERE_SOME = frozenset({"clips_open", "open"})
 """Counts that are left out where they are 0."""
@@ -34,7 +37,7 @@ def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Findi
         counts = (stage.state.summary() or {}).get("counts", {})
         if stage.name in SUMS:
             yield from _wrong_sum(stage.name, path, counts, *SUMS[stage.name])
-        if stage.name == "identify":
+        if stage.name in LISTS:
             yield from _wrong_lists(stage, counts)
     yield from _wrong_totals(root)
 
@@ -49,7 +52,7 @@ def _wrong_sum(stage: str, path: str, counts: Any, whole: str, parts: Sequence[s
 
 def _wrong_lists(stage: StageRecords, counts: Any) -> Iterator[Finding]:
     ids: Counter[str] = Counter()
-    for name, count in ((KEEP_LIST, "kept"), (REMOVE_LIST, "removed")):
+    for name, count in LISTS[stage.name]:
         if name not in stage.published or not stage.state.folder.exists(name):
             continue
         try:

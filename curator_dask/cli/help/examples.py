@@ -66,6 +66,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "curator-dask export --input-path steps --duplicates-path steps/duplicates --output-path steps/dataset "
             "--split train=.98,val=.02",
         ),
+        (
+            "captions and other columns of a table of yours",
+            "curator-dask export --input-path out --duplicates-path out/duplicates --output-path captioned "
+            "--metadata films.csv --caption-column caption",
+        ),
     ),
     "verify": (
         ("an output against its records", "curator-dask verify out"),
@@ -79,6 +84,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "three clips most like one of the output",
             "curator-dask similar out 0a1b2c3d-0000-5000-8000-000000000000 --top 3",
         ),
+    ),
+    "sample": (
+        ("10,000 of the kept clips, as many of each cluster as it has", "curator-dask sample out --size 10000"),
     ),
     "prune": (("what is left over of videos that are gone", "curator-dask prune out"),),
     "doctor": (("what this machine has", "curator-dask doctor"),),

@@ -19,8 +19,9 @@ FIRST_SCREEN = {
     "identify": "input_path kmeans_path output_path rule eps target_keep overlaps_path overrides clips_path sweep "
     "n_workers dry_run",
     "dedup-new": f"input_path kmeans_path duplicates_path output_path eps rule clips_path {_OF_STEPS}",
-    "export": f"input_path output_path duplicates_path all_clips format split shard_bytes min_shards {_OF_STEPS}",
+    "export": f"input_path output_path duplicates_path all_clips format split metadata min_shards {_OF_STEPS}",
     "inspect": f"path previews max_groups {_OF_STEPS}",
+    "sample": "path size temperature max_per_cluster seed output_path dry_run overwrite config json",
     "calibrate": f"input_path output_path embedding_algorithm model_dir num_clips known_duplicates {_OF_STEPS}",
 }
 """By command: the parameters that most people set, by their names in Python."""

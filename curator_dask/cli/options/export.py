@@ -31,6 +31,14 @@ EmbeddingsPath = Annotated[
     ),
 ]
 AllClips = Annotated[bool, option("--all-clips", help="Export every good clip, duplicates too.")]
+KeepList = Annotated[
+    str | None,
+    option("--keep-list", help="A text file of ids, such as sample/keep.txt: only these of the clips are exported."),
+]
+ListOfExport = Annotated[
+    str | None,
+    option("--keep-list", help="The list that was exported: its clips, and no others, must be in the shards."),
+]
 DatasetPath = Annotated[
     str, typer.Argument(metavar="OUT", help="The output of a run, or the folder that export wrote.")
 ]

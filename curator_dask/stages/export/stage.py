@@ -38,6 +38,7 @@ from curator_dask.runtime.records import Failure, digest, hashes_of
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.export.keep_list import read_keep_list
 from curator_dask.stages.export.metadata import ExportedMetadata, join_to_clips, metadata_table
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.previews import ExportedPreviews, make_previews
@@ -46,6 +47,17 @@ from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
 
 MEMBERS, CAPTION, PREVIEW = ("json", "mp4"), "txt", "webp"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which clips are exported, and what is known of them."""
+
+    plain: Collection[str]
+    """The clips that no decision names, as they are too plain for a vector."""
+    metadata: ExportedMetadata | None
+    num_not_listed: int | None
+    """Clips that a keep list leaves out; None if there is no list."""
 
 
 @with_suggestions
@@ -63,6 +75,7 @@ class ExportStage(ExportParameters, Stage):
         pairwise_path: the output of the pairwise stage; adds score, nearest earlier clip and cluster of each clip.
         all_clips: export every good clip, duplicates too.
         embeddings_path: the output of the embed stage, which lists the plain clips; None: the one below `input_path`.
+        keep_list: a text file with one id per line, such as ``sample/keep.txt``: only these of the clips are exported.
         id_field: column of the ids in `pairwise_path`.
         input_storage_options: fsspec options for the input paths.
         output_storage_options: fsspec options for `output_path`.
@@ -87,11 +100,12 @@ class ExportStage(ExportParameters, Stage):
     all_clips: bool = False
     id_field: str = "id"
     embeddings_path: str | None = None
+    keep_list: str | None = None
     input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     name: ClassVar[str] = "export"
-    replaceable: ClassVar[frozenset[str]] = frozenset(("plain", "pairwise_path"))
+    replaceable: ClassVar[frozenset[str]] = frozenset(("plain", "pairwise_path", "keep_list"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +135,7 @@ class ExportStage(ExportParameters, Stage):
             # Only where it was chosen: exports of versions without this parameter are still recognised.
             **({"plain": self.plain} if self.plain != "keep" else {}),
             **({"previews": True} if self.previews else {}),
+            **({"keep_list": True} if self.keep_list is not None else {}),  # its content is an input of each shard
             **self.metadata_identity(),
         }
 
@@ -130,25 +145,29 @@ class ExportStage(ExportParameters, Stage):
     def check(self, context: RunContext) -> None:
         super().check(context)
         metadata_table(self, self.input_storage_options)
+        if self.keep_list is not None:
+            read_keep_list(self.keep_list, self.input_storage_options)
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
         if context.dry_run:
             self.check(context)
         plain = self._plain_ids()
-        chosen = self._records(self._wanted_ids(plain))
+        known = self._records(self._wanted_ids(plain))
+        chosen = self._listed(known)
         metadata = join_to_clips(self, self.input, chosen)
         if metadata is not None:
             chosen = metadata.of(chosen)
             for sentence in metadata.joined.sentences:
                 context.reporter.note(sentence)
+        choice = Choice(plain, metadata, None if self.keep_list is None else len(known) - len(chosen))
         good, failures = self._with_media(chosen)
         if not good:
             raise InputError(
                 f"nothing to export: none of the {len(chosen)} chosen clips has its media file in {self.input.url}"
             )
         if context.dry_run:
-            return self._plan(state, context, good, failures, plain, metadata)
+            return self._plan(state, context, good, failures, choice)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"export: {replaced}: the dataset is made anew")
@@ -157,9 +176,9 @@ class ExportStage(ExportParameters, Stage):
             good, failures = previews.of(good), (*failures, *previews.failures)
         if not good:
             raise InputError(f"nothing to export: no preview could be made of any of the {len(chosen)} chosen clips")
-        tell_replaced(state, self._planned_units(good, previews), context, has_table=metadata is not None)
+        tell_replaced(state, self._planned_units(good, previews), context, has_table=choice.metadata is not None)
         export = self._export_index if self.format == "parquet" else self._export_shards
-        return export(state, context, good, failures, plain, previews, metadata)
+        return export(state, context, good, failures, choice, previews)
 
     def _plan(
         self,
@@ -167,17 +186,16 @@ class ExportStage(ExportParameters, Stage):
         context: RunContext,
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
-        plain: Collection[str],
-        metadata: ExportedMetadata | None,
+        choice: Choice,
     ) -> StageResult:
         """What a run would do; previews that are not there yet count as units of their own."""
         previews = make_previews(self.input, records, context) if self.previews else None
         units = self._planned_units(records, previews)
-        tell_replaced(state, units, context, has_table=metadata is not None)
+        tell_replaced(state, units, context, has_table=choice.metadata is not None)
         todo, done = self.count_planned(units)
         if previews is not None:
             todo, done = todo + previews.num_run, done + previews.num_skipped
-        counts = _count_clips(records, failures, plain, metadata)
+        counts = _count_clips(records, failures, choice)
         return StageResult(self.name, self.output, counts, failures, todo, done)
 
     def _planned_units(self, records: list[ClipRecord], previews: ExportedPreviews | None) -> list[Unit[Any]]:
@@ -222,6 +240,18 @@ class ExportStage(ExportParameters, Stage):
         else:
             kept = self._decided_ids(KEEP_LIST)
         return kept | plain if self.plain == "keep" else kept
+
+    def _listed(self, known: list[ClipRecord]) -> list[ClipRecord]:
+        """The clips of the keep list, all clips if there is none. Raises InputError if it names others than the known ones."""
+        if self.keep_list is None:
+            return known
+        listed = set(read_keep_list(self.keep_list, self.input_storage_options))
+        if others := sorted(listed.difference(record.id for record in known)):
+            raise InputError(
+                f"{self.keep_list} names {counted(len(others), 'clips')} that would not be exported without it, as they were "
+                f"removed, are plain, or are not there; for example {', '.join(map(repr, others[:3]))}. Make the list anew"
+            )
+        return [record for record in known if record.id in listed]
 
     def _plain_ids(self) -> set[str]:
         """The clips that no decision names, because they are too plain for a vector."""
@@ -270,15 +300,14 @@ class ExportStage(ExportParameters, Stage):
         context: RunContext,
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
-        plain: Collection[str],
+        choice: Choice,
         previews: ExportedPreviews | None,
-        metadata: ExportedMetadata | None,
     ) -> StageResult:
         plans, outcome, broken = self._write_shards(state, context, records, previews)
         failures = (*failures, *broken)
-        self._write_beside(state, plans, metadata)
+        self._write_beside(state, plans, choice.metadata)
         counts = {
-            **_count_clips(records, failures, plain, metadata),
+            **_count_clips(records, failures, choice),
             "shards": len(plans),
             "shard_bytes": outcome.counts.get("shard_bytes", 0),
             **({"previews": sum(len(plan.samples) for plan in plans)} if previews is not None else {}),
@@ -343,9 +372,8 @@ class ExportStage(ExportParameters, Stage):
         context: RunContext,
         records: list[ClipRecord],
         failures: tuple[Failure, ...],
-        plain: Collection[str],
+        choice: Choice,
         previews: ExportedPreviews | None,
-        metadata: ExportedMetadata | None,
     ) -> StageResult:
         units = self._copies(records, previews)
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
@@ -354,11 +382,11 @@ class ExportStage(ExportParameters, Stage):
             records,
             self._media_path,
             preview_of=self._preview_path if self.previews else None,
-            carried=metadata.schema() if metadata is not None else None,
+            carried=choice.metadata.schema() if choice.metadata is not None else None,
         )
         state.publish(INDEX_TABLE, parquet_bytes(table))
         failures = (*failures, *(replace(failure, clip_id=failure.source) for failure in outcome.failures))
-        counts = _count_clips(records, failures, plain, metadata)
+        counts = _count_clips(records, failures, choice)
         if previews is not None:
             counts["previews"] = counts["clips"]
         state.summarise(counts, failures=failures)
@@ -397,20 +425,24 @@ class ExportStage(ExportParameters, Stage):
 def _count_clips(
     records: Sequence[ClipRecord],
     failures: Sequence[Failure],
-    plain: Collection[str],
-    metadata: ExportedMetadata | None,
+    choice: Choice,
 ) -> dict[str, int]:
-    """The clips in the export and the failed ones, how many of each are plain, and what a table says of them."""
+    """The clips in the export and the failed ones, how many of each are plain, and what lists and tables say of them."""
     failed = {failure.clip_id for failure in failures}
     num_open = len({failure.clip_id for failure in failures if failure.is_open})
     exported = {record.id for record in records} - failed
     return {
         "clips": len(exported),
-        "clips_plain": len(exported.intersection(plain)),
+        "clips_plain": len(exported.intersection(choice.plain)),
         "clips_failed": len(failed) - num_open,
         **({"clips_open": num_open} if num_open else {}),
-        "plain_failed": len(failed.intersection(plain)),
-        **(metadata.counts([record for record in records if record.id in exported]) if metadata is not None else {}),
+        "plain_failed": len(failed.intersection(choice.plain)),
+        **({"clips_not_sampled": choice.num_not_listed} if choice.num_not_listed is not None else {}),
+        **(
+            choice.metadata.counts([one for one in records if one.id in exported])
+            if choice.metadata is not None
+            else {}
+        ),
     }
 
 

@@ -13,6 +13,7 @@ from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
+from curator_dask.stages.export.keep_list import read_keep_list
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ def verify_dataset(
     *,
     duplicates_path: str | None = None,
     clips_opened_per_shard: int = 1,
+    keep_list: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Verification:
     """Check every shard against the manifest. Raises InputError if there is no export at `path`.
@@ -38,7 +40,8 @@ def verify_dataset(
         path: folder or URL of an export of WebDataset shards.
         duplicates_path: the output of the identify stage; a clip that it removed is then a fault.
         clips_opened_per_shard: number of MP4 files per shard to open as videos.
-        storage_options: fsspec options for both paths.
+        keep_list: the list of ids that was exported: its clips, and no others, must be in the shards.
+        storage_options: fsspec options for all paths.
     """
     options = dict(storage_options or {})
     folder = Folder(path, options)
@@ -56,6 +59,7 @@ def verify_dataset(
         removed=removed,
         check_media=check_mp4,
         media_per_shard=clips_opened_per_shard,
+        listed=None if keep_list is None else read_keep_list(keep_list, options),
     )
     return Verification(manifest, tuple(faults))
 

@@ -19,6 +19,7 @@ def export(
     pairwise_path: options.PairwisePath = None,
     embeddings_path: options.EmbeddingsPath = None,
     all_clips: options.AllClips = False,
+    keep_list: options.KeepList = None,
     export_options: options.ExportOptions,
     run_options: RunOptions,
 ) -> None:
@@ -33,6 +34,7 @@ def export(
         pairwise_path=pairwise_path,
         embeddings_path=embeddings_path,
         all_clips=all_clips,
+        keep_list=keep_list,
         **vars(export_options.parameters()),
         **run_options.folder_options,
     )

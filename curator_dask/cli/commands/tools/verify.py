@@ -24,6 +24,7 @@ def verify(
     path: options.DatasetPath,
     duplicates_path: options.RemovedPath = None,
     clips_opened_per_shard: options.ClipsOpened = 1,
+    keep_list: options.ListOfExport = None,
     quick: options.Quick = False,
     repair: options.Repair = False,
     storage_option: StorageOption = None,
@@ -47,6 +48,7 @@ def verify(
             path,
             duplicates_path=duplicates_path,
             clips_opened_per_shard=clips_opened_per_shard,
+            keep_list=keep_list,
             storage_options=storage_options,
         )
         faults = len(read.faults)
