@@ -361,6 +361,9 @@ def curate(
     against: str | Sequence[str] | None = None,
     scope: str = "all",
     recall_sample: int = 0,
+    min_motion: float | None = None,
+    max_static_share: float | None = None,
+    drop_black: bool = False,
     overrides: str | None = None,
     format: str = "webdataset",
     media: str = "copy",
@@ -448,6 +451,9 @@ def curate(
             their kept clips show are removed too. It needs the rule ``overlap``.
         scope: which pairs count: ``all``, ``cross`` (of different source videos) or ``same`` (of one source video).
         recall_sample: compare this many sampled rows with all rows, to measure what the clusters hide.
+        min_motion: drop clips with a lower ``motion_mean``, from 0 to 1, before anything is decided.
+        max_static_share: drop clips with a higher ``frozen_share``, from 0 to 1.
+        drop_black: drop clips of which at least 90 % of the frames are black (``black_share``).
         overrides: a CSV file of decisions by hand (id, decision, note), which go over those of the rule.
         format: ``webdataset`` or ``parquet``.
         media: with format ``parquet``: ``copy`` the media, or ``reference`` them.
@@ -464,8 +470,8 @@ def curate(
             caused, are tried again in any case.
 
     Returns:
-        The results of all stages, and the number of clips kept, removed, plain, failed and open. `num_open` of the result
-        counts all failures that a new run tries again.
+        The results of all stages, and the number of clips kept, removed, dropped, plain, failed and open. `num_open` of the
+        result counts all failures that a new run tries again.
     """
     values = locals()
     workflow = Workflow(

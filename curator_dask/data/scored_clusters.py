@@ -47,6 +47,8 @@ class ClusterInput:
     """Digest of its table and its files: if it changes, the decisions on the cluster are stale."""
     num_bytes: int = 0
     """Bytes of its files in `kmeans`."""
+    filtered: bool = False
+    """Whether its table leaves out rows that its files have: those of dropped clips."""
 
     def __str__(self) -> str:
         return f"cluster {self.number}"
@@ -133,13 +135,15 @@ def read_in_order(
 ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
     """The vectors of a cluster, (N, D) float32, and the (N,) sources of its rows, in the order of `ids`.
 
+    Rows of a filtered cluster that `ids` does not name are left out.
+
     The second is None if and only if `sources` is. Raises InputError if the k-means output holds other ids.
     """
     columns = [cluster.id_field, cluster.embedding_field, *(sources.columns if sources else ())]
     table = read_cluster(cluster.kmeans, cluster.vectors, columns)
     own_ids = id_values(table, cluster.id_field)
     place = {identifier: row for row, identifier in enumerate(own_ids.tolist())}
-    if place.keys() != set(ids):
+    if not place.keys() >= set(ids) or (len(place) != len(ids) and not cluster.filtered):
         raise InputError(
             f"{cluster}: {cluster.table} and the k-means output hold different ids: run the pairwise stage again"
         )

@@ -1,8 +1,8 @@
 r"""Ids in text files: one id per line in lists, and cells of CSV files that no spreadsheet takes for a formula.
 
-**Lists** (``keep.txt``, ``remove.txt``): one line per id, ended by a line feed. A character that some program takes for the
-end of a line is written as an escape: ``\n``, ``\r``, ``\u000b``, ``\u000c``, ``\u001c`` … ``\u001e``, ``\u0085``, ``\u2028``
-and ``\u2029``. A backslash is doubled. All else stands as it is.
+**Lists** (``keep.txt``, ``remove.txt``, ``drop.txt``): one line per id, ended by a line feed. A character that some program
+takes for the end of a line is written as an escape: ``\n``, ``\r``, ``\u000b``, ``\u000c``, ``\u001c`` … ``\u001e``,
+``\u0085``, ``\u2028`` and ``\u2029``. A backslash is doubled. All else stands as it is.
 
 **CSV** (``duplicates.csv``): a text that begins with ``=``, ``+``, ``-``, ``@``, a tab, the end of a line, or the wide form
 of one of these signs, gets an apostrophe in front; so does one that begins with an apostrophe. Whoever reads the file

@@ -59,6 +59,8 @@ DUPLICATES_CSV = "duplicates.csv"
 GROUPS_TABLE = "groups.parquet"
 KEEP_LIST = "keep.txt"
 REMOVE_LIST = "remove.txt"
+DROP_LIST = "drop.txt"
+DROPPED_TABLE = "dropped.parquet"
 SAMPLE_TABLE = "sample.parquet"
 SAMPLE_CLUSTERS = "clusters.json"
 

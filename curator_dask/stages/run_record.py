@@ -21,7 +21,7 @@ RUN = "run"
 
 @dataclass(frozen=True)
 class Totals:
-    """Number of planned clips, and how many of them were kept, removed, too plain for a vector, failed, or open."""
+    """Number of planned clips, and how many of them were kept, removed, too plain for a vector, failed, open, or dropped."""
 
     clips: int
     kept: int
@@ -30,17 +30,20 @@ class Totals:
     failed: int
     open: int = 0
     """Clips that failed because of the machine: the next run tries them again."""
+    dropped: int = 0
+    """Clips that filters dropped for what their pictures are like."""
 
     @property
     def sum(self) -> int:
-        return self.kept + self.removed + self.plain + self.failed + self.open
+        return self.kept + self.removed + self.dropped + self.plain + self.failed + self.open
 
     def counts(self) -> dict[str, int]:
-        """The numbers by name; that of open clips only where there are some."""
-        return {name: number for name, number in asdict(self).items() if number or name != "open"}
+        """The numbers by name; those of open and of dropped clips only where there are some."""
+        return {name: number for name, number in asdict(self).items() if number or name not in ("open", "dropped")}
 
     def __str__(self) -> str:
-        plain = f" + {self.plain} plain" if self.plain else ""
+        plain = f" + {self.dropped} dropped" if self.dropped else ""
+        plain += f" + {self.plain} plain" if self.plain else ""
         left = f" + {self.open} open" if self.open else ""
         return f"{counted(self.clips, 'clips')} = {self.kept} kept + {self.removed} removed{plain} + {self.failed} failed{left}"
 
@@ -60,8 +63,10 @@ def add_totals(results: Sequence[StageResult]) -> Totals:
     failed = split["clips_failed"] + embed["clips_failed"] + kmeans["rows_rejected"] + not_exported
     left = embed.get("clips_open", 0) + export.get("clips_open", 0)
     lost = not_exported + export.get("clips_open", 0)
-    kept, plain = identify["kept"] - (lost - lost_plain), embed["clips_plain"] - lost_plain
-    totals = Totals(split["clips_planned"], kept, identify["removed"], plain, failed, left)
+    dropped_plain = identify.get("plain_dropped", 0)
+    dropped = identify.get("dropped", 0) + dropped_plain
+    kept, plain = identify["kept"] - (lost - lost_plain), embed["clips_plain"] - lost_plain - dropped_plain
+    totals = Totals(split["clips_planned"], kept, identify["removed"], plain, failed, left, dropped)
     if totals.clips != totals.sum:
         raise CuratorError(f"the counts do not add up: {totals}; counts per stage: {counts}")
     return totals

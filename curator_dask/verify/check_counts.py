@@ -10,7 +10,7 @@ from typing import Any
 from curator_dask.errors import CuratorError
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
+from curator_dask.files.layout import DROP_LIST, KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
 from curator_dask.files.names import counted
 from curator_dask.verify.finding import COUNTS, DAMAGED, DOUBLED, Finding
 from curator_dask.verify.stage_records import StageRecords
@@ -19,14 +19,17 @@ SUMS = {
     "split": ("clips_planned", ("clips", "clips_failed")),
     "embed": ("clips_in", ("embeddings", "clips_plain", "clips_failed", "clips_open")),
     "kmeans": ("rows_in", ("rows", "rows_rejected")),
-    "identify": ("rows", ("kept", "removed")),
+    "identify": ("rows", ("kept", "removed", "dropped")),
     "sample": ("kept", ("clips", "not_sampled")),
 }
 """Stage → a count, and the counts that it is the sum of."""
-LISTS = {"identify": ((KEEP_LIST, "kept"), (REMOVE_LIST, "removed")), "sample": ((KEEP_LIST, "clips"),)}
+LISTS = {
+    "identify": ((KEEP_LIST, "kept"), (REMOVE_LIST, "removed"), (DROP_LIST, "dropped")),
+    "sample": ((KEEP_LIST, "clips"),),
+}
 """Stage → its lists of ids, and the counts that are their lengths."""
-TOTALS = ("clips", ("kept", "removed", "plain", "failed", "open"))
-ONLY_WHERE_SOME = frozenset({"clips_open", "open"})
+TOTALS = ("clips", ("kept", "removed", "dropped", "plain", "failed", "open"))
+ONLY_WHERE_SOME = frozenset({"clips_open", "open", "dropped"})
 """Counts that are left out where they are 0."""
 
 
@@ -52,6 +55,8 @@ def _wrong_sum(stage: str, path: str, counts: Any, whole: str, parts: Sequence[s
 
 def _wrong_lists(stage: StageRecords, counts: Any) -> Iterator[Finding]:
     ids: Counter[str] = Counter()
+    if isinstance(counts, dict) and "dropped" in counts:
+        counts = {**counts, "dropped": counts["dropped"] + counts.get("plain_dropped", 0)}
     for name, count in LISTS[stage.name]:
         if name not in stage.published or not stage.state.folder.exists(name):
             continue

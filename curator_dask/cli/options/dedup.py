@@ -112,6 +112,20 @@ MinCover = Annotated[
         "--min-cover", help="With --rule overlap: a clip goes if kept clips show at least this share of its length."
     ),
 ]
+MinMotion = Annotated[
+    float | None,
+    option(
+        "--min-motion",
+        help="Drop clips with less motion (motion_mean, 0 to 1) before anything is decided; .003 drops what hardly moves.",
+    ),
+]
+MaxStaticShare = Annotated[
+    float | None,
+    option("--max-static-share", help="Drop clips that stand still for more than this share (frozen_share, 0 to 1)."),
+]
+DropBlack = Annotated[
+    bool, option("--drop-black", help="Drop clips of which at least 90 % of the frames are black (black_share).")
+]
 OverlapsPath = Annotated[str | None, input_option("--overlaps-path", help="With --rule overlap: output of align.")]
 Sweep = Annotated[
     str | None,

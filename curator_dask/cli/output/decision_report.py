@@ -19,6 +19,8 @@ def _sentences(criterion: str, counts: Mapping[str, int]) -> Iterator[str]:
         return
     groups = f", {counted(counts['groups'], 'groups')} of duplicates" if "groups" in counts else ""
     yield f"{_explained(criterion)}: {counts['kept']:,} of {rows:,} rows kept ({_share(counts['kept'], rows)}){groups}"
+    if counts.get("dropped", 0) + counts.get("plain_dropped", 0):
+        yield _dropped(counts)
     if counts["orphans"]:
         yield (
             f"{counted(counts['orphans'], 'orphans')} among the removed rows: rows without a kept row within eps, as in a "
@@ -39,6 +41,14 @@ def _explained(criterion: str) -> str:
     """What decided, with the similarity that an eps stands for."""
     name, _, value = criterion.partition(" ")
     return f"{criterion} (a similarity of {1 - float(value):.6g} or more)" if name == "eps" else criterion
+
+
+def _dropped(counts: Mapping[str, int]) -> str:
+    number = counts["dropped"] + counts["plain_dropped"]
+    names = {"dropped_black": "black", "dropped_static": "static", "dropped_low_motion": "with little motion"}
+    reasons = ", ".join(f"{counts[key]:,} {name}" for key, name in names.items() if counts.get(key))
+    plain = f", {counts['plain_dropped']:,} of them plain" if counts["plain_dropped"] else ""
+    return f"{counted(number, 'clips')} dropped by the filters: {reasons}{plain}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -31,7 +31,7 @@ from curator_dask.export.shards import ShardResult, media_fault
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import DATASET_CARD, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
+from curator_dask.files.layout import DATASET_CARD, DROP_LIST, INDEX_TABLE, KEEP_LIST, MANIFEST_NAME, REMOVE_LIST
 from curator_dask.files.names import counted
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import Failure, digest, hashes_of
@@ -261,7 +261,7 @@ class ExportStage(ExportParameters, Stage):
             embeddings = Folder(self.embeddings_path, self.input_storage_options)
         plain = read_plain_ids(embeddings)
         if plain and self.duplicates_path is not None:
-            plain -= self._decided_ids(KEEP_LIST) | self._decided_ids(REMOVE_LIST)
+            plain -= self._decided_ids(KEEP_LIST) | self._decided_ids(REMOVE_LIST) | self._dropped_ids()
         return plain
 
     def _decided_ids(self, name: str) -> set[str]:
@@ -269,6 +269,11 @@ class ExportStage(ExportParameters, Stage):
         if not folder.exists(name):
             raise InputError(f"{folder.url} holds no {name}: run the identify stage into it first")
         return set(read_id_list(folder.read_bytes(name)))
+
+    def _dropped_ids(self) -> set[str]:
+        """The clips that filters dropped."""
+        folder = Folder(str(self.duplicates_path), self.input_storage_options)
+        return set(read_id_list(folder.read_bytes(DROP_LIST))) if folder.exists(DROP_LIST) else set()
 
     def _scores(self) -> dict[str, dict[str, Any]]:
         if self.pairwise_path is None:

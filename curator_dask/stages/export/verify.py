@@ -12,7 +12,7 @@ from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
+from curator_dask.files.layout import DROP_LIST, MANIFEST_NAME, REMOVE_LIST
 from curator_dask.stages.export.keep_list import read_keep_list
 
 
@@ -38,7 +38,7 @@ def verify_dataset(
 
     Args:
         path: folder or URL of an export of WebDataset shards.
-        duplicates_path: the output of the identify stage; a clip that it removed is then a fault.
+        duplicates_path: the output of the identify stage; a clip that it removed or dropped is then a fault.
         clips_opened_per_shard: number of MP4 files per shard to open as videos.
         keep_list: the list of ids that was exported: its clips, and no others, must be in the shards.
         storage_options: fsspec options for all paths.
@@ -50,7 +50,9 @@ def verify_dataset(
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
     removed: list[str] = []
     if duplicates_path is not None:
-        removed = read_id_list(Folder(duplicates_path, options).read_bytes(REMOVE_LIST))
+        decisions = Folder(duplicates_path, options)
+        lists = [REMOVE_LIST, *([DROP_LIST] if decisions.exists(DROP_LIST) else [])]
+        removed = [name for one in lists for name in read_id_list(decisions.read_bytes(one))]
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,

@@ -13,6 +13,7 @@ from curator_dask.dedup.similarity.threshold import check_eps, chosen_eps
 from curator_dask.errors import ParameterError
 from curator_dask.keywords import with_suggestions
 from curator_dask.report.review.overrides import Override, read_overrides
+from curator_dask.stages.identify.decisions.dropped import QualityFilters
 
 RULE_BY_INPUT = AUTO
 """The `rule` that leaves the choice to what there is to decide by."""
@@ -41,6 +42,12 @@ class IdentifyParameters:
     same source video."""
     source_field: str | None = None
     """The column of the k-means output that names the source of a row. None: the source video of the clip index."""
+    min_motion: float | None = None
+    """Drop clips with a lower ``motion_mean``, from 0 to 1, before anything is decided. None: whatever they show."""
+    max_static_share: float | None = None
+    """Drop clips with a higher ``frozen_share``, from 0 to 1. None: however long they stand still."""
+    drop_black: bool = False
+    """Drop clips of which at least 90 % of the frames are black (``black_share``)."""
     recall_sample: int = 0
     """Compare this many sampled rows with all rows, and count how many of their duplicates lie in the same cluster."""
     overrides: str | None = None
@@ -56,9 +63,14 @@ class IdentifyParameters:
             raise ParameterError(f"target_keep must be from 0 to 1, got {self.target_keep}")
         if self.recall_sample < 0:
             raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
+        self.filters()  # checks them
         check_rule(self.rule, (AUTO, *RULES))
         check_min_cover(self.min_cover)
         check_scope(self.scope)
+
+    def filters(self) -> QualityFilters:
+        """What is asked of the pictures of clips."""
+        return QualityFilters(self.min_motion, self.max_static_share, self.drop_black)
 
     def eps_for_model(self, model_default: float) -> float:
         """The eps to decide by for vectors of a model with this default."""

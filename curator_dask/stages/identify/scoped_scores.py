@@ -1,6 +1,14 @@
-"""Similarity tables over the pairs in scope, one unit per cluster. (The pairwise stage scores all pairs.)"""
+"""Similarity tables over the pairs in scope and without dropped clips, one unit per cluster.
+
+The pairwise stage scores all pairs of all rows.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, id_list
 from curator_dask.data.scored_clusters import read_in_order, score_table
@@ -11,13 +19,55 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.spec import ScopedScoresTask
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def score_in_scope(task: ScopedScoresTask) -> UnitResult:
     """On a worker: write the table of one cluster, with the rows and the columns of the pairwise stage's table."""
+    table = _score_all(task) if task.sources is not None else _score_those_left(task)
+    path = layout.scoped_scores_file(task.cluster.number)
+    return UnitResult({path: write_parquet(task.output, path, table)})
+
+
+def _score_all(task: ScopedScoresTask) -> pa.Table:
+    """Score all rows that stay, over the pairs in scope."""
+    import pyarrow as pa
+
     cluster = task.cluster
     ranked = id_column(read_parquet(cluster.tables, cluster.table, [cluster.id_field]), cluster.id_field)
+    stay = _stay(task, ranked)
     X, sources = read_in_order(cluster, id_list(ranked), task.sources)
-    score, best = max_earlier_in_scope(to_device(X, task.device), task.scope, source_codes(sources))
-    path = layout.scoped_scores_file(cluster.number)
-    table = score_table(cluster.id_field, ranked, best, score)
-    return UnitResult({path: write_parquet(task.output, path, table)})
+    codes = source_codes(sources[stay]) if sources is not None else None
+    score, best = max_earlier_in_scope(to_device(X[stay], task.device), task.scope, codes)
+    return score_table(cluster.id_field, ranked.filter(pa.array(stay)), best, score)
+
+
+def _score_those_left(task: ScopedScoresTask) -> pa.Table:
+    """The table without dropped rows. Where the best match of a row was dropped, the next best of the own cluster follows.
+
+    A match in another cluster is only known where it is the best one.
+    """
+    import pyarrow as pa
+
+    cluster = task.cluster
+    names = [cluster.id_field, "max_id", "cosine_sim_score"]
+    table = read_parquet(cluster.tables, cluster.table, names)
+    whole = id_list(id_column(table, cluster.id_field))
+    stay = _stay(task, id_column(table, cluster.id_field))
+    table = table.filter(pa.array(stay))
+    ranked, matches = (id_column(table, name) for name in names[:2])
+    lost = ~_stay(task, matches)
+    if not lost.any():
+        return table
+    X, _ = read_in_order(cluster, whole)
+    score, best = max_earlier_in_scope(to_device(X[stay], task.device), "all", None)
+    best_ids = pa.concat_arrays([matches, ranked]).take(
+        pa.array(np.where(lost, len(lost) + best, np.arange(len(lost))))
+    )
+    scores = np.where(lost, score, table["cosine_sim_score"].to_numpy())
+    return pa.table([ranked, best_ids, pa.array(scores)], names)
+
+
+def _stay(task: ScopedScoresTask, ids: pa.Array) -> NDArray[np.bool_]:
+    return np.ones(len(ids), np.bool_) if task.dropped is None else task.dropped.stay(ids)

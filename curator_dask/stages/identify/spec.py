@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from curator_dask.data.scored_clusters import ClusterInput, RowSources
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.decisions.dropped import DroppedRows
 
 
 @dataclass(frozen=True)
 class ScopedScoresTask:
-    """Score one cluster over the pairs in scope."""
+    """Score one cluster over the pairs in scope, without dropped clips."""
 
     cluster: ClusterInput
     output: Folder
     scope: str
-    sources: RowSources
+    sources: RowSources | None
+    """None where all pairs count."""
     device: str
+    dropped: DroppedRows | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.keywords import with_suggestions
-from curator_dask.report.review.overrides import OVERRIDES, Override
+from curator_dask.report.review.overrides import KEEP, OVERRIDES, Override
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -29,6 +29,13 @@ from curator_dask.stages.identify.across.settle import settle_across, settled_fr
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.decision_table import VERSION
+from curator_dask.stages.identify.decisions.dropped import (
+    DroppedClips,
+    DroppedRows,
+    drop_clips,
+    row_ids,
+    write_dropped,
+)
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
 from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
@@ -102,6 +109,10 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             pairs of the same source video.
         source_field: The column of the k-means output that names the source of a row. None: the source video in the clip
             index at `clips_path`.
+        min_motion: Drop clips with a lower ``motion_mean``, from 0 to 1. Filters act before the rule: the other clips are
+            decided on as if dropped ones were not there. They need the quality columns at `clips_path`, or beside the vectors.
+        max_static_share: Drop clips with a higher ``frozen_share``, from 0 to 1.
+        drop_black: Drop clips of which at least 90 % of the frames are black (``black_share``).
         recall_sample: Compare this many sampled rows with all rows, and count how many of their pairs within eps were
             found: those in the same cluster, and after cross-cluster comparisons those of which a row is a duplicate.
         overrides: A CSV file of decisions by hand, with the columns id, decision (``keep`` or ``remove``) and note. They go
@@ -129,6 +140,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             "source_field",
             "target_keep",
             "min_cover",
+            "min_motion",
+            "max_static_share",
+            "drop_black",
         )
     )
     workers: ClassVar[str] = "rapids"
@@ -183,6 +197,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             "scope": self.scope,
             "source_field": self.source_field,
             "target_keep": self.target_keep,
+            **self.filters().identity(),
             **(self._overlap_identity() if by_overlap else {}),
         }
 
@@ -202,11 +217,16 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         self.decisions_by_hand()  # a fault in the file shows before any work
         if context.dry_run:
             return self._planned(context, state, clusters)
+        clusters, dropped = self._drop(clusters)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"identify: {replaced}: the decisions are made anew")
+        write_dropped(state, dropped)
         decide = self._decide_by_overlaps if self.rule == "overlap" else self._decide_by_scores
-        outcome, counts, decided, warnings = decide(context, state, clusters)
+        outcome, counts, decided, warnings = decide(context, state, clusters, dropped)
+        if dropped is not None:
+            counts["rows"] += dropped.counts()["dropped"]
+            counts, warnings = counts | dropped.counts(), (*warnings, *dropped.warnings())
         state.summarise(counts, decided, failures=outcome.failures)
         return StageResult(
             self.name,
@@ -221,26 +241,55 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _planned(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> StageResult:
         self.check(context)
-        units = self._ranking_units(state, clusters) if self.rule == "overlap" else self._known_units(state, clusters)
+        clusters, dropped = self._drop(clusters)
+        by_overlap = self.rule == "overlap"
+        units = self._ranking_units(state, clusters) if by_overlap else self._known_units(state, clusters, dropped)
         todo, done = self.count_planned(units) if units else (len(clusters), 0)
         return StageResult(self.name, self.output, {"clusters": len(clusters)}, num_run=todo, num_skipped=done)
 
-    def _known_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> Sequence[Unit[Any]]:
+    def _drop(self, clusters: list[ClusterInput]) -> tuple[list[ClusterInput], DroppedClips | None]:
+        """What the filters drop, and the clusters that have rows left; None where there are no filters."""
+        filters = self.filters()
+        if not filters.limits():
+            return clusters, None
+        rows = row_ids(clusters)
+        by_hand = {name for name, one in self.decisions_by_hand().items() if one.decision == KEEP}
+        dropped = drop_clips(filters, self.clips, self._vectors(), rows, by_hand)
+        left = [one for one, ids in zip(clusters, rows, strict=True) if dropped.stay(ids).any()]
+        if not left:
+            raise InputError(f"the filters drop all clips ({', '.join(filters.identity())}): choose others")
+        # The rule overlap also looks at dropped clips: two others may be known to be alike by way of one.
+        return clusters if self.rule == "overlap" else left, dropped
+
+    def _vectors(self) -> Folder | None:
+        """The folder of vectors that k-means read, as it is recorded; None where it is not known or not there."""
+        kmeans = self.folder_to_read(self.kmeans_path)
+        recorded = StageState(kmeans, "kmeans").recorded_path("input_path")
+        if recorded is None:
+            return None
+        protocol = "" if kmeans.is_local else kmeans.url.partition("://")[0] + "://"
+        return Folder(protocol + recorded, kmeans.storage_options)
+
+    def _known_units(
+        self, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
+    ) -> Sequence[Unit[Any]]:
         """The units that decide by scores; none where the eps is still to be chosen for `target_keep`."""
         sources = self._sources()
-        if sources is not None:
-            clusters = self._in_scope(clusters, self._scope_units(clusters, sources, "cpu"))
+        if sources is not None or dropped is not None:
+            clusters = self._in_scope(clusters, self._scope_units(clusters, sources, "cpu", dropped))
         eps = self._known_eps(state, clusters)
         if eps is None:
             return []
         rule = Rule(self.rule, eps, self.scope)
         return [self._unit(state, cluster, rule, sources, "cpu") for cluster in self._settled(clusters, eps)]
 
-    def _decide_by_scores(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
+    def _decide_by_scores(
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
+    ) -> Decided:
         """Decide by one of the rules that compare scores with eps."""
         sources = self._sources()
-        if sources is not None:
-            clusters = self._score_in_scope(context, state, clusters, sources)
+        if sources is not None or dropped is not None:
+            clusters = self._score_in_scope(context, state, clusters, sources, dropped)
         rule = Rule(self.rule, self._settle_eps(context, state, clusters), self.scope)
         outcome, decisions = self._decide(context, state, clusters, rule, sources)
         known = source_videos(decisions.ids, self.clips) if self.clips is not None else None
@@ -249,7 +298,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             counts |= self._recall(context, state, clusters, rule.eps, sources)
         return Decided(outcome, counts, {"eps": rule.eps}, warnings)
 
-    def _decide_by_overlaps(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> Decided:
+    def _decide_by_overlaps(
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
+    ) -> Decided:
         """Decide by the rule ``overlap``."""
         units = self._ranking_units(state, clusters)
         outcome = _all_done(
@@ -259,7 +310,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
         tables = read_unit_tables(state, [unit.task.table for unit in units])
-        found = decide_by_overlaps(tables, self.overlaps, rule, reference_clips(self.overlaps, self.against))
+        staying = reference_clips(self.overlaps, self.against)
+        found = decide_by_overlaps(tables, self.overlaps, rule, staying, dropped.stay if dropped is not None else None)
         counts, warnings = self._write(state, found.decisions, found.sources)
         if self.against and found.decisions.covered is not None:
             counts["in_reference"] = int((found.decisions.removed & found.decisions.covered.in_reference()).sum())
@@ -337,21 +389,27 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         return SourceVideos(ClipIndex.of(self._clips_with_sources()))
 
     def _score_in_scope(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], sources: RowSources
-    ) -> list[ClusterInput]:
-        """Score the clusters over the pairs in scope; returns them with these tables instead of the pairwise stage's."""
-        units = self._scope_units(clusters, sources, context.cluster.device)
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], sources: RowSources | None,
+        dropped: DroppedClips | None,
+    ) -> list[ClusterInput]:  # fmt: skip
+        """Score the clusters over the pairs in scope and without dropped clips.
+
+        Returns them with these tables instead of the pairwise stage's.
+        """
+        units = self._scope_units(clusters, sources, context.cluster.device, dropped)
         _all_done(run_units(context.cluster, state, units, score_in_scope, reporter=context.reporter, what="tables"))
         return self._in_scope(clusters, units)
 
     def _scope_units(
-        self, clusters: Sequence[ClusterInput], sources: RowSources, device: str
+        self, clusters: Sequence[ClusterInput], sources: RowSources | None, device: str, dropped: DroppedClips | None
     ) -> list[Unit[ScopedScoresTask]]:
+        rows = DroppedRows(self.output, dropped.version) if dropped is not None else None
+        versions = [*([sources.version] if sources is not None else []), *([rows.version] if rows is not None else [])]
         return [
             Unit(
                 f"scores-{cluster.number:06d}",
-                digest(cluster.version, sources.version),
-                ScopedScoresTask(cluster, self.output, self.scope, sources, device),
+                digest(cluster.version, *versions),
+                ScopedScoresTask(cluster, self.output, self.scope, sources, device, rows),
                 str(cluster),
                 cluster.share,
             )
@@ -363,7 +421,13 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     ) -> list[ClusterInput]:
         """The clusters with the tables that the units write."""
         return [
-            replace(one, tables=self.output, table=layout.scoped_scores_file(one.number), version=unit.inputs)
+            replace(
+                one,
+                tables=self.output,
+                table=layout.scoped_scores_file(one.number),
+                version=unit.inputs,
+                filtered=unit.task.dropped is not None,
+            )
             for one, unit in zip(clusters, units, strict=True)
         ]
 
@@ -402,8 +466,14 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         return outcome, join_decisions(tables, rule, taken)
 
     def _compares_kept_rows(self) -> bool:
-        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
-        return self.rule == "greedy" and self.scope == "all" and were_compared(self.folder_to_read(self.input_path))
+        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters.
+
+        Not with filters, as the comparison knows no dropped rows: then a match in another cluster removes a row if it is the
+        best one.
+        """
+        if self.rule != "greedy" or self.scope != "all" or self.filters().limits():
+            return False
+        return were_compared(self.folder_to_read(self.input_path))
 
     def _settle_across(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float
@@ -434,7 +504,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _forget_others(self, state: StageState, decided: set[str], clusters: Sequence[ClusterInput]) -> None:
         """Remove what an earlier run left of clusters that are no longer there."""
-        scored = {f"scores-{cluster.number:06d}" for cluster in clusters if self.scope != "all"}
+        scores_anew = self.scope != "all" or bool(self.filters().limits())
+        scored = {f"scores-{cluster.number:06d}" for cluster in clusters if scores_anew}
         across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
         state.forget({record.key for record in state.records()} - decided - scored - across - {EPS_UNIT, RECALL_UNIT})
 

@@ -26,7 +26,7 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.incremental.finished.decide_by_overlaps import list_new_rows
-from curator_dask.stages.incremental.finished.finished_runs import removed_ids
+from curator_dask.stages.incremental.finished.finished_runs import dropped_ids, removed_ids
 from curator_dask.stages.incremental.spec import ScoreNewTask
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _kept_and_new_rows(task: ScoreNewTask, names: list[Any], num_old: int) -> ND
             f"cluster {task.cluster}: {sorted(map(id_text, unknown))[0]} was removed, but is not in the k-means output: "
             "do kmeans_path and duplicates_path belong to the same runs?"
         )
-    old = [row for row in range(num_old) if names[row] not in removed]
+    dropped = dropped_ids(task.duplicates, task.versions)
+    old = [row for row in range(num_old) if names[row] not in removed and id_text(names[row]) not in dropped]
     return np.array([*old, *range(num_old, len(names))], dtype=np.int64)
 
 

@@ -18,7 +18,9 @@ Clip = Annotated[
     str, typer.Argument(metavar="CLIP", help="Id of a clip of this output, or a video or picture of yours.")
 ]
 Top = Annotated[int, option("--top", min=1, help="How many clips to list.")]
-Exact = Annotated[bool, option("--exact", help="Search all clusters, not only the nearest 15 of 100, which takes longer.")]
+Exact = Annotated[
+    bool, option("--exact", help="Search all clusters, not only the nearest 15 of 100, which takes longer.")
+]
 Model = Annotated[
     str | None,
     options_in(EMBEDDING)(

@@ -78,7 +78,7 @@ def _warn_of_unknown(names: list[str]) -> tuple[str, ...]:
     some = ", ".join(map(repr, names[:MOST_NAMED])) + (", …" if len(names) > MOST_NAMED else "")
     return (
         f"the overrides name what is no compared clip, so nothing was decided on it: {some}. Such an id may be misspelt, "
-        "of a plain or failed clip, or of a video that is gone",
+        "of a plain, dropped or failed clip, or of a video that is gone",
     )
 
 

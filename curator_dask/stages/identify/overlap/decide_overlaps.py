@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ from curator_dask.stages.identify.overlap.reference import StayingClips
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Stay = Callable[["pa.ChunkedArray"], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,21 @@ class _Rows:
 
 
 def decide_by_overlaps(
-    tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule, staying: Sequence[StayingClips] = ()
-) -> OverlapDecisions:
+    tables: Iterable[pa.Table], folder: Folder, rule: OverlapRule, staying: Sequence[StayingClips] = (),
+    stay: Stay | None = None,
+) -> OverlapDecisions:  # fmt: skip
     """Decide on the rows of all clusters, whose tables come in whatever order.
 
     Args:
         folder: the output of the align stage.
         staying: clips that stay and come before all rows.
+        stay: says of ids, as texts, whether these rows are decided on; the others are as if they were not there. None: all.
     """
     rows = _rows(tables, staying)
-    spans = read_spans(folder, rows.texts)
     found = with_standing_pictures(read_overlaps(folder, rows.texts, rows.sets))
+    if stay is not None:
+        rows, found = _only_those_that_stay(rows, found, stay)
+    spans = read_spans(folder, rows.texts)
     place = _places(rows, spans, rule.strategy)
     stretches = covered_stretches(found.overlaps, spans.length)
     stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the others stay
@@ -113,6 +120,26 @@ def _rows(tables: Iterable[pa.Table], staying: Sequence[StayingClips]) -> _Rows:
     sets = ((0, 0), *((one.number, at) for one, at in zip(staying, first[:-1], strict=True)))
     first_reference = first[sum(not one.in_reference for one in staying)]
     return _Rows(table, pa.chunked_array(chunks, pa.large_string()), sets, first_reference)
+
+
+def _only_those_that_stay(rows: _Rows, found: FoundOverlaps, stay: Stay) -> tuple[_Rows, FoundOverlaps]:
+    """The rows without dropped ones, and the overlaps of these.
+
+    Overlaps that follow by way of a dropped clip's picture count: they were made before.
+    """
+    import pyarrow as pa
+
+    stays = np.ones(len(rows.texts), np.bool_)
+    stays[: len(rows)] = stay(rows.texts.slice(0, len(rows)))
+    num_dropped = int((~stays).sum())
+    sets = (rows.sets[0], *((number, at - num_dropped) for number, at in rows.sets[1:]))
+    table = rows.table.filter(pa.array(stays[: len(rows)]))
+    left = _Rows(table, rows.texts.filter(pa.array(stays)), sets, rows.first_reference - num_dropped)
+    chosen = stays[found.overlaps.row] & stays[found.overlaps.other]
+    place = np.cumsum(stays) - 1
+    overlaps = found.overlaps[chosen]
+    overlaps = replace(overlaps, row=place[overlaps.row], other=place[overlaps.other])
+    return left, FoundOverlaps(overlaps, found.offset_s[chosen], found.kind.filter(pa.array(chosen)))
 
 
 def _places(rows: _Rows, spans: ClipSpans, strategy: RankingStrategy) -> Indices:

@@ -11,7 +11,7 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import CLIP_INDEX, DUPLICATES, REMOVE_LIST
+from curator_dask.files.layout import CLIP_INDEX, DROP_LIST, DUPLICATES, REMOVE_LIST
 from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _number(roots: Sequence[str], folder: Folder) -> int:
 
 
 def kept_ids(folder: Folder) -> pa.ChunkedArray:
-    """The ids, as texts, of the clips of an output without those that it removed. Raises InputError if it has none."""
+    """The ids, as texts, of the clips of an output without those that it removed or dropped. Raises InputError if it has none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -68,7 +68,8 @@ def kept_ids(folder: Folder) -> pa.ChunkedArray:
     removed = folder.below(DUPLICATES)
     if not removed.exists(REMOVE_LIST):
         return ids
-    gone = pa.array(read_id_list(removed.read_bytes(REMOVE_LIST)), pa.large_string())
+    lists = [REMOVE_LIST, *([DROP_LIST] if removed.exists(DROP_LIST) else [])]
+    gone = pa.array([name for one in lists for name in read_id_list(removed.read_bytes(one))], pa.large_string())
     return ids.filter(pc.invert(pc.is_in(ids, value_set=gone)))
 
 

@@ -18,6 +18,7 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.id_lists import read_id_list
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import gather
 
@@ -65,7 +66,9 @@ class FinishedRuns:
         return [_joined(parts[start:stop], parts[0].type) for start, stop in itertools.pairwise(stops)]
 
     def kept_ids(self, ids: Sequence[pa.Array]) -> list[pa.ChunkedArray]:
-        """The ids, as texts, of the rows that each run kept. Raises InputError if a removed id is not among `ids`.
+        """The ids, as texts, of the rows that each run kept, without those that filters dropped.
+
+        Raises InputError if a removed id is not among `ids`.
 
         Args:
             ids: those of all clusters, per run.
@@ -83,7 +86,9 @@ class FinishedRuns:
                 f"{unknown[0].as_py()} was removed, but is not in the k-means output: do kmeans_path and duplicates_path "
                 "belong to the same runs?"
             )
-        return [one.filter(pc.invert(pc.is_in(one, value_set=removed))) for one in texts]
+        dropped = pa.array([name for folder in self.duplicates for name in _read_dropped(folder)], pa.large_string())
+        gone = pa.chunked_array([*removed.chunks, dropped], pa.large_string())
+        return [one.filter(pc.invert(pc.is_in(one, value_set=gone))) for one in texts]
 
     def decision_parameters(self) -> dict[str, Any]:
         """The eps, rule and scope that the first run decided by; None for those that are not recorded.
@@ -96,7 +101,7 @@ class FinishedRuns:
         return {"eps": summary.get("eps"), "rule": state.parameter("rule"), "scope": state.parameter("scope")}
 
     def versions(self) -> tuple[str, ...]:
-        """Digest of each table of duplicates. Raises InputError if one is missing."""
+        """Digest of each table of duplicates, and of the list of dropped clips. Raises InputError if a table is missing."""
         return tuple(_table_digest(folder) for folder in self.duplicates)
 
 
@@ -108,6 +113,22 @@ def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int
         start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
         found.update(id_list(ids.slice(start, end - start)))
     return found
+
+
+def dropped_ids(folders: Sequence[Folder], versions: Sequence[str]) -> set[str]:
+    """The ids, as texts, that filters of all runs dropped from any cluster. On a worker, each list is read once."""
+    return {
+        name for folder, version in zip(folders, versions, strict=True) for name in _read_dropped_once(folder, version)
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def _read_dropped_once(folder: Folder, version: str) -> list[str]:
+    return _read_dropped(folder)
+
+
+def _read_dropped(folder: Folder) -> list[str]:
+    return read_id_list(folder.read_bytes(layout.DROP_LIST)) if folder.exists(layout.DROP_LIST) else []
 
 
 @functools.lru_cache(maxsize=8)
@@ -124,7 +145,8 @@ def _require_decisions(folder: Folder) -> None:
 
 def _table_digest(folder: Folder) -> str:
     _require_decisions(folder)
-    return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE)).hexdigest()[:32]
+    dropped = folder.read_bytes(layout.DROP_LIST) if folder.exists(layout.DROP_LIST) else b""
+    return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE) + dropped).hexdigest()[:32]
 
 
 def recorded_folder(beside: Folder, recorded: object, name: str) -> Folder:

@@ -1,0 +1,189 @@
+"""Clips that filters drop for what their pictures are like, before anything is decided.
+
+A dropped clip is neither kept nor removed, and no clip is removed for it: the others are decided on as if it were not
+there. So a moment is lost only where all clips that show it are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.beside_vectors.plain_clips import read_plain_ids
+from curator_dask.data.beside_vectors.quality_table import read_quality
+from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.ids import id_column, id_texts
+from curator_dask.data.scored_clusters import ClusterInput
+from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.dedup.quality.filters import QualityFilters as QualityFilters
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import escaped_lines
+from curator_dask.files.layout import DROP_LIST, DROPPED_TABLE
+from curator_dask.files.names import counted
+from curator_dask.runtime.records import digest
+from curator_dask.runtime.state import StageState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class DroppedRows:
+    """Where a worker finds the ids of dropped clips."""
+
+    folder: Folder
+    version: str
+    """Digest of the ids."""
+
+    def stay(self, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """(N,) which of these ids are not dropped."""
+        return _not_among(ids, read_parquet(self.folder, DROPPED_TABLE, ["id"])["id"])
+
+
+@dataclass(frozen=True)
+class DroppedClips:
+    """The clips that filters drop."""
+
+    table: pa.Table
+    """By id: ``id``, ``source``, ``start_s``, ``end_s``, ``reason``, ``column``, ``value``, ``limit``, and ``plain`` (whether
+    it is too plain for a vector, and so is no row)."""
+    num_unknown: int
+    """Rows and plain clips whose quality is not known; they stay."""
+
+    @property
+    def version(self) -> str:
+        """Digest of the ids."""
+        return digest(self.table["id"].to_pylist())
+
+    def stay(self, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """(N,) which of these ids are not dropped."""
+        return _not_among(ids, self.table["id"])
+
+    def counts(self) -> dict[str, int]:
+        """Dropped rows, dropped plain clips, and the numbers of both by reason."""
+        plain = int(np.count_nonzero(self.table["plain"].to_numpy()))
+        reasons = self.table["reason"].value_counts().to_pylist()
+        by_reason = {f"dropped_{one['values'].replace('-', '_')}": one["counts"] for one in reasons}
+        return {"dropped": len(self.table) - plain, "plain_dropped": plain, **dict(sorted(by_reason.items()))}
+
+    def warnings(self) -> tuple[str, ...]:
+        if not self.num_unknown:
+            return ()
+        return (
+            f"{counted(self.num_unknown, 'clips')} passed the filters unseen, as no quality columns are known of them: they "
+            "come from split with embed, or from embed",
+        )
+
+
+def drop_clips(
+    filters: QualityFilters, clips: Folder | None, embeddings: Folder | None,
+    rows: Sequence[pa.ChunkedArray], kept_by_hand: Collection[str],
+) -> DroppedClips:  # fmt: skip
+    """Find the clips that the filters drop, among rows and plain clips.
+
+    Args:
+        clips: the output of the split stage. embeddings: that of the embed stage. Either may have the quality columns.
+        rows: the ids of the rows, as texts.
+        kept_by_hand: ids that a person keeps. They are not dropped.
+
+    Raises InputError if nothing is known of any clip.
+    """
+    import pyarrow as pa
+
+    quality = read_quality(clips, embeddings)
+    if not len(quality):
+        place = (clips or embeddings or Folder(".")).url
+        raise InputError(
+            f"{place} holds no quality columns, which {', '.join(filters.identity())} needs. Give clips_path (the output of "
+            "split, or of run), or run embed again: see docs/quality.md"
+        )
+    ids = pa.chunked_array([chunk for part in rows for chunk in part.chunks], pa.large_string())
+    plain = _plain(embeddings, ids)
+    known = id_texts(quality["id"])
+    among = ~_not_among(known, pa.chunked_array([*ids.chunks, *plain.chunks], pa.large_string()))
+    failed = filters.first_failed({limit.column: quality[limit.column].to_numpy() for limit in filters.limits()})
+    chosen = among & (failed >= 0) & _not_among(known, pa.chunked_array([sorted(kept_by_hand)], pa.large_string()))
+    table = _table(filters, quality.filter(pa.array(chosen)), failed[chosen], plain, clips)
+    return DroppedClips(table, len(ids) + len(plain) - int(np.count_nonzero(among)))
+
+
+def row_ids(clusters: Iterable[ClusterInput]) -> list[pa.ChunkedArray]:
+    """The ids of the rows of each cluster, as texts, from its similarity table."""
+    tables = (read_parquet(one.tables, one.table, [one.id_field]) for one in clusters)
+    return [id_texts(_chunked(id_column(table, table.column_names[0]))) for table in tables]
+
+
+def write_dropped(state: StageState, dropped: DroppedClips | None) -> None:
+    """Write the table and the list of dropped clips; without filters, there are none."""
+    if dropped is None:
+        state.unpublish(DROPPED_TABLE)
+        state.unpublish(DROP_LIST)
+        return
+    state.publish(DROPPED_TABLE, parquet_bytes(dropped.table))
+    lines = escaped_lines(id_texts(dropped.table["id"])).to_pylist()
+    state.publish(DROP_LIST, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+
+
+def _plain(embeddings: Folder | None, rows: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The ids of the plain clips that are no rows."""
+    import pyarrow as pa
+
+    plain = pa.chunked_array([sorted(read_plain_ids(embeddings))], pa.large_string())
+    return plain.filter(pa.array(_not_among(plain, rows)))
+
+
+def _table(
+    filters: QualityFilters, quality: pa.Table, failed: NDArray[np.int64], plain: pa.ChunkedArray, clips: Folder | None
+) -> pa.Table:
+    import pyarrow as pa
+
+    limits = [filters.limits()[place] for place in failed.tolist()]
+    names = [limit.column for limit in limits]
+    values = [quality[name][row].as_py() for row, name in enumerate(names)]
+    spans = _spans(quality["id"], clips)
+    return pa.table(
+        {
+            "id": quality["id"],
+            **{name: spans[name] for name in ("source", "start_s", "end_s")},
+            "reason": pa.array([limit.reason for limit in limits], pa.string()),
+            "column": pa.array(names, pa.string()),
+            "value": pa.array(values, pa.float64()),
+            "limit": pa.array([limit.value for limit in limits], pa.float64()),
+            "plain": ~_not_among(quality["id"], plain),
+        }
+    )
+
+
+def _spans(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, Any]:
+    """Source, start and end of clips, where the clip index knows them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {"source_video": "", "start_s": 0.0, "end_s": 0.0}
+    if clips is None:
+        found = {name: pa.array([nothing] * len(ids)) for name, nothing in columns.items()}
+    else:
+        index = read_clip_index(clips).select(["id", *columns])
+        place = pc.index_in(id_texts(ids), value_set=id_texts(index["id"]))
+        found = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in columns.items()}
+    return {"source": found["source_video"], "start_s": found["start_s"], "end_s": found["end_s"]}
+
+
+def _chunked(ids: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    return ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([ids])
+
+
+def _not_among(ids: pa.Array | pa.ChunkedArray, others: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """(N,) which of the ids are not among others."""
+    import pyarrow.compute as pc
+
+    found = pc.is_in(id_texts(_chunked(ids)), value_set=id_texts(_chunked(others)))
+    missing: NDArray[np.bool_] = ~found.to_numpy().astype(np.bool_)
+    return missing
