@@ -28,7 +28,10 @@ FOREIGN = {
     },
     "energon": {"--non-interactive", "--split-ratio", "--split-parts", "--sample-type"},
     "docs": {"--strict"},
-    "the original, not taken here": {"--transnetv2-frame-decoder-mode", "--transnetv2-gpu-memory-gb"},
+    "the original, not taken here": {
+        "--motion-global-mean-threshold", "--motion-per-patch-min-256-threshold", "--motion-decode-target-fps",
+        "--motion-score-batch-size", "--motion-score-gpus-per-worker",
+    },
     "every command": {"--help", "--help-all", "--install-completion", "--version"},
 }  # fmt: skip
 

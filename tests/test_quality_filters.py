@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import IdentifyDuplicatesStage, InputError, ParameterError, SplitStage, Workflow, verify_dataset
+from curator_dask import (
+    IdentifyDuplicatesStage,
+    InputError,
+    InspectStage,
+    ParameterError,
+    SplitStage,
+    Workflow,
+    verify_dataset,
+)
+from curator_dask.cli.options.dedup import least_motion
 from curator_dask.cli.output.decision_report import decision_report
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
@@ -199,3 +208,35 @@ def keep_only(out: Path, clip: str) -> Path:
     """A file of decisions by hand that keeps one clip."""
     (out / "mine.csv").write_text(f"id,decision,note\n{clip},keep,\n")
     return out / "mine.csv"
+
+
+def test_the_report_shows_dropped_clips_and_the_line_of_the_filter(out, videos, context):
+    limit = sum(sorted(row["motion_mean"] for row in rows_of(out).values())[1:3]) / 2
+    result = workflow(videos, out, drop_black=True, min_motion=limit).run(context)
+    InspectStage(str(out), previews=False).run(context=context)
+    report = json.loads((out / "report" / "report.json").read_text())
+    line = report["totals"].pop("line")
+    assert line == str(result.totals)
+    assert report["totals"] == result.totals.counts()
+    told = {entry["reason"]: (entry["number"], entry["limit"], entry["column"]) for entry in report["dropped"]}
+    assert told == {"black": (1, 0.9, "black_share"), "low-motion": (1, limit, "motion_mean")}
+    assert report["plain"] == []
+    assert {name: bins["limit"] for name, bins in report["quality"].items()} == {
+        "motion_mean": limit, "frozen_share": None, "black_share": 0.9, "luminance": None, "sharpness": None
+    }  # fmt: skip
+    assert all(sum(bins["counts"]) == 5 for bins in report["quality"].values())
+    assert report["seconds"]["dropped"] > 0
+    states = [clip["state"] for source in report["sources"] for clip in source["clips"]]
+    assert states.count("dropped") == 2
+    page = (out / "report" / "index.html").read_text()
+    assert 'data-dropped="low-motion">1</b>' in page
+    assert 'id="tile-dropped"' in page
+    assert 'id="chart-quality-motion_mean"' in page
+    assert "dropped" in result._repr_html_()
+
+
+def test_the_switch_of_the_original_workflow_asks_for_a_little_motion():
+    assert [least_motion(switch, None) for switch in ("disable", "score-only", "enable")] == [None, None, 0.003]
+    assert least_motion("enable", 0.01) == 0.01
+    with pytest.raises(ParameterError, match="motion_filter"):
+        least_motion("on", None)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from curator_dask.files.names import counted
 from curator_dask.report.numbers import cluster_sizes, removed_by, shares, sums_per_state, sweep
 from curator_dask.report.pairs import MOST_GROUPS, borderline, groups, ids_of_pairs, number
-from curator_dask.report.run_output import FAILED, KEPT, PLAIN, REMOVED, RunOutput
+from curator_dask.report.quality import dropped_lines, quality_histograms
+from curator_dask.report.run_output import DROPPED, FAILED, KEPT, PLAIN, REMOVED, RunOutput
 from curator_dask.report.videos import sources
 
 SCHEMA_VERSION: Final = 1
@@ -26,9 +27,9 @@ def build_report(output: RunOutput, *, most_groups: int = MOST_GROUPS) -> Json:
     close = borderline(output)
     videos, sources_left_out = sources(output)
     seconds, num_bytes = sums_per_state(output)
-    plain = _plain(output)
+    plain, dropped = _plain(output), dropped_lines(output)
     named = [*_ids_of_groups(shown), *ids_of_pairs((*close["removed"], *close["kept"]))]
-    named += [name for line in plain for name in line["ids"]]
+    named += [name for line in (*plain, *dropped) for name in line["ids"]]
     named += [clip["id"] for video in videos for clip in video["clips"]]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -52,6 +53,8 @@ def build_report(output: RunOutput, *, most_groups: int = MOST_GROUPS) -> Json:
         "sources_left_out": sources_left_out,
         "failures": _failures(output.failures),
         "plain": plain,
+        "dropped": dropped,
+        "quality": quality_histograms(output),
         "clips": _clips(output, named),
     }
 
@@ -65,15 +68,18 @@ def with_previews(report: Json, previews: Mapping[str, str]) -> Json:
 def totals(output: RunOutput) -> Json:
     """The clips by their state, and the line that a run ends with."""
     counts = output.clips["state"].value_counts()
-    held = {state: int(counts.get(state, 0)) for state in (KEPT, REMOVED, PLAIN, FAILED)}
+    held = {state: int(counts.get(state, 0)) for state in (KEPT, REMOVED, DROPPED, PLAIN, FAILED)}
     waiting = {one.get("clip_id") for one in output.failures if one.get("open")}
     num_open = int((output.clips["id"].isin(waiting) & (output.clips["state"] == FAILED)).sum())
-    plain = f" + {held[PLAIN]} plain" if held[PLAIN] else ""
+    plain = f" + {held[DROPPED]} dropped" if held[DROPPED] else ""
+    plain += f" + {held[PLAIN]} plain" if held[PLAIN] else ""
     left = f" + {num_open} open" if num_open else ""
     held[FAILED] -= num_open
     line = (
         f"{len(output.clips)} clips = {held[KEPT]} kept + {held[REMOVED]} removed{plain} + {held[FAILED]} failed{left}"
     )
+    if not held[DROPPED]:
+        del held[DROPPED]
     return {"clips": len(output.clips), **held, **({"open": num_open} if num_open else {}), "line": line}
 
 

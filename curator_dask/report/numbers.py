@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curator_dask.dedup.similarity.threshold import count_duplicates
-from curator_dask.report.run_output import KEPT, PLAIN, REMOVED, RunOutput
+from curator_dask.report.run_output import DROPPED, KEPT, PLAIN, REMOVED, RunOutput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,14 +62,14 @@ def _scored(output: RunOutput) -> tuple[NDArray[np.float32], NDArray[np.float64]
 
 
 def sums_per_state(output: RunOutput) -> tuple[dict[str, float], dict[str, int]]:
-    """Seconds and bytes of the kept, removed and plain clips."""
+    """Seconds and bytes of the kept, removed and plain clips, and of dropped ones where there are some."""
     clips = output.clips
     length = (clips["end_s"] - clips["start_s"]).fillna(0.0)
     seconds, num_bytes = (
         length.groupby(clips["state"]).sum(),
         clips["num_bytes"].fillna(0).groupby(clips["state"]).sum(),
     )
-    states = (KEPT, REMOVED, PLAIN)
+    states = (KEPT, REMOVED, *([DROPPED] if DROPPED in num_bytes else []), PLAIN)
     return (
         {state: round(float(seconds.get(state, 0.0)), 3) for state in states},
         {state: int(num_bytes.get(state, 0)) for state in states},

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLIP_COLUMNS = ("id", "source", "start_s", "end_s", "width", "height", "num_bytes", "has_file", "state")
-KEPT, REMOVED, PLAIN, FAILED = "kept", "removed", "plain", "failed"
+KEPT, REMOVED, DROPPED, PLAIN, FAILED = "kept", "removed", "dropped", "plain", "failed"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class RunOutput:
     plain: pd.DataFrame
     """``id``, ``source``, ``reason``."""
     failures: list[dict[str, Any]]
+    dropped: pd.DataFrame
+    """``id``, ``source``, ``reason``, ``column``, ``value``, ``limit``: the clips that filters dropped."""
+    quality: pd.DataFrame
+    """``id`` and the quality columns of the clips that have them."""
 
     @cached_property
     def clip_of(self) -> pd.DataFrame:

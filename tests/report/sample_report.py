@@ -86,6 +86,8 @@ def sample_report(num_groups: int = 2, removed_per_group: int = 1) -> dict[str, 
         "groups": groups,
         "borderline": {"removed": [_close_pair(groups[0])], "kept": []},
         "sources": [_source(group) for group in groups],
+        "dropped": [],
+        "quality": {"motion_mean": {**bins, "limit": 0.003}},
         "failures": [
             {
                 "stage": "split",

@@ -45,6 +45,7 @@ def run(
     against: dedup.AgainstRun = None,
     scope: dedup.Scope = "all",
     min_motion: dedup.MinMotion = None,
+    motion_filter: dedup.MotionFilter = "disable",
     max_static_share: dedup.MaxStaticShare = None,
     drop_black: dedup.DropBlack = False,
     overrides: dedup.Overrides = None,
@@ -64,7 +65,8 @@ def run(
     embed = cd.EmbedParameters(**parameters_of(ctx, cd.EmbedParameters))
     kmeans = cd.KMeansParameters(**parameters_of(ctx, cd.KMeansParameters))
     pairwise = cd.PairwiseParameters(**parameters_of(ctx, cd.PairwiseParameters), random_seed=random_state)
-    identify = cd.IdentifyParameters(**parameters_of(ctx, cd.IdentifyParameters))
+    asked = {**parameters_of(ctx, cd.IdentifyParameters), "min_motion": dedup.least_motion(motion_filter, min_motion)}
+    identify = cd.IdentifyParameters(**asked)
     aligning = cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters))
     exporting = export_options.parameters()
     split = cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from curator_dask.cli.options.declare import options_in
 from curator_dask.cli.options.panels import DECIDING, GENERAL, INPUT
+from curator_dask.errors import ParameterError
 
 option = options_in(DECIDING)
 input_option = options_in(INPUT)
@@ -119,6 +120,17 @@ MinMotion = Annotated[
         help="Drop clips with less motion (motion_mean, 0 to 1) before anything is decided; .003 drops what hardly moves.",
     ),
 ]
+LITTLE_MOTION = 0.003
+"""Below it hardly anything moves: docs/quality.md has examples on both sides."""
+MotionFilter = Annotated[
+    str,
+    option(
+        "--motion-filter",
+        values=("disable", "enable", "score-only"),
+        help="The switch of the original workflow. enable: --min-motion .003, unless that is given. The others drop nothing; "
+        "the quality columns are there anyway.",
+    ),
+]
 MaxStaticShare = Annotated[
     float | None,
     option("--max-static-share", help="Drop clips that stand still for more than this share (frozen_share, 0 to 1)."),
@@ -126,6 +138,15 @@ MaxStaticShare = Annotated[
 DropBlack = Annotated[
     bool, option("--drop-black", help="Drop clips of which at least 90 % of the frames are black (black_share).")
 ]
+
+
+def least_motion(motion_filter: str, min_motion: float | None) -> float | None:
+    """The least motion that both options ask for. Raises ParameterError for another switch."""
+    if motion_filter not in ("disable", "enable", "score-only"):
+        raise ParameterError(f"motion_filter ({motion_filter!r}) must be disable, enable or score-only")
+    return LITTLE_MOTION if motion_filter == "enable" and min_motion is None else min_motion
+
+
 OverlapsPath = Annotated[str | None, input_option("--overlaps-path", help="With --rule overlap: output of align.")]
 Sweep = Annotated[
     str | None,

@@ -82,6 +82,21 @@ ShotMaxLengthMode = Annotated[
 ShotCrop = Annotated[
     float, option("--transnetv2-crop-s", help="Seconds taken away from both ends of each clip of a shot.")
 ]
+ShotDecoder = Annotated[
+    str | None,
+    option(
+        "--transnetv2-frame-decoder-mode",
+        values=("pynvc", "ffmpeg_gpu", "ffmpeg_cpu"),
+        help="Taken from scripts of the original workflow and without effect: ffmpeg decodes the small frames on the CPU.",
+    ),
+]
+ShotMemory = Annotated[
+    float | None,
+    option(
+        "--transnetv2-gpu-memory-gb",
+        help="Taken from scripts of the original workflow and without effect: the network needs less than 1 GB.",
+    ),
+]
 SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
 SplitStride = Annotated[
     float | None,
@@ -168,6 +183,8 @@ class SplitOptions:
     transnetv2_max_length_s: ShotMaxLength = 10.0
     transnetv2_max_length_mode: ShotMaxLengthMode = "stride"
     transnetv2_crop_s: ShotCrop = 0.5
+    transnetv2_frame_decoder_mode: ShotDecoder = None
+    transnetv2_gpu_memory_gb: ShotMemory = None
     limit_clips: LimitClips = 0
     transcode_encoder: Encoder = "libopenh264"
     transcode_encoder_threads: EncoderThreads = 1

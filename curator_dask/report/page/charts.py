@@ -14,6 +14,7 @@ MISSING = "The charts are left out, as the package vl-convert-python is not inst
 def charts(report: Report) -> list[dict[str, Any]]:
     """All charts that the report has numbers for; `svg` is None where the drawing library is missing."""
     wanted = [eps_chart(report), _score_chart(report), *_overlap_charts(report), *_cluster_charts(report)]
+    wanted += _quality_charts(report)
     return [{**chart, "svg": draw(chart["spec"]) if chart["spec"] else None} for chart in wanted]
 
 
@@ -95,6 +96,17 @@ def _overlap_charts(report: Report) -> list[dict[str, Any]]:
         for name in texts
         if overlaps.get(name)
     ]
+
+
+def _quality_charts(report: Report) -> list[dict[str, Any]]:
+    """What is in the clips; the dashed line is that of the filter."""
+    charts = []
+    for name, bins in report.get("quality", {}).items():
+        title, text = words.QUALITY[name]
+        spec = chart_specs.histogram(bins, x_title=name, y_title="clips", mark_at=bins["limit"])
+        text += " The line is where the filter drops clips." if bins["limit"] is not None else ""
+        charts.append(_chart(f"quality-{name}", title, text, spec, ("from – to", "clips"), _bin_rows(bins)))
+    return charts
 
 
 def _cluster_charts(report: Report) -> list[dict[str, Any]]:

@@ -78,6 +78,7 @@ def clip_rows(report: Report, preview: Preview) -> dict[str, dict[str, Any]]:
     removed = [*(pair for group in report["groups"] for pair in group["removed"]), *report["borderline"]["removed"]]
     state_of |= {pair["id"]: "removed" for pair in removed}
     state_of |= {clip_id: "plain" for entry in report["plain"] for clip_id in entry["ids"]}
+    state_of |= {clip_id: "dropped" for entry in report.get("dropped", ()) for clip_id in entry["ids"]}
     return {
         clip_id: {
             "source": clip["source"],

@@ -47,6 +47,7 @@ def _texts(report: Mapping[str, Any]) -> dict[str, Any]:
         "shares": summary.shares(report),
         "tiles": summary.tiles(report),
         "why": summary.why(report),
+        "dropped": summary.dropped(report),
         "rule_text": summary.rule_text(report),
         "limit_text": summary.limit_text(report),
         "kinds": [{"key": kind, "name": words.KINDS.get(kind, kind)} for kind in kinds],

@@ -9,7 +9,7 @@ from typing import Any, Final
 from curator_dask.report.page import words
 
 Report = Mapping[str, Any]
-STATES: Final = ("kept", "removed", "plain", "failed")
+STATES: Final = ("kept", "removed", "dropped", "plain", "failed")
 
 
 def totals_parts(report: Report) -> list[dict[str, str]]:
@@ -31,9 +31,10 @@ def shares(report: Report) -> list[dict[str, Any]]:
     pieces = []
     start = 0.0
     for state in STATES:
-        width = 100 * totals[state] / whole
-        if totals[state]:
-            share = words.percent(totals[state], whole)
+        number = totals.get(state, 0)
+        width = 100 * number / whole
+        if number:
+            share = words.percent(number, whole)
             pieces.append({"state": state, "start": f"{start:.4f}", "width": f"{width:.4f}", "percent": share})
         start += width
     return pieces
@@ -42,6 +43,7 @@ def shares(report: Report) -> list[dict[str, Any]]:
 def tiles(report: Report) -> list[dict[str, Any]]:
     """The large numbers below the totals."""
     made = [_tile_of_state(report, state) for state in ("kept", "removed")]
+    made += [_tile_of_state(report, "dropped")] if report["totals"].get("dropped") else []
     made += [_tile_of_state(report, "plain")] if report["totals"]["plain"] else []
     if report["totals"]["failed"]:
         failed = report["totals"]["failed"]
@@ -89,6 +91,19 @@ def _counts(report: Report, key: str, title: str, names: Mapping[str, str]) -> d
         for name, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
     return {"id": key, "title": title, "lines": lines}
+
+
+def dropped(report: Report) -> list[dict[str, Any]]:
+    """One line per reason for which filters dropped clips."""
+    return [
+        {
+            "reason": line["reason"],
+            "text": words.DROPPED.get(line["reason"], line["reason"]).format(words.short(line["limit"])),
+            "number": words.number(line["number"]),
+            "videos": words.counted_videos(line["sources"]),
+        }
+        for line in report.get("dropped", ())
+    ]
 
 
 def rule_text(report: Report) -> str:

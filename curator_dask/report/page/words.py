@@ -16,6 +16,21 @@ REASONS: Final = {
     "in-reference": "another output shows the same",
     "override": "removed by hand",
 }
+DROPPED: Final = {
+    "black": "black: at least {} of the frames",
+    "static": "static: still for over {} of the time",
+    "low-motion": "little motion: a mean change below {}",
+}
+QUALITY: Final = {
+    "motion_mean": ("How much moves", "The mean change of a pixel from one frame to the next, as a share of white."),
+    "frozen_share": (
+        "How long clips stand still",
+        "The share of the frames in which nothing changes for a second or more.",
+    ),
+    "black_share": ("How black clips are", "The share of the frames that are black."),
+    "luminance": ("How bright clips are", "Mean brightness: 0 is black, 1 is white."),
+    "sharpness": ("How sharp clips are", "How sharp edges are at 64x64 pixels, up to 4."),
+}
 PAIRS: Final = {"same_source": "kept clip in the same video", "cross_source": "kept clip in another video"}
 _SIZES: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -26,6 +41,14 @@ def number(value: int) -> str:
     '1,234,567'
     """
     return f"{value:,}"
+
+
+def counted_videos(value: int) -> str:
+    """
+    >>> counted_videos(1), counted_videos(1200)
+    ('1 video', '1,200 videos')
+    """
+    return "1 video" if value == 1 else f"{number(value)} videos"
 
 
 def size(num_bytes: float) -> str:

@@ -239,7 +239,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             warnings=warnings,
         )
 
-    def _planned(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> StageResult:
+    def _planned(self, context: RunContext, state: StageState, clusters: list[ClusterInput]) -> StageResult:
         self.check(context)
         clusters, dropped = self._drop(clusters)
         by_overlap = self.rule == "overlap"

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.data.beside_vectors.plain_clips import only_embeddings
+from curator_dask.data.beside_vectors.quality_table import read_quality
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import read_parquet
@@ -13,7 +14,7 @@ from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.report.run_output import CLIP_COLUMNS, FAILED, KEPT, PLAIN, REMOVED, RunOutput
+from curator_dask.report.run_output import CLIP_COLUMNS, DROPPED, FAILED, KEPT, PLAIN, REMOVED, RunOutput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +39,16 @@ def read_output(out: Folder) -> RunOutput:
     record = _json(out, layout.RUN_RECORD)
     removed = _with_groups(decisions, _frame(read_parquet(decisions, layout.DUPLICATES_TABLE), REMOVED_COLUMNS))
     kept = read_id_list(decisions.read_bytes(layout.KEEP_LIST))
+    dropped = _dropped(decisions)
     plain = _plain(out)
+    plain = plain[~plain["id"].isin(dropped["id"])]
     decided_by = record.get("parameters", {}).get("identify", {})
     scores = _scores(out, str(decided_by.get("input_path", "")).rpartition("/")[2])
-    clips = _clips(out, kept, removed, plain)
+    clips = _clips(out, kept, removed, plain, dropped)
     overlaps = _overlaps(out) if decided_by.get("rule", "overlap") == "overlap" else None
     name = out.root.rstrip("/").rpartition("/")[2]
-    return RunOutput(name, record, clips, removed, scores, overlaps, plain, _failures(out))
+    quality = read_quality(out).to_pandas()
+    return RunOutput(name, record, clips, removed, scores, overlaps, plain, _failures(out), dropped, quality)
 
 
 def _with_groups(decisions: Folder, removed: pd.DataFrame) -> pd.DataFrame:
@@ -55,11 +59,14 @@ def _with_groups(decisions: Folder, removed: pd.DataFrame) -> pd.DataFrame:
     return removed.assign(group=removed["id"].map(members.set_index("id")["group_id"]))
 
 
-def _clips(out: Folder, kept: list[str], removed: pd.DataFrame, plain: pd.DataFrame) -> pd.DataFrame:
+def _clips(
+    out: Folder, kept: list[str], removed: pd.DataFrame, plain: pd.DataFrame, dropped: pd.DataFrame
+) -> pd.DataFrame:
     """The clips with their states; without a clip index, the rows that were decided on."""
     import pandas as pd
 
-    states = {**dict.fromkeys(plain["id"], PLAIN), **dict.fromkeys(kept, KEPT), **dict.fromkeys(removed["id"], REMOVED)}
+    states = {**dict.fromkeys(plain["id"], PLAIN), **dict.fromkeys(dropped["id"], DROPPED)}
+    states |= {**dict.fromkeys(kept, KEPT), **dict.fromkeys(removed["id"], REMOVED)}
     if not out.exists(layout.CLIP_INDEX):
         frame = pd.DataFrame({"id": list(states), "state": list(states.values())})
         return frame.reindex(columns=list(CLIP_COLUMNS)).astype({"start_s": float, "end_s": float, "num_bytes": float})
@@ -104,6 +111,15 @@ def _plain(out: Folder) -> pd.DataFrame:
     if embeddings is None or not embeddings.exists(layout.PLAIN_CLIPS):
         return pd.DataFrame({"id": [], "source": [], "reason": []}, dtype=object)
     return _frame(read_parquet(embeddings, layout.PLAIN_CLIPS), ("id", "source", "reason"))
+
+
+def _dropped(decisions: Folder) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ("id", "source", "reason", "column", "value", "limit")
+    if not decisions.exists(layout.DROPPED_TABLE):
+        return pd.DataFrame({name: [] for name in columns}, dtype=object)
+    return _frame(read_parquet(decisions, layout.DROPPED_TABLE), columns)
 
 
 def _frame(table: pa.Table, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -49,7 +49,7 @@ const sources = (() => {
   }
 
   function legend(some) {
-    return ['kept', 'removed', 'plain', 'failed'].flatMap((state) => {
+    return ['kept', 'removed', 'dropped', 'plain', 'failed'].flatMap((state) => {
       const number = some.filter((clip) => clip.state === state).length;
       return number ? [make('span', { class: state }, `${number} ${state}`)] : [];
     });
