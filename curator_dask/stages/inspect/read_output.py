@@ -44,6 +44,7 @@ def read_output(out: Folder) -> RunOutput:
     plain = plain[~plain["id"].isin(dropped["id"])]
     decided_by = record.get("parameters", {}).get("identify", {})
     scores = _scores(out, str(decided_by.get("input_path", "")).rpartition("/")[2])
+    scores = scores[~scores["id"].isin(dropped["id"])]
     clips = _clips(out, kept, removed, plain, dropped)
     overlaps = _overlaps(out) if decided_by.get("rule", "overlap") == "overlap" else None
     name = out.root.rstrip("/").rpartition("/")[2]
