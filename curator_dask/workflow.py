@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from curator_dask.errors import InputError, OpenFailureError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import counted
 from curator_dask.keywords import with_suggestions
 from curator_dask.stages.align.parameters import AlignParameters
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, Stage, StageResult, check_first, run_context
-from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.cross_cluster.stage import CrossClusterStage, require_cross_cluster
 from curator_dask.stages.dry_run import plan_stages
 from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
@@ -89,6 +90,8 @@ class Workflow:
         align: from where on two stretches are the same moment, for the rule ``overlap``.
         against: the output of another run, or several of these, which are not changed: clips that their kept clips show are
             removed too.
+        recall: with `cross_cluster`: the share of the pairs within eps to find, as a sample estimates it, such as 0.999. None:
+            what the usual budget finds.
     """
 
     split: SplitStage
@@ -101,12 +104,14 @@ class Workflow:
     keep: str | None = None
     align: AlignParameters = field(default_factory=AlignParameters)
     against: str | Sequence[str] | None = None
+    recall: float | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.pairwise.ranking_strategy is not None:
             raise ParameterError(f"keep ({self.keep!r}) and pairwise.ranking_strategy exclude each other: give one")
         if self.keep is not None:
             self.pairwise.keeping(self.keep)
+        require_cross_cluster(self.recall, self.cross_cluster)
         for path in self._against():
             if Folder(path, self.split.output_storage_options).root == self.split.output.root:
                 raise ParameterError(f"against ({path}) is the output of this run itself: give that of another run")
@@ -133,7 +138,9 @@ class Workflow:
         scores: list[PairwiseStage | CrossClusterStage] = [pairwise]
         if self.cross_cluster:
             scores.append(
-                CrossClusterStage.after(pairwise, self.below(layout.CROSS_CLUSTER), self._cross_cluster_eps())
+                CrossClusterStage.after(
+                    pairwise, self.below(layout.CROSS_CLUSTER), self._cross_cluster_eps(), self.recall
+                )
             )
         aligned = [self._align_stage()] if self.decides_by_overlap() else []
         return [kmeans, *scores, *aligned, self._identify_stage(kmeans, scores[-1])]
@@ -351,6 +358,7 @@ def curate(
     sim_metric: str = "cosine",
     pairwise_batch_size: int = 1024,
     cross_cluster: bool = False,
+    recall: float | None = None,
     eps: float | None = None,
     target_keep: float | None = None,
     rule: str = "auto",
@@ -438,6 +446,7 @@ def curate(
         sim_metric: distance to the centroid that ranks: ``cosine`` or ``l2``.
         pairwise_batch_size: rows that are compared at a time.
         cross_cluster: also find duplicates that k-means put in different clusters.
+        recall: with `cross_cluster`: the share of the pairs within eps to find, as a sample estimates it, such as 0.999.
         eps: clips with a similarity of at least 1 - eps are duplicates; None: the model's own eps.
         target_keep: instead of `eps`: use the largest eps that keeps at least this share of the clips.
         rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only),
@@ -485,6 +494,7 @@ def curate(
         keep,
         AlignParameters(**_parameters_of(AlignParameters, values)),
         against,
+        recall,
     )
     with run_context(client) as context:
         return workflow.run(replace(context, retry_failed=retry_failed))
@@ -512,9 +522,9 @@ def _require(count: str, what: str, result: StageResult, *stages: Stage | None) 
     ]
     reasons = sorted({f"{reason}: {message}" for reason, message in events})
     shown = "; ".join(reasons[:3]) or "every video is shorter than the shortest clip"
-    plain = f", {len(result.plain)} plain clips" if result.plain else ""
+    plain = f", {counted(len(result.plain), 'plain clips')}" if result.plain else ""
     advice = ". Plain clips can be exported without comparing them: export with --all-clips" if result.plain else ""
-    told = f"{what} ({result.stage}: {len(result.failures)} failures{plain}). {shown}{advice}"
+    told = f"{what} ({result.stage}: {counted(len(result.failures), 'failures')}{plain}). {shown}{advice}"
     if result.num_open:
         raise OpenFailureError(f"{told}. {describe_failures([result])}")
     raise InputError(told)

@@ -45,6 +45,8 @@ def commands(tmp_path_factory, few_videos) -> dict[str, tuple[int, list[str]]]:
         "an output below a file": (2, [*run[:-1], in_file]),
         "an output that cannot be made": (2, [*run[:-1], "/proc/out"]),
         "eps": (2, [*run, "--eps", "-1"]),
+        "a recall of nothing": (2, [*run, "--recall", "0.99"]),
+        "a recall": (2, [*run, "--cross-cluster", "--recall", "2"]),
         "a rule": (2, [*run, "--rule", "chance"]),
         "a model": (2, [*run, "--embedding-algorithm", "internvideo3"]),
         "a model's folder": (2, [*run, "--embedding-algorithm", "hf:/nonesuch"]),

@@ -50,6 +50,7 @@ def run(
     drop_black: dedup.DropBlack = False,
     overrides: dedup.Overrides = None,
     cross_cluster: dedup.CrossCluster = False,
+    recall: dedup.Recall = None,
     export_options: ExportOptions,
     report: dedup.Report = True,
     run_options: RunOptions,
@@ -70,7 +71,9 @@ def run(
     aligning = cd.AlignParameters(**parameters_of(ctx, cd.AlignParameters))
     exporting = export_options.parameters()
     split = cd.SplitStage(**parameters_of(ctx, cd.SplitStage), **run_options.folder_options)
-    workflow = cd.Workflow(split, embed, kmeans, pairwise, identify, exporting, cross_cluster, keep, aligning, against)
+    workflow = cd.Workflow(
+        split, embed, kmeans, pairwise, identify, exporting, cross_cluster, keep, aligning, against, recall
+    )
     inspection = cd.InspectStage(
         split_options.output_path, max_previews=PREVIEWS, storage_options=run_options.storage_options
     )

@@ -71,6 +71,14 @@ CrossCluster = Annotated[
     bool,
     option("--cross-cluster", help="Also find duplicates, up to --eps, that k-means put in different clusters."),
 ]
+Recall = Annotated[
+    float | None,
+    option(
+        "--recall",
+        help="With --cross-cluster: the share of the pairs within --eps to find, as a sample estimates it, such as 0.999; it "
+        "takes the time that it needs. Default: what is found in about the time of the comparisons within clusters.",
+    ),
+]
 CrossClusterEps = Annotated[float, option("--eps", help="With --cross-cluster: look for pairs up to this eps.")]
 
 EpsOfModel = Annotated[

@@ -164,8 +164,20 @@ class Borders:
     """Estimated share of the near pairs of these rows that no comparison will find, if there are some at every distance."""
 
 
+def check_recall(recall: float | None) -> None:
+    if recall is not None and not 0 < recall <= 1:
+        raise ParameterError(f"recall ({recall}) must be above 0 and at most 1: it is a share of the pairs")
+
+
 def find_borders(
-    X: Array, own: int, centroids: Centroids, eps: float, *, budget: float = DEFAULT_BUDGET, block_rows: int = 8192
+    X: Array,
+    own: int,
+    centroids: Centroids,
+    eps: float,
+    *,
+    budget: float = DEFAULT_BUDGET,
+    recall: float | None = None,
+    block_rows: int = 8192,
 ) -> Borders:
     """The clusters to compare the rows of a cluster with, the smallest margins first; and the sketches of the rows.
 
@@ -176,6 +188,8 @@ def find_borders(
         budget: the arithmetic that this search and the comparisons may take, as a share of the arithmetic of comparing the
             rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons, and
             in few dimensions up to ``MOST_BUDGETS`` times as much, if a sample says that pairs would be missed.
+        recall: the share of near pairs to find, as a sample estimates it, whatever it costs; it takes the place of the budget.
+            None: the budget decides.
         block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
 
     Two rows of cluster 0 whose plane to cluster 1 is the diagonal; at eps 0.01 half the chord is 0.071::
@@ -192,8 +206,9 @@ def find_borders(
     """
     check_eps(eps)
     check_budget(budget)
+    check_recall(recall)
     xp = array_module(X)
-    aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, budget)
+    aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, (budget, recall))
     directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
     columns = xp.concatenate([centroids.steps[xp.asarray(aim.planes.cluster)], directions])
     parts = [_of_block(row_steps(X[rows]), columns, aim, rows.start) for rows in row_blocks(X.shape[0], block_rows)]
@@ -267,13 +282,20 @@ class _Aim:
     missed_share: float
 
 
-def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, budget: float) -> _Aim:
+def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wanted: tuple[float, float | None]) -> _Aim:
+    """`wanted`: the budget, and the share of near pairs to find, if it takes the place of the budget."""
+    budget, recall = wanted
     dim = int(X.shape[1])
     widths = centroids.sketch_widths(eps)
     cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
     limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
     sample = _sample_margins(X, centroids, planes)
     scatter_dim = _scatter_dim(X, centroids, planes.own)
+    if recall is not None:
+        wanted_margin = margin_that_misses_little(sample, limit, eps, scatter_dim, 1.0 - recall)
+        margin = wanted_margin if recall < 1 else limit  # a sample cannot promise all
+        missed = missed_share(sample, margin, eps, scatter_dim)
+        return _Aim(planes, margin, limit, cost, math.inf, 0, missed)
     most_budgets = MOST_BUDGETS if dim < FEW_DIMENSIONS else 1.0
     needed = _cost_up_to(sample, cost, margin_that_misses_little(sample, limit, eps, scatter_dim))
     per_member = X.shape[0] / centroids.cost[planes.own]

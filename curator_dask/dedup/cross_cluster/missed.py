@@ -59,8 +59,10 @@ def missed_share(sample: NDArray[np.floating[Any]], highest: float, eps: float, 
     return min(1.0, missed / len(sample))
 
 
-def margin_that_misses_little(sample: NDArray[np.floating[Any]], limit: float, eps: float, dim: int) -> float:
-    """The least margin, in steps, up to which rows have to be compared so that at most `MISSED_SHARE` is missed.
+def margin_that_misses_little(
+    sample: NDArray[np.floating[Any]], limit: float, eps: float, dim: int, share: float = MISSED_SHARE
+) -> float:
+    """The least margin, in steps, up to which rows have to be compared so that at most this share is missed.
 
     Args:
         sample: (S, k) margins of sampled rows to all clusters.
@@ -69,7 +71,7 @@ def margin_that_misses_little(sample: NDArray[np.floating[Any]], limit: float, e
     low, high = 0, _MARGINS_TRIED
     while low < high:  # looking farther misses less
         middle = (low + high) // 2
-        if missed_share(sample, limit * middle / _MARGINS_TRIED, eps, dim) <= MISSED_SHARE:
+        if missed_share(sample, limit * middle / _MARGINS_TRIED, eps, dim) <= share:
             high = middle
         else:
             low = middle + 1

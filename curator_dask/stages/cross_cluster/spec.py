@@ -96,6 +96,7 @@ class CrossClusterSpec:
     """The clip index whose columns can rank; None where the ranking needs none."""
     eps: float
     budget: float
+    recall: float | None
     tile_rows: int
     groups: ClusterGroups
     device: str

@@ -15,7 +15,7 @@ import numpy as np
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import centroids_name, clusters_and_tables
-from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, neighbour_order
+from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, check_recall, neighbour_order
 from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
@@ -39,6 +39,8 @@ GROUP_BYTES = 8 << 20
 MOST_GROUPS = 128
 """Every group reads a batch of every other, so there are up to this number squared to read."""
 COMPARED = "compared"
+ROUNDING = 1e-6
+"""Shares are counted in thousandths of rows."""
 TOLD_SHARE = 0.0005
 """A warning tells if more than this share of near pairs is thought to be missed."""
 
@@ -65,6 +67,8 @@ class CrossClusterStage(RankedClusters, Stage):
             to an eps of about 0.1; duplicates that are spread evenly up to 0.5 need a budget of several times 1. Vectors of
             fewer than 64 dimensions get up to 8 times as much where a sample of rows says that pairs would be missed.
             A warning tells the estimated share, where it is over 0.05%.
+        recall: The share of the pairs within eps to find, as a sample estimates it, such as 0.999; it takes the place of
+            `budget`, and costs what it needs. None: what the budget finds.
         which_to_keep: The ranking of the pairwise stage: ``"hard"``, ``"easy"`` or ``"random"``.
         sim_metric: The distance that ranked in the pairwise stage: ``"cosine"`` or ``"l2"``.
         pairwise_batch_size: Rows per tile. It changes memory and speed, not the result.
@@ -82,6 +86,7 @@ class CrossClusterStage(RankedClusters, Stage):
     _: KW_ONLY
     eps: float = 0.01
     budget: float = DEFAULT_BUDGET
+    recall: float | None = None
 
     name: ClassVar[str] = "cross_cluster"
     workers: ClassVar[str] = "rapids"
@@ -91,15 +96,18 @@ class CrossClusterStage(RankedClusters, Stage):
         require_paths(self, "input_path", "pairwise_path", "output_path")
         check_eps(self.eps)
         check_budget(self.budget)
+        check_recall(self.recall)
         if Folder(self.output_path).root == Folder(self.pairwise_path).root:
             raise ParameterError(f"output_path ({self.output_path}) must not be pairwise_path: choose another folder")
 
     @classmethod
-    def after(cls, pairwise: PairwiseStage, output_path: str, eps: float) -> CrossClusterStage:
+    def after(
+        cls, pairwise: PairwiseStage, output_path: str, eps: float, recall: float | None = None
+    ) -> CrossClusterStage:
         """The stage that goes on from `pairwise`, with its parameters."""
         shared = {one.name for one in fields(cls)} & {one.name for one in fields(pairwise)} - {"output_path"}
         given = {name: getattr(pairwise, name) for name in shared}
-        return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps)
+        return cls(**given, pairwise_path=pairwise.output_path, output_path=output_path, eps=eps, recall=recall)
 
     @property
     def pairwise(self) -> Folder:
@@ -117,6 +125,7 @@ class CrossClusterStage(RankedClusters, Stage):
             "embedding_field": self.embedding_field,
             "eps": self.eps,
             "budget": self.budget,
+            **({} if self.recall is None else {"recall": self.recall}),
             "ranking": asdict(self.strategy),
             "clips_path": None if self.clips is None else self.clips.root,
             "embedding_dim": self.embedding_dim,
@@ -135,7 +144,12 @@ class CrossClusterStage(RankedClusters, Stage):
         made_from = self._made_from(folders, tables, spec)
         # The groups may have changed, and their files would then belong to other groups.
         state.forget([record.key for record in state.records() if record.inputs != made_from])
-        return self._result(state, self._run(context, state, spec, made_from), folders)
+        merged = self._run(context, state, spec, made_from)
+        missed = self._missed_share(state, merged)
+        context.reporter.say(
+            f"cross_cluster: about {1 - missed:.2%} of the pairs near eps {self.eps:g} are found, by an estimate"
+        )
+        return self._result(state, merged, folders, missed)
 
     def spec(self, groups: ClusterGroups, device: str) -> CrossClusterSpec:
         """What workers on `device` are told. Raises InputError if `clips_path` holds no clip index."""
@@ -150,6 +164,7 @@ class CrossClusterStage(RankedClusters, Stage):
             index=None if self.clips is None else ClipIndex.of(self.clips),
             eps=self.eps,
             budget=self.budget,
+            recall=self.recall,
             tile_rows=self.pairwise_batch_size,
             groups=groups,
             device=device,
@@ -184,7 +199,15 @@ class CrossClusterStage(RankedClusters, Stage):
             state.forget([record.key for record in state.records() if record.key not in kept])
         return merged
 
-    def _result(self, state: StageState, merged: UnitsOutcome, folders: Mapping[int, list[Entry]]) -> StageResult:
+    def _missed_share(self, state: StageState, merged: UnitsOutcome) -> float:
+        """The share of near pairs that are missed, as samples of the rows estimate it."""
+        compared = state.record(COMPARED)
+        missed = compared.counts.get(MISSED, 0) if compared else 0
+        return missed / 1000 / max(1, merged.counts.get("rows", 0))
+
+    def _result(
+        self, state: StageState, merged: UnitsOutcome, folders: Mapping[int, list[Entry]], missed: float
+    ) -> StageResult:
         compared = state.record(COMPARED)
         found = {**(compared.counts if compared else {}), **merged.counts}
         names = ("clusters", "rows", "rows_raised", "borders", "borders_left_out", "pairs_compared", "pairs_measured")
@@ -199,18 +222,25 @@ class CrossClusterStage(RankedClusters, Stage):
             merged.num_run,
             merged.num_skipped,
             tables=tables,
-            warnings=_warn_of_missed(found.get(MISSED, 0) / 1000 / max(1, counts["rows"]), self.eps),
+            warnings=_warn_of_missed(missed, self.eps, TOLD_SHARE if self.recall is None else 1.0 - self.recall),
         )
 
 
-def _warn_of_missed(share: float, eps: float) -> tuple[str, ...]:
-    if share <= TOLD_SHARE:
+def _warn_of_missed(share: float, eps: float, allowed: float) -> tuple[str, ...]:
+    if share <= allowed + ROUNDING:
         return ()
     return (
         f"cross-cluster: up to about {share:.1%} of the pairs near an eps of {eps:g} may be missed, if near pairs lie at all "
-        "distances evenly. Measure it with --recall-sample 1000 of identify; fewer clusters, a smaller eps or a larger "
-        "budget of CrossClusterStage find more",
+        "distances evenly. Measure it with --recall-sample 1000 of identify; fewer clusters, a smaller eps or a wanted "
+        "share as --recall find more",
     )
+
+
+def require_cross_cluster(recall: float | None, cross_cluster: bool) -> None:
+    """Raise ParameterError for a recall that nothing is to find."""
+    check_recall(recall)
+    if recall is not None and not cross_cluster:
+        raise ParameterError(f"recall ({recall}) is a share of the pairs between clusters: it needs cross_cluster")
 
 
 def group_clusters(input: Folder, folders: Mapping[int, Sequence[Entry]]) -> ClusterGroups:

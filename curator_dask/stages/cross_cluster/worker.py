@@ -52,7 +52,9 @@ def _border_rows(spec: CrossClusterSpec, members: Members, centroids: Centroids)
 
     numbers = spec.groups.numbers
     own = int(np.searchsorted(numbers, members.cluster))
-    borders = find_borders(to_device(members.X, spec.device), own, centroids, spec.eps, budget=spec.budget)
+    borders = find_borders(
+        to_device(members.X, spec.device), own, centroids, spec.eps, budget=spec.budget, recall=spec.recall
+    )
     source = np.full(len(members.places), members.cluster, np.int32)
     columns = members.rows.columns
     for name, values in ((SOURCE, source), (PLACE, members.places), (SCORE, members.scores)):

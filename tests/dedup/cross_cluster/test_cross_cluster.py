@@ -43,7 +43,9 @@ def twins(X: np.ndarray, cosine: float, seed: int) -> np.ndarray:
     return unit(cosine * X + math.sqrt(1 - cosine**2) * away / np.linalg.norm(away, axis=1, keepdims=True))
 
 
-def borders_of(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float, budget: float):
+def borders_of(
+    X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float, budget: float, recall: float | None = None
+):
     """The (row, cluster) pairs of the border rows of all clusters, and how many pairs were left out."""
     members = [np.flatnonzero(labels == j) for j in range(len(C))]
     centroids = prepare_centroids(C, np.array([len(rows) for rows in members], dtype=float))
@@ -51,7 +53,7 @@ def borders_of(X: np.ndarray, C: np.ndarray, labels: np.ndarray, eps: float, bud
     for j, rows in enumerate(members):
         if not len(rows):
             continue
-        found = find_borders(X[rows], j, centroids, eps, budget=budget)
+        found = find_borders(X[rows], j, centroids, eps, budget=budget, recall=recall)
         chosen.update(zip(rows[found.row].tolist(), found.cluster.tolist(), strict=True))
         left_out += found.left_out
     return chosen, left_out
@@ -110,6 +112,23 @@ def test_without_a_budget_no_pair_is_left_out(seed, dim, k, eps):
     later, earlier = np.nonzero((cosines(X) >= 1 - eps) & (labels[:, None] != labels[None, :]))
     for x, y in zip(later.tolist(), earlier.tolist(), strict=True):
         assert (x, labels[y]) in chosen or (y, labels[x]) in chosen
+
+
+def test_a_wanted_recall_takes_the_place_of_the_budget():
+    X = random_unit(900, 32, 3)
+    both = np.concatenate([X, twins(X, 0.93, 4)])
+    C, labels = clustered(both, 12)
+    near = [(row, row + 900) for row in range(900) if labels[row] != labels[row + 900]]
+    found = {}
+    for recall in (0.5, 0.9, 0.999, 1.0):
+        chosen, left_out = borders_of(both, C, labels, 0.1, budget=0.0, recall=recall)
+        met = sum((one, labels[other]) in chosen or (other, labels[one]) in chosen for one, other in near)
+        found[recall] = 1 - (len(near) - met) / 900
+        assert found[recall] >= recall
+    assert left_out == 0
+    assert found[1.0] == 1.0 > found[0.5]
+    with pytest.raises(ParameterError, match=r"recall \(1.5\) must be above 0 and at most 1"):
+        borders_of(both, C, labels, 0.1, budget=1.0, recall=1.5)
 
 
 def test_the_budget_is_kept_and_goes_to_the_smallest_margins():

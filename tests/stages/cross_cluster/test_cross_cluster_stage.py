@@ -132,6 +132,23 @@ def test_a_run_warns_where_pairs_are_thought_to_be_missed(parted, context):
     assert stage(parted, "all").run(context=context).warnings == ()
 
 
+def test_a_wanted_recall_finds_what_the_budget_does_not(parted, context):
+    few, all_of_them = (
+        stage(parted, name, budget=0.0, **more) for name, more in (("few", {}), ("all", {"recall": 1.0}))
+    )
+    assert few.run(context=context).counts["rows_raised"] == 0
+    result = all_of_them.run(context=context)
+    assert (result.warnings, result.counts["borders_left_out"]) == ((), 0)
+    assert tables(parted / "all") == tables(stage_output(parted, context))
+    assert "recall" not in few.identity()
+
+
+def stage_output(out: Path, context: RunContext) -> Path:
+    """What an unlimited budget finds."""
+    stage(out, "unlimited").run(context=context)
+    return out / "unlimited"
+
+
 def test_long_vectors_are_told_apart_by_sketches_with_the_same_result(tmp_path, context, write_vectors, monkeypatch):
     rng = np.random.default_rng(8)
     X = rng.standard_normal((400, 160))
@@ -274,6 +291,7 @@ def test_missing_centroids_and_clusters_are_named(parted, context):
     [
         ({"eps": 1.0}, "eps"),
         ({"budget": -1.0}, "budget"),
+        ({"recall": 0.0}, "recall"),
         ({"which_to_keep": "best"}, "which_to_keep"),
         ({"pairwise_batch_size": 0}, "pairwise_batch_size"),
         ({"input_path": ""}, "input_path"),

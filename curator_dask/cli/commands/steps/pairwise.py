@@ -25,6 +25,7 @@ def pairwise(
     pairwise_batch_size: dedup.BatchSize = 1024,
     random_seed: dedup.RandomSeed = 42,
     cross_cluster: dedup.CrossCluster = False,
+    recall: dedup.Recall = None,
     eps: dedup.CrossClusterEps = 0.01,
     run_options: RunOptions,
 ) -> None:
@@ -36,13 +37,15 @@ def pairwise(
     from curator_dask import CrossClusterStage, PairwiseStage
     from curator_dask.cli.output import terminal
     from curator_dask.dedup.ranking.keep_rules import parse_keep
+    from curator_dask.stages.cross_cluster.stage import require_cross_cluster
 
+    require_cross_cluster(recall, cross_cluster)
     parameters = parameters_of(ctx, PairwiseStage)
     if cross_cluster:
         parameters["output_path"] = f"{output_path}/within"
     ranking = parse_keep(keep) if keep is not None else None
     stage = PairwiseStage(**parameters, ranking_strategy=ranking, **run_options.table_options)
-    more = [CrossClusterStage.after(stage, output_path, eps)] if cross_cluster else []
+    more = [CrossClusterStage.after(stage, output_path, eps, recall)] if cross_cluster else []
     results = terminal.run_stages([stage, *more], run_options)
     path = terminal.stage_failures_path(stage.output_path, "pairwise")
     terminal.show_results(results, run_options, failures_path=path)

@@ -29,7 +29,7 @@ def recorded_comparison(
         fields: the columns with the ids and with the vectors.
     """
     state = StageState(tables, CrossClusterStage.name)
-    recorded: dict[str, Any] = {name: state.parameter(name) for name in ("eps", "budget", "embedding_dim")}
+    recorded: dict[str, Any] = {name: state.parameter(name) for name in ("eps", "budget", "recall", "embedding_dim")}
     strategy, index = recorded_ranking(tables, clips)
     return CrossClusterSpec(
         input=kmeans,
