@@ -5,9 +5,10 @@ from __future__ import annotations
 from benchmarks.faults.line import Line
 from benchmarks.faults.lines.damage import damage_files
 from benchmarks.faults.lines.disk import fill_disks
-from benchmarks.faults.lines.exact_calls import crash_at_calls
+from benchmarks.faults.lines.exact_calls import crash_at_calls, crash_runs_at_calls
 from benchmarks.faults.lines.hostile import feed_hostile_files
 from benchmarks.faults.lines.kills import kill_runs, kill_schedulers, kill_workers
+from benchmarks.faults.lines.large import MOST_CPU_S, MOST_MB, feed_large_files
 from benchmarks.faults.lines.soak import CLIPS_PER_ROUND, soak_decoders
 from benchmarks.faults.lines.store import RATE, disturb_store
 from benchmarks.faults.lines.two_runs import start_two_runs
@@ -24,6 +25,12 @@ LINES = (
         "A process, the run or a worker, ends at one exact call that gives a file its name: before it, before it with "
         "half of the file written, or after it. The calls are spread over the whole run.",
         crash_at_calls,
+    ),
+    Line(
+        "run-at-calls",
+        "The run itself, and no worker, ends at one exact call of its own that gives a file its name: before it, before it "
+        "with half of the file written, or after it. Its workers live on. The same command then goes on.",
+        crash_runs_at_calls,
     ),
     Line("worker-killed", "`kill -9` of the only worker at a random time. The run goes on by itself.", kill_workers),
     Line(
@@ -54,7 +61,7 @@ LINES = (
         "damage",
         "In a finished output, one file of each kind has a bit flipped, is cut off, or has a block zeroed. `verify` must "
         "name it. Then files of all kinds are damaged at once, `verify --repair` marks them, and the same command makes them "
-        "again. Only `params.json` and `files.json` of the stages, which holds its hash, are not damaged together here.",
+        "again.",
         damage_files,
     ),
     Line(
@@ -62,6 +69,14 @@ LINES = (
         "Playlists, scripts and links that lead to a file outside and to a port of this machine, odd names, pipes, broken "
         "videos, and videos with random bytes changed. The file outside is watched, and so is the port.",
         feed_hostile_files,
+    ),
+    Line(
+        "large",
+        "A million tiny frames in one file, pictures of 16,000x16,000 pixels, a header that says 65,535x65,535, the largest "
+        "pictures that may be, 50 GB of zeros under several endings, and a good video with 50 GB of zeros inside; one by one, "
+        f"from video to shards. No run may take over {MOST_MB:,.0f} MB, its worker and the ffmpegs included, or over "
+        f"{MOST_CPU_S:,.0f} s of CPU; each file that gives no clips has a record that says why.",
+        feed_large_files,
     ),
     Line(
         "soak",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from curator_dask.export.manifest import Manifest
 from curator_dask.export.samples import CLIP_SCHEMA, QUALITY_SCHEMA, is_safe_key, member_key
 from curator_dask.export.shards import ShardResult, keys_digest
 from curator_dask.export.ustar import Member, read_members
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 CheckMedia = Callable[[Path], str | None]
 """A function that opens the MP4 at a path and returns its fault, or None."""
@@ -325,8 +325,8 @@ class _MediaProbe:
     def check(self, member: Member, index: int) -> str | None:
         if self.check_media is None or index not in self.indices:
             return None
-        with tempfile.TemporaryDirectory(prefix="curator-verify-") as folder:
-            path = Path(folder) / "clip.mp4"
+        with temporary_folder() as folder:
+            path = folder / "clip.mp4"
             with path.open("wb") as stream:
                 stream.writelines(member.chunks)
             return self.check_media(path)

@@ -35,6 +35,7 @@ from curator_dask.files.local_files import (
     remove,
     writing_to,
 )
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 __all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
 
@@ -273,8 +274,8 @@ class Folder:
             with self._temporary(path) as temporary:
                 yield temporary
             return
-        with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
-            temporary = Path(scratch, "file")
+        with temporary_folder() as scratch:
+            temporary = scratch / "file"
             yield temporary
             with self._reach(writes=True) as fs:
                 fs.put_file(str(temporary), self.join(path))
@@ -285,9 +286,9 @@ class Folder:
         if self.is_local:
             yield self.local_path(path)
             return
-        with tempfile.TemporaryDirectory(prefix="curator-dask-") as scratch:
+        with temporary_folder() as scratch:
             suffix = Path(path).suffix
-            local = Path(scratch, "file" + (suffix if len(suffix) < 16 else ""))
+            local = scratch / f"file{suffix if len(suffix) < 16 else ''}"
             with self._reach() as fs:
                 fs.get_file(self.join(path), str(local))
             yield local
@@ -295,14 +296,16 @@ class Folder:
     @contextlib.contextmanager
     def scratch(self, *parts: str) -> Iterator[Path]:
         """A private empty local folder, on the folder's own disk where it has one, so that `put` is a rename."""
-        parent = None
-        if self.is_local:
-            parent = self.local_path(*parts) if parts else Path(self.root)
-            with writing_to(parent, refused=True):
-                parent.mkdir(parents=True, exist_ok=True)
+        if not self.is_local:
+            with temporary_folder() as scratch:
+                yield scratch
+            return
+        parent = self.local_path(*parts) if parts else Path(self.root)
+        with writing_to(parent, refused=True):
+            parent.mkdir(parents=True, exist_ok=True)
         made = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
-        with made as scratch, writing_to(Path(scratch)):
-            yield Path(scratch)
+        with made as name, writing_to(Path(name)):
+            yield Path(name)
 
     def remove(self, path: str) -> None:
         """Remove one file; a missing one is no error. Local folders left empty by it go too, but never the root."""

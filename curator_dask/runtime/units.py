@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
 from curator_dask.files.names import counted, printable
+from curator_dask.files.temporary.temporary_folders import sweep_temporary_folders
 from curator_dask.runtime.agreement.shared_folder import lock_token, require_shared
 from curator_dask.runtime.agreement.versions import refuse_other_version
 from curator_dask.runtime.cluster import LazyCluster
@@ -202,6 +203,7 @@ def _complete(
     watch.look(counted(len(units), "units"))
     suspects: list[Unit[T]] = []
     state.sweep()
+    sweep_temporary_folders()
     todo = units
     for pause_s in (*TRY_AGAIN_AFTER_S, None):
         failed = yield from _complete_once(watch, state, todo, do, suspects)

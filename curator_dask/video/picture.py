@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.video.process import sandbox
 from curator_dask.video.process.ffmpeg import PROTOCOL_WHITELIST, global_args
 
@@ -37,8 +37,8 @@ def is_picture(path: Path) -> bool:
 def as_video(path: Path) -> Iterator[Path]:
     """A temporary video of two seconds that shows a picture. Raises MediaError if it cannot be read."""
     demuxer = _demuxer(path)
-    with tempfile.TemporaryDirectory(prefix="curator-dask-") as folder:
-        video = Path(folder, "picture.mkv")
+    with temporary_folder() as folder:
+        video = folder / "picture.mkv"
         side = f"min({LONGEST_SIDE_PX},iw)"
         shown = f"loop=loop=-1:size=1:start=0,setpts=N/{FRAMES_PER_SECOND}/TB,scale='{side}':-2,format=yuv444p"
         command = [

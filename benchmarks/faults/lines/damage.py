@@ -84,14 +84,8 @@ def _damage(path: Path, way: str, chance: random.Random) -> bool:
 
 
 def repaired(job: Job, came: Came, chance: random.Random) -> None:
-    """One file of each kind is damaged at the same time; verify marks them, and the same command makes them again.
-
-    One kind stays whole, by chance: the parameters of stages, or the files that hold the hashes of the parameters.
-    """
-    whole = chance.choice(("params.json", "files.json"))
-    chosen = {
-        chance.choice(files): chance.choice(list(WAYS)) for kind, files in kinds(job.out).items() if whole not in kind
-    }
+    """One file of each kind is damaged at the same time; verify marks them, and the same command makes them again."""
+    chosen = {chance.choice(files): chance.choice(list(WAYS)) for files in kinds(job.out).values()}
     came.done["files of all kinds damaged at once"] += sum(_damage(path, way, chance) for path, way in chosen.items())
     verify_output(str(job.out), repair=True)
     goes_on(job, came, job.start())

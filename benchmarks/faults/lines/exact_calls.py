@@ -1,4 +1,4 @@
-"""A process ends at one exact call that gives a file its name."""
+"""A process ends at one exact call that gives a file its name: any process of a run, or the one that people start."""
 
 from __future__ import annotations
 
@@ -22,10 +22,24 @@ def crash_at_calls(asked: Asked, came: Came) -> None:
         job.cluster = dask.options
         num_calls = _planned(job, plan, 0, crash_hook.BEFORE, came, variables)
         came.notes.append(f"an undisturbed run has {num_calls} such calls")
-        for number in range(asked.rounds):
-            when = (crash_hook.BEFORE, crash_hook.HALF, crash_hook.AFTER)[number % 3]
-            at = 1 + int((number + asked.chance.random()) / asked.rounds * num_calls)  # spread over the whole run
-            _planned(job, plan, at, when, came, variables)
+        _spread(asked, came, plan, num_calls, variables)
+
+
+def crash_runs_at_calls(asked: Asked, came: Came) -> None:
+    """As `crash_at_calls`, but only calls of the run itself count. Its workers, of a cluster that lives on, are not told."""
+    plan = asked.folder / "plan.json"
+    variables = {crash_hook.PLAN_VARIABLE: str(plan)}
+    num_calls = _planned(asked.job, plan, 0, crash_hook.BEFORE, came, variables)
+    came.notes.append(f"the run itself has {num_calls} such calls, where nothing disturbs it")
+    _spread(asked, came, plan, num_calls, variables)
+
+
+def _spread(asked: Asked, came: Came, plan: Path, num_calls: int, variables: dict[str, str]) -> None:
+    """One crash per round, spread over the whole run."""
+    for number in range(asked.rounds):
+        when = (crash_hook.BEFORE, crash_hook.HALF, crash_hook.AFTER)[number % 3]
+        at = 1 + int((number + asked.chance.random()) / asked.rounds * num_calls)
+        _planned(asked.job, plan, at, when, came, variables)
 
 
 def _planned(job: Job, plan: Path, at: int, when: str, came: Came, variables: dict[str, str]) -> int:

@@ -16,12 +16,12 @@ import importlib.util
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import ModelError
+from curator_dask.files.temporary.temporary_folders import lasting_folder, temporary_folder
 from curator_dask.models.base import JSON
 from curator_dask.models.local_folder import LocalFolder, load_transformers
 
@@ -58,8 +58,8 @@ def linked_copy(folder: LocalFolder) -> Iterator[LocalFolder]:
     folder: for ``repository--module.Class``, as it may be saved, transformers asks the hub.
     """
     digest = hashlib.sha256(repr(folder.sha256(*code_files(folder))).encode()).hexdigest()[:16]
-    with tempfile.TemporaryDirectory(prefix="curator_dask_model_") as parent:
-        copy = Path(parent) / f"{folder.path.name}-{digest}"
+    with temporary_folder() as parent:
+        copy = parent / f"{folder.path.name}-{digest}"
         copy.mkdir()
         for path in folder.path.iterdir():
             if path.name in _CODE_PLACES:
@@ -105,9 +105,9 @@ def private_code_cache() -> Iterator[None]:
 @functools.cache
 def _code_cache() -> str:
     """The folder for code. It is kept until the process ends, because code may import other files late."""
-    path = tempfile.mkdtemp(prefix="curator_dask_code_")
+    path = lasting_folder()
     atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
+    return str(path)
 
 
 def _localise(folder: LocalFolder, auto_map: JSON) -> JSON:

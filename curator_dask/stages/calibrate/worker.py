@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from curator_dask.errors import MediaError
 from curator_dask.files.names import printable
 from curator_dask.models.base import Frames, Vector
 from curator_dask.runtime.records import Failure, UnitResult
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
 from curator_dask.stages.calibrate.tracks.compare import CopyTracks, compare_tracks, line_of_track
 from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedded, Embedder, write_track_file
@@ -44,14 +44,14 @@ def edit_and_embed(task: CalibrateTask) -> UnitResult:
     embedder = Embedder(task.spec)
     with (
         task.spec.input.local_copy(task.clip.path) as path,
-        tempfile.TemporaryDirectory(prefix="curator_dask_edit_") as folder,
+        task.spec.output.scratch(*StageState(task.spec.output, CALIBRATE).scratch_parts()) as folder,
     ):
         info = probe_video(path)
         clip, _ = _embed_file(embedder, path)
         if not isinstance(clip.vector, np.ndarray):
             failure = Failure(CALIBRATE, printable(task.clip.path), "no-vector", "the clip has no usable vector")
             return UnitResult(counts={"clips_failed": 1}, failures=(failure,))
-        copies = list(_compared_copies(embedder, info, clip, Path(folder)))
+        copies = list(_compared_copies(embedder, info, clip, folder))
         signature = _signature(path)
     embed_task = EmbedTask(task.spec, task.key, (task.clip,))
     outputs = write_track_file(embed_task, [(task.clip, clip)])

@@ -290,6 +290,8 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
             together=embed_units,
             again=again,
         )
+        # Workers of the split stage write here too, and one that was killed leaves this stage nothing to do.
+        state.folder.sweep_directly(["", layout.TRACKS])
         records = list(state.records())
         plain = publish_plain_clips(state, (clip for record in records for clip in plain_clips_of(record)))
         publish_quality(state, records)

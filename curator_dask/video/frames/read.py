@@ -11,7 +11,6 @@ import contextlib
 import functools
 import itertools
 import math
-import tempfile
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from curator_dask.errors import MediaError, ParameterError
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import Frames
 from curator_dask.video.frames.sampling import FrameRule, Sieve, Times, select_frames, shown_duration_s
@@ -250,8 +250,8 @@ def decode_frames(
 
     ``scaling`` are flags of its filter ``scale``, ``input_options`` options of its decoder. Raises MediaError("timeout").
     """
-    with tempfile.TemporaryDirectory(prefix="curator_dask_frames_") as folder:
-        times_path = Path(folder) / "times"
+    with temporary_folder() as folder:
+        times_path = folder / "times"
         times_path.touch()
         argv = [
             # A change of frame size must not restart the filters; the scale filter handles it.
@@ -263,7 +263,7 @@ def decode_frames(
         with sandbox.stream(
             argv,
             timeout_s=timeout_s or _LONGEST_REST_S + info.size_bytes / _READ_BYTES_PER_SECOND,
-            progress=None if timeout_s else functools.partial(sandbox.bytes_below, Path(folder)),
+            progress=None if timeout_s else functools.partial(sandbox.bytes_below, folder),
         ) as child:
             yield from frame_pipe.read_frames(child, times_path, rule)
             return child.finish()

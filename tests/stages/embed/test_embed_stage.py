@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import EmbedStage, FolderInUseError, InputError, ParameterError, SplitStage
+from curator_dask.files.folder import TEMPORARY_PREFIX
 from curator_dask.models import register_callable, register_model, registry
 from curator_dask.stages.embed import clip_frames
 from curator_dask.stages.embed import spec as embed_spec
@@ -46,6 +47,16 @@ def test_vectors_come_with_the_cut_and_the_embed_stage_finds_its_work_done(tappe
     assert (result.num_run, result.num_skipped) == (0, 4)
     assert result.counts == {"clips_in": 4, "embeddings": 4, "clips_plain": 0, "clips_failed": 0}
     assert len(vectors_of(out)) == 4
+
+
+def test_what_a_killed_worker_of_the_cut_left_among_the_vectors_is_removed(tapped, few_videos, context):
+    out, _ = tapped
+    [vectors] = out.glob("*_embd_parquet")
+    left = [vectors / f"{TEMPORARY_PREFIX}1", vectors / "_tracks" / f"{TEMPORARY_PREFIX}2"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert split_and_embed(few_videos, out, context).num_run == 0
+    assert [path for path in left if path.exists()] == []
 
 
 def test_a_decode_of_the_source_gives_the_same_bytes_as_the_cut(tapped, few_videos, context):

@@ -53,13 +53,14 @@ def _show(found: Leftovers) -> None:
         typer.echo(f"  and {len(found.files) - MAX_SHOWN} more")
     verb = "removed" if found.removed else "left over"
     size = f"{found.num_bytes / 1e6:.1f} MB"
-    typer.echo(
-        f"{counted(len(found.files), 'files')} {verb}, {size}, of {counted(len(found.videos), 'videos')} that are gone"
-    )
+    typer.echo(f"{counted(len(found.files), 'files')} {verb}, {size}, of {_gone(len(found.videos))}")
     if found.num_still_listed:
-        videos = counted(found.num_still_listed, "videos")
-        typer.echo(
-            f"clips.parquet still names clips of {videos} that are gone: run the same command as before, then prune"
-        )
+        videos = _gone(found.num_still_listed)
+        typer.echo(f"clips.parquet still names clips of {videos}: run the same command as before, then prune")
     elif found.files and not found.removed:
         typer.echo("--remove removes them")
+
+
+def _gone(number: int) -> str:
+    """Videos that are gone, in words."""
+    return f"{counted(number, 'videos')} that {'is' if number == 1 else 'are'} gone"
