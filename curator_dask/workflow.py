@@ -142,11 +142,21 @@ class Workflow:
                     pairwise, self.below(layout.CROSS_CLUSTER), self._cross_cluster_eps(), self.recall
                 )
             )
-        aligned = [self._align_stage()] if self.decides_by_overlap() else []
+        aligned = [self._align_stage()] if self.needs_overlaps() else []
         return [kmeans, *scores, *aligned, self._identify_stage(kmeans, scores[-1])]
 
+    def needs_overlaps(self) -> bool:
+        """Whether the moments that clips share decide, alone or before similarity does. Raises ParameterError without tracks."""
+        if self.identify.also is None:
+            return self.decides_by_overlap()
+        if not self.embed.tracks:
+            raise ParameterError("also 'copies' compares the tracks of clips, and tracks is False: leave it True")
+        return True
+
     def decides_by_overlap(self) -> bool:
-        """Whether the moments that clips share decide. Raises ParameterError if they should and no tracks are made."""
+        """Whether the moments that clips share decide alone. Raises ParameterError if they should and no tracks are made."""
+        if self.identify.also is not None:
+            return False
         if self.identify.rule == RULE_BY_INPUT:
             by_score = self.identify.eps is not None or self.cross_cluster or self.identify.recall_sample > 0
             if by_score or not self.embed.tracks:
@@ -195,7 +205,7 @@ class Workflow:
             kmeans_path=kmeans.output_path,
             output_path=self.below(layout.DUPLICATES),
             clips_path=self.split.output_path,
-            overlaps_path=self.below(layout.OVERLAPS) if by_overlap else None,
+            overlaps_path=self.below(layout.OVERLAPS) if self.needs_overlaps() else None,
             against_path=self.against,
             **vars(replace(self.identify, eps=eps)),
             **self._table_options(),
@@ -362,6 +372,7 @@ def curate(
     eps: float | None = None,
     target_keep: float | None = None,
     rule: str = "auto",
+    also: str | None = None,
     min_cover: float = 0.8,
     strictness: float = 0.0,
     min_still_likeness: float = 0.92,
@@ -452,6 +463,8 @@ def curate(
         rule: which similar clips cause a removal: ``pairwise`` (any clip ranked before it) or ``greedy`` (kept clips only),
             both by their similarity; or ``overlap`` (kept clips that show the same moments). ``auto``: ``overlap`` for
             models without weights unless `eps`, `cross_cluster` or `recall_sample` is given; else ``pairwise``.
+        also: ``copies``: remove copies by the rule ``overlap``, and then near neighbours among the clips that are left by
+            the rule ``greedy``; None: one rule decides.
         min_cover: with the rule ``overlap``: a clip is removed if kept clips show at least this share of its length.
         strictness: with the rule ``overlap``: raises the likeness of motion that a copy needs, from 0 to 1; below 0 lowers it.
         min_still_likeness: with the rule ``overlap``: still pictures are the same if every part is this much alike.

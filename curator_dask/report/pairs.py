@@ -20,6 +20,8 @@ MOST_REMOVED: Final = 200
 MOST_CLOSE: Final = 50
 OVERRIDE: Final = "override"
 """The reason of a clip that was removed by hand."""
+COPY: Final = "copy"
+"""The reason of a clip that was removed by the moments it shares, where similarity decided on the others."""
 
 Json = dict[str, Any]
 
@@ -79,7 +81,7 @@ def borderline(output: RunOutput) -> dict[str, list[Json]]:
 
 
 def _close_by_score(output: RunOutput) -> tuple[pd.DataFrame, pd.DataFrame]:
-    removed = output.removed[output.removed["reason"] != OVERRIDE]
+    removed = output.removed[~output.removed["reason"].isin([OVERRIDE, COPY])]
     removed = removed.sort_values(["cosine_sim_score", "id"]).head(MOST_CLOSE)
     removed = removed.assign(other_id=removed["kept_id"].fillna(removed["max_id"]))
     scores = output.scores[output.scores["id"] != output.scores["max_id"]]

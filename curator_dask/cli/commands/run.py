@@ -38,6 +38,7 @@ def run(
     eps: dedup.EpsOfModel = None,
     target_keep: dedup.TargetKeep = None,
     rule: dedup.Rule = "auto",
+    also: dedup.Also = None,
     min_cover: dedup.MinCover = 0.8,
     strictness: align.Strictness = 0.0,
     min_still_likeness: align.MinStillLikeness = 0.92,

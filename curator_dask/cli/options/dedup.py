@@ -115,6 +115,14 @@ Rule = Annotated[
         "where overlaps are known, in run for models without weights unless --eps is given; else pairwise.",
     ),
 ]
+Also = Annotated[
+    str | None,
+    option(
+        "--also",
+        values=("copies",),
+        help="copies: remove copies first, by the moments they share (overlap), then clips within --eps of a kept one (greedy).",
+    ),
+]
 MinCover = Annotated[
     float,
     option(
@@ -155,7 +163,9 @@ def least_motion(motion_filter: str, min_motion: float | None) -> float | None:
     return LITTLE_MOTION if motion_filter == "enable" and min_motion is None else min_motion
 
 
-OverlapsPath = Annotated[str | None, input_option("--overlaps-path", help="With --rule overlap: output of align.")]
+OverlapsPath = Annotated[
+    str | None, input_option("--overlaps-path", help="With --rule overlap or --also copies: output of align.")
+]
 Sweep = Annotated[
     str | None,
     option("--sweep", help="Print what each of these values of eps would keep, such as .05,.1,.2, and decide nothing."),

@@ -113,6 +113,8 @@ def rule_text(report: Report) -> str:
         return f"A clip was removed if kept clips show the same moments, for at least {cover} of its length."
     limit = words.short(report["eps"])
     compared = "a clip kept before it" if report["rule"] == "greedy" else "a clip that ranks before it"
+    if report["removed_by"]["reason"].get("copy"):
+        compared += ", or if it is a copy: kept clips show the same moments"
     return f"A clip was removed if it is within {limit} (eps) of {compared}. The smaller eps is, the more alike two must be."
 
 

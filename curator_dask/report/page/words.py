@@ -13,6 +13,7 @@ KINDS: Final = {
 }
 REASONS: Final = {
     "near-duplicate": "a kept clip shows the same",
+    "copy": "a kept clip shows the same moments",
     "in-reference": "another output shows the same",
     "override": "removed by hand",
 }

@@ -15,6 +15,8 @@ from curator_dask.keywords import with_suggestions
 from curator_dask.report.review.overrides import Override, read_overrides
 from curator_dask.stages.identify.decisions.dropped import QualityFilters
 
+COPIES = "copies"
+"""The value of `also`."""
 RULE_BY_INPUT = AUTO
 """The `rule` that leaves the choice to what there is to decide by."""
 
@@ -35,6 +37,9 @@ class IdentifyParameters:
     without weights and no eps; else ``pairwise``. ``pairwise``: any row ranked before it, even a removed one. ``greedy``: kept
     rows only, so that every removed row has a kept row within eps. ``overlap``: kept clips that show the same moments, as
     the align stage found them; eps does not count."""
+    also: str | None = None
+    """``copies``: remove copies first, by the rule ``overlap``, and then, of the clips that are left, near neighbours by the
+    rule ``greedy``. It needs overlaps. None: one rule decides."""
     min_cover: float = 0.8
     """With the rule ``overlap``: a clip is removed if kept clips show at least this share of its length."""
     scope: str = "all"
@@ -65,12 +70,26 @@ class IdentifyParameters:
             raise ParameterError(f"recall_sample ({self.recall_sample}) must be >= 0")
         self.filters()  # checks them
         check_rule(self.rule, (AUTO, *RULES))
+        self._check_also()
         check_min_cover(self.min_cover)
         check_scope(self.scope)
 
     def filters(self) -> QualityFilters:
         """What is asked of the pictures of clips."""
         return QualityFilters(self.min_motion, self.max_static_share, self.drop_black)
+
+    def _check_also(self) -> None:
+        if self.also is None:
+            return
+        if self.also != COPIES:
+            raise ParameterError(f"also must be {COPIES!r} or left out, got {self.also!r}")
+        if self.rule not in (AUTO, "greedy"):
+            raise ParameterError(
+                f"also 'copies' decides by the rules overlap and greedy, and rule is {self.rule!r}: leave it out, or leave "
+                "out also"
+            )
+        if self.target_keep is not None:
+            raise ParameterError(f"also 'copies' takes an eps, not target_keep ({self.target_keep}): give eps")
 
     def eps_for_model(self, model_default: float) -> float:
         """The eps to decide by for vectors of a model with this default."""
@@ -84,26 +103,37 @@ class IdentifyParameters:
 def check_overlap_parameters(
     parameters: IdentifyParameters, overlaps_path: str | None, against_path: str | Sequence[str] | None
 ) -> None:
-    """Raise ParameterError where the parameters of a stage and the rule ``overlap`` do not fit together."""
-    if parameters.rule != "overlap":
-        for name, value in (("overlaps_path", overlaps_path), ("against_path", against_path)):
-            if value:
-                raise ParameterError(
-                    f"{name} ({value}) is for the rule overlap only, and rule is {parameters.rule!r}. Eps, recall_sample, "
-                    "cross-cluster and vectors without tracks lead to other rules: leave them out, or give rule overlap"
-                )
+    """Raise ParameterError where the parameters of a stage and its use of overlaps do not fit together."""
+    if parameters.rule != "overlap" and parameters.also is None:
+        _refuse_overlaps(parameters.rule, overlaps_path, against_path)
         return
+    who = "rule 'overlap'" if parameters.also is None else f"also {parameters.also!r}"
     if against_path and parameters.scope == "same":
         raise ParameterError(
             f"scope 'same' leaves out all pairs with clips of against_path ({against_path}): give scope all or cross"
         )
     if overlaps_path is None:
-        raise ParameterError("rule 'overlap' needs overlaps_path: the output of the align stage")
-    if parameters.eps is not None:
-        raise ParameterError(f"rule 'overlap' knows no eps, got {parameters.eps}: give min_cover or target_keep")
+        raise ParameterError(f"{who} needs overlaps_path: the output of the align stage")
     if parameters.source_field is not None:
         raise ParameterError(
-            f"rule 'overlap' takes sources from overlaps_path: source_field ({parameters.source_field!r}) does not count"
+            f"{who} takes sources from overlaps_path: source_field ({parameters.source_field!r}) does not count"
         )
+    if parameters.rule == "overlap":
+        _refuse_eps(parameters)
+
+
+def _refuse_overlaps(rule: str, overlaps_path: str | None, against_path: str | Sequence[str] | None) -> None:
+    for name, value in (("overlaps_path", overlaps_path), ("against_path", against_path)):
+        if value:
+            raise ParameterError(
+                f"{name} ({value}) is for the rule overlap only, and rule is {rule!r}. Eps, recall_sample, "
+                "cross-cluster and vectors without tracks lead to other rules: leave them out, or give rule overlap, or also "
+                "copies"
+            )
+
+
+def _refuse_eps(parameters: IdentifyParameters) -> None:
+    if parameters.eps is not None:
+        raise ParameterError(f"rule 'overlap' knows no eps, got {parameters.eps}: give min_cover or target_keep")
     if parameters.recall_sample:
         raise ParameterError("recall_sample counts pairs within eps, which rule 'overlap' does not know: leave it out")

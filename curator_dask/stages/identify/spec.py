@@ -36,7 +36,7 @@ class DecideTask:
     """Path in `output` of the decision table to write."""
     device: str
     taken: tuple[int, ...] = ()
-    """The places of the rows that kept rows of other clusters remove by the greedy rule."""
+    """The places of the rows that are removed already by the greedy rule: by kept rows of other clusters, or as copies."""
 
 
 @dataclass(frozen=True)

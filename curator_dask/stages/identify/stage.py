@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
@@ -28,6 +31,7 @@ from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
 from curator_dask.stages.identify.across.settle import settle_across, settled_from
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
+from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import (
     DroppedClips,
@@ -40,7 +44,11 @@ from curator_dask.stages.identify.decisions.join_decisions import Decisions, joi
 from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
 from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
 from curator_dask.stages.identify.list_clusters import list_clusters
-from curator_dask.stages.identify.overlap.decide_overlaps import OverlapRule, decide_by_overlaps
+from curator_dask.stages.identify.overlap.decide_overlaps import (
+    OverlapDecisions,
+    OverlapRule,
+    decide_by_overlaps,
+)
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import reference_clips, reference_index
@@ -101,6 +109,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             ``"greedy"``: kept rows only, so that every removed row has a kept row within eps, also in another cluster after
             cross-cluster comparisons, and no two kept rows that were compared are within eps. ``"overlap"``: kept clips
             that show the same moments; it needs `overlaps_path`, and eps does not count.
+        also: ``"copies"``: remove copies first, by the rule ``"overlap"`` (with `overlaps_path`, `min_cover` and
+            `against_path`), and then, of the clips that are left, near neighbours by the rule ``"greedy"``. The reason of each
+            removed clip is ``copy`` or ``near-duplicate``. None: one rule decides.
         min_cover: With the rule ``"overlap"``: a clip is removed if kept clips show at least this share of its length.
         overlaps_path: With the rule ``"overlap"``: the output of the align stage.
         against_path: With the rule ``"overlap"``: the output of another run, or several of these, which are not changed.
@@ -143,6 +154,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             "min_motion",
             "max_static_share",
             "drop_black",
+            "also",
         )
     )
     workers: ClassVar[str] = "rapids"
@@ -151,7 +163,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         super().__post_init__()
         require_paths(self, "input_path", "kmeans_path", "output_path")
         if self.rule == AUTO:
-            object.__setattr__(self, "rule", "pairwise" if self.overlaps_path is None else "overlap")
+            by_input = "pairwise" if self.overlaps_path is None else "overlap"
+            object.__setattr__(self, "rule", by_input if self.also is None else "greedy")
         check_overlap_parameters(self, self.overlaps_path, self.against_path)
         if self.rule == "overlap":
             return
@@ -198,7 +211,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             "source_field": self.source_field,
             "target_keep": self.target_keep,
             **self.filters().identity(),
-            **(self._overlap_identity() if by_overlap else {}),
+            **(self._overlap_identity() if by_overlap or self.also else {}),
+            **({"also": self.also} if self.also else {}),
         }
 
     def _overlap_identity(self) -> dict[str, Any]:
@@ -222,8 +236,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if replaced:
             context.reporter.note(f"identify: {replaced}: the decisions are made anew")
         write_dropped(state, dropped)
-        decide = self._decide_by_overlaps if self.rule == "overlap" else self._decide_by_scores
-        outcome, counts, decided, warnings = decide(context, state, clusters, dropped)
+        outcome, counts, decided, warnings = self._way_to_decide()(context, state, clusters, dropped)
         if dropped is not None:
             counts["rows"] += dropped.counts()["dropped"]
             counts, warnings = counts | dropped.counts(), (*warnings, *dropped.warnings())
@@ -239,10 +252,15 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             warnings=warnings,
         )
 
+    def _way_to_decide(self) -> Callable[..., Decided]:
+        if self.also is not None:
+            return self._decide_by_both
+        return self._decide_by_overlaps if self.rule == "overlap" else self._decide_by_scores
+
     def _planned(self, context: RunContext, state: StageState, clusters: list[ClusterInput]) -> StageResult:
         self.check(context)
         clusters, dropped = self._drop(clusters)
-        by_overlap = self.rule == "overlap"
+        by_overlap = self.rule == "overlap" or self.also is not None
         units = self._ranking_units(state, clusters) if by_overlap else self._known_units(state, clusters, dropped)
         todo, done = self.count_planned(units) if units else (len(clusters), 0)
         return StageResult(self.name, self.output, {"clusters": len(clusters)}, num_run=todo, num_skipped=done)
@@ -259,7 +277,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if not left:
             raise InputError(f"the filters drop all clips ({', '.join(filters.identity())}): choose others")
         # The rule overlap also looks at dropped clips: two others may be known to be alike by way of one.
-        return clusters if self.rule == "overlap" else left, dropped
+        return clusters if self.rule == "overlap" or self.also else left, dropped
 
     def _vectors(self) -> Folder | None:
         """The folder of vectors that k-means read, as it is recorded; None where it is not known or not there."""
@@ -292,6 +310,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             clusters = self._score_in_scope(context, state, clusters, sources, dropped)
         rule = Rule(self.rule, self._settle_eps(context, state, clusters), self.scope)
         outcome, decisions = self._decide(context, state, clusters, rule, sources)
+        self._forget_others(state, clusters)
         known = source_videos(decisions.ids, self.clips) if self.clips is not None else None
         counts, warnings = self._write(state, decisions, known)
         if self.recall_sample:
@@ -302,21 +321,46 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
     ) -> Decided:
         """Decide by the rule ``overlap``."""
+        ranked, outcome, found = self._find_copies(context, state, clusters, dropped)
+        state.forget({record.key for record in state.records()} - ranked)
+        counts, warnings = self._write(state, found.decisions, found.sources)
+        decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
+        return Decided(outcome, counts, decided, warnings)
+
+    def _find_copies(
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
+    ) -> tuple[set[str], UnitsOutcome, OverlapDecisions]:
+        """Which rows the rule ``overlap`` removes, with the keys and the outcome of the units that list all rows."""
         units = self._ranking_units(state, clusters)
         outcome = _all_done(
             run_units(context.cluster, state, units, list_ranked_rows, reporter=context.reporter, what="clusters")
         )
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
         tables = read_unit_tables(state, [unit.task.table for unit in units])
         staying = reference_clips(self.overlaps, self.against)
         found = decide_by_overlaps(tables, self.overlaps, rule, staying, dropped.stay if dropped is not None else None)
-        counts, warnings = self._write(state, found.decisions, found.sources)
-        if self.against and found.decisions.covered is not None:
-            counts["in_reference"] = int((found.decisions.removed & found.decisions.covered.in_reference()).sum())
-        decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
-        return Decided(outcome, counts, decided, warnings)
+        return {unit.key for unit in units}, outcome, found
+
+    def _decide_by_both(
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
+    ) -> Decided:
+        """Remove copies by the rule ``overlap``, and then near neighbours among the other rows by the rule ``greedy``."""
+        ranked, listed, copies = self._find_copies(context, state, clusters, dropped)
+        there = copies.decisions.removed_by_cluster()  # the filters may leave no row of a cluster
+        scored: Sequence[ClusterInput] = [cluster for cluster in clusters if cluster.number in there]
+        sources = self._sources()
+        if sources is not None or dropped is not None:
+            scored = self._score_in_scope(context, state, scored, sources, dropped)
+        rule = Rule(self.rule, chosen_eps(self.eps), self.scope)
+        outcome, near = self._decide(context, state, scored, rule, sources, copies.decisions)
+        self._forget_others(state, scored, ranked)
+        counts, warnings = self._write(state, copies_and_neighbours(copies.decisions, near), copies.sources)
+        if self.recall_sample:
+            counts |= self._recall(context, state, scored, rule.eps, sources)
+        decided = {"eps": rule.eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
+        num_run, num_skipped = (listed.num_run + outcome.num_run, listed.num_skipped + outcome.num_skipped)
+        return Decided(replace(outcome, num_run=num_run, num_skipped=num_skipped), counts, decided, warnings)
 
     def _ranking_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> list[Unit[RankedRowsTask]]:
         """One unit per cluster, which lists its rows with what ranks them."""
@@ -324,7 +368,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         version = index.version if index is not None else ""
         units = []
         for cluster in clusters:
-            key = f"cluster-{cluster.number:06d}"
+            key = f"{'cluster' if self.also is None else 'ranked'}-{cluster.number:06d}"
             task = RankedRowsTask(cluster, strategy, index, self.output, state.beside_marker(key))
             units.append(Unit(key, digest(cluster.version, version, asdict(strategy), VERSION), task, str(cluster)))
         return units
@@ -338,6 +382,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         counts = {"rows": len(decisions.removed), **decisions.counts(), **by_hand.counts}
         num_emptied, warnings = warn_of_emptied_sources(decisions, sources) if sources is not None else (0, ())
         counts |= {"sources_mostly_removed": num_emptied} if num_emptied else {}
+        counts |= decisions.counts_by_rule()
+        if self.against and decisions.covered is not None:
+            counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
         return counts, (*by_hand.warnings, *warnings)
 
     def _decide_by_hand(self, decisions: Decisions) -> ByHand:
@@ -362,7 +409,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     def criterion(self) -> str:
         """What a finished run decided by, in words: ``eps 0.01``, or the least cover."""
         if self.rule != "overlap":
-            return f"eps {self.decided_eps():.6g}"
+            both = f"copies by cover {self.min_cover:.6g}, then neighbours by " if self.also else ""
+            return f"{both}eps {self.decided_eps():.6g}"
         strength = self._summary()["min_strength"]
         return f"cover {self.min_cover:.6g}" + (f" by overlaps of strength {strength:.3g} and more" if strength else "")
 
@@ -449,21 +497,25 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _decide(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], rule: Rule,
-        sources: RowSources | None,
+        sources: RowSources | None, copies: Decisions | None = None,
     ) -> tuple[UnitsOutcome, Decisions]:  # fmt: skip
-        """Decide cluster by cluster, and join the decisions."""
+        """Decide cluster by cluster, and join the decisions. Rows that are removed as `copies` go anyway."""
         device = context.cluster.device
-        taken = self._settle_across(context, state, clusters, rule.eps)
+        masks = {} if copies is None else copies.removed_by_cluster()
+        clusters = [_without(cluster, masks.get(cluster.number)) for cluster in clusters]
+        taken = self._settle_across(context, state, clusters, rule.eps, masks)
         units = [
-            self._unit(state, cluster, rule, sources, device, places_taken(taken, cluster.number))
+            self._unit(
+                state, cluster, rule, sources, device,
+                (*places_taken(taken, cluster.number), *_places(masks.get(cluster.number))),
+            )
             for cluster in self._settled(clusters, rule.eps)
-        ]
+        ]  # fmt: skip
         outcome = _all_done(
             run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
         )
-        self._forget_others(state, {unit.key for unit in units}, clusters)
         tables = read_unit_tables(state, [unit.task.table for unit in units])
-        return outcome, join_decisions(tables, rule, taken)
+        return outcome, join_decisions(tables, rule, taken, None if copies is None else copies.removed)
 
     def _compares_kept_rows(self) -> bool:
         """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters.
@@ -476,8 +528,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         return were_compared(self.folder_to_read(self.input_path))
 
     def _settle_across(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float
-    ) -> pa.Table | None:
+        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float,
+        gone: dict[int, NDArray[np.bool_]],
+    ) -> pa.Table | None:  # fmt: skip
         """The rows that kept rows of other clusters remove; None where this is not looked for."""
         if not self._compares_kept_rows():
             return None
@@ -485,7 +538,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
             self.folder_to_read(self.input_path), self.folder_to_read(self.kmeans_path), self.clips, self.output,
             (self.id_field, self.embedding_field), context.cluster.device,
         )  # fmt: skip
-        return settle_across(context, state, clusters, spec, eps)
+        return settle_across(context, state, clusters, spec, eps, gone)
 
     def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
         """The clusters in versions that say that other clusters have a say, where they have."""
@@ -502,8 +555,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         task = DecideTask(cluster, rule, sources, self.output, state.beside_marker(key), device, taken)
         return Unit(key, digest(cluster.version, rule.eps, VERSION), task, str(cluster), cluster.share)
 
-    def _forget_others(self, state: StageState, decided: set[str], clusters: Sequence[ClusterInput]) -> None:
+    def _forget_others(
+        self, state: StageState, clusters: Sequence[ClusterInput], ranked: frozenset[str] | set[str] = frozenset()
+    ) -> None:
         """Remove what an earlier run left of clusters that are no longer there."""
+        decided = {f"cluster-{cluster.number:06d}" for cluster in clusters} | ranked
         scores_anew = self.scope != "all" or bool(self.filters().limits())
         scored = {f"scores-{cluster.number:06d}" for cluster in clusters if scores_anew}
         across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
@@ -522,6 +578,18 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         counts = measure_recall(context.cluster.client, clusters, search, context.reporter.note)
         state.write(UnitRecord(RECALL_UNIT, inputs, counts=counts))
         return counts
+
+
+def _without(cluster: ClusterInput, gone: NDArray[np.bool_] | None) -> ClusterInput:
+    """The cluster in a version that says which of its rows are gone, if any are."""
+    if gone is None or not gone.any():
+        return cluster
+    return replace(cluster, version=digest(cluster.version, np.packbits(gone).tobytes().hex()))
+
+
+def _places(mask: NDArray[np.bool_] | None) -> list[int]:
+    places: list[int] = [] if mask is None else np.flatnonzero(mask).tolist()
+    return places
 
 
 def _all_versions(clusters: Sequence[ClusterInput]) -> str:

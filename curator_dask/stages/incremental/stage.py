@@ -271,6 +271,11 @@ class IncrementalStage(StorageKwargs, Stage):
                 f"{self.finished.duplicates[0].url} was decided with scope {held['scope']!r}: new rows can only be "
                 "decided over all pairs"
             )
+        if held["also"] is not None and self.rule is None:
+            raise InputError(
+                f"{self.finished.duplicates[0].url} was decided with also {held['also']!r}, by two rules. New rows are "
+                "decided by one: give rule greedy for near neighbours, or rule overlap for copies"
+            )
         rule = self.rule or held["rule"] or "pairwise"
         check_rule(rule)
         if rule == "overlap":

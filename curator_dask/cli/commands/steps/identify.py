@@ -19,6 +19,7 @@ def identify(
     eps: dedup.Eps = None,
     target_keep: dedup.TargetKeep = None,
     rule: dedup.Rule = "auto",
+    also: dedup.Also = None,
     min_cover: dedup.MinCover = 0.8,
     overlaps_path: dedup.OverlapsPath = None,
     against_path: dedup.AgainstPath = None,

@@ -52,6 +52,8 @@ class Rounds:
     clusters: Sequence[ClusterInput]
     spec: CrossClusterSpec
     eps: float
+    gone: Masks = field(default_factory=dict)
+    """Rows that are removed anyway; empty: none."""
     kept: Masks = field(default_factory=dict)
     compared: Masks = field(default_factory=dict)
     """Rows whose near rows in other clusters are known."""
@@ -74,10 +76,18 @@ class Rounds:
 
     def _decide(self, taken: dict[int, Any]) -> None:
         """Decide these clusters, without the rows that are taken."""
-        some = [(cluster, taken[cluster.number]) for cluster in self.clusters if cluster.number in taken]
+        some = [
+            (cluster, self._or_gone(cluster.number, taken[cluster.number]))
+            for cluster in self.clusters
+            if cluster.number in taken
+        ]
         futures = self.client.map(keep_rows, some, pure=False, eps=self.eps, device=self.spec.device)
         found = gather(self.client, futures, self.say)
         self.kept |= {cluster.number: kept for (cluster, _), kept in zip(some, found, strict=True)}
+
+    def _or_gone(self, number: int, taken: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        gone = self.gone.get(number)
+        return gone if taken is None else taken if gone is None else taken | gone
 
     def _compare(self) -> None:
         """Find the near rows of those kept rows that were not compared yet."""

@@ -15,7 +15,7 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster.spec import CrossClusterSpec
 from curator_dask.stages.cross_cluster.stage import group_units
 from curator_dask.stages.cross_cluster.worker import find_group_borders
-from curator_dask.stages.identify.across.find_taken import Rounds, taken_table
+from curator_dask.stages.identify.across.find_taken import Masks, Rounds, taken_table
 from curator_dask.stages.identify.decisions.decision_table import write_unit_table
 
 if TYPE_CHECKING:
@@ -32,13 +32,19 @@ def settled_from(clusters: Sequence[ClusterInput], eps: float) -> str:
 
 
 def settle_across(
-    context: RunContext, state: StageState, clusters: Sequence[ClusterInput], spec: CrossClusterSpec, eps: float
-) -> pa.Table:
-    """The rows that kept rows of other clusters remove, with the nearest of these (see `taken_table`)."""
+    context: RunContext, state: StageState, clusters: Sequence[ClusterInput], spec: CrossClusterSpec, eps: float,
+    gone: Masks | None = None,
+) -> pa.Table:  # fmt: skip
+    """The rows that kept rows of other clusters remove, with the nearest of these (see `taken_table`).
+
+    Args:
+        gone: rows that are removed anyway, in ranked order. The versions of the clusters tell them.
+    """
     made_from, path = settled_from(clusters, eps), state.beside_marker(UNIT)
     if state.done_units().get(UNIT) != made_from:
         _find_borders(context, state, spec, made_from)
-        table = taken_table(Rounds(context.cluster.client, context.reporter.note, clusters, spec, eps).run())
+        rounds = Rounds(context.cluster.client, context.reporter.note, clusters, spec, eps, gone or {})
+        table = taken_table(rounds.run())
         result = write_unit_table(state.folder, path, table, {"taken": len(table)})
         state.write(UnitRecord.of(UNIT, made_from, result))
         state.forget([unit.key for unit in group_units("borders", spec, made_from)])

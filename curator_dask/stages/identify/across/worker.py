@@ -17,6 +17,6 @@ def keep_rows(work: tuple[ClusterInput, NDArray[np.bool_] | None], eps: float, d
     scores = read_scores(cluster)
     may_go = is_duplicate(scores.score, eps)
     if not may_go.any():
-        return ~may_go
+        return ~may_go if taken is None else ~taken
     X, _ = read_in_order(cluster, scores.ids)
     return ~greedy_keep(to_device(X, device), eps, candidates=may_go, taken=taken).removed

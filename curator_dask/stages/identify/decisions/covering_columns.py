@@ -17,23 +17,25 @@ if TYPE_CHECKING:
 def covering_columns(decisions: Decisions, rows: NDArray[np.int64]) -> dict[str, pa.Array]:
     """``offset_s``, ``cover``, ``kind`` and ``kept_ids`` of some removed rows.
 
-    The first three are null unless the rule is ``overlap``, and for rows that a person removed. By the other rules a row
-    has one kept row at most.
+    The first three are null unless the rule is ``overlap``, for rows that a person removed, and for copies of a clip that
+    a near neighbour replaced. By the other rules a row has one kept row at most.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     some, covered = pa.array(rows), decisions.covered
     if covered is None:
         names = {"offset_s": pa.float64(), "cover": pa.float64(), "kind": pa.string()}
         columns = {name: pa.nulls(len(rows), kind) for name, kind in names.items()}
         return {**columns, "kept_ids": _lists_of_one(decisions.kept_ids.take(some).cast(decisions.id_type))}
-    by_hand = None if decisions.by_hand is None else decisions.by_hand[rows]
+    kind = covered.kind.take(some)
+    unknown = pc.is_null(kind).to_numpy(zero_copy_only=False)
     kept_ids = covered.ids.take(pa.array(covered.kept)).cast(decisions.id_type)
     lists = pa.ListArray.from_arrays(pa.array(covered.first, pa.int32()), _one_array(kept_ids))
     return {
-        "offset_s": pa.array(covered.offset_s[rows], mask=by_hand),
-        "cover": pa.array(covered.share[rows], mask=by_hand),
-        "kind": covered.kind.take(some),
+        "offset_s": pa.array(covered.offset_s[rows], mask=unknown),
+        "cover": pa.array(covered.share[rows], mask=unknown),
+        "kind": kind,
         "kept_ids": lists.take(some),
     }
 
@@ -43,6 +45,8 @@ def reasons(decisions: Decisions, rows: NDArray[np.int64]) -> pa.Array:
     import pyarrow as pa
 
     found = np.full(len(rows), "near-duplicate", object)
+    if decisions.copies is not None:
+        found[decisions.copies[rows]] = "copy"
     if decisions.covered is not None:
         found[decisions.covered.in_reference()[rows]] = "in-reference"
     if decisions.by_hand is not None:

@@ -73,6 +73,8 @@ class Decisions:
         id_type: the type of ids in the files that are read and written.
         covered: how kept rows cover the removed ones, where the rule is ``overlap``; else None.
         by_hand: (N,) bool, the rows that a person removed and the rule did not; None: no person had a say.
+        copies: (N,) bool, the rows that were removed as copies where the rule `greedy` decided on all others; None: one
+            rule decided on all. `covered` then has the kept row of each of the others too, without share and kind.
     """
 
     ids: pa.ChunkedArray
@@ -87,6 +89,7 @@ class Decisions:
     id_type: Any = None
     covered: CoveredRows | None = None
     by_hand: NDArray[np.bool_] | None = None
+    copies: NDArray[np.bool_] | None = None
 
     def counts(self) -> dict[str, int]:
         """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
@@ -100,9 +103,30 @@ class Decisions:
 
     def _count_orphans(self) -> int:
         by_rule = self.removed if self.by_hand is None else self.removed & ~self.by_hand
-        if self.covered is not None:
-            return int((by_rule & (np.diff(self.covered.first) == 0)).sum())
-        return count_orphans(by_rule, self.kept_score, self.rule)
+        if self.covered is None:
+            return count_orphans(by_rule, self.kept_score, self.rule)
+        alone = int((by_rule & (np.diff(self.covered.first) == 0)).sum())
+        return (
+            alone if self.copies is None else alone + count_orphans(by_rule & ~self.copies, self.kept_score, self.rule)
+        )
+
+    def counts_by_rule(self) -> dict[str, int]:
+        """How many rows each of two rules removed; empty where one decided on all."""
+        if self.copies is None:
+            return {}
+        near = self.removed & ~self.copies if self.by_hand is None else self.removed & ~self.copies & ~self.by_hand
+        return {"removed_as_copies": int((self.removed & self.copies).sum()), "removed_as_near": int(near.sum())}
+
+    def removed_by_cluster(self) -> dict[int, NDArray[np.bool_]]:
+        """Cluster → (N,) which of its rows are removed, in ranked order."""
+        numbers, starts = np.unique(self.cluster, return_index=True)
+        return dict(zip(numbers.tolist(), np.split(self.removed, starts[1:]), strict=True)) if len(numbers) else {}
+
+    def has_eps(self) -> NDArray[np.bool_]:
+        """(N,) the rows that were decided on by their cosine with others."""
+        if self.covered is None:
+            return np.ones(len(self.removed), np.bool_)
+        return np.zeros(len(self.removed), np.bool_) if self.copies is None else ~self.copies
 
     def rows_in_groups(self) -> tuple[Indices, Indices]:
         """The rows that are in groups, group by group, and for each the row that leads its group.
@@ -133,16 +157,21 @@ class Decisions:
         return rows
 
 
-def join_decisions(tables: Iterable[pa.Table], rule: Rule, taken: pa.Table | None = None) -> Decisions:
+def join_decisions(
+    tables: Iterable[pa.Table], rule: Rule, taken: pa.Table | None = None, gone: NDArray[np.bool_] | None = None
+) -> Decisions:
     """Join the decision tables of all clusters, in whatever order they come.
 
     Args:
         taken: by the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`), which the tables
             say are removed. None: only the best match of a row is known, and removes it if it is kept.
+        gone: (N,) rows that are removed anyway, and so are the kept row of none; None: there are none.
 
     Raises InputError where the duplicate of a row is in no cluster.
     """
     decisions, rows = _concatenate(tables, rule)
+    if gone is not None:
+        decisions.removed |= gone
     matches = _match_rows(decisions, rows)
     pairs = [(rows, matches)]
     if taken is not None:

@@ -52,7 +52,7 @@ def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
             "cosine_sim_score": decisions.cosine[rows],
             "kept_score": decisions.kept_score[rows],
             "cluster": decisions.cluster[rows],
-            "eps": _eps(decisions, len(rows)),
+            "eps": _eps(decisions, rows),
             "reason": reasons(decisions, rows),
             **_sources(ids, clips),
             **covering_columns(decisions, rows),
@@ -60,12 +60,11 @@ def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
     )
 
 
-def _eps(decisions: Decisions, num_rows: int) -> pa.Array:
-    """The eps that the rows were decided by; nulls for the rule that has none."""
+def _eps(decisions: Decisions, rows: NDArray[np.int64]) -> pa.Array:
+    """The eps that the rows were decided by; nulls where the rule that has none decided."""
     import pyarrow as pa
 
-    eps = float(decisions.rule.eps) if decisions.covered is None else None
-    return pa.repeat(pa.scalar(eps, pa.float64()), num_rows)
+    return pa.array(np.full(len(rows), decisions.rule.eps, np.float64), mask=~decisions.has_eps()[rows])
 
 
 def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.ChunkedArray]:
@@ -101,7 +100,7 @@ def _groups_table(decisions: Decisions) -> pa.Table:
     rows, first = decisions.rows_in_groups()
     kind, some = decisions.id_type, pa.array(rows)
     kept_ids = decisions.kept_ids.take(some)
-    has_cosine = pc.and_(pc.is_valid(kept_ids), pa.scalar(decisions.covered is None))
+    has_cosine = pc.and_(pc.is_valid(kept_ids), pa.array(decisions.has_eps()[rows]))
     return pa.table(
         {
             "group_id": np.cumsum(np.diff(first, prepend=-1) != 0) - 1,

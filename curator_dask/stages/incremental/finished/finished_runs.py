@@ -91,14 +91,14 @@ class FinishedRuns:
         return [one.filter(pc.invert(pc.is_in(one, value_set=gone))) for one in texts]
 
     def decision_parameters(self) -> dict[str, Any]:
-        """The eps, rule and scope that the first run decided by; None for those that are not recorded.
+        """The eps, rule, scope and `also` that the first run decided by; None for those that are not recorded.
 
         Raises InputError if it has no decisions.
         """
         _require_decisions(self.duplicates[0])
         state = StageState(self.duplicates[0], "identify")
         summary = state.summary() or {}
-        return {"eps": summary.get("eps"), "rule": state.parameter("rule"), "scope": state.parameter("scope")}
+        return {"eps": summary.get("eps"), **{name: state.parameter(name) for name in ("rule", "scope", "also")}}
 
     def versions(self) -> tuple[str, ...]:
         """Digest of each table of duplicates, and of the list of dropped clips. Raises InputError if a table is missing."""
