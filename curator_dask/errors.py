@@ -21,7 +21,8 @@ from __future__ import annotations
 import re
 
 _SECRET_IN_URL = re.compile(
-    r"(?:(?<=://)|(?<='))([^/@\s:']*):[^/@\s]+(?=@)|(?<=[?&])([\w-]*(?:signature|token|credential|secret|passw|key|sig)[\w-]*)=[^&\s'\"]+",
+    r"(?:(?<=://)|(?<=['\"]))([^/@\s:'\"]*):[^/@\s]+(?=@)"
+    r"|(?<=[?&])([\w-]*(?:signature|token|credential|secret|passw|key|sig)[\w-]*)=[^&\s'\"]+",
     re.IGNORECASE,
 )
 

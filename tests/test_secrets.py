@@ -23,6 +23,7 @@ from tests.running_workers import variables_for
     ("text", "shown"),
     [
         ("tcp://me:pw@127.0.0.1:9: no answer", "tcp://me:***@127.0.0.1:9: no answer"),
+        ('Invalid bucket name "me:pw@bucket"', 'Invalid bucket name "me:***@bucket"'),
         ("s3://bucket/a b.mp4 at tls://h:8786", "s3://bucket/a b.mp4 at tls://h:8786"),
         ("https://h/a.mp4?X-Amz-Credential=c&part=2&X-Amz-Signature=s: gone",
          "https://h/a.mp4?X-Amz-Credential=***&part=2&X-Amz-Signature=***"),
