@@ -89,10 +89,10 @@ def decide_by_overlaps(
         stay: says of ids, as texts, whether these rows are decided on; the others are as if they were not there. None: all.
     """
     rows = _rows(tables, staying)
+    spans = read_spans(folder, rows.texts)
     found = with_standing_pictures(read_overlaps(folder, rows.texts, rows.sets))
     if stay is not None:
-        rows, found = _only_those_that_stay(rows, found, stay)
-    spans = read_spans(folder, rows.texts)
+        rows, spans, found = _only_those_that_stay(rows, spans, found, stay)
     place = _places(rows, spans, rule.strategy)
     stretches = covered_stretches(found.overlaps, spans.length)
     stretches = _in_scope(stretches[stretches.row < len(rows)], spans, rule.scope, len(rows))  # the others stay
@@ -122,8 +122,10 @@ def _rows(tables: Iterable[pa.Table], staying: Sequence[StayingClips]) -> _Rows:
     return _Rows(table, pa.chunked_array(chunks, pa.large_string()), sets, first_reference)
 
 
-def _only_those_that_stay(rows: _Rows, found: FoundOverlaps, stay: Stay) -> tuple[_Rows, FoundOverlaps]:
-    """The rows without dropped ones, and the overlaps of these.
+def _only_those_that_stay(
+    rows: _Rows, spans: ClipSpans, found: FoundOverlaps, stay: Stay
+) -> tuple[_Rows, ClipSpans, FoundOverlaps]:
+    """The rows without dropped ones, and the spans and overlaps of these.
 
     Overlaps that follow by way of a dropped clip's picture count: they were made before.
     """
@@ -139,7 +141,8 @@ def _only_those_that_stay(rows: _Rows, found: FoundOverlaps, stay: Stay) -> tupl
     place = np.cumsum(stays) - 1
     overlaps = found.overlaps[chosen]
     overlaps = replace(overlaps, row=place[overlaps.row], other=place[overlaps.other])
-    return left, FoundOverlaps(overlaps, found.offset_s[chosen], found.kind.filter(pa.array(chosen)))
+    within = ClipSpans(spans.source.filter(pa.array(stays)), spans.start[stays], spans.length[stays])
+    return left, within, FoundOverlaps(overlaps, found.offset_s[chosen], found.kind.filter(pa.array(chosen)))
 
 
 def _places(rows: _Rows, spans: ClipSpans, strategy: RankingStrategy) -> Indices:
