@@ -89,12 +89,19 @@ def _decided_by(output: RunOutput) -> Json:
     return {"rule": output.rule, "eps": output.eps, **{name: output.parameter(name) for name in names}, "model": model}
 
 
-def _warnings(output: RunOutput) -> Iterator[str]:
-    held = totals(output)
+def unusual_share(held: Json) -> str | None:
+    """What there is to say of the share that was removed, from the totals; None where it is ordinary, or clips are few."""
     compared = held["kept"] + held["removed"]
     share = held["removed"] / compared if compared else 0.0
-    if compared >= 100 and not FEW <= share <= MANY:
-        yield f"{share:.1%} of the clips were removed; on footage from the web, 20 to 40 % is ordinary."
+    if compared < 100 or FEW <= share <= MANY:
+        return None
+    return f"{share:.1%} of the clips were removed; on footage from the web, 20 to 40 % is ordinary."
+
+
+def _warnings(output: RunOutput) -> Iterator[str]:
+    unusual = unusual_share(totals(output))
+    if unusual:
+        yield unusual
     expected = output.clips[output.clips["width"].notna() & output.clips["state"].isin([KEPT, REMOVED])]
     missing = len(expected) - int(expected["has_file"].fillna(value=False).astype(bool).sum())
     if missing:

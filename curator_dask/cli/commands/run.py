@@ -62,6 +62,7 @@ def run(
     """
     import curator_dask as cd
     from curator_dask.cli.output import terminal
+    from curator_dask.cli.output.report_lines import report_lines
 
     # The cheapest to check come first: a wrong value is told before the stages and their libraries are imported.
     embed = cd.EmbedParameters(**parameters_of(ctx, cd.EmbedParameters))
@@ -82,11 +83,12 @@ def run(
         result = workflow.run(context)
         inspected = [inspection.run(context=context)] if report and result.totals is not None else []
     page = inspection.page_path() if inspected else None
+    told = report_lines(inspection.numbers()) if inspected else []
     terminal.show_results(
         [*result.stages, *inspected],
         run_options,
         failures_path=terminal.run_failures_path(split_options.output_path, run_options),
-        sentences=[str(result.totals), _next_steps(workflow, page)] if result.totals else [],
+        sentences=[str(result.totals), *told, _next_steps(workflow, page)] if result.totals else [],
         totals=vars(result.totals) if result.totals else None,
         page=page,
     )

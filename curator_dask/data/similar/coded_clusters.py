@@ -35,16 +35,17 @@ class Scored(NamedTuple):
     step: NDArray[np.float32]
 
 
-def coded_bytes(clusters: Iterable[tuple[int, Any, NDArray[np.float32]]]) -> bytes:
-    """The file of clusters, each with its number, its ids and its vectors (n, D)."""
+def coded_bytes(clusters: Sequence[tuple[int, Any, NDArray[np.float32]]]) -> bytes:
+    """The file of clusters, each with its number, its ids and its vectors (n, D). The codes of one are made at a time."""
     import pyarrow as pa
 
-    batches = {int(number): _coded_batch(ids, X) for number, ids, X in clusters}
-    schema = next(iter(batches.values())).schema.with_metadata({CLUSTERS: json.dumps(list(batches))})
+    numbers, dimension = [int(number) for number, _, _ in clusters], clusters[0][2].shape[1]
+    fields = [("id", pa.large_string()), ("code", pa.binary(dimension)), ("step", pa.float32())]
+    schema = pa.schema(fields, metadata={CLUSTERS: json.dumps(numbers)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
-        for batch in batches.values():
-            writer.write_batch(batch)
+        for _, ids, X in clusters:
+            writer.write_batch(_coded_batch(ids, X))
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
@@ -53,8 +54,9 @@ def _coded_batch(ids: Any, X: NDArray[np.float32]) -> pa.RecordBatch:
     import pyarrow as pa
 
     codes, steps = to_codes(X)
+    texts = id_texts(ids).combine_chunks()
     packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(X.shape[1]), len(X), [None, pa.py_buffer(codes)])
-    return pa.record_batch({"id": id_texts(ids).combine_chunks(), "code": packed, "step": pa.array(steps)})
+    return pa.record_batch({"id": texts, "code": packed, "step": pa.array(steps)})
 
 
 class CodedClusters:

@@ -85,6 +85,11 @@ class InspectStage(Stage):
         """Where the page is, as a path or URL."""
         return f"{self.output_path.rstrip('/')}/{layout.REPORT}/{PAGE}"
 
+    def numbers(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        numbers: dict[str, Any] = json.loads(self.output.read_bytes(f"{layout.REPORT}/{layout.REPORT_JSON}"))
+        return numbers
+
     def _previews(self, clips: Mapping[str, Any]) -> PreviewsStage:
         """Previews of the clips that have a file, the first ones that the report names."""
         chosen = [
@@ -129,5 +134,5 @@ def inspect_run(output_path: str, **parameters: Any) -> Report:
     """Make the report of an output folder; the parameters are those of `InspectStage`."""
     stage = InspectStage(output_path, **parameters)
     stage.run()
-    report = json.loads(stage.output.read_bytes(f"{layout.REPORT}/{layout.REPORT_JSON}"))
+    report = stage.numbers()
     return Report(stage.page_path(), report["totals"]["line"], report, stage.output.below(layout.REPORT))

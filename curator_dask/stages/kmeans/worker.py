@@ -116,7 +116,7 @@ def write_bucket(task: BucketTask) -> UnitResult:
     with ThreadPoolExecutor(WRITERS) as pool:
         outputs = dict(pool.map(write, clusters, starts, ends))
     ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
-    coded = coded_bytes((k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans)
+    coded = coded_bytes([(k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans])
     outputs[task.codes_path] = folder.write_bytes(task.codes_path, coded)
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)})
 

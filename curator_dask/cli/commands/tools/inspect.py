@@ -29,15 +29,17 @@ def inspect(
     """
     import curator_dask as cd
     from curator_dask.cli.output import terminal
+    from curator_dask.cli.output.report_lines import report_lines
 
     stage = cd.InspectStage(path, previews, max_groups, storage_options=run_options.storage_options)
     results = terminal.run_stages([stage], run_options)
     page = None if run_options.dry_run else stage.page_path()
+    numbers = stage.numbers() if page else None
     terminal.show_results(
         results,
         run_options,
         failures_path=terminal.stage_failures_path(path, stage.name),
-        sentences=[f"next: open {page}"] if page else [],
+        sentences=[numbers["totals"]["line"], *report_lines(numbers), f"next: open {page}"] if numbers else [],
         page=page,
     )
     terminal.end_with_open(results, dry_run=run_options.dry_run)
