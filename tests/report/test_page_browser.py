@@ -136,7 +136,7 @@ def test_numbers_are_those_of_the_report(open_page: OpenPage) -> None:
     rows = page.locator("#chart-eps tbody tr").all()
     cells = [[cell.text_content() for cell in row.locator("td").all()[:3]] for row in rows]
     assert cells == [[f"{row['eps']:g}", f"{row['kept']:,}", f"{row['removed']:,}"] for row in report["sweep"]]
-    assert page.locator(".chart svg").count() == 5
+    assert page.locator(".chart svg").count() == 6
     assert "23" in (page.locator("#plain-list").text_content() or "")
     assert "11" in (page.locator("#failures-list").text_content() or "")
     assert page.locator("#groups-list .row.kept").count() == len(report["groups"])
