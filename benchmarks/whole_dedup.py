@@ -1,6 +1,6 @@
 """The whole deduplication of vectors in Parquet files: how time and memory grow with the number of rows.
 
-    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20]
+    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20] [--peer]
 
 It runs k-means, pairwise and identify as users do, with new workers for every size; the number of clusters stays the same.
 Every fifth row is a near copy of another one.
@@ -10,20 +10,27 @@ Every fifth row is a near copy of another one.
 * Disk is the most that the stages fill at any time, without the vectors that they read.
 * "rows x rows per cluster" says how much more work there is within clusters than at the first size. The time must not
   grow faster than that.
+* With `--peer`, `benchmarks.forty_lines` does the same job on the same files, before our stages; its line comes below ours.
+  `--rounds` repeats both, so that each round has its ratio. On a busy machine compare the CPU seconds: wall times then say
+  who ran beside. What this program itself uses to look at memory is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -58,6 +65,7 @@ class Watch:
         self._folder = folder
         self._used_before = shutil.disk_usage(folder).used
         self._gone: dict[int, float] = {}
+        self._looking_s = 0.0
         self._stop = threading.Event()
 
     def cpu_s(self) -> float:
@@ -67,7 +75,7 @@ class Watch:
             except psutil.Error:
                 continue
             self._gone[process.pid] = times.user + times.system
-        return sum(self._gone.values())
+        return sum(self._gone.values()) - self._looking_s
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -86,6 +94,7 @@ class Watch:
             self.peak_client = max(self.peak_client, resident[0])
             self.peak_worker = max(self.peak_worker, *resident[1:], 0)
             self.peak_disk = max(self.peak_disk, shutil.disk_usage(self._folder).used - self._used_before)
+            self._looking_s = time.thread_time()
 
     @staticmethod
     def _family() -> list[psutil.Process]:
@@ -120,7 +129,11 @@ def stages(scratch: Path, options: argparse.Namespace) -> list[Stage]:
     between = [CrossClusterStage.after(pairwise, f"{scratch}/across", EPS)] if options.cross_cluster else []
     return [
         KMeansStage(
-            options.clusters, input_path=f"{scratch}/vectors", output_path=f"{scratch}/k", max_iter=options.iterations
+            options.clusters,
+            input_path=f"{scratch}/vectors",
+            output_path=f"{scratch}/k",
+            max_iter=options.iterations,
+            fit_data_fraction=options.fit_data_fraction,
         ),
         pairwise,
         *between,
@@ -133,11 +146,25 @@ def stages(scratch: Path, options: argparse.Namespace) -> list[Stage]:
     ]
 
 
-def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, float]:
+def run_peer(vectors: Path, options: argparse.Namespace) -> dict[str, float]:
+    """The figures of `benchmarks.forty_lines` in a process of its own, with a thread per worker of ours."""
+    command = [sys.executable, "-m", "benchmarks.forty_lines", str(vectors), "--clusters", str(options.clusters)]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(options.workers))
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--eps", str(EPS)], env={**os.environ, **threads}, stdout=subprocess.PIPE, check=True
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    return {**figures, "all wall": time.perf_counter() - start}
+
+
+def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, Any]:
     settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
-    figures: dict[str, float] = {"rows": num_rows}
+    figures: dict[str, Any] = {"rows": num_rows}
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         write_vectors(Path(folder, "vectors"), num_rows, options.dim)
+        if options.peer:
+            figures["peer"] = run_peer(Path(folder, "vectors"), options)
         watch = Watch(folder)
         with LazyCluster(settings) as cluster, watch.looking():
             context = RunContext(cluster)
@@ -163,6 +190,9 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=1000)
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--fit-data-fraction", type=float, help="that of the k-means stage; 1: fit on all rows")
+    parser.add_argument("--peer", action="store_true", help="also run the forty lines; needs the extra bench")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each size is run")
     parser.add_argument("--cross-cluster", action="store_true", help=f"with pairs across clusters, at eps {EPS}")
     parser.add_argument("--scratch", help="a folder with room for three times the vectors")
     options = parser.parse_args()
@@ -171,8 +201,8 @@ def main() -> None:
         end="",
     )
     print(f"{options.clusters} clusters, at most {options.iterations} iterations\n", flush=True)
-    first: dict[str, float] = {}
-    for num_rows in options.rows:
+    first: dict[str, Any] = {}
+    for num_rows in [rows for rows in options.rows for _ in range(options.rounds)]:
         figures = one_size(num_rows, options)
         if not first:
             first = figures
@@ -183,9 +213,9 @@ def main() -> None:
         report(figures, first, names)
 
 
-def report(figures: dict[str, float], first: dict[str, float], names: list[str]) -> None:
-    def total(of: dict[str, float], kind: str) -> float:
-        return sum(of[f"{name} {kind}"] for name in names)
+def report(figures: dict[str, Any], first: dict[str, Any], names: list[str]) -> None:
+    def total(of: dict[str, Any], kind: str) -> float:
+        return float(sum(of[f"{name} {kind}"] for name in names))
 
     cells = [f"{figures[f'{name} wall']:.1f} / {figures[f'{name} cpu']:.1f}" for name in names]
     print(
@@ -195,6 +225,17 @@ def report(figures: dict[str, float], first: dict[str, float], names: list[str])
         f"{figures['worker']:.2f} / {figures['disk']:.1f} | {figures['load']:.1f} |",
         flush=True,
     )
+    if peer := figures.get("peer"):
+        parts = ", ".join(
+            f"{part} {peer[f'{part} wall']:.1f} / {peer[f'{part} cpu']:.1f}"
+            for part in ("read", "fit", "assign", "pairs")
+        )
+        ratios = [total(figures, kind) / peer[f"all {kind}"] for kind in ("wall", "cpu")]
+        print(
+            f"\nthe forty lines, wall / CPU s: {parts}, all {peer['all wall']:.1f} / {peer['all cpu']:.1f}; removed "
+            f"{peer['removed']:,}; {peer['memory']:.2f} GB; ours / theirs: wall {ratios[0]:.2f}, CPU {ratios[1]:.2f}\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

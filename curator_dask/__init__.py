@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from curator_dask.files.layout import ClipWriterStage
     from curator_dask.models.registry import register_model
     from curator_dask.pipeline import Pipeline
+    from curator_dask.planning.estimate import RunPlan, StageEstimate, plan_run
+    from curator_dask.planning.probe import measure_rates
+    from curator_dask.planning.rates import StageRates, read_rates
+    from curator_dask.planning.run_size import RunSize
     from curator_dask.runtime.cluster import LazyCluster, dask_client
     from curator_dask.runtime.cluster_settings import ClusterSettings
     from curator_dask.similar.similar_clips import similar_clips
@@ -80,6 +84,10 @@ _HOME = {
     "files.layout": ("ClipWriterStage",),
     "models.registry": ("register_model",),
     "pipeline": ("Pipeline",),
+    "planning.estimate": ("RunPlan", "StageEstimate", "plan_run"),
+    "planning.probe": ("measure_rates",),
+    "planning.rates": ("StageRates", "read_rates"),
+    "planning.run_size": ("RunSize",),
     "stages.align.parameters": ("AlignParameters",),
     "stages.align.stage": ("AlignStage", "align_clips"),
     "stages.base": ("RunContext", "Stage", "StageResult"),
@@ -148,11 +156,15 @@ __all__ = [
     "PreviewsStage",
     "RankingStrategy",
     "RunContext",
+    "RunPlan",
+    "RunSize",
     "SampleResult",
     "SampleStage",
     "ShownClip",
     "SplitStage",
     "Stage",
+    "StageEstimate",
+    "StageRates",
     "StageResult",
     "ToolError",
     "UnknownParameterError",
@@ -169,7 +181,10 @@ __all__ = [
     "export_dataset",
     "identify_duplicates",
     "inspect_run",
+    "measure_rates",
+    "plan_run",
     "prune_output",
+    "read_rates",
     "register_model",
     "sample_clips",
     "score_across_clusters",

@@ -24,7 +24,7 @@ from curator_dask.stages.export.stage import ExportStage
 from curator_dask.stages.glance import glance_at
 from curator_dask.stages.identify.parameters import RULE_BY_INPUT, IdentifyParameters
 from curator_dask.stages.identify.stage import IdentifyDuplicatesStage
-from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.parameters import FIT_ROWS_PER_CLUSTER, KMeansParameters
 from curator_dask.stages.kmeans.stage import KMeansStage
 from curator_dask.stages.pairwise.parameters import PairwiseParameters
 from curator_dask.stages.pairwise.stage import PairwiseStage
@@ -363,6 +363,7 @@ def curate(
     oversampling_factor: float = 2.0,
     max_samples_per_batch: int = 32768,
     fit_data_fraction: float | None = None,
+    fit_rows_per_cluster: int = FIT_ROWS_PER_CLUSTER,
     which_to_keep: str = "hard",
     keep: str | None = None,
     sim_metric: str = "cosine",
@@ -451,7 +452,10 @@ def curate(
         n_init: number of fits from different first centroids; the best one is kept.
         oversampling_factor: candidates per cluster that each round of ``k-means||`` draws.
         max_samples_per_batch: rows whose distances to all centroids are in memory at a time.
-        fit_data_fraction: share of the rows to fit on; None: all that fit in 2 GiB.
+        fit_data_fraction: share of the rows to fit on; None: all of up to 262,144 rows, else `fit_rows_per_cluster`; at most
+            as many as 2 GiB of vectors hold.
+        fit_rows_per_cluster: rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all;
+            one step over all rows follows.
         which_to_keep: which of similar clips to keep: ``hard`` (far from the centroid), ``easy`` (near it), ``random``.
         keep: instead of `which_to_keep`: ``largest``, ``longest``, ``column:desc`` and the like, several with commas.
         sim_metric: distance to the centroid that ranks: ``cosine`` or ``l2``.

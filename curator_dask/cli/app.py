@@ -11,6 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from curator_dask._version import __version__
+from curator_dask.cli.commands.before.doctor import doctor
+from curator_dask.cli.commands.before.plan import plan
+from curator_dask.cli.commands.before.samples import samples
 from curator_dask.cli.commands.run import run
 from curator_dask.cli.commands.steps.align import align
 from curator_dask.cli.commands.steps.embed import embed
@@ -21,13 +24,11 @@ from curator_dask.cli.commands.steps.pairwise import pairwise
 from curator_dask.cli.commands.steps.split import split
 from curator_dask.cli.commands.tools.calibrate import calibrate
 from curator_dask.cli.commands.tools.dedup_new import dedup_new
-from curator_dask.cli.commands.tools.doctor import doctor
 from curator_dask.cli.commands.tools.inspect import inspect
 from curator_dask.cli.commands.tools.models import models
 from curator_dask.cli.commands.tools.prune import prune
 from curator_dask.cli.commands.tools.review import review
 from curator_dask.cli.commands.tools.sample import sample
-from curator_dask.cli.commands.tools.samples import samples
 from curator_dask.cli.commands.tools.similar import similar
 from curator_dask.cli.commands.tools.verify import verify
 from curator_dask.cli.help.command_help import CommandWithPanels, with_help_all, write_examples, write_sections
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "review": review,
     "sample": sample,
     "similar": similar,
+    "plan": plan,
     "samples": samples,
     "doctor": doctor,
     "calibrate": calibrate,
@@ -60,7 +62,7 @@ PANELS_OF_COMMANDS = {
     "The whole job": ("run",),
     "Its steps": ("split", "embed", "kmeans", "pairwise", "align", "identify", "export"),
     "Look and decide": ("inspect", "review", "similar", "sample", "dedup-new", "calibrate"),
-    "Tools": ("verify", "prune", "doctor", "samples", "models"),
+    "Tools": ("plan", "verify", "prune", "doctor", "samples", "models"),
 }
 
 

@@ -104,6 +104,16 @@ class TestTools:
         assert "pdqf_tmk_nobars" in found["models"]
         assert found["others"][0] == "hf:FOLDER"
 
+    def test_plan_can_be_read_again(self, tmp_path):
+        found = document("plan", "--clips", "1e8", "--cores", 64, "--within-hours", 1000)
+        assert [one["stage"] for one in found["stages"]][:3] == ["split", "embed", "kmeans"]
+        assert found["size"]["clips"] == 1e8
+        assert found["cores_needed"] > 64
+        assert found["warnings"]
+        (tmp_path / "rates.json").write_text(json.dumps(found))
+        again = document("plan", "--clips", "1e8", "--cores", 64, "--rates", tmp_path / "rates.json")
+        assert again["wall_hours"] == found["wall_hours"]
+
     def test_doctor(self):
         found = document("doctor")
         assert found["usable"] is all(finding["level"] != "fault" for finding in found["findings"])

@@ -89,6 +89,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("10,000 of the kept clips, as many of each cluster as it has", "curator-dask sample out --size 10000"),
     ),
     "prune": (("what is left over of videos that are gone", "curator-dask prune out"),),
+    "plan": (
+        ("what a hundred million clips need", "curator-dask plan --clips 1e8 --cores 640 --within-hours 72"),
+        ("the same with the speed of this machine", "curator-dask plan --clips 1e8 --cores 640 --probe"),
+    ),
     "doctor": (("what this machine has", "curator-dask doctor"),),
     "samples": (("videos to try the tool with", "curator-dask samples videos"),),
     "calibrate": (

@@ -22,6 +22,7 @@ FIRST_SCREEN = {
     "export": f"input_path output_path duplicates_path all_clips format split metadata min_shards {_OF_STEPS}",
     "inspect": f"path previews max_groups {_OF_STEPS}",
     "sample": "path size temperature max_per_cluster seed output_path dry_run overwrite config json",
+    "plan": "clips dim hours n_clusters rule cross_cluster cores gpus within_hours rates probe json",
     "calibrate": f"input_path output_path embedding_algorithm model_dir num_clips known_duplicates {_OF_STEPS}",
 }
 """By command: the parameters that most people set, by their names in Python."""

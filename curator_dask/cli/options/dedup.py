@@ -33,7 +33,18 @@ InitMethod = Annotated[
 NInit = Annotated[int, option("--n-init", help="Number of fits from different first centroids; the best one wins.")]
 FitFraction = Annotated[
     float | None,
-    option("--fit-data-fraction", help="Share of the rows to fit on. Default: all, or as many as 2 GiB hold."),
+    option(
+        "--fit-data-fraction",
+        help="Share of the rows to fit on; 1: all. Default: all of up to 262,144 rows, else --fit-rows-per-cluster.",
+    ),
+]
+FitRowsPerCluster = Annotated[
+    int,
+    option(
+        "--fit-rows-per-cluster",
+        help="Rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all. One step over "
+        "all rows follows.",
+    ),
 ]
 CachePath = Annotated[str | None, option("--cache-path", help="Folder for a copy of the centroids.")]
 

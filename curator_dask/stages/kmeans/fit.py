@@ -18,7 +18,15 @@ from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
-from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, merge, sum_of_sq_norms
+from curator_dask.dedup.kmeans.lloyd import (
+    KMeansResult,
+    Partial,
+    lloyd,
+    lloyd_partial,
+    merge,
+    new_centres,
+    sum_of_sq_norms,
+)
 from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.files.names import counted
@@ -27,18 +35,15 @@ from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.sample import Sample, choose_sample, wanted_clusters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
 
-# All workers together hold this many bytes of vectors during a fit. A fit of more rows uses a sample of them; the
-# assignment always takes all rows.
-FIT_BYTES = 2 << 30
-SAMPLE_ROWS_PER_CLUSTER = 20
+START_ROWS_PER_CLUSTER = 20
+"""The start is chosen from a sample of this many rows per cluster."""
 MERGE_FAN_IN = 8
-AUTO_ROWS_PER_CLUSTER = 1000
-AUTO_MAX_CLUSTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Fit:
     result: KMeansResult
     num_rows: int
     num_fit_rows: int
+    """Rows that the iterations went over; the inertia of the result is theirs."""
     n_clusters: int
     """The number of clusters, at most one per row."""
     rejects: tuple[dict[str, Any], ...]
@@ -78,54 +84,63 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
 
 
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
-    source, parameters = spec.source, spec.parameters
-    fraction = parameters.fit_data_fraction or _fraction_within_memory(client, source, chunks, reporter)
+    parameters = spec.parameters
+    sample = _choose_sample(client, spec, chunks, reporter)
     loaded = client.map(
         load_fit_rows,
         chunks,
-        source=source,
-        fraction=fraction,
+        source=spec.source,
+        fraction=sample.fraction,
         seed=parameters.random_state,
         device=spec.device,
         pure=False,
     )
     census = gather(client, client.map(_take_census, loaded, pure=False), reporter.note)
-    num_rows = sum(len(part.all_priority) for part in census)
-    rejects = tuple(reject for part in census for reject in part.rejects)
-    if not num_rows:
-        raise InputError(f"no usable vectors among {counted(len(rejects), 'rows')} ({_count_reasons(rejects)})")
+    num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
     _refuse_doubled_ids(client, spec, chunks, [part.all_priority for part in census], reporter)
-    num_fit_rows = sum(part.num_fit_rows for part in census)
-    if not num_fit_rows:
-        raise InputError(
-            f"fit_data_fraction ({fraction:g}) leaves nothing of {counted(num_rows, 'rows')} to fit on: give a larger one, or "
-            "none"
-        )
-    n_clusters = fitting_n_clusters(parameters, num_fit_rows, reporter)
+    n_clusters = fitting_n_clusters(parameters, num_rows if sample.refined else num_fit_rows, num_fit_rows, reporter)
     held = RowsOnWorkers(
         client, reporter.note, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census)
     )
     result = _fit_best(held, spec, n_clusters, reporter)
+    if sample.refined:
+        result = _step_over_all(client, spec, chunks, result, reporter)
     return Fit(result, num_rows, num_fit_rows, n_clusters, rejects)
 
 
-def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, reporter: Reporter) -> int:
-    """The number of clusters of a fit on this many rows."""
-    if isinstance(parameters.init, str):
-        return choose_clusters(parameters.n_clusters, num_rows, reporter)
-    return parameters.n_clusters or len(parameters.init)  # a centre without rows stays where it is
+def _choose_sample(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Sample:
+    num_rows = 0
+    if spec.parameters.fit_data_fraction is None:
+        counts = client.map(_count_rows, chunks, source=spec.source, pure=False)
+        num_rows = sum(gather(client, counts, reporter.note))
+    return choose_sample(spec.parameters, num_rows, spec.dimension)
 
 
-def choose_clusters(n_clusters: int | None, num_rows: int, reporter: Reporter) -> int:
-    """The number of clusters: the given one, at most one per row; without a given one, one per 1000 rows."""
-    if n_clusters is None:
-        return min(AUTO_MAX_CLUSTERS, max(1, num_rows // AUTO_ROWS_PER_CLUSTER))
-    if n_clusters > num_rows:
+def _add_up_census(census: Sequence[Census], sample: Sample) -> tuple[int, int, tuple[dict[str, Any], ...]]:
+    """``(rows, rows of the sample, rejects)``. Raises InputError if there are no rows, or none in the sample."""
+    num_rows = sum(len(part.all_priority) for part in census)
+    num_fit_rows = sum(part.num_fit_rows for part in census)
+    rejects = tuple(reject for part in census for reject in part.rejects)
+    if not num_rows:
+        raise InputError(f"no usable vectors among {counted(len(rejects), 'rows')} ({_count_reasons(rejects)})")
+    if not num_fit_rows:
+        raise InputError(
+            f"fit_data_fraction ({sample.fraction:g}) leaves nothing of {counted(num_rows, 'rows')} to fit on: give a larger "
+            "one, or none"
+        )
+    return num_rows, num_fit_rows, rejects
+
+
+def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, num_fit_rows: int, reporter: Reporter) -> int:
+    """The number of clusters for this many rows: what the parameters ask for, but at most one per row of the fit."""
+    wanted = wanted_clusters(parameters, num_rows)
+    if isinstance(parameters.init, str) and wanted > num_fit_rows:
         reporter.note(
-            f"n_clusters ({n_clusters}) is more than {counted(num_rows, 'rows')} to fit: using {num_rows}. "
+            f"n_clusters ({wanted}) is more than {counted(num_fit_rows, 'rows')} to fit: using {num_fit_rows}. "
             "Clusters this small hide nearly all duplicates; about 1,000 rows per cluster are usual"
         )
-    return min(n_clusters, num_rows)
+        return num_fit_rows
+    return wanted  # a centre of an array that has no rows stays where it is
 
 
 def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
@@ -143,13 +158,6 @@ def id_array(ids: Any) -> NDArray[Any]:
 
 def _take_census(rows: FitRows) -> Census:
     return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
-
-
-def _fraction_within_memory(client: Any, source: VectorSource, chunks: Sequence[Chunk], reporter: Reporter) -> float:
-    """The share of rows that fits `FIT_BYTES`; it depends on the data alone, never on the machine."""
-    num_rows = sum(gather(client, client.map(_count_rows, chunks, source=source, pure=False), reporter.note))
-    num_bytes = num_rows * (source.dimension or 0) * 4
-    return min(1.0, FIT_BYTES / num_bytes) if num_bytes else 1.0
 
 
 def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
@@ -254,7 +262,7 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
 def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
         return check_centres(parameters.init, n_clusters, held.dimension)
-    sample = _draw_sample(held, min(held.num_rows, SAMPLE_ROWS_PER_CLUSTER * n_clusters), seed)
+    sample = _draw_sample(held, min(held.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
         return random_start(sample, n_clusters)
     return d2_start(sample, n_clusters, seed, parameters.oversampling_factor)
@@ -281,15 +289,49 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
     return drawn[chosen], to_host(rows.X[chosen])
 
 
+def _step_over_all(
+    client: Any, spec: FitSpec, chunks: Sequence[Chunk], result: KMeansResult, reporter: Reporter
+) -> KMeansResult:
+    """Move the centroids of a fit on a sample to the means of all rows: one iteration of Lloyd, read from the files.
+
+    It is worth its time: what the sample left out costs inertia and splits near rows, and one step over all rows takes
+    back more of it than a sample of twice the size (benchmarks/results/kmeans_sample_2_cores.md).
+    """
+    centres = hold(client, result.centroids)
+    parts = client.map(
+        _partial_of_chunk,
+        chunks,
+        source=spec.source,
+        C=centres,
+        max_rows=spec.parameters.max_samples_per_batch,
+        device=spec.device,
+        pure=False,
+    )
+    partial = _merge_tree(client, parts, reporter.note)
+    return replace(result, centroids=new_centres(partial, result.centroids), counts=partial.counts)
+
+
+def _partial_of_chunk(
+    chunk: Chunk, *, source: VectorSource, C: NDArray[np.float32], max_rows: int, device: str
+) -> Partial:
+    X = to_device(read_rows(source, chunk, device).X, device)
+    return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
+
+
 def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Partial:
     centres = hold(held.client, C)
-    level = held.client.map(
+    parts = held.client.map(
         _partial, held.loaded, C=centres, max_rows=spec.parameters.max_samples_per_batch, device=spec.device, pure=False
     )
+    return _merge_tree(held.client, parts, held.say)
+
+
+def _merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
+    """The sum of the partials of these futures, a few at a time on each worker."""
     while len(level) > 1:
         groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
-        level = [held.client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = gather(held.client, level, held.say)[0]
+        level = [client.submit(_merge_all, group, pure=False) for group in groups]
+    partial: Partial = gather(client, level, say)[0]
     return partial
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, Final
 
 from curator_dask.dedup.kmeans.start import Init, check_method
 from curator_dask.errors import ParameterError
 from curator_dask.keywords import with_suggestions
+
+FIT_ROWS_PER_CLUSTER: Final = 256
+"""Measured in benchmarks/results/kmeans_sample_2_cores.md: fewer rows cost near copies that end in different clusters."""
 
 
 @with_suggestions
@@ -36,12 +39,16 @@ class KMeansParameters:
     """At most this many rows have their distances to all centroids in memory at a time. It bounds the memory and changes
     no result. On a CPU fewer are taken where that suits the cache."""
     fit_data_fraction: float | None = None
-    """Share of the rows to fit on, chosen by id. None: all rows, or as many as 2 GiB of vectors hold."""
+    """Share of the rows to fit on, chosen by id. None: all rows up to 262,144 of them, else as many as
+    `fit_rows_per_cluster` says; at most as many as 2 GiB of vectors hold."""
+    fit_rows_per_cluster: int = FIT_ROWS_PER_CLUSTER
+    """Of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster, and at least 65,536. One
+    step over all rows follows. It counts only where `fit_data_fraction` is None."""
 
     def __post_init__(self) -> None:
         if isinstance(self.init, str):
             check_method(self.init)
-        for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch"):
+        for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch", "fit_rows_per_cluster"):
             if name != "n_clusters" or self.n_clusters is not None:
                 object.__setattr__(self, name, check_count(name, getattr(self, name)))
         if not (_is_integer(self.random_state) and 0 <= self.random_state < 2**63):

@@ -29,7 +29,8 @@ from curator_dask.runtime.state import BROKEN, StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit, fitting_n_clusters
-from curator_dask.stages.kmeans.parameters import KMeansParameters, check_count
+from curator_dask.stages.kmeans.parameters import FIT_ROWS_PER_CLUSTER, KMeansParameters, check_count
+from curator_dask.stages.kmeans.sample_cost import cost_in_words, describe_cost
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
@@ -76,7 +77,10 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         oversampling_factor: candidates per cluster that each round of ``k-means||`` draws.
         max_samples_per_batch: at most this many rows have their distances to all centroids in memory at a time; it
             changes no result.
-        fit_data_fraction: share of the rows to fit on; None: all rows, or as many as 2 GiB of vectors hold.
+        fit_data_fraction: share of the rows to fit on; None: all rows up to 262,144 of them, else as many as
+            `fit_rows_per_cluster` says; at most as many as 2 GiB of vectors hold.
+        fit_rows_per_cluster: of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster,
+            and at least 65,536. One step over all rows follows. It counts only where `fit_data_fraction` is None.
     """
 
     id_field: str = "id"
@@ -132,13 +136,16 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "n_init": self.n_init,
             "oversampling_factor": self.oversampling_factor,
             "fit_data_fraction": self.fit_data_fraction,
-            **self._chosen_endings(),
+            **self._chosen_later(),
         }
 
-    def _chosen_endings(self) -> dict[str, Any]:
-        """Part of the identity only where they are given, so that outputs of earlier versions stay valid."""
+    def _chosen_later(self) -> dict[str, Any]:
+        """Parameters that are newer than outputs: they are part of the identity only where they are given."""
         endings = lower_endings(self.input_file_extensions)
-        return {"input_file_extensions": sorted(endings)} if endings else {}
+        chosen: dict[str, Any] = {"input_file_extensions": sorted(endings)} if endings else {}
+        if self.fit_rows_per_cluster != FIT_ROWS_PER_CLUSTER:
+            chosen["fit_rows_per_cluster"] = self.fit_rows_per_cluster
+        return chosen
 
     def source(self, dimension: int | None, entries: list[Entry]) -> VectorSource:
         fields = tuple(self.metadata_fields or ())
@@ -163,7 +170,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
         num_run = self._write_clusters(context, spec, units)
         counts = self._counts(state, record)
-        state.summarise(counts, {"fit": {name: record.data[name] for name in ("inertia", "n_iter", "converged")}})
+        state.summarise(counts, {"fit": self._describe_fit(context, state, record)})
         self._copy_centroids()
         tables = tuple(sorted(path for one in state.records() for path in one.outputs if path.startswith("centroid=")))
         return StageResult(
@@ -185,7 +192,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         """The number of buckets that a new fit would write, if all rows can be used."""
         dimension, _ = self._chunks(entries)
         num_fit_rows = max(1, int(num_rows * (self.fit_data_fraction or 1)))
-        n_clusters = fitting_n_clusters(self._own_parameters(), num_fit_rows, context.reporter)
+        n_clusters = fitting_n_clusters(self._own_parameters(), num_fit_rows, num_fit_rows, context.reporter)
         return count_buckets(num_rows, dimension, n_clusters)
 
     def _finished_fit(self, state: StageState, inputs: str) -> UnitRecord | None:
@@ -269,6 +276,15 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "clusters": sum(one.counts.get("clusters", 0) for one in written),
             "n_clusters": record.data["n_clusters"],
         }
+
+    def _describe_fit(self, context: RunContext, state: StageState, record: UnitRecord) -> dict[str, Any]:
+        """What the summary says of the fit. Of a fit on a sample it also says what the rows that it left out cost."""
+        described = {name: record.data[name] for name in ("inertia", "n_iter", "converged")}
+        buckets = [one for one in state.records() if one.key != FIT_UNIT]
+        cost = describe_cost(record, buckets)
+        if cost:
+            context.reporter.note(cost_in_words(cost))
+        return {**described, **cost}
 
     def _copy_centroids(self) -> None:
         if self.cache_path is None:

@@ -27,6 +27,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.kmeans.sample_cost import INERTIA, inertia_of
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def write_bucket(task: BucketTask) -> UnitResult:
     source, folder = task.spec.source, task.spec.output
     parts = _read_bucket(task)
     if not parts:
-        return UnitResult(counts={"rows": 0, "clusters": 0})
+        return UnitResult(counts={"rows": 0, "clusters": 0}, data={INERTIA: 0.0})
     table, at, X = _sort_rows(parts, source)
     labels = table[LABEL].to_numpy()
     table = table.drop_columns([LABEL])
@@ -118,7 +119,8 @@ def write_bucket(task: BucketTask) -> UnitResult:
     ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
     coded = coded_bytes([(k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans])
     outputs[task.codes_path] = folder.write_bytes(task.codes_path, coded)
-    return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)})
+    data = {INERTIA: inertia_of(table["l2_dist_to_cent"].to_numpy())}
+    return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)}, data=data)
 
 
 def _read_bucket(task: BucketTask) -> list[pa.Table]:

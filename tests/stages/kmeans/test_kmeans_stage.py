@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from curator_dask import InputError, KMeansStage, OpenFailureError, ParameterError
 from curator_dask.data import vector_source
+from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.kmeans import start
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.stages.kmeans import sample as kmeans_sample
 from curator_dask.stages.kmeans import write_clusters as kmeans_write
 from tests.stages import builders
 from tests.trees import results
@@ -50,6 +52,12 @@ def vectors(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     X = np.eye(dim)[random.integers(min(dim, 6), size=num_rows)] + 0.4 * random.standard_normal((num_rows, dim))
     return X.astype(np.float32)
+
+
+def means(rows: np.ndarray, C: np.ndarray) -> np.ndarray:
+    """One iteration of Lloyd, written plainly."""
+    labels = ((rows[:, None] - C[None]) ** 2).sum(axis=2).argmin(axis=1)
+    return np.stack([rows[labels == cluster].mean(axis=0) for cluster in range(len(C))])
 
 
 def rows_of(out: Path) -> dict[object, dict[str, object]]:
@@ -217,6 +225,7 @@ class TestParameters:
             ("embedding_dim", 0),
             ("max_iter", 1.0),
             ("n_init", 0),
+            ("fit_rows_per_cluster", 0),
             ("max_samples_per_batch", 0),
             ("oversampling_factor", 0),
             ("oversampling_factor", float("nan")),
@@ -235,6 +244,72 @@ class TestParameters:
     def test_numpy_integers_are_integers(self, run, write_vectors):
         source = write_vectors(list(range(9)), vectors(9))
         assert results(run(source, np.int64(2), max_iter=np.int32(5))) == results(run(source, 2, max_iter=5))
+
+
+class TestSampleOfALargeInput:
+    """Above `SMALL_ROWS`, which is lowered here, the fit takes some rows per cluster, and then a step over all rows."""
+
+    @pytest.fixture(autouse=True)
+    def large(self, monkeypatch):
+        monkeypatch.setattr(kmeans_sample, "SMALL_ROWS", 500)
+        monkeypatch.setattr(kmeans_sample, "LEAST_ROWS", 100)
+
+    @staticmethod
+    def fit(out: Path) -> dict[str, float]:
+        return json.loads((out / ".curator" / "kmeans" / "summary.json").read_text())["fit"]
+
+    def test_costs_little_and_is_on_record(self, run, write_vectors, caplog):
+        X = vectors(6000)
+        source = write_vectors(list(range(6000)), X, parts=3)
+        with caplog.at_level("INFO"):
+            sampled, whole = run(source, 8, fit_rows_per_cluster=60), run(source, 8, fit_data_fraction=1)
+        check(sampled, dict(enumerate(X)))
+        cost = self.fit(sampled)
+        assert "kmeans: fitted on" in caplog.text
+        assert 380 < cost["rows_fitted"] < 580
+        assert cost["rows"] == 6000
+        l2 = np.array([row["l2_dist_to_cent"] for row in rows_of(sampled).values()])
+        assert cost["inertia_per_row"] == pytest.approx((l2.astype(float) ** 2).mean(), rel=1e-6)
+        assert cost["inertia_per_row_fitted"] == cost["inertia"] / cost["rows_fitted"]
+        assert cost["inertia_per_row"] < 1.02 * self.fit(whole)["inertia"] / 6000
+        assert "rows_fitted" not in self.fit(whole)
+
+    def test_a_step_over_all_rows_follows(self, run, write_vectors):
+        """From an array and with one iteration, what the step does can be computed apart."""
+        X = vectors(3000)
+        unit = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+        out = run(write_vectors(list(range(3000)), X), 4, init=unit[:4], fit_rows_per_cluster=30, max_iter=1)
+        chosen = unit[sample_priority(np.arange(3000), 42) < np.uint64(int(120 / 3000 * 2.0**64))]
+        assert self.fit(out)["rows_fitted"] == len(chosen)
+        after_sample = means(chosen, unit[:4])
+        np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), means(unit, after_sample), atol=1e-6)
+
+    def test_workers_and_files_do_not_matter(self, tmp_path, run, alone, write_vectors):
+        ids, X = [f"c{row}" for row in range(900)], vectors(900)
+        source = write_vectors(ids, X, parts=5)
+        expected = results(run(source, 5, fit_rows_per_cluster=40))
+        assert results(run(source, 5, fit_rows_per_cluster=40, on=alone)) == expected
+        order = np.random.default_rng(3).permutation(900)
+        builders.write_vectors(tmp_path / "one" / "a.parquet", [ids[row] for row in order], X[order])
+        assert results(run(tmp_path / "one", 5, fit_rows_per_cluster=40)) == expected
+
+    def test_all_rows_where_it_asks_for_as_many(self, run, write_vectors):
+        source = write_vectors(list(range(900)), vectors(900))
+        whole = results(run(source, 5, fit_data_fraction=1))
+        assert results(run(source, 5, fit_rows_per_cluster=180)) == whole
+        assert results(run(source, 5, fit_rows_per_cluster=179)) != whole
+
+    def test_the_number_of_clusters_is_that_of_all_rows(self, run, write_vectors):
+        out = run(write_vectors(list(range(3000)), vectors(3000)), None, fit_rows_per_cluster=60)
+        assert len(np.load(out / "_kmeans_centroids.npy")) == 3
+
+    def test_the_default_is_no_other_identity(self):
+        def identity(**parameters: object) -> dict[str, object]:
+            return KMeansStage(2, input_path="x", output_path="y", **parameters).identity()
+
+        assert "fit_rows_per_cluster" not in identity()
+        assert identity(fit_rows_per_cluster=256) == identity()
+        assert identity(fit_rows_per_cluster=64)["fit_rows_per_cluster"] == 64
 
 
 class TestAwkwardVectors:

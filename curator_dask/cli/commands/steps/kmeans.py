@@ -28,6 +28,7 @@ def kmeans(
     init: dedup.InitMethod = "k-means||",
     n_init: dedup.NInit = 1,
     fit_data_fraction: dedup.FitFraction = None,
+    fit_rows_per_cluster: dedup.FitRowsPerCluster = 256,
     cache_path: dedup.CachePath = None,
     run_options: RunOptions,
 ) -> None:

@@ -1,0 +1,238 @@
+"""What each stage of a run needs, by its arithmetic and measured rates.
+
+Work is counted in operations and bytes, as the stages do it: products of rows and centroids, products of rows within a
+cluster, passes over the vectors. So an estimate for a size that nobody measured says what grows how.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from curator_dask.planning.rates import StageRates
+from curator_dask.planning.run_size import RunSize
+from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.sample import choose_sample
+
+ITERATIONS: Final = 15
+"""Iterations of k-means until its stop rule ends it (10 to 18 were measured)."""
+CLIENT_GB: Final = 0.3
+"""Memory of a client that has loaded the package and Dask."""
+WORKER_GB: Final = 0.6
+"""Memory of a worker beside the vectors that it holds."""
+ACROSS: Final = 4.0
+"""Time of the cross-cluster stage per operation of its budget, in that of products (cross_cluster: 156 core s of a million)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """What one stage needs. Sizes are in 10^9 bytes."""
+
+    stage: str
+    core_hours: float
+    """On CPUs; of a stage that runs on GPUs, if there are none."""
+    client_hours: float
+    """Time in which one process does everything, whatever the number of workers."""
+    gpu_hours: float | None
+    """None: the stage computes on CPUs only."""
+    disk_gb: float
+    """What stays."""
+    temporary_gb: float
+    """What lies on the disk meanwhile, too."""
+    client_gb: float
+    """Memory of the client."""
+    worker_gb: float
+    """Memory of each worker."""
+    product_hours: float = 0.0
+    """The part of the core hours that GPUs take over: matrix products. Reading and writing stay."""
+
+    def wall_hours(self, cores: int, gpus: int) -> float:
+        """Hours with this many cores and GPUs, all of them busy."""
+        if not gpus or self.gpu_hours is None:
+            return self.core_hours / cores + self.client_hours
+        return self.gpu_hours / gpus + (self.core_hours - self.product_hours) / cores + self.client_hours
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """The estimates of all stages, and what they mean."""
+
+    size: RunSize
+    rates: StageRates
+    stages: tuple[StageEstimate, ...]
+
+    @property
+    def wall_hours(self) -> float:
+        """The stages run one after the other."""
+        return sum(one.wall_hours(self.size.cores, self.size.gpus) for one in self.stages)
+
+    @property
+    def disk_gb(self) -> float:
+        """The most that lies on the disk at a time."""
+        kept, most = 0.0, 0.0
+        for one in self.stages:
+            kept += one.disk_gb
+            most = max(most, kept + one.temporary_gb)
+        return most
+
+    def cores_for(self, hours: float) -> int | None:
+        """Cores, without GPUs, that end the run within these hours; None if the client alone takes longer."""
+        left = hours - sum(one.client_hours for one in self.stages)
+        return math.ceil(sum(one.core_hours for one in self.stages) / left) if left > 0 else None
+
+    def balanced_clusters(self) -> int:
+        """The number of clusters at which finding the clusters costs as much as comparing within them."""
+        return max(1, round((self.size.clips / 2 / (2 + _fit_passes(self.size))) ** 0.5)) if self.size.clips >= 2 else 1
+
+
+def plan_run(size: RunSize, rates: StageRates | None = None) -> RunPlan:
+    """Estimate every stage of a run.
+
+    >>> plan = plan_run(RunSize(clips=1e6, align=False, cores=32))
+    >>> [one.stage for one in plan.stages]
+    ['split', 'embed', 'kmeans', 'pairwise', 'identify', 'export']
+    >>> 30 < plan.wall_hours < 40
+    True
+    """
+    rates = rates or StageRates()
+    return RunPlan(size, rates, tuple(_stages(size, rates)))
+
+
+def _stages(size: RunSize, rates: StageRates) -> Iterator[StageEstimate]:
+    yield _split(size, rates)
+    yield _embed(size, rates)
+    if size.align:
+        yield _align(size, rates)
+    else:
+        yield _kmeans(size, rates)
+        yield _pairwise(size, rates)
+        if size.cross_cluster:
+            yield _cross_cluster(size, rates)
+    yield _identify(size, rates)
+    yield _export(size, rates)
+
+
+def _split(size: RunSize, rates: StageRates) -> StageEstimate:
+    core_s, client_s = size.num_hours * rates.split_core_s_per_hour, size.num_videos * rates.unit_client_s
+    return StageEstimate(
+        "split",
+        core_s / 3600,
+        client_s / 3600,
+        None,
+        size.clips_gb,
+        0.0,
+        _client_gb(size, rates.index_bytes_per_clip),
+        WORKER_GB,
+    )
+
+
+def _embed(size: RunSize, rates: StageRates) -> StageEstimate:
+    network_s = size.clips * size.model_tflop * 1000 / rates.gflops_per_core
+    core_s = size.num_hours * rates.embed_core_s_per_hour + network_s
+    gpu_s = size.clips * size.model_tflop / rates.gpu_model_tflops
+    tracks_gb = size.num_hours * 3600 * rates.track_bytes_per_s / 1e9
+    client_s = size.num_videos * rates.unit_client_s
+    return StageEstimate(
+        "embed", core_s / 3600, client_s / 3600, gpu_s / 3600 if size.model_tflop else None,
+        size.vectors_gb + tracks_gb, 0.0, _client_gb(size, rates.index_bytes_per_clip), WORKER_GB, network_s / 3600,
+    )  # fmt: skip
+
+
+def _align(size: RunSize, rates: StageRates) -> StageEstimate:
+    # Measured with a million clips of ten seconds: 17.94 GB of files on their way, 2.9 GB of memory in all.
+    scale = size.num_hours * 3600 / 10e6
+    core_s = rates.align_core_s_per_clip * size.num_hours * 360
+    return StageEstimate("align", core_s / 3600, 0.0, None, 0.05 * scale, 18.0 * scale, 0.3 + 0.5 * scale, 1.2)
+
+
+def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
+    sample_gb = choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim).fraction * size.vectors_gb
+    flop = (2 + _fit_passes(size)) * _flop_per_assignment(size)
+    passes_s = (
+        5 * rates.pass_core_s_per_gb * size.vectors_gb
+    )  # read: census, step, assignment; written: buckets, clusters
+    copy_gb = size.vectors_gb + size.clips * rates.table_bytes_per_clip / 1e9
+    return _with_products(
+        "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
+        # The hashes of all ids, twice while they are sorted.
+        client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.1, sample_gb) / 2 + 0.3,
+    )  # fmt: skip
+
+
+def _pairwise(size: RunSize, rates: StageRates) -> StageEstimate:
+    reading_s = rates.pass_core_s_per_gb * size.vectors_gb
+    return _with_products(
+        "pairwise", _flop_within(size), reading_s + size.num_clusters * rates.cluster_core_s, rates,
+        size.clips * rates.table_bytes_per_clip / 1e9, 0.0, CLIENT_GB, WORKER_GB + 2 * size.vectors_gb / size.num_clusters,
+    )  # fmt: skip
+
+
+def _cross_cluster(size: RunSize, rates: StageRates) -> StageEstimate:
+    budget = ACROSS * (_flop_within(size) + 2 * _flop_per_assignment(size))
+    reading_s = 2 * rates.pass_core_s_per_gb * size.vectors_gb
+    return _with_products(
+        "cross_cluster", budget, reading_s, rates, size.clips * rates.table_bytes_per_clip / 1e9, 0.9 * size.vectors_gb,
+        CLIENT_GB, WORKER_GB + 2 * size.vectors_gb / size.num_clusters,
+    )  # fmt: skip
+
+
+def _identify(size: RunSize, rates: StageRates) -> StageEstimate:
+    # Its tasks read the tables; the client joins the decisions of all clips, about half of the time.
+    core_s = size.clips * rates.identify_core_s_per_clip
+    size_gb = size.clips * rates.table_bytes_per_clip / 1e9
+    return StageEstimate(
+        "identify",
+        core_s / 2 / 3600,
+        core_s / 2 / 3600,
+        None,
+        size_gb,
+        0.0,
+        _client_gb(size, rates.identify_bytes_per_clip),
+        WORKER_GB,
+    )
+
+
+def _export(size: RunSize, rates: StageRates) -> StageEstimate:
+    core_s = size.clips_gb * rates.copy_core_s_per_gb
+    client_s = size.clips * rates.export_client_s_per_clip
+    return StageEstimate(
+        "export",
+        core_s / 3600,
+        client_s / 3600,
+        None,
+        size.clips_gb,
+        0.0,
+        _client_gb(size, rates.index_bytes_per_clip),
+        WORKER_GB,
+    )
+
+
+def _with_products(
+    stage: str, flop: float, other_core_s: float, rates: StageRates, disk_gb: float, temporary_gb: float,
+    client_gb: float, worker_gb: float,
+) -> StageEstimate:  # fmt: skip
+    """A stage that multiplies matrices, on CPUs or on GPUs; ``other_core_s`` is the rest, which GPUs do not shorten here."""
+    product_hours = flop / (rates.gflops_per_core * 1e9) / 3600
+    gpu_hours = flop / (rates.gpu_tflops * 1e12) / 3600
+    core_hours = product_hours + other_core_s / 3600
+    return StageEstimate(stage, core_hours, 0.0, gpu_hours, disk_gb, temporary_gb, client_gb, worker_gb, product_hours)
+
+
+def _flop_per_assignment(size: RunSize) -> float:
+    return 2.0 * size.clips * size.num_clusters * size.dim
+
+
+def _flop_within(size: RunSize) -> float:
+    """Of the products of all rows with those before them, in clusters of one size; uneven ones take more."""
+    return size.clips * (size.clips / size.num_clusters) * size.dim
+
+
+def _fit_passes(size: RunSize) -> float:
+    """The iterations of the fit, in passes over all rows."""
+    return ITERATIONS * choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim).fraction
+
+
+def _client_gb(size: RunSize, bytes_per_clip: float) -> float:
+    return CLIENT_GB + size.clips * bytes_per_clip / 1e9

@@ -1,0 +1,86 @@
+"""How fast the stages are, and how much room their files take: measured on one machine, or read from a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from curator_dask.errors import InputError, ParameterError
+from curator_dask.keywords import with_suggestions
+
+
+@with_suggestions
+@dataclass(frozen=True, kw_only=True)
+class StageRates:
+    """Speeds per core and sizes per clip. The defaults were measured on two shared cores without a GPU (AMD Zen 3)."""
+
+    origin: str = "benchmarks/results, two shared cores (x86-64, Zen 3), 27 November 2026"
+    """Where the numbers are from."""
+    split_core_s_per_hour: float = 1157.0
+    """Core seconds to cut and encode an hour of 720p video with libopenh264 (transcode_2_cores.md)."""
+    embed_core_s_per_hour: float = 188.0
+    """Core seconds for the vectors and tracks of an hour of 720p video, with the default model (transcode_2_cores.md)."""
+    align_core_s_per_clip: float = 0.0084
+    """Core seconds of align per clip of 10 s; that of a million clips, the largest run (align_scale_2_cores.md)."""
+    gflops_per_core: float = 65.0
+    """Float32 products of rows and centroids, 10^9 operations per core and second (kmeans_2_cores.md)."""
+    pass_core_s_per_gb: float = 8.0
+    """Core seconds to read and check, or to write, a GB of vectors once (Parquet; measured apart on a busy machine)."""
+    identify_core_s_per_clip: float = 46e-6
+    """Core seconds to decide a clip by its score (whole_dedup_2_cores.md)."""
+    cluster_core_s: float = 0.011
+    """Core seconds that a cluster costs, however small it is (whole_dedup_2_cores.md)."""
+    unit_client_s: float = 0.0014
+    """Seconds of the client for one unit and its marker."""
+    export_client_s_per_clip: float = 138e-6
+    """Seconds of the client to list and plan a clip in export (half a million clips: 69 s)."""
+    copy_core_s_per_gb: float = 3.0
+    """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
+    identify_bytes_per_clip: float = 600.0
+    """Memory of the client per clip in identify, beside 0.3 GB (whole_dedup_2_cores.md: 0.65 to 0.86 GB at a million)."""
+    index_bytes_per_clip: float = 2600.0
+    """Memory of the client per row of the clip index as Python objects, in split, embed and export; at least this much."""
+    track_bytes_per_s: float = 143.0
+    """Bytes of a track per second of video (embed_2_cores.md)."""
+    table_bytes_per_clip: float = 100.0
+    """Bytes of the tables of scores and decisions per clip. Assumed, not measured."""
+    gpu_tflops: float = 20.0
+    """Float32 products of a GPU, 10^12 operations per second. **Assumed: no GPU has run this package yet.**"""
+    gpu_model_tflops: float = 200.0
+    """Bfloat16 operations of a network on a GPU, 10^12 per second. Assumed like `gpu_tflops`."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name != "origin" and not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise ParameterError(f"rate {one.name} ({value!r}) must be a number above 0")
+
+    def with_some(self, found: Mapping[str, Any]) -> StageRates:
+        """These rates with some replaced. Raises ParameterError for a name that is no rate."""
+        known = [one.name for one in fields(self)]
+        odd = sorted(set(found) - set(known))
+        if odd:
+            raise ParameterError(f"no rates are called {', '.join(odd)}: rates are {', '.join(known)}")
+        return replace(self, **found)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_rates(path: Path) -> StageRates:
+    """The rates in a JSON file: an object of rates, or what ``plan --json`` printed; those it lacks are the shipped ones.
+
+    Raises InputError for a file that cannot be read or is no JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read rates from {path}: {error}") from error
+    found = document.get("rates", document) if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        raise InputError(f'{path} holds no rates: it must be a JSON object such as {{"gflops_per_core": 80}}')
+    return StageRates(origin=str(path)).with_some(found)
