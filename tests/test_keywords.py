@@ -16,7 +16,9 @@ RESULTS = {
     "OutputCheck",
     "RankingStrategy",
     "RunContext",
+    "RunPlan",
     "SampleResult",
+    "StageEstimate",
     "StageResult",
     "WorkflowResult",
 }
