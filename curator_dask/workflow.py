@@ -327,6 +327,7 @@ def curate(
     transnetv2_max_length_s: float = 10.0,
     transnetv2_max_length_mode: Literal["stride", "truncate"] = "stride",
     transnetv2_crop_s: float = 0.5,
+    spans: str | None = None,
     limit_clips: int = 0,
     transcode_encoder: str = "libopenh264",
     transcode_encoder_threads: int = 1,
@@ -415,6 +416,7 @@ def curate(
         transnetv2_max_length_s: longest clip in seconds, before it is cropped.
         transnetv2_max_length_mode: what becomes of longer shots: ``stride`` (several clips) or ``truncate`` (only the first).
         transnetv2_crop_s: seconds taken away from both ends of each clip.
+        spans: a table of your own with the columns ``path``, ``start`` and ``end`` (seconds): these spans are cut, no others.
         limit_clips: only the first N clips of each video; 0: all.
         transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (no encoding, cuts at key frames).
         transcode_encoder_threads: encoder threads per ffmpeg process.

@@ -13,6 +13,7 @@ NO_VIDEO = "no-video"
 EXCLUDED = "excluded"
 BEYOND_LIMIT = "beyond-limit"
 OUTPUT = "output"
+NO_SPANS = "no-spans"
 
 SENTENCES = {
     NO_VIDEO: "are no videos by their endings",
@@ -20,6 +21,7 @@ SENTENCES = {
     LINK_OUT: "are links that lead out of the folder (--follow-links takes them)",
     EXCLUDED: "are not chosen by --include and --exclude",
     BEYOND_LIMIT: "are beyond --video-limit",
+    NO_SPANS: "have no row in the table of --spans",
 }
 """What is said of the files that were left out for a reason."""
 SENTENCES_OF_ONE = {
@@ -28,6 +30,7 @@ SENTENCES_OF_ONE = {
     LINK_OUT: "is a link that leads out of the folder (--follow-links takes it)",
     EXCLUDED: "is not chosen by --include and --exclude",
     BEYOND_LIMIT: "is beyond --video-limit",
+    NO_SPANS: "has no row in the table of --spans",
 }
 OUTPUT_SENTENCE = "the output folder lies in the folder of the videos; its files are left out and not counted"
 

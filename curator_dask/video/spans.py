@@ -50,6 +50,12 @@ class SpanPlan:
     """How many spans were shorter than the minimum length (tails)."""
     num_dropped_limit: int
     """How many spans were over the limit of clips per video."""
+    num_beyond_end: int = 0
+    """How many spans of a user begin behind the end of the video, and are left out."""
+    num_shortened: int = 0
+    """How many spans of a user end behind the end of the video, and are cut there."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed, for the record of the video: sentences for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,13 @@ ShotMemory = Annotated[
         help="Taken from scripts of the original workflow and without effect: the network needs less than 1 GB.",
     ),
 ]
+Spans = Annotated[
+    str | None,
+    option(
+        "--spans",
+        help="A CSV or Parquet file of yours with the columns path, start, end (seconds): these spans are cut, no others.",
+    ),
+]
 SplitDuration = Annotated[float, option("--fixed-stride-split-duration", help="Clip length in seconds.")]
 SplitStride = Annotated[
     float | None,
@@ -185,6 +192,7 @@ class SplitOptions:
     transnetv2_crop_s: ShotCrop = 0.5
     transnetv2_frame_decoder_mode: ShotDecoder = None
     transnetv2_gpu_memory_gb: ShotMemory = None
+    spans: Spans = None
     limit_clips: LimitClips = 0
     transcode_encoder: Encoder = "libopenh264"
     transcode_encoder_threads: EncoderThreads = 1

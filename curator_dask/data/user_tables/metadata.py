@@ -20,7 +20,7 @@ from curator_dask.data.user_tables.csv_kinds import csv_kinds, csv_values
 from curator_dask.data.user_tables.names import AMBIGUOUS, UNKNOWN, Names
 from curator_dask.data.user_tables.table import UserTable
 from curator_dask.errors import InputError
-from curator_dask.files.names import counted, printable
+from curator_dask.files.names import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -253,15 +253,12 @@ def _note(rows: _Rows, numbers: Any, cells: Any) -> None:
 
 def _sentences(rows: _Rows, kind: str, doubled: Sequence[str]) -> Iterator[str]:
     if rows.num_unmatched:
-        yield f"{counted(rows.num_unmatched, 'rows')} of {rows.num_rows:,} name no {kind} of this output: {_some(rows.unmatched)}"
+        yield f"rows that name no {kind} of this output: {rows.num_unmatched:,} of {rows.num_rows:,}: {_some(rows.unmatched)}"
     if rows.num_ambiguous:
-        twice = f"{counted(rows.num_ambiguous, 'rows')} name several videos, by a file name that occurs twice"
-        yield f"{twice}: {_some(rows.ambiguous)}"
+        several = f"rows that name several videos by one file name: {rows.num_ambiguous:,} of {rows.num_rows:,}"
+        yield f"{several}: {_some(rows.ambiguous)}"
     if doubled:
-        yield (
-            f"{counted(len(doubled), 'clips')} are named by rows with different values, so they get none: "
-            f"{_some(doubled[:SHOWN])}"
-        )
+        yield f"clips that get nothing, as rows of different values name them: {len(doubled):,}: {_some(doubled[:SHOWN])}"
 
 
 def _some(examples: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ FINAL_REASONS: dict[str, str] = {
     "frames-lost": "the lists of decoded and of encoded frames are whole, and their numbers differ",
     "too-long": "the header or the packets give the duration, and the limit is a parameter",
     "too-many-spans": "the header and the parameters give the number of clips",
+    "too-many-overlaps": "the rows of the user's table say which spans overlap, and they are an input of the video",
     "too-many-frames": "the frames of the clip were counted",
     "clip-too-long": "the frames of the clip were counted, and the limit is a fixed number of bytes",
     "too-much-output": "the output was counted, and the limit is a fixed number of bytes",

@@ -52,7 +52,7 @@ def _plan_video(
         with listing.folder.local_copy(video.relative_path) as path:
             info = probe_video(path)
             require_not_too_long(info, max_video_hours)
-            plan = splitter.plan(info)
+            plan = splitter.of(video).plan(info)
     except MediaError as error:
         return error
     return {

@@ -32,6 +32,8 @@ COUNTS = (
     "spans_over_limit", "frames_held", "clip_milliseconds", "clip_bytes",
 )  # fmt: skip
 """The counts that are sums over all videos."""
+COUNTS_OF_TABLE = ("spans_beyond_end", "spans_shortened")
+"""Counts of spans that a user's table names; only where there are some."""
 _LATER_PARAMETERS = {
     "ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None, "max_video_hours": None,
     "content_threshold": 3.0, "transnetv2_threshold": 0.4, "transnetv2_min_length_s": 2.0,
@@ -91,6 +93,9 @@ class SplitStage(Stage):
         transnetv2_crop_s: seconds taken away from both ends of each clip.
         model_dir: the folder with the weights of ``transnetv2``.
         torch_device: where ``transnetv2`` runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        spans: a table of your own, a CSV or Parquet file or URL with the columns ``path``, ``start`` and ``end`` (seconds from
+            the first frame): these spans are cut, and no others. A path is relative to `video_dir`, full, or a file name that
+            occurs once. A video is cut anew if its rows change.
     """
 
     video_dir: str
@@ -126,6 +131,7 @@ class SplitStage(Stage):
     transnetv2_crop_s: float = 0.5
     model_dir: str = "./models"
     torch_device: str = "auto"
+    spans: str | None = None
 
     name: ClassVar[str] = SPLIT
 
@@ -138,12 +144,21 @@ class SplitStage(Stage):
         self.transcode_settings()
         self.choice()
 
+    @property
+    def _algorithm(self) -> str:
+        """The splitting algorithm; a table of spans is one."""
+        return "spans" if self.spans is not None else self.splitting_algorithm
+
     def _check_splitting(self) -> None:
-        if self.splitting_algorithm == "fixed_stride":
+        if self.spans is not None and self.splitting_algorithm not in ("fixed_stride", "spans"):
+            raise ParameterError(
+                f"spans ({self.spans!r}) and splitting_algorithm {self.splitting_algorithm} exclude each other: give one"
+            )
+        if self._algorithm == "fixed_stride":
             return
         if self.transcode_encoder == "copy":
             raise ParameterError(
-                "transcode_encoder copy cuts at key frames, and shots begin elsewhere; choose an encoder"
+                "transcode_encoder copy cuts at key frames, and shots and spans begin elsewhere; choose an encoder"
             )
         if self.ids == "original":
             raise ParameterError("ids original needs splitting_algorithm fixed_stride, whose arithmetic it follows")
@@ -152,7 +167,7 @@ class SplitStage(Stage):
         return VideoChoice(self.include, self.exclude, self.video_limit, self.follow_links, self.output)
 
     def splitter(self) -> Splitter:
-        return make_splitter(self.splitting_algorithm, self._splitting())
+        return make_splitter(self._algorithm, self._splitting())
 
     def _splitting(self) -> SplittingParameters:
         values = {one.name: getattr(self, one.name) for one in fields(SplittingParameters)}
@@ -187,6 +202,7 @@ class SplitStage(Stage):
             "vectors",
             "model_dir",
             "torch_device",
+            "spans",  # what it says of a video is an input of that video
         }
         left_out |= set(CHOOSE_VIDEOS)
         if self.transcode_encoder == "libopenh264":
@@ -194,25 +210,30 @@ class SplitStage(Stage):
         # At their defaults, later parameters are left out, so that folders of earlier versions go on.
         left_out |= {name for name, usual in _LATER_PARAMETERS.items() if getattr(self, name) == usual}
         params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
-        return {**params, "video_dir": Folder(self.video_dir, self.input_storage_options).root}
+        root = Folder(self.video_dir, self.input_storage_options).root
+        return {**params, "splitting_algorithm": self._algorithm, "video_dir": root}
 
     def list_videos(self) -> VideoListing:
         return list_videos(Folder(self.video_dir, self.input_storage_options), self.choice())
 
     def check_input(self) -> None:
         refuse_missing_videos(Folder(self.video_dir, self.input_storage_options))
+        self.splitter().check()
         self._check_encoder()
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        listing = self.list_videos()
+        splitter, listing = self.splitter().for_videos(self.list_videos())
         if context.dry_run:
             self.check(context)
-            counts, failures = planned_counts(self.splitter(), self.max_video_hours, listing, context.reporter)
-            units = [_unit(self.spec(None), listing, video) for video in listing.videos]
+            counts, failures = planned_counts(splitter, self.max_video_hours, listing, context.reporter)
+            units = [_unit(replace(self.spec(None), splitter=splitter), listing, video) for video in listing.videos]
             work = self.count_planned(units, context.again(state))
-            return StageResult(self.name, self.output, counts, failures, *work, left_out=listing.left_out)
-        spec = self._claimed_spec(state, context)
+            return StageResult(
+                self.name, self.output, {**counts, **splitter.counts}, failures, *work,
+                left_out=listing.left_out, warnings=splitter.warnings,
+            )  # fmt: skip
+        spec = replace(self._claimed_spec(state, context), splitter=splitter)
         units = [_unit(spec, listing, video) for video in listing.videos]
         outcome = run_units(
             *(context.cluster, state, units, split_video),
@@ -220,12 +241,12 @@ class SplitStage(Stage):
             what="videos",
             again=context.again(state),
         )
-        counts = _counts(listing, outcome)
+        counts = {**_counts(listing, outcome), **splitter.counts}
         write_clip_index(state, {unit.key for unit in units})
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
-            tables=(layout.CLIP_INDEX,), left_out=listing.left_out,
+            tables=(layout.CLIP_INDEX,), left_out=listing.left_out, warnings=splitter.warnings,
         )  # fmt: skip
 
     def _claimed_spec(self, state: StageState, context: RunContext) -> SplitSpec:
@@ -259,6 +280,7 @@ class SplitStage(Stage):
 
 def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
     sums = {name: outcome.counts.get(name, 0) for name in COUNTS}
+    of_table = {name: outcome.counts[name] for name in COUNTS_OF_TABLE if name in outcome.counts}
     num_failed = outcome.counts.get("videos_failed", 0) + outcome.counts.get("units_failed", 0)
     num_open = sum(failure.is_open and not failure.clip_id for failure in outcome.failures)
     return {
@@ -267,11 +289,13 @@ def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
         "videos_failed": num_failed - num_open,
         **({"videos_open": num_open} if num_open else {}),
         **sums,
+        **of_table,
     }
 
 
 def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:
-    inputs = digest(video.relative_path, video.num_bytes, video.version)
+    spec = replace(spec, splitter=spec.splitter.of(video))
+    inputs = digest(video.relative_path, video.num_bytes, video.version, *spec.splitter.inputs())
     task = SplitTask(spec, listing.folder, video)
     # If workers die of a video, it may be the model: the embed stage can make its vectors and tracks later.
     taps = spec.embed is not None or spec.tracks

@@ -84,7 +84,7 @@ def _record_video(
     rows = [{**row, **quality_columns(quality.get(row["span_index"]) if row["valid"] else None)} for row in rows]
     warnings = report.warnings if report else ()
     notes = report.notes if report else info.notes  # they say nothing of damage, so they do not count as such
-    for path, record in video_records(task.video, info, rows, [*warnings, *notes]):
+    for path, record in video_records(task.video, info, rows, [*warnings, *notes, *plan.notes]):
         outputs[path] = task.spec.output.write_bytes(path, dump_json(record))
     counts = {**_counts(rows, plan), "videos_damaged": int(bool(warnings))}
     return UnitResult(outputs, counts, _failures(task, rows), {"clips": rows})
@@ -124,10 +124,15 @@ def _counts(rows: list[dict[str, Any]], plan: SpanPlan) -> dict[str, int]:
         "clips_failed": len(rows) - len(good),
         "spans_too_short": plan.num_dropped_short,
         "spans_over_limit": plan.num_dropped_limit,
+        **{name: number for name, number in _counts_of_table(plan).items() if number},
         "frames_held": sum(max(row["num_frames_held"], 0) for row in rows),
         "clip_milliseconds": round(1000 * sum(row["end_s"] - row["start_s"] for row in good)),
         "clip_bytes": sum(row["num_bytes"] for row in good),
     }
+
+
+def _counts_of_table(plan: SpanPlan) -> dict[str, int]:
+    return {"spans_beyond_end": plan.num_beyond_end, "spans_shortened": plan.num_shortened}
 
 
 def _failures(task: SplitTask, rows: list[dict[str, Any]]) -> tuple[Failure, ...]:

@@ -151,7 +151,7 @@ def test_rows_that_contradict_each_other_are_not_taken_and_equal_ones_count_once
     found = join(table_of(tmp_path, "path,x\na/film.mp4,1\na/film.mp4,1\nb/film.mp4,1\nb/film.mp4,2\n"))
     assert sorted(found.rows) == ["clip-0", "clip-1"]
     assert found.doubled == ["clip-2", "clip-3"]
-    assert "2 clips are named by rows with different values" in found.sentences[0]
+    assert "clips that get nothing, as rows of different values name them: 2: 'clip-2', 'clip-3'" in found.sentences[0]
 
 
 def test_captions_are_texts_and_empty_where_there_is_none(tmp_path):

@@ -109,7 +109,7 @@ def test_what_could_not_be_used_is_said(clips, videos, cluster, tmp_path, caplog
     table = write_csv(tmp_path / "t.csv", [*rows_of(videos), {**rows_of(videos)[0], "video": "\x1b[31mgone"}])
     export(clips, tmp_path / "data", cluster, metadata=table)
     (sentence,) = [line for line in caplog.messages if line.startswith("metadata ")]
-    assert sentence.endswith(r"1 row of 4 name no video of this output: '\\x1b[31mgone'")
+    assert sentence.endswith(r"rows that name no video of this output: 1 of 4: '\\x1b[31mgone'")
 
 
 def test_without_a_table_nothing_is_added(clips, cluster, tmp_path):

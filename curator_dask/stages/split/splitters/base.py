@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from curator_dask.files.video_listing import SourceVideo, VideoListing
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.shots.shots import MaxLengthMode
 from curator_dask.video.spans import SpanPlan
 
 
-class Splitter(Protocol):
-    """A splitting algorithm with its parameters. It travels to workers."""
+class Splitter(ABC):
+    """A splitting algorithm with its parameters. `of` gives what travels to a worker."""
 
+    @abstractmethod
     def plan(self, info: VideoInfo) -> SpanPlan:
         """The spans of a video. Raises MediaError if they cannot be known."""
+
+    def check(self) -> None:  # noqa: B027  most algorithms read no file
+        """Refuse a file that cannot be used, before any work. Raises InputError."""
+
+    def for_videos(self, listing: VideoListing) -> tuple[Splitter, VideoListing]:
+        """The splitter with what it has to know of these videos, and those of them that it cuts."""
+        return self, listing
+
+    def of(self, video: SourceVideo) -> Splitter:
+        """The splitter for one video, with what concerns this video and nothing else."""
+        return self
+
+    def inputs(self) -> list[Any]:
+        """What the plan of this video depends on, beside the video and the parameters."""
+        return []
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Counts of its own for the result of the stage."""
+        return {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of its own input."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,8 @@ class SplittingParameters:
     limit_clips: int = 0
     model_dir: str = "./models"
     torch_device: str = "auto"
+    spans: str | None = None
+    input_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 MakeSplitter = Callable[[SplittingParameters], Splitter]

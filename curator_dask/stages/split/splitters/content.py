@@ -18,7 +18,7 @@ from curator_dask.video.spans import SpanPlan
 
 
 @dataclass(frozen=True)
-class ContentSplitter:
+class ContentSplitter(Splitter):
     lengths: ShotLengths
     threshold: float
 

@@ -10,7 +10,7 @@ from curator_dask.video.spans import FixedStride, SpanPlan
 
 
 @dataclass(frozen=True)
-class FixedStrideSplitter:
+class FixedStrideSplitter(Splitter):
     spans: FixedStride
 
     def plan(self, info: VideoInfo) -> SpanPlan:

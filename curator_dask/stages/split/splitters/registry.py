@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from curator_dask.errors import ParameterError
-from curator_dask.stages.split.splitters import content, fixed_stride, transnetv2
+from curator_dask.stages.split.splitters import content, fixed_stride, spans, transnetv2
 from curator_dask.stages.split.splitters.base import MakeSplitter, Splitter, SplittingParameters
 
 SPLITTERS: Mapping[str, MakeSplitter] = MappingProxyType(
-    {"fixed_stride": fixed_stride.make, "transnetv2": transnetv2.make, "content": content.make}
+    {"fixed_stride": fixed_stride.make, "transnetv2": transnetv2.make, "content": content.make, "spans": spans.make}
 )
 
 

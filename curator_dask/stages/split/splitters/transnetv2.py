@@ -16,7 +16,7 @@ from curator_dask.video.spans import SpanPlan
 
 
 @dataclass(frozen=True)
-class TransNetV2Splitter:
+class TransNetV2Splitter(Splitter):
     lengths: ShotLengths
     threshold: float
     weights: Path
