@@ -19,7 +19,7 @@ CARS, BUNNY = "car_30s_432p12_5_aac.mp4", "bbb_30s_vp8_vorbis.webm"
 LATER_AND_EDITED = "crop=iw*0.92:ih*0.92,hue=s=0.25,eq=brightness=0.06,"
 PICTURES = {
     "near_neighbours.jpg": ((CARS, 3.0, ""), (CARS, 19.0, "")),
-    "copies.jpg": ((BUNNY, 12.0, ""), (BUNNY, 14.0, LATER_AND_EDITED)),
+    "copies.jpg": ((BUNNY, 12.0, ""), (BUNNY, 13.0, LATER_AND_EDITED)),
 }
 """File, start in seconds and edit of both clips; each row shows 8 seconds."""
 
