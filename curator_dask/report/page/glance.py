@@ -11,6 +11,7 @@ from curator_dask.report.page import summary, words
 from curator_dask.report.page.charts import draw, eps_chart
 from curator_dask.report.page.page_html import asset
 from curator_dask.report.page.previews import EmbeddedPreviews
+from curator_dask.report.page.safe_text import template
 
 MOST_PAIRS: Final = 3
 Report = Mapping[str, Any]
@@ -18,13 +19,11 @@ Report = Mapping[str, Any]
 
 def glance_html(report: Report, folder: Folder) -> str:
     """HTML that needs no file beside it: pictures are inside. `folder` is that of the report; texts are escaped."""
-    import jinja2
     from markupsafe import Markup
 
     chart = eps_chart(report)
     svg = draw(chart["spec"]) if chart["spec"] else None
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(asset("glance.html"))
-    text = template.render(
+    text: str = template(asset("glance.html")).render(
         colours=Markup(_light_colours()),  # noqa: S704
         totals=summary.totals_parts(report),
         rule_text=summary.rule_text(report),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from curator_dask.report.page import summary, words
 from curator_dask.report.page.charts import MISSING, can_draw, charts
-from curator_dask.report.page.safe_text import script_json
+from curator_dask.report.page.safe_text import script_json, template
 
 SCRIPTS: Final = ("dom", "data", "rows", "player", "lists", "sources", "review", "main")
 
@@ -21,21 +21,21 @@ def page_html(report: Mapping[str, Any], blocks: Mapping[str, Any], *, review: b
 
     For a `review` it has buttons that decide, and may speak with the server that it comes from.
     """
-    import jinja2
     from markupsafe import Markup
 
     style, script = asset("style.css"), page_script(review)
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(asset("page.html"))
     drawn = [{**chart, "svg": Markup(chart["svg"]) if chart["svg"] else None} for chart in charts(report)]  # noqa: S704
-    return template.render(
-        report=report,
-        policy=content_policy(style, script, review=review),
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        blocks=[{"name": name, "json": Markup(script_json(block))} for name, block in blocks.items()],  # noqa: S704
-        charts=drawn,
-        charts_missing=None if can_draw() else MISSING,
-        **_texts(report),
+    return str(
+        template(asset("page.html")).render(
+            report=report,
+            policy=content_policy(style, script, review=review),
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            blocks=[{"name": name, "json": Markup(script_json(block))} for name, block in blocks.items()],  # noqa: S704
+            charts=drawn,
+            charts_missing=None if can_draw() else MISSING,
+            **_texts(report),
+        )
     )
 
 

@@ -6,6 +6,8 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from curator_dask.files.names import printable
+
 _IN_SCRIPTS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 """What could end a script or open a comment in HTML. Line separators are escaped by ASCII JSON anyway."""
 
@@ -22,6 +24,15 @@ def script_json(value: Any) -> str:
     for character, escaped in _IN_SCRIPTS.items():
         text = text.replace(character, escaped)
     return text
+
+
+def template(text: str) -> Any:
+    """A template of HTML whose values are escaped. Its filter ``printable`` is for names that nobody vouches for."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["printable"] = lambda name: printable(str(name))
+    return environment.from_string(text)
 
 
 def relative_url(path: str | None) -> str | None:

@@ -16,8 +16,11 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Signs that turn the direction of writing are shown as escapes: no name may look like another one. */
+const printable = (text) => text.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
+
 /** A name that nobody vouches for: kept apart from the text around it, whatever its direction of writing. */
-const nameOf = (text) => make('bdi', { title: text }, text);
+const nameOf = (text) => make('bdi', { title: printable(text) }, printable(text));
 
 function clock(seconds, digits = 0) {
   const unit = 10 ** digits;
