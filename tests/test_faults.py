@@ -12,7 +12,7 @@ from benchmarks.faults import run as campaign
 from benchmarks.faults.campaign import LINES
 from benchmarks.faults.job import Job, differences
 from benchmarks.faults.line import Asked, Came, Line, NotPossibleError
-from benchmarks.faults.lines import damage, kills, two_runs
+from benchmarks.faults.lines import damage, exact_calls, kills, large, two_runs
 from benchmarks.faults.records import add_record, read_records
 from benchmarks.faults.reliability_page import page
 from tests.running_workers import variables_for
@@ -99,3 +99,20 @@ def test_the_page_says_what_was_measured():
     assert written == page(LINES, read_records(campaign.RECORDS)), (
         "run `make faults`, or write the page from its records"
     )
+
+
+def test_a_run_that_ends_at_an_exact_call_goes_on_to_the_same_bytes(asked):
+    came = Came()
+    exact_calls.crash_runs_at_calls(asked, came)
+    assert came.faults == []
+    assert came.done["runs killed"] == 1
+    [note] = came.notes
+    assert int(note.split(" has ")[1].split()[0]) > 50  # all files that the run itself writes
+
+
+def test_a_large_file_is_refused_within_bounds(asked, monkeypatch):
+    monkeypatch.setattr(large, "OWN_WORKER", asked.job.cluster)
+    came = Came()
+    large.feed_large_files(asked, came, [file for file in large.FILES if file.name == "50 GB of zeros.mkv"])
+    assert came.faults == []
+    assert came.notes[0].startswith("50 GB of zeros.mkv: not-a-video; ")

@@ -20,15 +20,16 @@ BEFORE, HALF, AFTER = "before", "half written", "after"
 
 
 def install() -> None:
-    """Do nothing where no plan is named."""
-    if PLAN_VARIABLE in os.environ:
-        plan = Path(os.environ[PLAN_VARIABLE])
-        for name in ("replace", "rename", "link"):
-            setattr(os, name, _guarded(getattr(os, name), plan))
+    """Guard the calls of this process. It must come before the package is imported, which keeps some of them as defaults."""
+    for name in ("replace", "rename", "link"):
+        setattr(os, name, _guarded(getattr(os, name)))
 
 
-def _guarded(call: Callable[..., Any], plan: Path) -> Callable[..., Any]:
+def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(source: Any, target: Any, **options: Any) -> Any:
+        if PLAN_VARIABLE not in os.environ:
+            return call(source, target, **options)
+        plan = Path(os.environ[PLAN_VARIABLE])
         asked = json.loads(plan.read_bytes())
         if not os.fspath(target).startswith(asked["below"]) or _count(plan) != asked["at"]:
             return call(source, target, **options)

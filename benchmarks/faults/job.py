@@ -36,7 +36,7 @@ WAIT_S = 900.0
 ORPHANS_END_S = 60.0
 """Workers that lost their run notice it within this time, also on a machine with much else to do."""
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["curator_dask", "curator_dask.cli.app", "benchmarks.faults.preloaded"])
+_SERVER.set_forkserver_preload(["benchmarks.faults.hooked", "benchmarks.faults.preloaded"])
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -201,8 +201,6 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) ->
     os.environ.update(environment)
     dask.config.refresh()  # it read the environment as the server imported it
     sys.argv = ["curator-dask", *arguments]
-    from benchmarks.faults.crash_hook import install
     from curator_dask.cli import main
 
-    install()
     main()
