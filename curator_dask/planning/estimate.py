@@ -150,14 +150,14 @@ def _align(size: RunSize, rates: StageRates) -> StageEstimate:
 def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
     sample_gb = choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim).fraction * size.vectors_gb
     flop = (2 + _fit_passes(size)) * _flop_per_assignment(size)
-    passes_s = (
-        5 * rates.pass_core_s_per_gb * size.vectors_gb
-    )  # read: census, step, assignment; written: buckets, clusters
+    # Read three times (census, step, assignment), written twice (buckets, clusters).
+    passes_s = 5 * rates.pass_core_s_per_gb * size.vectors_gb
     copy_gb = size.vectors_gb + size.clips * rates.table_bytes_per_clip / 1e9
     return _with_products(
         "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
         # The hashes of all ids, twice while they are sorted.
         client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.1, sample_gb) / 2 + 0.3,
+        client_s=rates.start_ns * 1e-9 * size.num_clusters**2 * size.dim,
     )  # fmt: skip
 
 
@@ -211,13 +211,15 @@ def _export(size: RunSize, rates: StageRates) -> StageEstimate:
 
 def _with_products(
     stage: str, flop: float, other_core_s: float, rates: StageRates, disk_gb: float, temporary_gb: float,
-    client_gb: float, worker_gb: float,
+    client_gb: float, worker_gb: float, client_s: float = 0.0,
 ) -> StageEstimate:  # fmt: skip
     """A stage that multiplies matrices, on CPUs or on GPUs; ``other_core_s`` is the rest, which GPUs do not shorten here."""
     product_hours = flop / (rates.gflops_per_core * 1e9) / 3600
     gpu_hours = flop / (rates.gpu_tflops * 1e12) / 3600
     core_hours = product_hours + other_core_s / 3600
-    return StageEstimate(stage, core_hours, 0.0, gpu_hours, disk_gb, temporary_gb, client_gb, worker_gb, product_hours)
+    return StageEstimate(
+        stage, core_hours, client_s / 3600, gpu_hours, disk_gb, temporary_gb, client_gb, worker_gb, product_hours
+    )
 
 
 def _flop_per_assignment(size: RunSize) -> float:

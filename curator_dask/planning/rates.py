@@ -28,6 +28,9 @@ class StageRates:
     """Core seconds of align per clip of 10 s; that of a million clips, the largest run (align_scale_2_cores.md)."""
     gflops_per_core: float = 65.0
     """Float32 products of rows and centroids, 10^9 operations per core and second (kmeans_2_cores.md)."""
+    start_ns: float = 6.7
+    """Nanoseconds of the client per number of a vector and pair of clusters, to choose the first centroids (measured up to
+    4,000 clusters of 128 numbers, one thread)."""
     pass_core_s_per_gb: float = 8.0
     """Core seconds to read and check, or to write, a GB of vectors once (Parquet; measured apart on a busy machine)."""
     identify_core_s_per_clip: float = 46e-6

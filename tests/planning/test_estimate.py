@@ -41,6 +41,10 @@ class TestGrowth:
         grown = stage(ten, "kmeans").product_hours - stage(one, "kmeans").product_hours
         assert grown == pytest.approx(2 * 2 * 9e7 * 1000 * 512 / 65e9 / 3600)
 
+    def test_the_first_centroids_grow_with_the_square_of_the_clusters(self):
+        few, many = (stage(plan_run(RunSize(clips=1e9, align=False, n_clusters=k)), "kmeans") for k in (1000, 10_000))
+        assert many.client_hours / few.client_hours == pytest.approx(100)
+
     def test_align_instead_of_vectors(self):
         names = [one.stage for one in plan_run(RunSize(clips=1e6)).stages]
         assert names == ["split", "embed", "align", "identify", "export"]
@@ -53,7 +57,7 @@ class TestTimes:
         plan = plan_run(RunSize(clips=1e8, align=False, cores=64, gpus=8))
         kmeans = stage(plan, "kmeans")
         reading = (kmeans.core_hours - kmeans.product_hours) / 64
-        assert kmeans.wall_hours(64, 8) == pytest.approx(reading + kmeans.gpu_hours / 8)
+        assert kmeans.wall_hours(64, 8) == pytest.approx(reading + kmeans.gpu_hours / 8 + kmeans.client_hours)
         assert stage(plan, "split").wall_hours(64, 8) == stage(plan, "split").wall_hours(64, 0)
 
     def test_cores_for_a_deadline(self):
