@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "dedup-new decisions": (
         "dedup-new --input-path ROOT/new --kmeans-path ROOT/k --duplicates-path X --output-path OUT", "p", "d"
     ),
+    "sample": ("sample ROOT --size 1 --duplicates-path ROOT/d --kmeans-path X --output-path OUT", "p", "k"),
     "align": ("align --input-path X --output-path OUT", "k", "old"),
 }  # fmt: skip
 """Name → the command, a folder of another kind, and the right folder, which is damaged for the test."""

@@ -60,9 +60,7 @@ def metadata_table(parameters: ExportParameters, storage_options: Mapping[str, A
     """The table and what is taken from it; None if there is none. Raises InputError where it lacks a column."""
     if parameters.metadata is None:
         return None
-    columns = parameters.metadata_columns
-    named = columns.split(",") if isinstance(columns, str) else columns
-    choice = Choice(parameters.metadata_key, named, parameters.caption_column)
+    choice = Choice(parameters.metadata_key, parameters.carried_columns(), parameters.caption_column)
     table = UserTable.at(parameters.metadata, storage_options)
     choice.check(table)
     return table, choice

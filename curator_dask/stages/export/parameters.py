@@ -57,12 +57,18 @@ class ExportParameters:
                     f"{name} ({getattr(self, name)!r}) says what is taken from a table: give metadata too"
                 )
 
+    def carried_columns(self) -> list[str] | None:
+        """The names in `metadata_columns`; None: all but the key and the caption."""
+        if self.metadata_columns is None:
+            return None
+        columns = self.metadata_columns
+        return [name.strip() for name in columns.split(",")] if isinstance(columns, str) else list(columns)
+
     def metadata_identity(self) -> dict[str, Any]:
         """What of the table is a parameter; its content is an input of each shard."""
-        columns = self.metadata_columns
         chosen = {
             "metadata_key": self.metadata_key,
-            "metadata_columns": columns.split(",") if isinstance(columns, str) else columns and list(columns),
+            "metadata_columns": self.carried_columns(),
             "caption_column": self.caption_column,
         }
         return {"metadata": True, **chosen} if self.metadata is not None else {}

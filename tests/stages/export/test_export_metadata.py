@@ -238,6 +238,23 @@ def test_a_run_refuses_a_bad_table_before_any_work(few_videos, cluster, tmp_path
         ExportParameters(caption_column="x")
 
 
+def test_a_whole_run_with_captions_and_previews(few_videos, videos, cluster, tmp_path):
+    table = write_csv(tmp_path / "t.csv", rows_of(videos))
+    parameters = ExportParameters(metadata=table, caption_column="say", previews=True)
+
+    def run():
+        return Workflow(SplitStage(str(few_videos), str(tmp_path / "out")), export=parameters).run(RunContext(cluster))
+
+    result, again = run(), run()
+    counts = result.stage("export").counts
+    assert counts["clips_with_metadata"] + counts["clips_without_metadata"] == counts["clips"] == result.totals.kept
+    assert [stage.num_run for stage in again.stages] == [0] * len(again.stages)
+    dataset = tmp_path / "out" / "dataset"
+    assert all(list(members) == ["json", "mp4", "txt", "webp"] for members in samples(dataset).values())
+    assert verify_dataset(str(dataset), duplicates_path=str(tmp_path / "out" / "duplicates")).faults == ()
+    assert verify_output(str(tmp_path / "out")).findings == ()
+
+
 def test_the_command_line_takes_a_table(clips, videos, tmp_path):
     table = write_csv(tmp_path / "t.csv", rows_of(videos))
     command = ["export", "--input-path", str(clips), "--output-path", str(tmp_path / "data"), "--all-clips", "--json"]
@@ -247,7 +264,7 @@ def test_the_command_line_takes_a_table(clips, videos, tmp_path):
         "--metadata-key",
         "video",
         "--metadata-columns",
-        "year,score",
+        "year, score",
         "--caption-column",
         "say",
     ]
