@@ -15,6 +15,7 @@ With --cost: the CPU time of each detector as a share of that of `split` with cl
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(640, 360))
     parser.add_argument("--detectors", nargs="+", help="the beginnings of their names; all without it")
     parser.add_argument("--misses", action="store_true", help="also print where each detector is wrong")
-    parser.add_argument("--keep", type=Path, help="write the films to this folder")
+    parser.add_argument("--keep", type=Path, help="keep the films and what was found here; delete it after a change")
     parser.add_argument("--cost", action="store_true", help="measure the CPU time instead")
     options = parser.parse_args()
     chosen = {
@@ -164,20 +165,21 @@ def main() -> None:
 def make_films(options: argparse.Namespace, folder: Path) -> list[Film]:
     joined = [
         make_film(folder / f"{half}_{kind.replace(' ', '_')}_{seed}.mp4", kind, half, seed, tuple(options.size))
+        for seed in range(options.films)
         for half in options.halves
         for kind in options.kinds
-        for seed in range(options.films)
         if kind != "trailers"
     ]
     return [*joined, *(TRAILERS if "trailers" in options.kinds else ())]
 
 
 def compare(options: argparse.Namespace, films: Sequence[Film], chosen: dict[str, Detector]) -> None:
-    found = {}
-    for film in films:
-        print(f"{film.path.name}", file=sys.stderr, flush=True)
-        for name, detector in chosen.items():
-            found[name, film.path] = judge(film, detector(film.path))
+    marks = Marks(options.keep)
+    found = {
+        (name, film.path): judge(film, marks.of(name, detector, film.path))
+        for film in films
+        for name, detector in chosen.items()
+    }
     for half in dict.fromkeys(film.half for film in films):
         mine = [film for film in films if film.half == half]
         print(f"\n## {half}: {len(mine)} films, {sum(film.num_frames for film in mine)} frames\n")
@@ -190,6 +192,25 @@ def compare(options: argparse.Namespace, films: Sequence[Film], chosen: dict[str
                 print(f"| {label} | {counts.hard} + {counts.soft} | {name} | {counts.row()} |")
                 if options.misses and len(kinds_of_row) == 1:
                     print(f"<!-- missed {counts.missed_at} false {counts.false_at} -->")
+
+
+class Marks:
+    """What detectors found, kept in a folder, so that a run that was stopped goes on."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "marks.jsonl" if folder else None
+        lines = self._path.read_text().splitlines() if self._path and self._path.exists() else []
+        self._known = {tuple(key): runs for key, runs in map(json.loads, lines)}
+
+    def of(self, name: str, detector: Detector, path: Path) -> list[Run]:
+        key = (name, path.name)
+        if key not in self._known:
+            self._known[key] = detector(path)
+            if self._path:
+                with self._path.open("a") as file:
+                    file.write(json.dumps([key, self._known[key]]) + "\n")
+                print(*key, file=sys.stderr, flush=True)
+        return [(first, last) for first, last in self._known[key]]
 
 
 def _totals(kinds: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:

@@ -45,7 +45,7 @@ LEAST_SPREAD = 0.35
 CHANGED = 8.0
 """Mean difference of grey levels above which a cell has changed."""
 STANDING = 0.2
-"""Where neighbours differ by at most this, the picture stands, as slides do. There any change is one of shots."""
+"""Where no neighbours differ by more, the picture stands, as slides do. There any change is one of shots."""
 _USUAL_NOISE = 1.5
 """Added to what neighbours differ by: a still picture would make everything a cut."""
 PLAIN_CONTRAST = 3.0
@@ -94,7 +94,7 @@ def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int
     steps = measures.differences[0]
     usual, across = _usual_steps(steps), _least_across(measures.differences)
     scores = across / (usual + _USUAL_NOISE)
-    everywhere = (measures.spread >= LEAST_SPREAD) | (usual <= STANDING)
+    everywhere = (measures.spread >= LEAST_SPREAD) | _stands(steps)
     lasting = across >= LEAST_RETURN * _largest_steps(steps)
     found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE) & everywhere & lasting)
     kept = [t for t in found.tolist() if scores[t] >= scores[max(t - SHORTEST_SHOT, 0) : t + SHORTEST_SHOT + 1].max()]
@@ -169,6 +169,14 @@ def _largest_steps(steps: Floats) -> Floats:
     padded = np.pad(np.where(np.isfinite(steps), steps, 0), _FLASH)
     largest: Floats = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FLASH + 1).max(axis=1)
     return largest
+
+
+def _stands(steps: Floats) -> Marks:
+    """(N,) whether none of the frames around differs from its neighbour, but for the step at t itself."""
+    moves = np.pad((np.where(np.isfinite(steps), steps, 0) > STANDING).astype(np.int64), _NEIGHBOURS)
+    around = np.lib.stride_tricks.sliding_window_view(moves, 2 * _NEIGHBOURS + 1)
+    stands: Marks = around.sum(axis=1) - around[:, _NEIGHBOURS] == 0
+    return stands
 
 
 def _fades(measures: ContentMeasures) -> Marks:

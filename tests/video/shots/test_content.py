@@ -51,6 +51,13 @@ def test_a_thing_that_moves_at_once_is_no_cut():
     assert shots(frames) == [(0, 60)]
 
 
+def test_that_holds_where_every_frame_is_there_twice():
+    frames = np.repeat(scene(1), 60, axis=0)
+    frames[np.arange(60) // 2 % 2 == 0] += 4
+    frames[30:, 9:22, 12:30] = 255 - frames[30:, 9:22, 12:30]
+    assert shots(frames) == [(0, 60)]
+
+
 def test_a_slide_is_a_shot_even_where_most_of_the_ground_is_the_same():
     slides = np.full((80, 27, 48, 3), 250, np.uint8)
     slides[:40, 6:15, 6:24], slides[40:, 12:21, 9:30] = 40, 90
