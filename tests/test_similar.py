@@ -1,5 +1,7 @@
 """``similar_clips`` against one matrix product over all vectors."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -172,3 +174,14 @@ class TestFiles:
             cd.similar_clips(str(out), str(clip), embedding_algorithm="internvideo2")
         with pytest.raises(cd.InputError, match=r"no clip 'gone\.mp4' has a vector in .*, and no file has this name"):
             cd.similar_clips(str(out), "gone.mp4")
+
+
+def test_a_search_imports_no_pandas(tmp_path: Path) -> None:
+    """It would take as long as the search itself."""
+    X, C, labels = planted(20)
+    write_clusters(tmp_path / "kmeans", X, C, labels, coded=True)
+    program = (
+        "import sys, curator_dask as cd; print(len(cd.similar_clips(sys.argv[1], '00007', 5)), 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5", "False"]

@@ -74,7 +74,7 @@ def scored_rows(kmeans: Path, cluster: int, rows: NDArray[np.int64], wanted: NDA
         raise InputError(
             f"{name} has {counted(len(table), 'rows')} and had more: find out with curator-dask verify {kmeans.parent}"
         )
-    table = table.take(rows)
+    table = table.take(_indices(rows))
     return _rows(table, np.arange(len(rows)), _matrix(table, wanted) @ wanted)
 
 
@@ -84,8 +84,15 @@ def vector_in_file(name: str, row: int) -> NDArray[Any]:
 
 
 def row_of(name: str, clip_id: str) -> int:
-    """The row of an id; -1 where it is not there. The bytes of all ids are searched first, which is quick."""
-    texts = id_texts(_read(name, "id")["id"]).combine_chunks()
+    """The row of an id in a file; -1 where it is not there."""
+    return place_of(id_texts(_read(name, "id")["id"]).combine_chunks(), clip_id)
+
+
+def place_of(texts: pa.Array, clip_id: str) -> int:
+    """The place of an id among texts; -1 where it is not there. The bytes of all are searched first, which is quick.
+
+    Arrow's own search would import pandas.
+    """
     data = texts.buffers()[2] if len(texts) else None
     if data is None or clip_id.encode() not in data.to_pybytes():
         return -1
@@ -100,8 +107,15 @@ def require_length(dimension: int, wanted: NDArray[Any]) -> None:
 
 
 def _rows(table: pa.Table, rows: NDArray[np.int64], scores: NDArray[Any]) -> list[Row]:
-    texts = id_texts(table["id"].take(rows)).to_pylist()
+    texts = id_texts(table["id"].take(_indices(rows))).to_pylist()
     return [Row(text, float(score)) for text, score in zip(texts, scores[rows], strict=True)]
+
+
+def _indices(rows: NDArray[np.int64]) -> pa.Array:
+    """Rows as Arrow wants them. Given an array of NumPy, it would import pandas."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
 
 
 def _read(name: str, *columns: str) -> pa.Table:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts
+from curator_dask.data.similar.cluster_rows import place_of
 from curator_dask.dedup.similarity.codes import code_scores, to_codes
 from curator_dask.files.layout import STATE, UNITS
 
@@ -86,19 +87,16 @@ class CodedClusters:
 
     def find(self, clip_id: str) -> tuple[int, int] | None:
         """The cluster and the row of an id; None where it is not there."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        place = pc.index(pa.chunked_array([batch["id"] for batch in self._batches.values()]), clip_id).as_py()
         for number, batch in self._batches.items():
-            if place < len(batch):
-                return None if place < 0 else (number, place)
-            place -= len(batch)
+            row = place_of(batch["id"], clip_id)
+            if row >= 0:
+                return number, row
         return None
 
     def score(self, number: int, wanted: NDArray[np.float32]) -> Scored:
         """All rows of a cluster."""
-        steps = self._batches[number]["step"].to_numpy()
+        column = self._batches[number]["step"]
+        steps = np.frombuffer(column.buffers()[1], np.float32, len(column), 4 * column.offset)
         rows = np.arange(len(steps))
         return Scored(np.full(len(rows), number), rows, code_scores(self._codes(number), steps, wanted), steps)
 
