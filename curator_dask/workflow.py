@@ -337,6 +337,7 @@ def curate(
     deinterlace: bool = False,
     max_hold_s: float | None = None,
     max_video_hours: float | None = None,
+    part_minutes: float = 120.0,
     upload_clips: bool = True,
     relative_ids: bool = False,
     ids: str = "exact",
@@ -427,6 +428,8 @@ def curate(
         max_hold_s: the most seconds of a clip, at its start or end, in which a picture may be held over a pause without
             frames; None: the whole clip.
         max_video_hours: longer videos are not cut: each is a failure with the reason ``too-long``; None: no limit.
+        part_minutes: videos that last longer are cut in parts of about this many minutes, each with a checkpoint of its own;
+            0: never.
         upload_clips: write the clips as MP4 files; False: only plan and record them, and export nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds

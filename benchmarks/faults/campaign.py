@@ -9,6 +9,7 @@ from benchmarks.faults.lines.exact_calls import crash_at_calls, crash_runs_at_ca
 from benchmarks.faults.lines.hostile import feed_hostile_files
 from benchmarks.faults.lines.kills import kill_runs, kill_schedulers, kill_workers
 from benchmarks.faults.lines.large import MOST_CPU_S, MOST_MB, feed_large_files
+from benchmarks.faults.lines.parts import kill_in_parts
 from benchmarks.faults.lines.soak import CLIPS_PER_ROUND, soak_decoders
 from benchmarks.faults.lines.store import RATE, disturb_store
 from benchmarks.faults.lines.two_runs import start_two_runs
@@ -31,6 +32,12 @@ LINES = (
         "The run itself, and no worker, ends at one exact call of its own that gives a file its name: before it, before it "
         "with half of the file written, or after it. Its workers live on. The same command then goes on.",
         crash_runs_at_calls,
+    ),
+    Line(
+        "parts-killed",
+        "`kill -9` of the run at a random time, three times per round, while videos are cut in parts. The same command goes on: "
+        "the clips and records of parts that were finished before are not written again.",
+        kill_in_parts,
     ),
     Line("worker-killed", "`kill -9` of the only worker at a random time. The run goes on by itself.", kill_workers),
     Line(

@@ -110,6 +110,10 @@ class Job:
     """`tree` of the undisturbed output."""
     seconds: float = 0.0
     """How long the undisturbed run took."""
+    length_s: float = 4.0
+    """How long its videos are."""
+    options: Sequence[str] = ()
+    """Further options of its command."""
     _started: list[Started] = field(default_factory=list)
 
     @property
@@ -128,7 +132,7 @@ class Job:
     def prepare(self, *more: str) -> None:
         """Render the videos, and run once without any fault. Raises RuntimeError if even that does not work."""
         self.folder.mkdir(exist_ok=True)
-        render_samples(self.videos, num_scenes=2, length_s=4.0, size=SIZE)
+        render_samples(self.videos, num_scenes=2, length_s=self.length_s, size=SIZE)
         began = time.monotonic()
         run = self.start(*more)
         if run.wait() != 0:
@@ -147,6 +151,7 @@ class Job:
             "--output-path",
             str(self.out),
             *OPTIONS,
+            *self.options,
             *where,
             *more,
             **environment,

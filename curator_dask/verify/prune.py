@@ -14,6 +14,7 @@ from curator_dask.files.names import counted
 from curator_dask.files.video_listing import source_folder
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.stages.split.long_video import PART_OF
 from curator_dask.verify.check_files import unrecorded
 from curator_dask.verify.finding import ORPHANED
 from curator_dask.verify.stage_records import StageRecords, find_stages
@@ -84,7 +85,7 @@ def _find(root: Folder, stages: Sequence[StageRecords]) -> _Found:
         if stage.name == SPLIT:
             gone, listed = _units_of_gone_videos(stage)
             num_still_listed += listed
-            videos += map(_name_of_video, gone)
+            videos += _names_of_videos(gone)
             units += [(stage, unit.key) for unit in gone]
             units += _previews_of(gone, [one for one in stages if one.name == PREVIEWS and one.prefix == stage.prefix])
     files = {path for stage, key in units for path in _files_of(stage, key) if path in sizes} | set(orphans)
@@ -104,11 +105,20 @@ def _refuse_damaged(root: Folder, stages: Iterable[StageRecords]) -> None:
 def _units_of_gone_videos(split: StageRecords) -> tuple[list[UnitRecord], int]:
     """The units whose video is gone and that the index does not name, and the number of those that it still names."""
     present = _videos_present(split)
-    gone = [unit for key, unit in split.units.items() if key not in present]
+    gone = [unit for unit in split.units.values() if _key_of_video(unit) not in present]
     listed = _listed_ids(split.state.folder)
-    needed = {path for key, unit in split.units.items() if key in present for path in unit.outputs}
-    free = [unit for unit in gone if listed.isdisjoint(_clip_ids(unit)) and needed.isdisjoint(unit.outputs)]
-    return free, len(gone) - len(free)
+    needed = {path for unit in split.units.values() if _key_of_video(unit) in present for path in unit.outputs}
+    kept = {
+        _key_of_video(unit)
+        for unit in gone
+        if not listed.isdisjoint(_clip_ids(unit)) or not needed.isdisjoint(unit.outputs)
+    }
+    return [unit for unit in gone if _key_of_video(unit) not in kept], len(kept)
+
+
+def _key_of_video(unit: UnitRecord) -> str:
+    """The key of the unit of the whole video: a long one has further units for its parts."""
+    return str(unit.data.get(PART_OF, unit.key))
 
 
 def _videos_present(split: StageRecords) -> set[str]:
@@ -132,11 +142,15 @@ def _clip_ids(unit: UnitRecord) -> list[str]:
     return [row["id"] for row in unit.data.get("clips", ())]
 
 
-def _name_of_video(unit: UnitRecord) -> str:
-    """Its path; of a unit without clips, what its failure names, else its key."""
-    rows = unit.data.get("clips", ())
-    named = [row["relative_path"] for row in rows] or [failure.source for failure in unit.failures]
-    return str(next(iter(named), unit.key))
+def _names_of_videos(units: Iterable[UnitRecord]) -> list[str]:
+    """Their paths; of a video without clips, what its failure names, else its key."""
+    names: dict[str, str] = {}
+    for unit in units:
+        rows = unit.data.get("clips", ())
+        named = [row["relative_path"] for row in rows] or [failure.source for failure in unit.failures]
+        names.setdefault(_key_of_video(unit), "")
+        names[_key_of_video(unit)] = names[_key_of_video(unit)] or next(iter(named), "")
+    return [name or key for key, name in names.items()]
 
 
 def _previews_of(gone: Iterable[UnitRecord], stages: Iterable[StageRecords]) -> list[tuple[StageRecords, str]]:

@@ -151,6 +151,13 @@ MaxVideoHours = Annotated[
     float | None,
     option("--max-video-hours", help="Do not cut longer videos: each is a failure with the reason too-long."),
 ]
+PartMinutes = Annotated[
+    float,
+    option(
+        "--part-minutes",
+        help="Cut longer videos in parts of about so many minutes, each with a checkpoint of its own; 0: never.",
+    ),
+]
 RelativeIds = Annotated[
     bool,
     option(
@@ -202,3 +209,4 @@ class SplitOptions:
     deinterlace: Deinterlace = False
     max_hold_s: MaxHold = None
     max_video_hours: MaxVideoHours = None
+    part_minutes: PartMinutes = 120.0

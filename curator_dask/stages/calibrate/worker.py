@@ -16,7 +16,8 @@ from curator_dask.runtime.records import Failure, UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
 from curator_dask.stages.calibrate.tracks.compare import CopyTracks, compare_tracks, line_of_track
-from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedded, Embedder, write_track_file
+from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedder, write_track_file
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedTask
 from curator_dask.video.edits import EDITS, LATE, Edit, write_edit
 from curator_dask.video.frames.read import read_ready_clip

@@ -11,19 +11,18 @@ from curator_dask.data.clip_index import stored_name
 from curator_dask.dedup.quality.measure import Quality, measure
 from curator_dask.errors import CuratorError, MediaError
 from curator_dask.files import layout
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
 
 if TYPE_CHECKING:
     import numpy as np
 
     from curator_dask.data.beside_vectors.track_files import TrackRow
-    from curator_dask.models.base import Unusable
     from curator_dask.models.pdqf.track import Track
     from curator_dask.models.pdqf.tracker import Tracker
     from curator_dask.video.frames.sampling import FrameRule
 
     Frames: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-    Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 TRACK_VERSION = "track_version"
 """Its name in the fingerprint of a folder of vectors, and in the marker of a unit that has all its tracks."""
@@ -39,18 +38,6 @@ class ClipFrames:
     """Those that the model sees."""
     track: Frames | MediaError | Track | None = None
     """Those that the track is made of, where they are others, or the track itself, where the cut has made it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """What came of one clip."""
-
-    vector: Vector | Unusable | MediaError
-    track: Track | None = None
-    track_failed: bool = False
-    """The frames are there, and making the track raised an error; the next run tries again."""
-    quality: Quality | None = None
-    """What the pictures are like; None where no frames for a track passed."""
 
 
 def _tracker_on(device: str) -> Tracker:

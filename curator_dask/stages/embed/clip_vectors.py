@@ -17,11 +17,11 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.embed.clip_tracks import (
     TRACK_VERSION,
     ClipFrames,
-    Embedded,
     Embedder,
     note_of_tracks,
     write_track_file,
 )
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import EMBED, ClipToEmbed, EmbedTask
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from curator_dask.errors import InputError, MediaError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.video.spans import Span
 
 if TYPE_CHECKING:
@@ -90,6 +91,15 @@ class TrackTap:
     def quality(self) -> Mapping[int, Quality]:
         """What the pictures of the clips are like, by the index of the span."""
         return self._quality
+
+    def results(self) -> dict[int, Embedded]:
+        """What came of the clips so far, by the index of the span: tracks and quality, and no vector."""
+        none = MediaError("no-vector", "the model sees other frames")
+        return {span: Embedded(none, track, quality=self._quality.get(span)) for span, track in self._tracks.items()}
+
+    def restore(self, results: Mapping[int, Embedded]) -> None:
+        """Take what `results` of another tap gave."""
+        self._tracks.update({span: one.track for span, one in results.items() if one.track is not None})
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Write the tracks of the clips in these rows, if there are any; returns the file's path and bytes."""

@@ -15,6 +15,7 @@ from curator_dask.runtime.units import Unit
 from curator_dask.stages.embed.clip_frames import read_source
 from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedder
 from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask
 from curator_dask.stages.embed.units import units_of_video
 from curator_dask.video.spans import Span
@@ -55,6 +56,15 @@ class VectorTap:
         """What the pictures of the clips are like, by the index of the span, as far as their frames have passed."""
         self._guard(self._batches.flush)
         return {span: one.quality for span, one in self._batches.results.items() if one.quality is not None}
+
+    def results(self) -> dict[int, Embedded]:
+        """What came of the clips so far, by the index of the span."""
+        self._guard(self._batches.flush)
+        return {} if self._is_broken else dict(self._batches.results)
+
+    def restore(self, results: Mapping[int, Embedded]) -> None:
+        """Take what `results` of another tap gave."""
+        self._batches.results.update(results)
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """Write the vectors, tracks and markers that the embed stage would write for a video with these rows.

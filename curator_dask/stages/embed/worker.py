@@ -13,8 +13,9 @@ from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.units import WORKER_LOST
 from curator_dask.runtime.waiting import ALL_WORKERS_DIED
 from curator_dask.stages.embed.clip_frames import read_frames
-from curator_dask.stages.embed.clip_tracks import Embedded, Embedder
+from curator_dask.stages.embed.clip_tracks import Embedder
 from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
+from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
 
 LOST = Embedded(MediaError(WORKER_LOST, f"{ALL_WORKERS_DIED}, as the others of its unit were done without it"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from curator_dask.files import layout
@@ -75,19 +75,24 @@ def clip_meta(row: dict[str, Any], clip_location: str) -> dict[str, Any]:
 
 
 def video_records(
-    video: SourceVideo, info: VideoInfo, rows: Sequence[dict[str, Any]], warnings: Sequence[str]
+    video: SourceVideo,
+    facts: Mapping[str, Any],
+    chunks: Sequence[Sequence[dict[str, Any]]],
+    warnings: Sequence[str],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON records of one video and of its clips, with their paths in the output folder."""
+    """The JSON records of one video and of its clips, with their paths in the output folder.
+
+    `facts` are those of `file_facts`; `chunks` holds the rows of the clips that were cut together: of one part each.
+    """
     name = layout.safe_relative(video.relative_path)
-    yield layout.processed_video_path(name), _video_record(video, info, rows, warnings)
-    yield layout.processed_chunk_path(name, 0), _chunk_record(video, rows)
+    yield layout.processed_video_path(name), _video_record(video, facts, chunks, warnings)
+    for number, rows in enumerate(chunks):
+        yield layout.processed_chunk_path(name, number), _chunk_record(video, rows, number)
 
 
-def _video_record(
-    video: SourceVideo, info: VideoInfo, rows: Sequence[dict[str, Any]], warnings: Sequence[str]
-) -> dict[str, Any]:
+def file_facts(info: VideoInfo) -> dict[str, Any]:
+    """What the record of a video says of its file."""
     return {
-        "video": printable(video.path),
         "height": info.height,
         "width": info.width,
         "framerate": info.framerate,
@@ -98,17 +103,26 @@ def _video_record(
         "audio_format": info.audio_tracks[0].codec if info.audio_tracks else None,
         "color_transfer": info.color_transfer,
         "rotation": info.rotation_deg,
-        "num_frames_held": sum(max(row["num_frames_held"], 0) for row in rows),
-        "num_total_clips": len(rows),
-        "num_clip_chunks": 1,
+    }
+
+
+def _video_record(
+    video: SourceVideo, facts: Mapping[str, Any], chunks: Sequence[Sequence[dict[str, Any]]], warnings: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "video": printable(video.path),
+        **facts,
+        "num_frames_held": sum(max(row["num_frames_held"], 0) for rows in chunks for row in rows),
+        "num_total_clips": sum(map(len, chunks)),
+        "num_clip_chunks": len(chunks),
         "warnings": list(warnings),
     }
 
 
-def _chunk_record(video: SourceVideo, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _chunk_record(video: SourceVideo, rows: Sequence[dict[str, Any]], number: int) -> dict[str, Any]:
     return {
         "video": printable(video.path),
-        "clip_chunk_index": 0,
+        "clip_chunk_index": number,
         "clips": [row["id"] for row in rows if row["valid"]],
         "filtered_clips": [],
         "failed_clips": [row["id"] for row in rows if not row["valid"]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo
@@ -34,16 +34,24 @@ class SplitSpec:
     """How to embed the frames of the cutting process; None: the embed stage computes all vectors later."""
     tracks: bool = False
     """Keep the tracks of the clips for the embed stage, whose model sees other frames."""
+    part_s: float = 0.0
+    """Videos that last longer are cut in parts of about this many seconds; 0: none is."""
 
 
 @dataclass(frozen=True)
 class SplitTask:
-    """One unit: one video to split."""
+    """One unit: one video to split, or a part of it, or the record of all its parts."""
 
     spec: SplitSpec
     folder: Folder
     """The folder of the source videos."""
     video: SourceVideo
+    part: int = 0
+    """The number of the part, for a unit that is one."""
+
+    def without_taps(self) -> SplitTask:
+        """The same without what takes frames out of the cutting process: the embed stage can make vectors and tracks later."""
+        return replace(self, spec=replace(self.spec, embed=None, tracks=False))
 
     @property
     def name_in_ids(self) -> str:

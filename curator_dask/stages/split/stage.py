@@ -1,7 +1,8 @@
-"""Videos → clips: one video per unit. One ffmpeg process decodes the video once and cuts all its clips."""
+"""Videos → clips: one video per unit, or one part of a long video. One ffmpeg process decodes it once and cuts all its clips."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, cast
@@ -19,6 +20,8 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
 from curator_dask.stages.split.dry_run import planned_counts
+from curator_dask.stages.split.long_video import key_of_video
+from curator_dask.stages.split.parts import cut_long_videos, known_parts
 from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
 from curator_dask.stages.split.splitters.registry import make_splitter
@@ -36,6 +39,7 @@ COUNTS_OF_TABLE = ("spans_beyond_end", "spans_shortened")
 """Counts of spans that a user's table names; only where there are some."""
 _LATER_PARAMETERS = {
     "ids": "exact", "audio": "1", "deinterlace": False, "max_hold_s": None, "max_video_hours": None,
+    "part_minutes": 120.0,
     "content_threshold": 3.0, "transnetv2_threshold": 0.4, "transnetv2_min_length_s": 2.0,
     "transnetv2_max_length_s": 10.0, "transnetv2_max_length_mode": "stride", "transnetv2_crop_s": 0.5,
 }  # fmt: skip
@@ -72,6 +76,8 @@ class SplitStage(Stage):
         max_hold_s: a picture stays on the screen until the next one comes. Where a clip begins or ends in such a pause,
             the picture is repeated there if the pause fills at most this many seconds of the clip; None: any part of it.
         max_video_hours: longer videos are not cut: each is a failure with the reason ``too-long``; None: no limit.
+        part_minutes: videos that last longer are cut in parts of about this many minutes, each a unit of its own: several
+            workers can cut one video, and a run that is killed goes on with the parts that are missing. 0: never.
         upload_clips: write the clips as MP4 files; False: plan and record them, and transcode nothing.
         relative_ids: make clip ids from paths relative to `video_dir`, so that ids stay when the videos are moved.
         ids: how clip ids follow from the times of a clip: ``exact``, or ``original`` (as the original workflow rounds
@@ -114,6 +120,7 @@ class SplitStage(Stage):
     deinterlace: bool = False
     max_hold_s: float | None = None
     max_video_hours: float | None = None
+    part_minutes: float = 120.0
     upload_clips: bool = True
     relative_ids: bool = False
     ids: str = "exact"
@@ -139,6 +146,8 @@ class SplitStage(Stage):
         check_ids(self.ids)
         if self.max_video_hours is not None and not self.max_video_hours > 0:
             raise ParameterError(f"max_video_hours ({self.max_video_hours}) must be > 0; leave it out for no limit")
+        if not 0 <= self.part_minutes < math.inf:
+            raise ParameterError(f"part_minutes ({self.part_minutes}) must be >= 0 (0 to cut no video in parts)")
         self._check_splitting()
         self.splitter()
         self.transcode_settings()
@@ -228,21 +237,20 @@ class SplitStage(Stage):
             self.check(context)
             counts, failures = planned_counts(splitter, self.max_video_hours, listing, context.reporter)
             units = [_unit(replace(self.spec(None), splitter=splitter), listing, video) for video in listing.videos]
-            work = self.count_planned(units, context.again(state))
+            work = self.count_planned([*units, *known_parts(state, units)], context.again(state))
             return StageResult(
                 self.name, self.output, {**counts, **splitter.counts}, failures, *work,
                 left_out=listing.left_out, warnings=splitter.warnings,
             )  # fmt: skip
         spec = replace(self._claimed_spec(state, context), splitter=splitter)
         units = [_unit(spec, listing, video) for video in listing.videos]
+        again = context.again(state)
         outcome = run_units(
-            *(context.cluster, state, units, split_video),
-            reporter=context.reporter,
-            what="videos",
-            again=context.again(state),
+            *(context.cluster, state, units, split_video), reporter=context.reporter, what="videos", again=again
         )
+        outcome, keys = cut_long_videos(context, state, units, outcome, again)
         counts = {**_counts(listing, outcome), **splitter.counts}
-        write_clip_index(state, {unit.key for unit in units})
+        write_clip_index(state, keys)
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
@@ -265,7 +273,7 @@ class SplitStage(Stage):
         """What workers are told; `embed`: how to embed the frames of the cutting process; `tracks`: keep tracks of them."""
         return SplitSpec(
             self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids,
-            self.original_times(), self.max_video_hours, embed, tracks,
+            self.original_times(), self.max_video_hours, embed, tracks, 60 * self.part_minutes,
         )  # fmt: skip
 
     def _check_encoder(self) -> None:
@@ -299,8 +307,8 @@ def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[Sp
     task = SplitTask(spec, listing.folder, video)
     # If workers die of a video, it may be the model: the embed stage can make its vectors and tracks later.
     taps = spec.embed is not None or spec.tracks
-    careful = replace(task, spec=replace(spec, embed=None, tracks=False)) if taps else None
-    return Unit(digest(video.relative_path), inputs, task, video.path, careful=careful)
+    careful = task.without_taps() if taps else None
+    return Unit(key_of_video(video.relative_path), inputs, task, video.path, careful=careful)
 
 
 def split_videos(video_dir: str, output_path: str, **parameters: Any) -> StageResult:

@@ -52,14 +52,17 @@ def read_clock(path: Path) -> tuple[int, Fraction]:
     return int(ticks), Fraction(time_base.strip())
 
 
-def read_decoded_times(path: Path) -> Times:
-    """(n,) float64 seconds from the first decoded frame, in the order of decoding; lines are ``pts numerator/denominator``."""
+def read_decoded_times(path: Path, zero_s: float | None = None) -> Times:
+    """(n,) float64 seconds from the first decoded frame, in the order of decoding; lines are ``pts numerator/denominator``.
+
+    They count from `zero_s` where the first frame of the video is at that time, and was not decoded.
+    """
     if not path.exists():
         return np.empty(0)
     rows = [line.replace("/", " ").split() for line in path.read_text(encoding="ascii").splitlines()]
     ticks, numerator, denominator = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     times_s: Times = ticks * numerator / np.maximum(denominator, 1)
-    return times_s - times_s[:1]
+    return times_s - (times_s[:1] if zero_s is None else zero_s)
 
 
 def require_whole_lists(work_dir: Path, least_lines: Mapping[str, int], name: str) -> None:
@@ -97,14 +100,14 @@ def account_for_frames(
 def frames_of_lane(times_s: Times, lane: Lane) -> npt.NDArray[np.bool_]:
     """(n,) bool: which frames the spans of a lane hold, by the same comparisons as `plan.select_expression`."""
     shifted_s = times_s + TOLERANCE_S
-    wanted = (shifted_s < lane.end_s) & (shifted_s >= lane.offset_s)
+    wanted = (shifted_s < lane.limit_s) & (shifted_s >= lane.offset_s)
     if not lane.is_even:
         cell = np.searchsorted([span.start_s for span in lane.spans], shifted_s, side="right") - 1
         return wanted & (shifted_s < np.asarray(lane.ends_s)[np.maximum(cell, 0)])
     if has_gaps(lane):
         wanted &= np.mod(shifted_s - lane.offset_s, lane.period_s) < lane.length_s
-    cell = np.floor((shifted_s - lane.offset_s) / lane.period_s)
-    return wanted & (cell < len(lane.spans))
+    cell = np.floor((shifted_s - lane.offset_s) / lane.period_s) - lane.num_before
+    return wanted & (cell >= 0) & (cell < len(lane.spans))
 
 
 def _end_s(times_s: Times) -> float:

@@ -19,9 +19,11 @@ from curator_dask.video.cut.pictures import picture_filters
 from curator_dask.video.cut.plan import (
     PRIMING_S,
     Lane,
+    PartStart,
     audio_drop_expression,
     key_frame_expression,
     left_expression,
+    listed_key_frame_expression,
     select_expression,
 )
 from curator_dask.video.cut.sound import REPRODUCIBLE
@@ -60,6 +62,11 @@ class CutJob:
     copies: Copies | None = None
     """Pictures to show once more where a span begins or ends in a pause."""
 
+    @property
+    def start(self) -> PartStart | None:
+        """Where the process begins; None: with the video."""
+        return self.lanes[0].start
+
 
 def arguments(job: CutJob) -> list[str]:
     """The whole command; it is to run in the folder that gets the files."""
@@ -69,8 +76,7 @@ def arguments(job: CutJob) -> list[str]:
     # A new frame size in mid-stream must not restart the filters, which count from the first frame; scale copes with
     # it. Sound whose channels change needs a restart of its own filters.
     steady = [] if copied else ["-reinit_filter:v", "0"]
-    shift = ["-itsoffset", f"{-late_start_s(job):.6f}"] if late_start_s(job) else []
-    source = [*shift, *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
+    source = [*begin_args(job), *ffmpeg.input_args(job.info.path, max_error_rate=job.settings.max_error_rate)]
     ticks = [] if job.copies is None else tick_inputs(job.copies)
     filters = [] if copied else ["-filter_complex", filter_graph(job)]
     outputs = [word for number in range(len(job.lanes)) for word in _output(job, number)]
@@ -81,19 +87,27 @@ def arguments(job: CutJob) -> list[str]:
     return [*ffmpeg.global_args("level+verbose"), *steady, *limit, *source, *ticks, *filters, *outputs]
 
 
+def begin_args(job: CutJob) -> list[str]:
+    """Options of the source that say where its clock begins, and where reading does."""
+    shift = ["-itsoffset", f"{-late_start_s(job):.6f}"] if late_start_s(job) else []
+    # A part keeps the clock of the whole video, so that the times of its frames are the same numbers.
+    seek = [] if job.start is None else ["-copyts", "-start_at_zero", "-ss", f"{job.start.seek_s:.6f}"]
+    return [*shift, *seek]
+
+
 def last_end_s(job: CutJob) -> float:
     """Where the last frame wanted ends, in seconds from the first."""
     return max(lane.end_s for lane in job.lanes)
 
 
 def read_limit_s(job: CutJob) -> float | None:
-    """How much of the source to read, from the start of its clock; None for all."""
+    """How much of the source to read, from where reading begins; None for all."""
     end_s = last_end_s(job) + READ_BEYOND_S
     if job.reads_all:
         return None
     if job.info.duration_s is not None and end_s >= job.info.duration_s:
         return None
-    return end_s + first_frame_s(job)
+    return end_s + first_frame_s(job) - (0.0 if job.start is None else job.start.seek_s)
 
 
 def first_frame_s(job: CutJob) -> float:
@@ -129,7 +143,7 @@ def _branch(job: CutJob, number: int) -> str:
     lane, label = job.lanes[number], f"s{number}"
     shown = f"[{label}]" if job.copies is None else copy_filters(job.copies, number, label)
     branch = f"{shown}select='{select_expression(lane)}'"
-    if lane.has_lead:
+    if lane.moves_lead:
         branch += f",settb=1/{TICKS_PER_SECOND},setpts='PTS-if(eq(N,0),{lane.lead_shift_s:.9f}/TB,0)'"
     return branch
 
@@ -159,14 +173,22 @@ def _encoded_video(job: CutJob, number: int) -> list[str]:
     return [
         *("-map", f"[v{number}]", "-fps_mode:v", "passthrough", "-enc_time_base:v", _time_base(job, number)),
         *encoder_args(job.settings, job.info.bit_rate),
-        *("-force_key_frames:v", key_frame_expression(lane)),
+        *("-force_key_frames:v", _key_frames(job, number)),
         *("-stats_enc_pre:v", f"lane{number}.stats", "-stats_enc_pre_fmt:v", "{n} {pts} {tb}"),
         *("-bsf:v", f"setts=duration='{_duration_expression(job, lane)}'"),
     ]
 
 
+def _key_frames(job: CutJob, number: int) -> str:
+    """Where cuts are listed, they are the frames that begin clips: ffmpeg's own arithmetic may choose the frame before one."""
+    if job.cut_times is None or not job.cut_times[number]:
+        return key_frame_expression(job.lanes[number])
+    # Half a tolerance later than usual: a frame that lies a whole one before the time belongs to the clip before.
+    return listed_key_frame_expression([time_s + TOLERANCE_S / 2 for time_s in job.cut_times[number]])
+
+
 def _time_base(job: CutJob, number: int) -> str:
-    if job.lanes[number].has_lead or counts_frames(job.info):
+    if job.lanes[number].moves_lead or counts_frames(job.info):
         return f"1/{TICKS_PER_SECOND}"
     return "demux" if job.copies is None or not job.copies.times_s[number] else "filter"
 
@@ -189,7 +211,7 @@ def _segments(job: CutJob, number: int) -> list[str]:
     # Rounded down: a boundary that is early is met by the forced key frame all the same, one that is late misses it.
     lane = job.lanes[number]
     times = ["-segment_time", f"{math.floor(lane.period_s * 1e6 + 1e-3)}us"]
-    if job.cut_times is not None or not lane.is_even:
+    if job.cut_times is not None or not lane.is_even or lane.start is not None:
         listed = lane.cut_times_s if job.cut_times is None else job.cut_times[number]
         times = ["-segment_times", ",".join(f"{time_s:.6f}" for time_s in listed or (lane.end_s + 1e6,))]
     return [

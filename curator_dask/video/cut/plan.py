@@ -17,6 +17,9 @@ span::
 Spans of other lengths or at other distances (shots, spans of a user's own) go to as many lanes as overlap at a time, each
 to the first lane that is free. Such a lane is uneven: it is cut at listed times.
 
+A long video is cut in parts (see ``video.parts``), each by a process of its own. Lanes are planned for the whole video, and
+a part takes the spans that are its own; so cells and boundaries are the same numbers as in one go.
+
 All times are in seconds from the first video frame. A frame that starts less than ``TOLERANCE_S`` before a boundary
 counts as after it, because containers round times to milliseconds.
 """
@@ -27,7 +30,8 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from curator_dask.errors import ParameterError
 from curator_dask.video.process.expressions import step_function
@@ -36,6 +40,39 @@ from curator_dask.video.spans import LATE_FRAMES_S, TOLERANCE_S, Span
 PRIMING_S = 0.1
 MAX_LANES = 16
 """Each lane needs an encoder of its own in the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartStart:
+    """Where the process begins to read that cuts a later part of a video."""
+
+    seek_s: float
+    """Frames before this time of the process's clock are not passed. It begins to decode at a key frame before it."""
+    first_s: float
+    """The first frame that is passed."""
+    zero_ticks: int
+    """The first frame of the video on the clock of the process."""
+    tick_s: Fraction
+
+    @property
+    def zero_s(self) -> float:
+        """The first frame of the video on the clock of the process, in seconds."""
+        return float(self.zero_ticks * self.tick_s)
+
+    @property
+    def zero_t(self) -> float:
+        """The same as ffmpeg computes its ``t``, to the last bit."""
+        return self.zero_ticks * (self.tick_s.numerator / self.tick_s.denominator)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive spans of a video that one process cuts: those with the indices [first, after)."""
+
+    first: int
+    after: int
+    start: PartStart | None
+    """None: the part begins with the video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +90,38 @@ class Lane:
     is_even: bool = True
     """The spans are of one length, at equal distances. False: they are cut at listed times, and period and length are those
     of the longest span."""
+    start: PartStart | None = None
+    """Where the process begins, if it cuts a later part of the video."""
+    num_before: int = 0
+    """Cells of the lane that belong to earlier parts; an even lane's offset and cells are those of the whole video."""
+    goes_on: bool = False
+    """Whether a later part has more of the lane."""
 
     @property
     def has_lead(self) -> bool:
-        """Whether the lane begins later than the video. Then it also encodes the video's first frame, as a mark of time
-        zero (see ``lead_shift_s``)."""
-        return self.offset_s > TOLERANCE_S
+        """Whether the lane begins later than the first frame that the process passes. Then it also encodes that frame, as
+        a mark of its time (see ``lead_shift_s``)."""
+        return self.start is not None or self.offset_s > TOLERANCE_S
+
+    @property
+    def moves_lead(self) -> bool:
+        """Whether the times of the lead and what follows are on a finer clock. In a later part they are not: cuts are listed."""
+        return self.has_lead and self.start is None
 
     @property
     def lead_shift_s(self) -> float:
         """How far the video's first frame is moved back, so that periods counted from it begin where the spans do."""
-        return self.period_s - self.offset_s if self.has_lead and self.is_even else 0.0
+        return self.period_s - self.offset_s if self.moves_lead and self.is_even else 0.0
+
+    @property
+    def first_s(self) -> float:
+        """The first frame that the process passes."""
+        return 0.0 if self.start is None else self.start.first_s
+
+    @property
+    def limit_s(self) -> float:
+        """Frames from this time on are not the lane's: the end of the last span, or of its cell where a later part goes on."""
+        return self.spans[0].start_s + len(self.spans) * self.period_s if self.goes_on and self.is_even else self.end_s
 
     @property
     def ends_s(self) -> tuple[float, ...]:
@@ -72,14 +130,14 @@ class Lane:
 
     @property
     def cut_times_s(self) -> tuple[float, ...]:
-        """Where to begin the files after the first, in seconds from the first frame of the lane, if it is uneven."""
-        return tuple(span.start_s for span in self.spans[0 if self.has_lead else 1 :])
+        """Where to begin the files after the first, in seconds from the first frame of the lane, if they are listed."""
+        return tuple(span.start_s - self.first_s for span in self.spans[0 if self.has_lead else 1 :])
 
     def cell(self, time_s: float) -> int:
         """Return the position in the lane of the span at a time; below 0 before the first span."""
         if not self.is_even:
             return bisect.bisect_right(self.spans, time_s + TOLERANCE_S, key=lambda span: span.start_s) - 1
-        return math.floor((time_s + TOLERANCE_S - self.offset_s) / self.period_s)
+        return math.floor((time_s + TOLERANCE_S - self.offset_s) / self.period_s) - self.num_before
 
 
 def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[Lane]:
@@ -107,15 +165,38 @@ def plan_lanes(spans: Sequence[Span], duration_s: float | None = None) -> list[L
     return [_make_lane(tuple(spans[first::num_lanes]), period_s, length_s, duration_s) for first in range(num_lanes)]
 
 
+def lanes_of_part(lanes: Sequence[Lane], part: Part) -> list[Lane]:
+    """Return what one part takes of the lanes of a whole video."""
+    return [lane for whole in lanes if (lane := _lane_of_part(whole, part)) is not None]
+
+
+def _lane_of_part(lane: Lane, part: Part) -> Lane | None:
+    cells = [cell for cell, span in enumerate(lane.spans) if part.first <= span.index < part.after]
+    if not cells:
+        return None
+    spans = lane.spans[cells[0] : cells[-1] + 1]
+    goes_on = cells[-1] + 1 < len(lane.spans)
+    return replace(
+        lane,
+        spans=spans,
+        offset_s=lane.offset_s if lane.is_even else spans[0].start_s,
+        end_s=spans[-1].end_s if goes_on else lane.end_s,
+        start=part.start,
+        num_before=cells[0] if lane.is_even else 0,
+        goes_on=goes_on,
+    )
+
+
 def select_expression(lane: Lane) -> str:
     """Return the condition of the ``select`` filter that passes the frames of the lane and its lead."""
+    time = f"t-{'start_t' if lane.start is None else f'({lane.start.zero_t!r})'}+{TOLERANCE_S}"
     if not lane.is_even:
-        inside = f"st(0,t-start_t+{TOLERANCE_S});{_inside_expression(lane, lane.offset_s, lane.end_s)}"
+        inside = f"st(0,{time});{_inside_expression(lane, lane.offset_s, lane.end_s)}"
         return f"{inside}+eq(n,0)" if lane.has_lead else inside
-    time = f"(t-start_t+{TOLERANCE_S})"
-    wanted = f"lt({time},{lane.end_s:.9f})"
+    time = f"({time})"
+    wanted = f"lt({time},{lane.limit_s:.9f})"
     if lane.has_lead:
-        wanted += f"*gte({time},{lane.offset_s:.9f})"
+        wanted += f"*gte({time},{_begin_s(lane):.9f})"
     if has_gaps(lane):
         wanted += f"*lt(mod({time}-{lane.offset_s:.9f},{lane.period_s:.9f}),{lane.length_s:.9f})"
     return f"{wanted}+eq(n,0)" if lane.has_lead else wanted
@@ -129,7 +210,7 @@ def audio_drop_expression(lane: Lane, first_frame_s: float) -> str:
     the video keeps them.
     """
     time = f"(pts*tb-{first_frame_s:.9f})"
-    begin_s = lane.offset_s if lane.has_lead else -PRIMING_S
+    begin_s = _begin_s(lane) if lane.has_lead else -PRIMING_S
     if not lane.is_even:
         return f"st(0,{time});not({_inside_expression(lane, begin_s, lane.spans[-1].end_s)})"
     unwanted = f"gte({time},{lane.spans[-1].end_s:.9f})+lt({time},{begin_s:.9f})"
@@ -145,18 +226,23 @@ def key_frame_expression(lane: Lane) -> str:
     wrong after a gap.
     """
     if not lane.is_even:
-        starts = [span.start_s for span in lane.spans]
-        start = step_function("ld(0)", starts, ["-1", *(f"{start_s:.6f}" for start_s in starts)])
-        return f"expr:st(0,t+{TOLERANCE_S});isnan(prev_forced_t)+lt(prev_forced_t+{TOLERANCE_S},{start})"
+        return listed_key_frame_expression([span.start_s - lane.first_s for span in lane.spans])
     period = f"{lane.period_s:.9f}"
-    return (
-        f"expr:isnan(prev_forced_t)+gt(floor((t+{TOLERANCE_S})/{period}),floor((prev_forced_t+{TOLERANCE_S})/{period}))"
-    )
+    later = f"{TOLERANCE_S}" if lane.start is None else f"({lane.first_s - _begin_s(lane) + TOLERANCE_S:.9f})"
+    return f"expr:isnan(prev_forced_t)+gt(floor((t+{later})/{period}),floor((prev_forced_t+{later})/{period}))"
+
+
+def listed_key_frame_expression(starts: Sequence[float]) -> str:
+    """The same for cells that begin at these times, in seconds from the first encoded frame."""
+    start = step_function("ld(0)", starts, ["-1", *(f"{start_s:.6f}" for start_s in starts)])
+    return f"expr:st(0,t+{TOLERANCE_S});isnan(prev_forced_t)+lt(prev_forced_t+{TOLERANCE_S},{start})"
 
 
 def left_expression(lane: Lane, since_start: str) -> str:
     """Return how many seconds of its span are left at a time, which an expression gives in seconds from the lane's first
     frame."""
+    if lane.start is not None:
+        since_start = f"({since_start}+({lane.first_s - (_begin_s(lane) if lane.is_even else 0.0):.9f}))"
     if lane.is_even:
         return f"({lane.length_s + TOLERANCE_S:.9f}-mod({since_start}+{TOLERANCE_S},{lane.period_s:.9f}))"
     starts = [span.start_s for span in lane.spans]
@@ -168,7 +254,13 @@ def has_gaps(lane: Lane) -> bool:
     """Whether the lane leaves out frames between its spans."""
     if not lane.is_even:
         return any(next_.start_s - span.end_s > TOLERANCE_S for span, next_ in itertools.pairwise(lane.spans))
-    return lane.period_s - lane.length_s > TOLERANCE_S and len(lane.spans) > 1
+    is_one = len(lane.spans) == 1 and lane.start is None and not lane.goes_on
+    return lane.period_s - lane.length_s > TOLERANCE_S and not is_one
+
+
+def _begin_s(lane: Lane) -> float:
+    """Where its first span begins; in a whole video that is its offset."""
+    return lane.offset_s if lane.start is None else lane.spans[0].start_s
 
 
 def _inside_expression(lane: Lane, begin_s: float, end_s: float) -> str:

@@ -98,6 +98,7 @@ def read_lane(work_dir: Path, number: int, lane: Lane, settings: TranscodeSettin
     if not frames:
         return LaneFrames({}, (), not files)
     origin_s = min(frame.time_s for frame in frames if frame.is_shown) if copied else frames[0].time_s
+    origin_s = origin_s if lane.start is None else lane.start.zero_s
     times_s = [frame.time_s - origin_s - lane.lead_shift_s for frame in frames]
     starts = _first_key_frames(frames, times_s, lane) if copied else _first_frames(times_s, lane)
     groups = {}

@@ -33,7 +33,7 @@ from curator_dask.video.cut.accounting import (
 from curator_dask.video.cut.copies import Copies, plan_copies, write_ticks
 from curator_dask.video.cut.encoders import MP4_VIDEO_CODECS, TranscodeSettings, encoded_size
 from curator_dask.video.cut.pictures import LogWatch, PictureSize, as_decoded, fitted_shape, picture_notes
-from curator_dask.video.cut.plan import Lane, has_gaps, plan_lanes
+from curator_dask.video.cut.plan import Lane, Part, has_gaps, lanes_of_part, plan_lanes
 from curator_dask.video.cut.result import FrameGroup, LaneFrames, Summary, read_lane
 from curator_dask.video.cut.sound import SoundLimit, trim_sound
 from curator_dask.video.cut.tracks import plan_sound
@@ -131,11 +131,17 @@ class FrameTap(Protocol):
 
 
 def cut_clips(
-    info: VideoInfo, spans: Sequence[Span], settings: TranscodeSettings, work_dir: Path, tap: FrameTap | None = None
+    info: VideoInfo,
+    spans: Sequence[Span],
+    settings: TranscodeSettings,
+    work_dir: Path,
+    tap: FrameTap | None = None,
+    part: Part | None = None,
 ) -> CutReport:
     """Write a clip file per span into ``work_dir``, an existing private folder, and report on each.
 
     ``tap`` gets the frames of all spans meanwhile; it changes nothing about the clips. The encoder waits while it works.
+    With ``part`` only its spans are cut, as they are cut with all others. `video.parts` says where a part may begin.
 
     Spans are seconds from the first frame, sorted by their starts. The
     files are not synced to disk. Raises MediaError if nothing can be cut (``damaged``, ``no-decodable-frame``,
@@ -147,9 +153,11 @@ def cut_clips(
         raise ParameterError("transcode_encoder copy decodes no frames that could be tapped; choose another encoder")
     lanes = plan_lanes(spans, info.duration_s)
     _require_encoder(info, settings, lanes)
+    if part is not None:
+        lanes, spans = lanes_of_part(lanes, part), spans[part.first : part.after]
     sound = plan_sound(info, settings.audio)
     job = cut_command.CutJob(info, tuple(lanes), settings, sound.tracks, tap=tap.rule if tap else None)
-    cut = _cut_as_planned(job, work_dir, _Pour(info, spans, settings.max_hold_s, tap) if tap else None)
+    cut = _cut_as_planned(job, work_dir, _Pour(job, spans, tap) if tap else None)
     account = _account(cut)
     trim_sound(list(_sound_limits(cut, work_dir)))
     clips = sorted(_clips(cut, work_dir), key=lambda clip: clip.span_index)
@@ -188,15 +196,15 @@ class _Cut:
 class _Pour:
     """Carries the frames of a running cut to the tap."""
 
-    info: VideoInfo
+    job: cut_command.CutJob
     spans: Sequence[Span]
-    max_hold_s: float | None
     tap: FrameTap
 
     def pour(self, child: sandbox.Child, times_path: Path) -> None:
         self.tap.restart()
-        gatherer = SpanFrames(self.info, self.spans, self.tap.rule, self.max_hold_s)
-        for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule):
+        gatherer = SpanFrames(self.job.info, self.spans, self.tap.rule, self.job.settings.max_hold_s)
+        zero_s = None if self.job.start is None else self.job.start.zero_s
+        for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule, zero_s):
             for span, frames in gatherer.offer(time_s, frame):
                 self.tap.take(span, frames)
         for span, frames in gatherer.rest():
@@ -241,7 +249,8 @@ def _run_again(cut: _Cut, job: cut_command.CutJob, work_dir: Path) -> _Cut:
 def _copies(cut: _Cut, work_dir: Path) -> Copies | None:
     if len(cut.times_s) == 0:
         return None
-    clock = read_clock(work_dir / cut_command.DECODED_TIMES)
+    start = cut.job.start
+    clock = read_clock(work_dir / cut_command.DECODED_TIMES) if start is None else (start.zero_ticks, start.tick_s)
     return plan_copies(cut.times_s, clock, cut.job.lanes, cut.job.settings.max_hold_s)
 
 
@@ -315,11 +324,27 @@ def _run(job: cut_command.CutJob, work_dir: Path, pour: _Pour | None) -> _Cut:
     summary = cut_result.read_summary(finished, job.info.video_stream)
     raise_if_machine_failed(finished, repr(str(job.info.path)))
     _raise_if_failed(job, finished.returncode, summary)
-    is_all_listed = job.settings.encoder != "copy" and cut_command.read_limit_s(job) is None
+    is_all_listed = job.settings.encoder != "copy" and cut_command.read_limit_s(job) is None and job.start is None
     counted = {cut_command.DECODED_TIMES: summary.num_frames_decoded or 0} if is_all_listed else {}
     require_whole_lists(work_dir, counted, repr(str(job.info.path)))
+    times_s = _decoded_times(job, work_dir)
     frames = tuple(read_lane(work_dir, number, lane, job.settings) for number, lane in enumerate(job.lanes))
-    return _Cut(job, summary, frames, read_decoded_times(work_dir / cut_command.DECODED_TIMES), tuple(watch.sizes))
+    return _Cut(job, summary, frames, times_s, tuple(watch.sizes))
+
+
+def _decoded_times(job: cut_command.CutJob, work_dir: Path) -> Times:
+    """The times of all decoded frames. Raises MediaError("seek-missed") if a part does not begin where it was planned to."""
+    path = work_dir / cut_command.DECODED_TIMES
+    if job.start is None:
+        return read_decoded_times(path)
+    times_s = read_decoded_times(path, job.start.zero_s)
+    if len(times_s) == 0 or abs(float(times_s[0]) - job.start.first_s) > job.start.tick_s / 2:
+        raise MediaError(
+            "seek-missed",
+            f"{str(job.info.path)!r}: a part of it was to begin with the frame at {job.start.first_s:.3f} s, and began "
+            "with another: run again",
+        )
+    return times_s
 
 
 def _raise_if_failed(job: cut_command.CutJob, returncode: int, summary: Summary) -> None:
@@ -426,7 +451,7 @@ def _warnings(cut: _Cut) -> Iterator[str]:
     yield from info.warnings
     if summary.num_error_lines:
         yield f"{counted(summary.num_error_lines, 'errors')} in the source, the last: {summary.last_error}"
-    reads_all = cut_command.read_limit_s(cut.job) is None
+    reads_all = cut_command.read_limit_s(cut.job) is None and cut.job.start is None
     spare = int(info.container == "avi")  # it counts a frame without bytes
     if (
         reads_all

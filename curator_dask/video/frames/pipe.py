@@ -66,13 +66,16 @@ def output_args(info: VideoInfo, label: str, times_path: str) -> list[str]:
     ]
 
 
-def read_frames(child: sandbox.Child, times_path: Path, rule: FrameRule) -> Iterator[tuple[float, Frames]]:
+def read_frames(
+    child: sandbox.Child, times_path: Path, rule: FrameRule, first_s: float | None = None
+) -> Iterator[tuple[float, Frames]]:
     """Yield each frame as it comes: (seconds from the first frame, (H, W, 3) uint8 RGB).
+
+    `first_s` is the time of the video's first frame where the process begins later; None: it is the first that comes.
 
     ``times_path`` must be an empty file before the process starts. Raises MediaError("timeout"), and
     MediaError("no-frame-time") if ffmpeg writes no time for a frame.
     """
-    first_s: float | None = None
     with times_path.open("r", encoding="ascii") as times:
         while True:
             frame = np.empty((rule.height, rule.width, 3), np.uint8)

@@ -141,6 +141,17 @@ def test_an_extra_key_frame_behind_a_hole_is_noticed_and_cut_again(tmp_path: Pat
     assert_exact(path, spans, report, holds=False)
 
 
+def test_a_frame_a_millisecond_before_a_boundary_is_in_one_clip(tmp_path: Path) -> None:
+    """A frame at 65.999 s and a clip that begins at 20 * 3.3 s: ffmpeg's arithmetic and ours may differ in the last bit."""
+    source = "testsrc2=size=64x48:rate=30000/1001:duration=70"
+    run_ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "ultrafast", str(tmp_path / "in.mkv"))
+    report = cut(tmp_path / "in.mkv", plan(tmp_path / "in.mkv", 3.3, 3.3), tmp_path / "out")
+    frames = [frame_times(clip.path) for clip in report.clips if clip.path is not None]
+    assert len(frames) == len(report.clips) == 22
+    assert sum(map(len, frames)) == len(frame_times(tmp_path / "in.mkv"))
+    assert report.clips[20].start_s in (pytest.approx(65.999), pytest.approx(66.033))
+
+
 def test_reading_stops_early_when_the_rest_is_not_wanted(tmp_path: Path) -> None:
     path = tmp_path / "long.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=120", *H264, str(path))

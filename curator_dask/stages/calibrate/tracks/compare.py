@@ -16,7 +16,8 @@ from curator_dask.dedup.overlap_calibration import (
     still_likeness,
 )
 from curator_dask.models.base import Frames
-from curator_dask.stages.embed.clip_tracks import Embedded, Embedder
+from curator_dask.stages.embed.clip_tracks import Embedder
+from curator_dask.stages.embed.part_results import Embedded
 
 if TYPE_CHECKING:
     from curator_dask.models.pdqf.track import Track
