@@ -32,6 +32,7 @@ def bucket_of(folder: Path) -> BucketTask:
         columns = {
             "id": pa.array(rows, pa.int64()),
             "embedding": pa.array(X[rows].tolist(), pa.list_(pa.float32())),
+            "l2_dist_to_cent": random.random(len(rows), dtype=np.float32),
             "cosine_dist_to_cent": random.random(len(rows), dtype=np.float32),
             LABEL: labels[rows],
         }
@@ -41,13 +42,14 @@ def bucket_of(folder: Path) -> BucketTask:
             pa.ipc.new_file(str(path), batch.schema) as writer,
         ):
             writer.write_batch(batch)
-    return BucketTask(WriteClustersSpec(source, output, state, n_buckets=1, max_rows=ROWS, device="cpu"), 0)
+    spec = WriteClustersSpec(source, output, state, n_buckets=1, max_rows=ROWS, device="cpu")
+    return BucketTask(spec, 0, state.beside_marker("bucket-00000"))
 
 
 def files_of(task: BucketTask) -> list[bytes]:
     record = write_bucket(task)
     assert record.counts == {"rows": ROWS, "clusters": 2}
-    assert list(record.outputs) == [centroid_file(0), centroid_file(3)]
+    assert list(record.outputs) == [centroid_file(0), centroid_file(3), task.codes_path]
     return [task.spec.output.read_bytes(path) for path in record.outputs]
 
 
@@ -71,15 +73,16 @@ def test_vectors_beyond_one_array_make_the_same_files(tmp_path, monkeypatch, mos
     cut = files_of(task)
     assert sum(sizes) == ROWS * DIM
     assert (len(sizes) == 2) == (most_values >= 600 * DIM)
-    tables = [[pq.read_table(pa.BufferReader(data)) for data in files] for files in (whole, cut)]
+    tables = [[pq.read_table(pa.BufferReader(data)) for data in files[:2]] for files in (whole, cut)]
     assert tables[0] == tables[1]
+    assert whole[2] == cut[2]
     if group_rows * DIM <= most_values:  # the arrays end where row groups do
         assert whole == cut
 
 
 def test_the_rows_of_a_cluster_are_its_own(tmp_path):
     table = pq.read_table(pa.BufferReader(files_of(bucket_of(tmp_path))[0]))
-    assert table.column_names == ["id", "embedding", "cosine_dist_to_cent"]
+    assert table.column_names == ["id", "embedding", "l2_dist_to_cent", "cosine_dist_to_cent"]
     ids = table["id"].to_numpy()
     assert ids.tolist() == [row for row in range(ROWS) if row % 7 != 3]
     X = np.random.default_rng(0).standard_normal((ROWS, DIM), dtype=np.float32)
