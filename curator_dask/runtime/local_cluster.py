@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.errors import ClusterError, DeviceError
+from curator_dask.files.names import counted
 from curator_dask.runtime.spawning import workers_leave_main_alone
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CLOSE_TIMEOUT_S = 15.0
 """How long workers may take to end; they need about a second."""
+MOST_STARTS = 3
 RMM_KEEPS = 0.8
 """Share of a device that RMM's pool keeps once it has grown to it; memory beyond it goes back to the driver when free."""
 
@@ -133,10 +135,10 @@ def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[
     }
     with workers_leave_main_alone(), _restore_environment() as restore:
         try:
-            cluster = kind(**common, **parameters)
+            cluster = _make(kind, {**common, **parameters})
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(
-                f"the local Dask cluster does not start ({parameters['n_workers']} workers): {error}. "
+                f"the local Dask cluster does not start ({counted(parameters['n_workers'], 'workers')}): {error} "
                 "--verbose shows the log of the workers"
             ) from error
         except Exception as error:
@@ -146,6 +148,14 @@ def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[
         with _close_in_time(cluster):
             restore()
             yield cluster
+
+
+def _make(kind: Any, parameters: dict[str, Any]) -> Any:
+    """A cluster. Dask gives it up if a worker is killed as it starts, so that is tried again."""
+    for _ in range(MOST_STARTS - 1):
+        with contextlib.suppress(RuntimeError):
+            return kind(**parameters)
+    return kind(**parameters)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +106,32 @@ class TestDevice:
         assert lazy._client is None
 
 
+def kill_the_first_child_that_starts() -> list[int]:
+    """From another thread; returns a list that holds its process id once that is done."""
+    me, killed = psutil.Process(), list[int]()
+    known = {child.pid for child in me.children()}
+
+    def watch() -> None:
+        while not killed:
+            for child in me.children():
+                with contextlib.suppress(psutil.Error):
+                    if child.pid not in known and "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+                        killed.append(child.pid)
+                        return
+            time.sleep(0.01)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return killed
+
+
 class TestLocal:
+    def test_a_worker_that_is_killed_as_it_starts_costs_nothing(self):
+        killed = kill_the_first_child_that_starts()
+        with dask_client(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as client:
+            assert client.submit(lambda: 42).result() == 42
+        assert len(killed) == 1
+
     def test_one_worker_has_all_cores_for_arithmetic_and_nothing_is_left_behind(self):
         me = psutil.Process()
         before = {child.pid for child in me.children(recursive=True)}
