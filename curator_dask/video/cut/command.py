@@ -9,8 +9,10 @@ the video, small, on stdout, and ``tap.times``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curator_dask.errors import MediaError
 from curator_dask.video.cut.copies import Copies
 from curator_dask.video.cut.copies import filters as copy_filters
 from curator_dask.video.cut.copies import input_args as tick_inputs
@@ -207,13 +209,25 @@ def _audio(job: CutJob, lane: Lane) -> list[str]:
     return [*sound_args(job.sound), "-bsf:a", trim]
 
 
+def _listed_times(times_s: Sequence[float]) -> str:
+    """The one value of the command that ffmpeg does not read from a file."""
+    value = ",".join(f"{time_s:.6f}" for time_s in times_s)
+    if len(value) > ffmpeg.LONGEST_VALUE:
+        raise MediaError(
+            "too-many-spans",
+            f"{len(times_s):,} clips at uneven distances are too many for one command of ffmpeg, which takes about "
+            f"{ffmpeg.LONGEST_VALUE // 13:,}: cut the video in shorter parts (--part-minutes)",
+        )
+    return value
+
+
 def _segments(job: CutJob, number: int) -> list[str]:
     # Rounded down: a boundary that is early is met by the forced key frame all the same, one that is late misses it.
     lane = job.lanes[number]
     times = ["-segment_time", f"{math.floor(lane.period_s * 1e6 + 1e-3)}us"]
     if job.cut_times is not None or not lane.is_even or lane.start is not None:
         listed = lane.cut_times_s if job.cut_times is None else job.cut_times[number]
-        times = ["-segment_times", ",".join(f"{time_s:.6f}" for time_s in listed or (lane.end_s + 1e6,))]
+        times = ["-segment_times", _listed_times(listed or (lane.end_s + 1e6,))]
     return [
         *("-f", "segment", *times, "-segment_time_delta", f"{TOLERANCE_S}"),
         *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart"),

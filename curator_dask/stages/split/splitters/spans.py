@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from curator_dask.data.user_tables.spans import Pairs, UserSpans, read_spans, span_columns
 from curator_dask.data.user_tables.table import UserTable
@@ -16,9 +16,6 @@ from curator_dask.stages.split.splitters.base import Splitter, SplittingParamete
 from curator_dask.video.cut.plan import plan_lanes
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.spans import Span, SpanPlan
-
-MOST_SPANS: Final = 2_000
-"""Of one video: all of them stand in one command, which a system limits to 128 KiB per word."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +75,6 @@ class VideoSpans(Splitter):
     def plan(self, info: VideoInfo) -> SpanPlan:
         if not info.framerate > 0:
             raise MediaError("no-framerate", f"the video has no usable frame rate ({info.framerate}): clips get no ids")
-        if len(self.spans) > MOST_SPANS:
-            raise MediaError(
-                "too-many-spans",
-                f"the table has {len(self.spans):,} spans of this video; the limit is {MOST_SPANS:,}: cut the video in parts",
-            )
         half_frame_s = 0.5 / info.framerate
         end_s = float("inf") if info.duration_s is None else info.duration_s
         inside = [(start, min(end, end_s)) for start, end in self.spans if start < end_s - half_frame_s]
