@@ -171,7 +171,7 @@ def test_markers_of_earlier_versions_list_them_among_the_failures(tmp_path, cont
 def test_nothing_but_plain_clips_is_refused_with_advice(tmp_path, context):
     (tmp_path / "videos").mkdir()
     draw_plain(tmp_path / "videos" / "drawing.mp4", 3)
-    with pytest.raises(InputError, match=r"no clip got a usable vector .*1 plain clips.*--all-clips"):
+    with pytest.raises(InputError, match=r"no clip got a usable vector .*1 plain clip\).*--all-clips"):
         workflow(tmp_path / "videos", tmp_path / "out").run(context)
 
 

@@ -174,7 +174,7 @@ def test_many_batches_and_few_rows_in_memory(tmp_path, monkeypatch):
     ("content", "why"),
     [
         pytest.param("path;x\na;1\n", "separated by ';'", id="semicolons"),
-        pytest.param("path,x\na/film.mp4\n", "Row #2: Expected 2 columns, got 1", id="short-row"),
+        pytest.param("path,x\na/film.mp4\n", "Expected 2 columns, got 1", id="short-row"),
         pytest.param(b"path,x\na/film.mp4,\xff\n", "is no CSV file in UTF-8", id="latin1"),
         pytest.param(b"\xff\xfep\x00", "is no CSV file in UTF-8", id="utf16"),
         pytest.param("", "is no CSV file in UTF-8: Empty CSV file", id="empty"),
