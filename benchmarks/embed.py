@@ -67,7 +67,10 @@ def main() -> None:
         clips = sorted((folder / "out" / "clips").rglob("*.mp4"))
         listing = split.list_videos()
         videos, tracked = (
-            [SplitTask(split.spec(None, tracks=tracks), listing.folder, video) for video in listing.videos]
+            [
+                SplitTask(split.spec(None, tracks=tracks), listing.folder, video, split.splitter().of(video))
+                for video in listing.videos
+            ]
             for tracks in (False, True)
         )
         frames = [ClipFrames(read_clip_frames(clip, stage.model().frame_rule)) for clip in clips]

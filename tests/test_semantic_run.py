@@ -115,7 +115,8 @@ def test_frames_for_both_are_decoded_once(both, context, monkeypatch):
     monkeypatch.setattr(transcode.sandbox, "stream", counting("processes", transcode.sandbox.stream))
     for name in ("read_clip_frames", "read_ready_clip", "read_source_frames"):
         monkeypatch.setattr(read, name, counting(name, getattr(read, name)))
-    split_video(SplitTask(split.spec(None, tracks=True), listing.folder, listing.videos[0]))
+    video = listing.videos[0]
+    split_video(SplitTask(split.spec(None, tracks=True), listing.folder, video, split.splitter().of(video)))
     probes = decodes.pop("processes")
     assert not decodes
     units = plan_units(stage.spec())

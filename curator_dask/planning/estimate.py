@@ -116,16 +116,7 @@ def _stages(size: RunSize, rates: StageRates) -> Iterator[StageEstimate]:
 
 def _split(size: RunSize, rates: StageRates) -> StageEstimate:
     core_s, client_s = size.num_hours * rates.split_core_s_per_hour, size.num_videos * rates.unit_client_s
-    return StageEstimate(
-        "split",
-        core_s / 3600,
-        client_s / 3600,
-        None,
-        size.clips_gb,
-        0.0,
-        _client_gb(size, rates.index_bytes_per_clip),
-        WORKER_GB,
-    )
+    return _on_cpus("split", core_s, client_s, size.clips_gb, _client_gb(size, rates.index_bytes_per_clip))
 
 
 def _embed(size: RunSize, rates: StageRates) -> StageEstimate:
@@ -182,31 +173,18 @@ def _identify(size: RunSize, rates: StageRates) -> StageEstimate:
     # Its tasks read the tables; the client joins the decisions of all clips, about half of the time.
     core_s = size.clips * rates.identify_core_s_per_clip
     size_gb = size.clips * rates.table_bytes_per_clip / 1e9
-    return StageEstimate(
-        "identify",
-        core_s / 2 / 3600,
-        core_s / 2 / 3600,
-        None,
-        size_gb,
-        0.0,
-        _client_gb(size, rates.identify_bytes_per_clip),
-        WORKER_GB,
-    )
+    return _on_cpus("identify", core_s / 2, core_s / 2, size_gb, _client_gb(size, rates.identify_bytes_per_clip))
 
 
 def _export(size: RunSize, rates: StageRates) -> StageEstimate:
     core_s = size.clips_gb * rates.copy_core_s_per_gb
     client_s = size.clips * rates.export_client_s_per_clip
-    return StageEstimate(
-        "export",
-        core_s / 3600,
-        client_s / 3600,
-        None,
-        size.clips_gb,
-        0.0,
-        _client_gb(size, rates.index_bytes_per_clip),
-        WORKER_GB,
-    )
+    return _on_cpus("export", core_s, client_s, size.clips_gb, _client_gb(size, rates.index_bytes_per_clip))
+
+
+def _on_cpus(stage: str, core_s: float, client_s: float, disk_gb: float, client_gb: float) -> StageEstimate:
+    """A stage that computes nothing on GPUs, and leaves no files on their way."""
+    return StageEstimate(stage, core_s / 3600, client_s / 3600, None, disk_gb, 0.0, client_gb, WORKER_GB)
 
 
 def _with_products(

@@ -79,11 +79,19 @@ def doubled(stages: Sequence[StageRecords]) -> Iterator[Finding]:
 def unrecorded(stages: Sequence[StageRecords], paths: Iterable[str]) -> Iterator[Finding]:
     """Files that no record names."""
     known = {path for stage in stages for path, _, _ in stage.outputs()}
-    known |= {stage.prefix + path for stage in stages for path in stage.named_by_damaged}
+    hurt = [stage for stage in stages if stage.damaged_texts]
     for path in paths:
-        if path not in known and not path.startswith(_OF_RUN) and (kind := _kind_of_unrecorded(path)):
+        if path in known or path.startswith(_OF_RUN) or _is_named_by_damaged(hurt, path):
+            continue
+        if kind := _kind_of_unrecorded(path):
             what = "no record names it" if kind == EXTRA else "a run that was stopped left it"
             yield Finding(_stage_of(stages, path), path, kind, what)
+
+
+def _is_named_by_damaged(stages: Sequence[StageRecords], path: str) -> bool:
+    return any(
+        stage.is_named_by_damaged(path.removeprefix(stage.prefix)) for stage in stages if path.startswith(stage.prefix)
+    )
 
 
 def _kind_of_unrecorded(path: str) -> str:

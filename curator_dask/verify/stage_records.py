@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,8 +11,6 @@ from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import PARAMETERS, PUBLISHED, STATE, UNITS
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import FREE, StageState, parse_published
-
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True)
@@ -28,12 +25,17 @@ class StageRecords:
     """Files of the stage as a whole, as `StageState.published` gives them."""
     damaged: Mapping[str, str]
     """Path of each record that cannot be read → why."""
-    named_by_damaged: frozenset[str]
-    """Files that damaged records name, as far as that can be read."""
+    damaged_texts: tuple[bytes, ...] = ()
+    """What is left of the records that cannot be read."""
 
     @property
     def name(self) -> str:
         return self.state.stage
+
+    def is_named_by_damaged(self, path: str) -> bool:
+        """Whether a damaged record names this file of the stage, be the damage in the name itself."""
+        name = json.dumps(path)[1:-1].encode()
+        return any(holds_with_a_fault(text, name) for text in self.damaged_texts)
 
     def outputs(self) -> Iterator[tuple[str, int, str]]:
         """Every recorded file: path relative to the output, bytes with the hash, and key of its unit."""
@@ -58,7 +60,7 @@ def _read(root: Folder, folder: str, stage: str, paths: list[str]) -> StageRecor
     units: dict[str, UnitRecord] = {}
     published: dict[str, int] = {}
     damaged: dict[str, str] = {}
-    named: set[str] = set()
+    texts: list[bytes] = []
     markers, list_of_files = prefix + state.path(UNITS, ""), prefix + state.path(PUBLISHED)
     records = [path for path in paths if path == list_of_files or (path.startswith(markers) and path.endswith(".json"))]
     for path, text in root.read_many(records):
@@ -70,10 +72,10 @@ def _read(root: Folder, folder: str, stage: str, paths: list[str]) -> StageRecor
                 units[record.key] = record
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             damaged[path.removeprefix(prefix)] = str(error)
-            named |= _named_in(text)
+            texts.append(text)
     if why := _fault_of_parameters(state, anything=bool(units or published)):
         damaged[state.path(PARAMETERS)] = why
-    return StageRecords(state, prefix, units, published, damaged, frozenset(named))
+    return StageRecords(state, prefix, units, published, damaged, tuple(texts))
 
 
 def _fault_of_parameters(state: StageState, *, anything: bool) -> str:
@@ -84,10 +86,21 @@ def _fault_of_parameters(state: StageState, *, anything: bool) -> str:
     return "" if isinstance(held.get("params"), dict) or held.get(FREE) else "its bytes are not those that were written"
 
 
-def _named_in(text: bytes) -> set[str]:
-    """All texts in a damaged record: files that it names are not to be called extra."""
-    found: set[str] = set()
-    for quoted in _QUOTED.findall(text):
-        with contextlib.suppress(ValueError):
-            found.add(json.loads(quoted))
-    return found
+def holds_with_a_fault(text: bytes, name: bytes) -> bool:
+    """Whether a text holds a name of which at most one byte is another one. One half of such a name is whole."""
+    middle = len(name) // 2
+    halves = ((name[:middle], 0), (name[middle:], middle))
+    return any(
+        _differ_at_most_once(text[start : start + len(name)], name)
+        for half, offset in halves
+        for start in (found - offset for found in _places(text, half))
+        if start >= 0
+    )
+
+
+def _places(text: bytes, part: bytes) -> Iterator[int]:
+    return (match.start() for match in re.finditer(re.escape(part), text))
+
+
+def _differ_at_most_once(one: bytes, other: bytes) -> bool:
+    return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) <= 1

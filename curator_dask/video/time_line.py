@@ -11,8 +11,7 @@ the plan is made on the same one::
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -63,7 +62,7 @@ def read_time_line(path: Path, video_stream: int, size_bytes: int, *, timeout_s:
         *("-map", f"0:{video_stream}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "framecrc", "pipe:1"),
     ]
     with sandbox.stream(argv, timeout_s=timeout_s + size_bytes / _READ_BYTES_PER_SECOND) as child:
-        found = time_line_of(_lines(child))
+        found = time_line_of(child.lines())
         finished = child.finish()
     raise_if_machine_failed(finished, repr(str(path)))  # other exits say nothing: a damaged file has a time line too
     if found is None:
@@ -113,12 +112,3 @@ def _shown_packet(line: str) -> tuple[int, int | None, int] | None:
     if dts == pts == _NO_TIME:
         return None
     return pts if dts == _NO_TIME else dts, None if pts == _NO_TIME else pts, duration
-
-
-def _lines(child: sandbox.Child) -> Iterator[str]:
-    rest = ""
-    while block := child.read(io.DEFAULT_BUFFER_SIZE):
-        *whole, rest = (rest + block.decode("ascii", "replace")).split("\n")
-        yield from whole
-    if rest:
-        yield rest

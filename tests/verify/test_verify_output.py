@@ -110,6 +110,15 @@ def test_a_flipped_byte_is_named(copy, pattern):
     assert named == {damaged.relative_to(copy).as_posix()}
 
 
+@pytest.mark.parametrize("where", [b'"', b"clips/", b"outputs"])
+def test_a_damaged_marker_is_named_alone_wherever_the_damage_is(copy, where):
+    marker = first(copy, KINDS["marker"])
+    data = bytearray(marker.read_bytes())
+    data[data.index(where)] ^= 1
+    marker.write_bytes(data)
+    assert {finding.path for finding in verify_output(str(copy)).findings} == {marker.relative_to(copy).as_posix()}
+
+
 def damaged_files(out: Path) -> list[Path]:
     """One file of each kind; the marker is that of another video than the clip's, which would hide whose the clip is."""
     files = {name: first(out, pattern) for name, pattern in KINDS.items()}

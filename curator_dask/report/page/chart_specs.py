@@ -60,7 +60,13 @@ def histogram(bins: Mapping[str, Sequence[float]], *, x_title: str, y_title: str
     """A histogram with a logarithmic count axis that begins at 0; `bins` has edges and counts."""
     edges, counts = bins["edges"], bins["counts"]
     values = [{"from": edges[at], "to": edges[at + 1], "count": number} for at, number in enumerate(counts)]
-    x = {"field": "from", "type": "quantitative", "title": x_title, "axis": {"grid": False, "tickCount": 8}}
+    ticks = {
+        "grid": False,
+        "tickCount": 5,
+        "format": "~g",
+        "labelFlush": False,
+    }  # more of them would touch in small charts
+    x = {"field": "from", "type": "quantitative", "title": x_title, "axis": ticks}
     x["scale"] = {"zero": False, "nice": False, "domain": [edges[0], edges[-1]]}
     count = _count_axis(counts)
     bars: Spec = {

@@ -6,41 +6,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
 from curator_dask.data.tables import read_unit_tables
-from curator_dask.dedup.decide.rules import AUTO, Rule
+from curator_dask.dedup.decide.rules import AUTO
 from curator_dask.dedup.similarity.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.keywords import with_suggestions
 from curator_dask.report.review.overrides import KEEP, OVERRIDES, Override
-from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
-from curator_dask.stages.identify.across.find_taken import places_taken
-from curator_dask.stages.identify.across.recorded_comparison import recorded_comparison, were_compared
-from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
-from curator_dask.stages.identify.across.settle import settle_across, settled_from
-from curator_dask.stages.identify.choose_eps import choose_eps
+from curator_dask.stages.identify.by_scores import ByScores, all_done
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import (
     DroppedClips,
-    DroppedRows,
     drop_clips,
     row_ids,
     write_dropped,
 )
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
 from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
 from curator_dask.stages.identify.list_clusters import list_clusters
@@ -54,10 +45,6 @@ from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import reference_clips, reference_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
-from curator_dask.stages.identify.recall import measure_recall
-from curator_dask.stages.identify.scoped_scores import score_in_scope
-from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
-from curator_dask.stages.identify.worker import decide_cluster
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,10 +54,6 @@ __all__ = [
     "IdentifyDuplicatesStage",
     "identify_duplicates",
 ]
-
-EPS_UNIT, RECALL_UNIT = "eps", "recall"
-RECALL_VERSION = 2
-"""Version of what counts as found. A recall of an older version is measured again."""
 
 
 class Decided(NamedTuple):
@@ -261,7 +244,11 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         self.check(context)
         clusters, dropped = self._drop(clusters)
         by_overlap = self.rule == "overlap" or self.also is not None
-        units = self._ranking_units(state, clusters) if by_overlap else self._known_units(state, clusters, dropped)
+        units = (
+            self._ranking_units(state, clusters)
+            if by_overlap
+            else self._by_scores(state, dropped).known_units(clusters)
+        )
         todo, done = self.count_planned(units) if units else (len(clusters), 0)
         return StageResult(self.name, self.output, {"clusters": len(clusters)}, num_run=todo, num_skipped=done)
 
@@ -288,34 +275,26 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         protocol = "" if kmeans.is_local else kmeans.url.partition("://")[0] + "://"
         return Folder(protocol + recorded, kmeans.storage_options)
 
-    def _known_units(
-        self, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
-    ) -> Sequence[Unit[Any]]:
-        """The units that decide by scores; none where the eps is still to be chosen for `target_keep`."""
-        sources = self._sources()
-        if sources is not None or dropped is not None:
-            clusters = self._in_scope(clusters, self._scope_units(clusters, sources, "cpu", dropped))
-        eps = self._known_eps(state, clusters)
-        if eps is None:
-            return []
-        rule = Rule(self.rule, eps, self.scope)
-        return [self._unit(state, cluster, rule, sources, "cpu") for cluster in self._settled(clusters, eps)]
+    def _by_scores(self, state: StageState, dropped: DroppedClips | None) -> ByScores:
+        return ByScores(
+            state, self.folder_to_read(self.input_path), self.folder_to_read(self.kmeans_path), self.clips,
+            (self.id_field, self.embedding_field), self.rule, self.scope, self.eps, self.target_keep, self._sources(),
+            dropped,
+        )  # fmt: skip
 
     def _decide_by_scores(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
     ) -> Decided:
         """Decide by one of the rules that compare scores with eps."""
-        sources = self._sources()
-        if sources is not None or dropped is not None:
-            clusters = self._score_in_scope(context, state, clusters, sources, dropped)
-        rule = Rule(self.rule, self._settle_eps(context, state, clusters), self.scope)
-        outcome, decisions = self._decide(context, state, clusters, rule, sources)
-        self._forget_others(state, clusters)
+        by_scores = self._by_scores(state, dropped)
+        clusters = by_scores.scored(context, clusters)
+        eps = by_scores.settle_eps(context, clusters)
+        outcome, decisions = by_scores.decide(context, clusters, eps)
+        by_scores.forget_others(clusters)
         known = source_videos(decisions.ids, self.clips) if self.clips is not None else None
         counts, warnings = self._write(state, decisions, known)
-        if self.recall_sample:
-            counts |= self._recall(context, state, clusters, rule.eps, sources)
-        return Decided(outcome, counts, {"eps": rule.eps}, warnings)
+        counts |= by_scores.recall(context, clusters, eps, self.recall_sample)
+        return Decided(outcome, counts, {"eps": eps}, warnings)
 
     def _decide_by_overlaps(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
@@ -332,7 +311,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     ) -> tuple[set[str], UnitsOutcome, OverlapDecisions]:
         """Which rows the rule ``overlap`` removes, with the keys and the outcome of the units that list all rows."""
         units = self._ranking_units(state, clusters)
-        outcome = _all_done(
+        outcome = all_done(
             run_units(context.cluster, state, units, list_ranked_rows, reporter=context.reporter, what="clusters")
         )
         strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
@@ -348,17 +327,13 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         """Remove copies by the rule ``overlap``, and then near neighbours among the other rows by the rule ``greedy``."""
         ranked, listed, copies = self._find_copies(context, state, clusters, dropped)
         there = copies.decisions.removed_by_cluster()  # the filters may leave no row of a cluster
-        scored: Sequence[ClusterInput] = [cluster for cluster in clusters if cluster.number in there]
-        sources = self._sources()
-        if sources is not None or dropped is not None:
-            scored = self._score_in_scope(context, state, scored, sources, dropped)
-        rule = Rule(self.rule, chosen_eps(self.eps), self.scope)
-        outcome, near = self._decide(context, state, scored, rule, sources, copies.decisions)
-        self._forget_others(state, scored, ranked)
+        by_scores, eps = self._by_scores(state, dropped), chosen_eps(self.eps)
+        scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
+        outcome, near = by_scores.decide(context, scored, eps, copies.decisions)
+        by_scores.forget_others(scored, ranked)
         counts, warnings = self._write(state, copies_and_neighbours(copies.decisions, near), copies.sources)
-        if self.recall_sample:
-            counts |= self._recall(context, state, scored, rule.eps, sources)
-        decided = {"eps": rule.eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
+        counts |= by_scores.recall(context, scored, eps, self.recall_sample)
+        decided = {"eps": eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
         num_run, num_skipped = (listed.num_run + outcome.num_run, listed.num_skipped + outcome.num_skipped)
         return Decided(replace(outcome, num_run=num_run, num_skipped=num_skipped), counts, decided, warnings)
 
@@ -435,170 +410,6 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         if self.source_field is not None:
             return SourceColumn(self.source_field)
         return SourceVideos(ClipIndex.of(self._clips_with_sources()))
-
-    def _score_in_scope(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], sources: RowSources | None,
-        dropped: DroppedClips | None,
-    ) -> list[ClusterInput]:  # fmt: skip
-        """Score the clusters over the pairs in scope and without dropped clips.
-
-        Returns them with these tables instead of the pairwise stage's.
-        """
-        units = self._scope_units(clusters, sources, context.cluster.device, dropped)
-        _all_done(run_units(context.cluster, state, units, score_in_scope, reporter=context.reporter, what="tables"))
-        return self._in_scope(clusters, units)
-
-    def _scope_units(
-        self, clusters: Sequence[ClusterInput], sources: RowSources | None, device: str, dropped: DroppedClips | None
-    ) -> list[Unit[ScopedScoresTask]]:
-        rows = DroppedRows(self.output, dropped.version) if dropped is not None else None
-        versions = [*([sources.version] if sources is not None else []), *([rows.version] if rows is not None else [])]
-        return [
-            Unit(
-                f"scores-{cluster.number:06d}",
-                digest(cluster.version, *versions),
-                ScopedScoresTask(cluster, self.output, self.scope, sources, device, rows),
-                str(cluster),
-                cluster.share,
-            )
-            for cluster in clusters
-        ]
-
-    def _in_scope(
-        self, clusters: Sequence[ClusterInput], units: Sequence[Unit[ScopedScoresTask]]
-    ) -> list[ClusterInput]:
-        """The clusters with the tables that the units write."""
-        return [
-            replace(
-                one,
-                tables=self.output,
-                table=layout.scoped_scores_file(one.number),
-                version=unit.inputs,
-                filtered=unit.task.dropped is not None,
-            )
-            for one, unit in zip(clusters, units, strict=True)
-        ]
-
-    def _settle_eps(self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput]) -> float:
-        """The eps to decide by; for `target_keep` it is chosen from all scores, once."""
-        known = self._known_eps(state, clusters)
-        if known is not None or self.target_keep is None:
-            return chosen_eps(known)
-        eps = choose_eps(context.cluster.client, clusters, self.target_keep, context.reporter.note)
-        state.write(UnitRecord(EPS_UNIT, _all_versions(clusters), data={"eps": eps}))
-        return eps
-
-    def _known_eps(self, state: StageState, clusters: Sequence[ClusterInput]) -> float | None:
-        """The eps that is given, or was chosen for `target_keep`; None where it is still to be chosen."""
-        if self.target_keep is None:
-            return chosen_eps(self.eps)
-        before = state.record(EPS_UNIT)
-        return float(before.data["eps"]) if before is not None and before.inputs == _all_versions(clusters) else None
-
-    def _decide(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], rule: Rule,
-        sources: RowSources | None, copies: Decisions | None = None,
-    ) -> tuple[UnitsOutcome, Decisions]:  # fmt: skip
-        """Decide cluster by cluster, and join the decisions. Rows that are removed as `copies` go anyway."""
-        device = context.cluster.device
-        masks = {} if copies is None else copies.removed_by_cluster()
-        clusters = [_without(cluster, masks.get(cluster.number)) for cluster in clusters]
-        taken = self._settle_across(context, state, clusters, rule.eps, masks)
-        units = [
-            self._unit(
-                state, cluster, rule, sources, device,
-                (*places_taken(taken, cluster.number), *_places(masks.get(cluster.number))),
-            )
-            for cluster in self._settled(clusters, rule.eps)
-        ]  # fmt: skip
-        outcome = _all_done(
-            run_units(context.cluster, state, units, decide_cluster, reporter=context.reporter, what="clusters")
-        )
-        tables = read_unit_tables(state, [unit.task.table for unit in units])
-        return outcome, join_decisions(tables, rule, taken, None if copies is None else copies.removed)
-
-    def _compares_kept_rows(self) -> bool:
-        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters.
-
-        Not with filters, as the comparison knows no dropped rows: then a match in another cluster removes a row if it is the
-        best one.
-        """
-        if self.rule != "greedy" or self.scope != "all" or self.filters().limits():
-            return False
-        return were_compared(self.folder_to_read(self.input_path))
-
-    def _settle_across(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float,
-        gone: dict[int, NDArray[np.bool_]],
-    ) -> pa.Table | None:  # fmt: skip
-        """The rows that kept rows of other clusters remove; None where this is not looked for."""
-        if not self._compares_kept_rows():
-            return None
-        spec = recorded_comparison(
-            self.folder_to_read(self.input_path), self.folder_to_read(self.kmeans_path), self.clips, self.output,
-            (self.id_field, self.embedding_field), context.cluster.device,
-        )  # fmt: skip
-        return settle_across(context, state, clusters, spec, eps, gone)
-
-    def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
-        """The clusters in versions that say that other clusters have a say, where they have."""
-        if not self._compares_kept_rows():
-            return clusters
-        across = settled_from(clusters, eps)
-        return [replace(cluster, version=digest(cluster.version, across)) for cluster in clusters]
-
-    def _unit(
-        self, state: StageState, cluster: ClusterInput, rule: Rule, sources: RowSources | None, device: str,
-        taken: tuple[int, ...] = (),
-    ) -> Unit[DecideTask]:  # fmt: skip
-        key = f"cluster-{cluster.number:06d}"
-        task = DecideTask(cluster, rule, sources, self.output, state.beside_marker(key), device, taken)
-        return Unit(key, digest(cluster.version, rule.eps, VERSION), task, str(cluster), cluster.share)
-
-    def _forget_others(
-        self, state: StageState, clusters: Sequence[ClusterInput], ranked: frozenset[str] | set[str] = frozenset()
-    ) -> None:
-        """Remove what an earlier run left of clusters that are no longer there."""
-        decided = {f"cluster-{cluster.number:06d}" for cluster in clusters} | ranked
-        scores_anew = self.scope != "all" or bool(self.filters().limits())
-        scored = {f"scores-{cluster.number:06d}" for cluster in clusters if scores_anew}
-        across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
-        state.forget({record.key for record in state.records()} - decided - scored - across - {EPS_UNIT, RECALL_UNIT})
-
-    def _recall(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], eps: float,
-        sources: RowSources | None,
-    ) -> dict[str, int]:  # fmt: skip
-        """The counts of `measure_recall`, measured once."""
-        inputs = digest([cluster.version for cluster in clusters], eps, self.recall_sample, RECALL_VERSION)
-        before = state.record(RECALL_UNIT)
-        if before is not None and before.inputs == inputs:
-            return dict(before.counts)
-        search = RecallSearch(self.recall_sample, eps, self.scope, sources, context.cluster.device)
-        counts = measure_recall(context.cluster.client, clusters, search, context.reporter.note)
-        state.write(UnitRecord(RECALL_UNIT, inputs, counts=counts))
-        return counts
-
-
-def _without(cluster: ClusterInput, gone: NDArray[np.bool_] | None) -> ClusterInput:
-    """The cluster in a version that says which of its rows are gone, if any are."""
-    if gone is None or not gone.any():
-        return cluster
-    return replace(cluster, version=digest(cluster.version, np.packbits(gone).tobytes().hex()))
-
-
-def _places(mask: NDArray[np.bool_] | None) -> list[int]:
-    places: list[int] = [] if mask is None else np.flatnonzero(mask).tolist()
-    return places
-
-
-def _all_versions(clusters: Sequence[ClusterInput]) -> str:
-    return digest([cluster.version for cluster in clusters])
-
-
-def _all_done(outcome: UnitsOutcome) -> UnitsOutcome:
-    outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
-    return outcome
 
 
 def identify_duplicates(

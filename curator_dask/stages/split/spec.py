@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo
 from curator_dask.stages.embed.spec import EmbedSpec
-from curator_dask.stages.split.splitters.base import Splitter
+from curator_dask.stages.split.splitters.base import SpanPlanner
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.original_ids import OriginalTimes
 
@@ -20,7 +20,6 @@ class SplitSpec:
     """How videos are cut, and where the clips go."""
 
     output: Folder
-    splitter: Splitter
     settings: TranscodeSettings
     writes_clips: bool
     """False: clips are planned and recorded, but not cut."""
@@ -46,6 +45,7 @@ class SplitTask:
     folder: Folder
     """The folder of the source videos."""
     video: SourceVideo
+    planner: SpanPlanner
     part: int = 0
     """The number of the part, for a unit that is one."""
 

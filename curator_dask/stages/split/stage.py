@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, cast
 
 from curator_dask.data.clip_index import write_clip_index
@@ -236,14 +236,14 @@ class SplitStage(Stage):
         if context.dry_run:
             self.check(context)
             counts, failures = planned_counts(splitter, self.max_video_hours, listing, context.reporter)
-            units = [_unit(replace(self.spec(None), splitter=splitter), listing, video) for video in listing.videos]
+            units = [_unit(self.spec(None), splitter, listing, video) for video in listing.videos]
             work = self.count_planned([*units, *known_parts(state, units)], context.again(state))
             return StageResult(
                 self.name, self.output, {**counts, **splitter.counts}, failures, *work,
                 left_out=listing.left_out, warnings=splitter.warnings,
             )  # fmt: skip
-        spec = replace(self._claimed_spec(state, context), splitter=splitter)
-        units = [_unit(spec, listing, video) for video in listing.videos]
+        spec = self._claimed_spec(state, context)
+        units = [_unit(spec, splitter, listing, video) for video in listing.videos]
         again = context.again(state)
         outcome = run_units(
             *(context.cluster, state, units, split_video), reporter=context.reporter, what="videos", again=again
@@ -272,7 +272,7 @@ class SplitStage(Stage):
     def spec(self, embed: EmbedSpec | None, *, tracks: bool = False) -> SplitSpec:
         """What workers are told; `embed`: how to embed the frames of the cutting process; `tracks`: keep tracks of them."""
         return SplitSpec(
-            self.output, self.splitter(), self.transcode_settings(), self.upload_clips, self.relative_ids,
+            self.output, self.transcode_settings(), self.upload_clips, self.relative_ids,
             self.original_times(), self.max_video_hours, embed, tracks, 60 * self.part_minutes,
         )  # fmt: skip
 
@@ -301,10 +301,10 @@ def _counts(listing: VideoListing, outcome: UnitsOutcome) -> dict[str, int]:
     }
 
 
-def _unit(spec: SplitSpec, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:
-    spec = replace(spec, splitter=spec.splitter.of(video))
-    inputs = digest(video.relative_path, video.num_bytes, video.version, *spec.splitter.inputs())
-    task = SplitTask(spec, listing.folder, video)
+def _unit(spec: SplitSpec, splitter: Splitter, listing: VideoListing, video: SourceVideo) -> Unit[SplitTask]:
+    planner = splitter.of(video)
+    inputs = digest(video.relative_path, video.num_bytes, video.version, *planner.inputs())
+    task = SplitTask(spec, listing.folder, video, planner)
     # If workers die of a video, it may be the model: the embed stage can make its vectors and tracks later.
     taps = spec.embed is not None or spec.tracks
     careful = task.without_taps() if taps else None

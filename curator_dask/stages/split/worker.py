@@ -46,7 +46,7 @@ def _split_file(task: SplitTask, path: Path) -> UnitResult:
     spec = task.spec
     info = probe_video(path)
     require_not_too_long(info, spec.max_video_hours)
-    plan = spec.splitter.plan(info)
+    plan = task.planner.plan(info)
     if not spec.writes_clips or not plan.spans:
         return _record_video(task, info, plan, report=None)
     parts = plan_parts(info, plan.spans, spec.settings, spec.part_s)
@@ -63,7 +63,7 @@ def _cut_and_record(task: SplitTask, info: VideoInfo, plan: SpanPlan, scratch: P
     if report.outlasts(info):  # the header said less than there is: plan again on the frames themselves
         info = report.correct(info)
         require_not_too_long(info, task.spec.max_video_hours)
-        plan = task.spec.splitter.plan(info)
+        plan = task.planner.plan(info)
         report = cut_clips(info, plan.spans, task.spec.settings, scratch, tap)
     if why_whole:
         report = replace(report, notes=(*report.notes, f"it was cut in one go and not in parts: {why_whole}"))

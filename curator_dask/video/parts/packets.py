@@ -5,9 +5,8 @@ The times are on the clock of the process that cuts (`video.cut.command.begin_ar
 
 from __future__ import annotations
 
-import io
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -49,7 +48,7 @@ def read_packet_times(info: VideoInfo, begin_args: Sequence[str]) -> PacketTimes
         *("-map", f"0:{info.video_stream}", "-c", "copy", "-avoid_negative_ts", "disabled", "-f", "framecrc", "pipe:1"),
     ]
     with sandbox.stream(argv, timeout_s=_LEAST_TIMEOUT_S + info.size_bytes / _READ_BYTES_PER_SECOND) as child:
-        found = packet_times_of(_lines(child))
+        found = packet_times_of(child.lines())
         raise_if_machine_failed(child.finish(), repr(str(info.path)))
     return found
 
@@ -77,12 +76,3 @@ def packet_times_of(lines: Iterable[str]) -> PacketTimes | None:
 
 def _sorted(ticks: array[int]) -> Ticks:
     return np.sort(np.frombuffer(ticks, dtype=np.int64)) if ticks else np.empty(0, np.int64)
-
-
-def _lines(child: sandbox.Child) -> Iterator[str]:
-    rest = ""
-    while block := child.read(io.DEFAULT_BUFFER_SIZE):
-        *whole, rest = (rest + block.decode("ascii", "replace")).split("\n")
-        yield from whole
-    if rest:
-        yield rest

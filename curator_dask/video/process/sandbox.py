@@ -10,6 +10,7 @@ longer than the stream.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -79,6 +80,15 @@ class Child:
         if len(block) < num_bytes:
             self._raise_if_timed_out()
         return block
+
+    def lines(self) -> Iterator[str]:
+        """The lines of stdout, as ASCII; what cannot be that is replaced. Raises as `read` does."""
+        rest = ""
+        while block := self.read(io.DEFAULT_BUFFER_SIZE):
+            *whole, rest = (rest + block.decode("ascii", "replace")).split("\n")
+            yield from whole
+        if rest:
+            yield rest
 
     def read_into(self, buffer: memoryview | bytearray) -> int:
         """Fill ``buffer`` from stdout and return how many bytes came; fewer than its size only at the end of stdout."""

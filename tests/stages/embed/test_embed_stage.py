@@ -200,7 +200,9 @@ def test_a_model_that_fails_beside_the_cut_does_not_cost_the_clips(few_videos, t
     embed = EmbedStage(str(tmp_path), embedding_algorithm="failing", video_dir=str(few_videos), frames_from="source")
     stage = SplitStage(str(few_videos), str(tmp_path), vectors=embed)
     listing = stage.list_videos()
-    record = split_video(SplitTask(stage.spec(embed.spec_beside_cut()), listing.folder, listing.videos[0]))
+    video = listing.videos[0]
+    task = SplitTask(stage.spec(embed.spec_beside_cut()), listing.folder, video, stage.splitter().of(video))
+    record = split_video(task)
     embed_spec.cached_model.cache_clear()
     assert record.counts["clips"] == record.counts["clips_planned"] > 0
     assert not (tmp_path / "failing_embd_parquet").exists()

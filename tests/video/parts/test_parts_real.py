@@ -71,7 +71,7 @@ def make(folder: Path, kind: Kind) -> VideoInfo:
     return probe_video(folder / kind.name)
 
 
-def cut_both(
+def assert_parts_equal_whole(
     info: VideoInfo, spans: tuple[Span, ...], folder: Path, audio: str = "1"
 ) -> tuple[list[CutClip], PartPlan]:
     """Cut in one go and in parts, compare clip by clip, and return the clips of the parts."""
@@ -126,7 +126,7 @@ def sound_ends(path: Path) -> list[float]:
 def test_parts_have_the_frames_of_the_whole(name, tmp_path):
     info = make(tmp_path, KINDS[name])
     spans = EVEN.plan(info.duration_s, info.framerate).spans
-    clips, plan = cut_both(info, spans, tmp_path, audio="all" if KINDS[name].sound > 1 else "1")
+    clips, plan = assert_parts_equal_whole(info, spans, tmp_path, audio="all" if KINDS[name].sound > 1 else "1")
     assert [part.first for part in plan.parts[1:]] == [part.after for part in plan.parts[:-1]]
     if name != "pauses":  # it has copies of held pictures, and frames outside
         with av.open(str(tmp_path / KINDS[name].name)) as container:
@@ -138,7 +138,7 @@ def test_parts_have_the_frames_of_the_whole(name, tmp_path):
 @pytest.mark.parametrize("kind", ["milliseconds", "pauses"])
 def test_spans_that_overlap_or_leave_gaps(kind, name, tmp_path):
     info = make(tmp_path, KINDS[kind])
-    cut_both(info, SPANS[name].plan(info.duration_s, info.framerate).spans, tmp_path)
+    assert_parts_equal_whole(info, SPANS[name].plan(info.duration_s, info.framerate).spans, tmp_path)
 
 
 def test_spans_of_any_lengths(tmp_path):
@@ -147,14 +147,14 @@ def test_spans_of_any_lengths(tmp_path):
     ends = [*(end - 0.2 * (number % 3) + 0.3 * (number % 5 == 0) for number, end in enumerate(starts[1:])), 24.0]
     spans = tuple(Span(number, *span) for number, span in enumerate(zip(starts, ends, strict=True)))
     assert any(after.start_s < before.end_s for before, after in itertools.pairwise(spans))
-    cut_both(info, spans, tmp_path)
+    assert_parts_equal_whole(info, spans, tmp_path)
 
 
 def test_an_edit_list_is_kept(tmp_path):
     make(tmp_path, Kind((*X264, "-bf", "2", "-c:a", "aac"), "all.mp4"))
     run_ffmpeg("-ss", "0.5", "-i", str(tmp_path / "all.mp4"), "-c", "copy", str(tmp_path / "edited.mp4"))
     info = probe_video(tmp_path / "edited.mp4")
-    cut_both(info, EVEN.plan(info.duration_s, info.framerate).spans, tmp_path)
+    assert_parts_equal_whole(info, EVEN.plan(info.duration_s, info.framerate).spans, tmp_path)
 
 
 WHOLE = {

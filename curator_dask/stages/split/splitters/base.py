@@ -1,4 +1,4 @@
-"""What every splitting algorithm is: it plans the spans of one video."""
+"""What every splitting algorithm is: it gives each video a planner of its spans."""
 
 from __future__ import annotations
 
@@ -13,12 +13,24 @@ from curator_dask.video.shots.shots import MaxLengthMode
 from curator_dask.video.spans import SpanPlan
 
 
-class Splitter(ABC):
-    """A splitting algorithm with its parameters. `of` gives what travels to a worker."""
+class SpanPlanner(ABC):
+    """Plans the spans of one video. It travels to a worker."""
 
     @abstractmethod
     def plan(self, info: VideoInfo) -> SpanPlan:
         """The spans of a video. Raises MediaError if they cannot be known."""
+
+    def inputs(self) -> list[Any]:
+        """What the plan of this video depends on, beside the video and the parameters."""
+        return []
+
+
+class Splitter(ABC):
+    """A splitting algorithm with its parameters."""
+
+    @abstractmethod
+    def of(self, video: SourceVideo) -> SpanPlanner:
+        """The planner for one video, with what concerns this video and nothing else."""
 
     def check(self) -> None:  # noqa: B027  most algorithms read no file
         """Refuse a file that cannot be used, before any work. Raises InputError."""
@@ -26,14 +38,6 @@ class Splitter(ABC):
     def for_videos(self, listing: VideoListing) -> tuple[Splitter, VideoListing]:
         """The splitter with what it has to know of these videos, and those of them that it cuts."""
         return self, listing
-
-    def of(self, video: SourceVideo) -> Splitter:
-        """The splitter for one video, with what concerns this video and nothing else."""
-        return self
-
-    def inputs(self) -> list[Any]:
-        """What the plan of this video depends on, beside the video and the parameters."""
-        return []
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -44,6 +48,13 @@ class Splitter(ABC):
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of its own input."""
         return ()
+
+
+class SameForAll(Splitter, SpanPlanner):
+    """An algorithm that knows nothing of single videos: it is the planner of each."""
+
+    def of(self, video: SourceVideo) -> SpanPlanner:
+        return self
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curator_dask.errors import ParameterError
-from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
-from curator_dask.stages.split.splitters.fixed_stride import FixedStrideSplitter
+from curator_dask.stages.split.splitters.base import SameForAll, Splitter, SplittingParameters
 from curator_dask.stages.split.splitters.fixed_stride import make as make_fixed_stride
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.shots.content import mark_content_changes, measure
@@ -18,7 +17,7 @@ from curator_dask.video.spans import SpanPlan
 
 
 @dataclass(frozen=True)
-class ContentSplitter(Splitter):
+class ContentSplitter(SameForAll):
     lengths: ShotLengths
     threshold: float
 
@@ -31,13 +30,8 @@ class ContentSplitter(Splitter):
 def make(parameters: SplittingParameters) -> Splitter:
     if not parameters.content_threshold > 1:
         raise ParameterError(f"content_threshold ({parameters.content_threshold}) must be > 1")
-    usual = make_fixed_stride(parameters)  # its checks name the flags
-    if not isinstance(usual, FixedStrideSplitter):
-        raise TypeError(usual)
+    usual = make_fixed_stride(parameters).spans  # its checks name the flags
     lengths = ShotLengths(
-        max_length_s=usual.spans.length_s,
-        stride_s=usual.spans.stride_s,
-        min_length_s=usual.spans.min_length_s,
-        limit=usual.spans.limit,
+        max_length_s=usual.length_s, stride_s=usual.stride_s, min_length_s=usual.min_length_s, limit=usual.limit
     )
     return ContentSplitter(lengths, parameters.content_threshold)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
+from curator_dask.stages.split.splitters.base import SameForAll, SplittingParameters
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.spans import FixedStride, SpanPlan
 
 
 @dataclass(frozen=True)
-class FixedStrideSplitter(Splitter):
+class FixedStrideSplitter(SameForAll):
     spans: FixedStride
 
     def plan(self, info: VideoInfo) -> SpanPlan:
         return self.spans.plan(info.duration_s, info.framerate)
 
 
-def make(parameters: SplittingParameters) -> Splitter:
+def make(parameters: SplittingParameters) -> FixedStrideSplitter:
     return FixedStrideSplitter(
         FixedStride(
             parameters.fixed_stride_split_duration,

@@ -12,7 +12,7 @@ from curator_dask.errors import InputError, MediaError, ParameterError
 from curator_dask.files.left_out import NO_SPANS, count_endings
 from curator_dask.files.names import counted, printable
 from curator_dask.files.video_listing import SourceVideo, VideoListing
-from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
+from curator_dask.stages.split.splitters.base import SpanPlanner, Splitter, SplittingParameters
 from curator_dask.video.cut.plan import plan_lanes
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.spans import Span, SpanPlan
@@ -46,12 +46,9 @@ class SpansSplitter(Splitter):
         left_out = {**listing.left_out, **({NO_SPANS: count_endings(without)} if without else {})}
         return replace(self, found=found, numbers=numbers), replace(listing, videos=named, left_out=left_out)
 
-    def of(self, video: SourceVideo) -> Splitter:
+    def of(self, video: SourceVideo) -> SpanPlanner:
         spans = self.found.of_video[self.numbers[video.relative_path]] if self.found is not None else ()
         return VideoSpans(spans, self.limit)
-
-    def plan(self, info: VideoInfo) -> SpanPlan:
-        raise NotImplementedError("the rows of a video are planned, not those of the table")
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -63,7 +60,7 @@ class SpansSplitter(Splitter):
 
 
 @dataclass(frozen=True)
-class VideoSpans(Splitter):
+class VideoSpans(SpanPlanner):
     """The rows of one video."""
 
     spans: Pairs

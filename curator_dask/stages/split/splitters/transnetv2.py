@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from curator_dask.errors import ParameterError
-from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
+from curator_dask.stages.split.splitters.base import SameForAll, Splitter, SplittingParameters
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.shots.shots import ShotLengths, shots_between
 from curator_dask.video.shots.small_frames import SmallFrames
@@ -16,7 +16,7 @@ from curator_dask.video.spans import SpanPlan
 
 
 @dataclass(frozen=True)
-class TransNetV2Splitter(Splitter):
+class TransNetV2Splitter(SameForAll):
     lengths: ShotLengths
     threshold: float
     weights: Path
