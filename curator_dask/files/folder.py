@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,6 +38,9 @@ from curator_dask.files.local_files import (
     writing_to,
 )
 from curator_dask.files.temporary.temporary_folders import temporary_folder
+
+THREADS = 32
+"""Small files that are asked for at a time in an object store."""
 
 __all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
 
@@ -179,14 +184,17 @@ class Folder:
         if self.is_local:
             yield from ((path, self.read_bytes(path)) for path in paths)
             return
-        for at in range(0, len(paths), at_once):
-            batch = paths[at : at + at_once]
-            full = [self.join(path) for path in batch]
+        option = _in_one_request(self.fs)
+
+        def read(path: str) -> bytes:
+            # Not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern.
             with self._reach() as fs:
-                found = fs.cat(full)
-            # For a single path, cat returns the bytes themselves.
-            contents = [found] if isinstance(found, bytes) else [found[path] for path in full]
-            yield from zip(batch, contents, strict=True)
+                return cast(bytes, fs.cat_file(self.join(path), **option))
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            for at in range(0, len(paths), at_once):
+                batch = paths[at : at + at_once]
+                yield from zip(batch, pool.map(read, batch), strict=True)
 
     def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.
@@ -371,6 +379,12 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
+
+
+def _in_one_request(fs: Any) -> dict[str, int]:
+    """Drivers that know this option ask for the size of a file first otherwise: two requests for one small file."""
+    method = getattr(fs, "_cat_file", None)
+    return {"max_concurrency": 1} if method and "max_concurrency" in inspect.signature(method).parameters else {}
 
 
 def _pipe_new(fs: Any, path: str, data: bytes) -> bool:

@@ -443,6 +443,22 @@ class TestS3:
         assert list(folder.read_many(paths, at_once=2)) == [("6.txt", b"6"), ("0.txt", b"0"), ("3.txt", b"3")]
         assert list(folder.read_many([])) == []
 
+    @pytest.mark.parametrize("name", ["a[1].txt", "what?.txt", "all*.txt", "a[.txt", "[!a].txt", "plain.txt"])
+    def test_many_at_once_by_their_own_names(self, folder, name):
+        put(folder, name, data=b"1")
+        put(folder, "a1.txt", "whats.txt", "allow.txt", "b.txt", data=b"other")
+        assert list(folder.read_many([name, "b.txt"])) == [(name, b"1"), ("b.txt", b"other")]
+
+    def test_many_in_a_folder_whose_name_is_a_pattern(self, s3):
+        folder = Folder(f"{s3.url}/run[1]*", s3.storage_options)
+        put(folder, "a.txt", "b.txt", data=b"1")
+        assert list(folder.read_many(["b.txt", "a.txt"])) == [("b.txt", b"1"), ("a.txt", b"1")]
+
+    def test_a_missing_one_of_many(self, folder):
+        put(folder, "a.txt")
+        with pytest.raises(FileNotFoundError):
+            list(folder.read_many(["a.txt", "b.txt"]))
+
     def test_a_missing_file(self, folder):
         put(folder, "a.txt")
         with pytest.raises(FileNotFoundError):
