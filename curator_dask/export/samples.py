@@ -115,8 +115,9 @@ def json_fields(record: ClipRecord, carried: Mapping[str, str]) -> dict[str, Any
 
 def record_inputs(record: ClipRecord) -> dict[str, Any]:
     """The fields of a record as inputs of a unit; without quality and metadata, they are those of earlier versions."""
-    later = ("quality", "metadata")
-    return {name: value for name, value in asdict(record).items() if name not in later or value is not None}
+    own = {name: getattr(record, name) for name in CLIP_SCHEMA}  # `asdict` of the record would copy each value, slowly
+    later = {"quality": record.quality, "metadata": record.metadata}
+    return {**own, **{name: asdict(value) for name, value in later.items() if value is not None}}
 
 
 def caption_bytes(record: ClipRecord) -> bytes:

@@ -47,6 +47,8 @@ from curator_dask.stages.export.spec import CopySpec, ShardSpec
 from curator_dask.stages.export.worker import copy_media, write_one_shard
 
 MEMBERS, CAPTION, PREVIEW = ("json", "mp4"), "txt", "webp"
+ROWS_PER_BATCH = 20_000
+"""Rows of the clip index that are Python objects at a time: all of them at once took most of the client's memory."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,8 @@ class ExportStage(ExportParameters, Stage):
     def _records(self, wanted: Collection[str]) -> list[ClipRecord]:
         """The clips with these ids. Raises InputError if none of them has a file."""
         scores = self._scores()
-        rows = (row for row in read_clip_index(self.input).to_pylist() if row["valid"] and row["id"] in wanted)
+        batches = read_clip_index(self.input).to_batches(max_chunksize=ROWS_PER_BATCH)
+        rows = (row for batch in batches for row in batch.to_pylist() if row["valid"] and row["id"] in wanted)
         quality_of = self._quality()
         chosen = [
             clip_record({**row, **scores.get(row["id"], {})}, quality_of(row["id"])) for row in rows if row["clip_path"]
