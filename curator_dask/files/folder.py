@@ -39,10 +39,10 @@ from curator_dask.files.local_files import (
 )
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 
+__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
+
 THREADS = 32
 """Small files that are asked for at a time in an object store."""
-
-__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,8 @@ def histogram(bins: Mapping[str, Sequence[float]], *, x_title: str, y_title: str
     """A histogram with a logarithmic count axis that begins at 0; `bins` has edges and counts."""
     edges, counts = bins["edges"], bins["counts"]
     values = [{"from": edges[at], "to": edges[at + 1], "count": number} for at, number in enumerate(counts)]
-    ticks = {
-        "grid": False,
-        "tickCount": 5,
-        "format": "~g",
-        "labelFlush": False,
-    }  # more of them would touch in small charts
+    # The labels of more ticks would touch in small charts.
+    ticks = {"grid": False, "tickCount": 5, "format": "~g", "labelFlush": False}
     x = {"field": "from", "type": "quantitative", "title": x_title, "axis": ticks}
     x["scale"] = {"zero": False, "nice": False, "domain": [edges[0], edges[-1]]}
     count = _count_axis(counts)
