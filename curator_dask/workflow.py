@@ -18,7 +18,7 @@ from curator_dask.stages.cross_cluster.stage import CrossClusterStage, require_c
 from curator_dask.stages.dry_run import plan_stages
 from curator_dask.stages.embed.parameters import EmbedParameters
 from curator_dask.stages.embed.stage import EmbedStage
-from curator_dask.stages.export.metadata import metadata_table
+from curator_dask.stages.export.metadata import check_metadata
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.stage import ExportStage
 from curator_dask.stages.glance import glance_at
@@ -256,7 +256,7 @@ class Workflow:
         """Refuse what can be refused before models are loaded, which takes seconds."""
         check_first(self.split, context)
         self.identify.read_overrides(self.split.output_storage_options)
-        metadata_table(self.export, self.split.output_storage_options)
+        check_metadata(self.export, self.split.output_storage_options)
 
     def _run(self, context: RunContext) -> WorkflowResult:
         context.reporter.say(f"loading the embedding model {self.embed.embedding_algorithm}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from curator_dask.data.tables import open_parquet, require_columns, without_dictionaries, without_views
+from curator_dask.data.user_tables.csv_quotes import CheckedStream
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
@@ -71,6 +72,11 @@ class UserTable:
         with self._csv() as reader:
             return list(reader.schema.names)
 
+    def check_rows(self) -> None:
+        """Read a CSV file through. Raises InputError where no row can be told from the next, as by a quote that is not closed."""
+        for _ in self._text_batches(self.columns()[:1]) if self.is_text else ():
+            pass
+
     def types(self) -> dict[str, pa.DataType]:
         """The types of the columns of a Parquet file."""
         with open_parquet(self.folder, self.name) as file:
@@ -108,18 +114,28 @@ class UserTable:
             column_types=dict.fromkeys(columns or (), pa.string()),
             include_columns=list(columns or ()),
         )
-        try:
-            with self.folder.open(self.name) as stream, pc.open_csv(
-                stream,
-                read_options=pc.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pc.ParseOptions(delimiter=separator, newlines_in_values=True),
-                convert_options=as_text,
-            ) as reader:  # fmt: skip
-                yield reader
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise InputError(f"{self.shown} is no CSV file in UTF-8: {self._why(error)}") from error
+        with self.folder.open(self.name) as stream:
+            checked = CheckedStream(stream, separator)
+            try:
+                with pc.open_csv(
+                    checked,
+                    read_options=pc.ReadOptions(block_size=BLOCK_BYTES),
+                    parse_options=pc.ParseOptions(delimiter=separator, newlines_in_values=True),
+                    convert_options=as_text,
+                ) as reader:
+                    yield reader
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise self._error(checked, error) from error
+            if checked.fault and columns:  # a header is read with as much of the rows as happens to come
+                raise self._error(checked)
 
-    @staticmethod
-    def _why(error: Exception) -> str:
+    def _error(self, checked: CheckedStream, error: Exception | None = None) -> InputError:
+        if checked.fault:
+            return InputError(f"{self.shown} cannot be read: {checked.fault}, so the rows behind it would be lost")
         told = printable(str(error))[:200]
-        return f"a row is longer than {BLOCK_BYTES >> 20} MiB" if "straddling" in told else told
+        if "straddling" not in told:
+            return InputError(f"{self.shown} is no CSV file in UTF-8: {told}")
+        why = (
+            "" if checked.open_line is None else f"; a quote in line {checked.open_line} opens a cell that does not end"
+        )
+        return InputError(f"{self.shown} cannot be read: a row is longer than {BLOCK_BYTES >> 20} MiB{why}")

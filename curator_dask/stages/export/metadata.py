@@ -66,6 +66,13 @@ def metadata_table(parameters: ExportParameters, storage_options: Mapping[str, A
     return table, choice
 
 
+def check_metadata(parameters: ExportParameters, storage_options: Mapping[str, Any]) -> None:
+    """Look at the whole table before any work. Raises InputError where it lacks a column or its rows cannot be read."""
+    found = metadata_table(parameters, storage_options)
+    if found is not None:
+        found[0].check_rows()
+
+
 def join_to_clips(parameters: ExportParameters, clips: Folder, chosen: Sequence[ClipRecord]) -> ExportedMetadata | None:
     """The table joined to the chosen clips of an output of the split stage; None if there is no table."""
     found = metadata_table(parameters, clips.storage_options)

@@ -39,7 +39,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.keep_list import read_keep_list
-from curator_dask.stages.export.metadata import ExportedMetadata, join_to_clips, metadata_table
+from curator_dask.stages.export.metadata import ExportedMetadata, check_metadata, join_to_clips
 from curator_dask.stages.export.parameters import ExportParameters
 from curator_dask.stages.export.previews import ExportedPreviews, make_previews
 from curator_dask.stages.export.replaced import tell_replaced
@@ -146,7 +146,7 @@ class ExportStage(ExportParameters, Stage):
 
     def check(self, context: RunContext) -> None:
         super().check(context)
-        metadata_table(self, self.input_storage_options)
+        check_metadata(self, self.input_storage_options)
         if self.keep_list is not None:
             read_keep_list(self.keep_list, self.input_storage_options)
 
