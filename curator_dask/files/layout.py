@@ -11,7 +11,8 @@ The folders of the original workflow keep their names. What this package adds fo
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
       pairwise/cluster_{k}.parquet
       overlaps/                        overlaps.parquet, clips.parquet
-      duplicates/                      duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
+      duplicates/                      decisions/part-{n}.parquet, one row per clip; up to a million clips also
+                                       duplicates.parquet, duplicates.csv, groups.parquet, keep.txt, remove.txt
                                        scores/cluster_{k}.parquet if a scope excludes some pairs
       sample/                          keep.txt, sample.parquet, clusters.json
       dataset/                         {split}/*.tar with manifest.json and README.md, or index.parquet
@@ -54,6 +55,10 @@ EMBEDDINGS_ENDING = "_embd_parquet"
 
 OVERLAPS_TABLE = "overlaps.parquet"
 
+SINGLE_FILE_ROWS = 1_000_000
+"""Up to so many clips, tables that lie in parts are there as single files too, such as ``keep.txt``."""
+DECISIONS = "decisions"
+"""In the output of identify: the decisions on all clips, in parts."""
 DUPLICATES_TABLE = "duplicates.parquet"
 DUPLICATES_CSV = "duplicates.csv"
 GROUPS_TABLE = "groups.parquet"
@@ -157,6 +162,10 @@ def centroid_file(cluster: int) -> str:
 
 def pairwise_file(cluster: int) -> str:
     return f"cluster_{cluster}.parquet"
+
+
+def decision_part(number: int) -> str:
+    return f"{DECISIONS}/part-{number:06d}.parquet"
 
 
 def scoped_scores_file(cluster: int) -> str:

@@ -72,8 +72,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     """Remove every row whose ``cosine_sim_score`` is at least 1 − eps; or, by the greedy rule, fewer of them; or, by the
     rule ``overlap``, the clips whose moments are seen in kept clips.
 
-    Writes ``duplicates.parquet`` and ``.csv`` (one row per removed clip), ``groups.parquet`` (one row per member of a
-    group of duplicates), ``keep.txt`` and ``remove.txt`` (ids, sorted).
+    Writes ``decisions/part-000000.parquet`` … (one row per clip, kept ones too). Up to a million clips also as single files:
+    ``duplicates.parquet`` and ``.csv`` (one row per removed clip), ``groups.parquet`` (one row per member of a group of
+    duplicates), ``keep.txt`` and ``remove.txt`` (ids, sorted).
 
     Args:
         input_path: The output of the pairwise stage, or of the cross-cluster stage.

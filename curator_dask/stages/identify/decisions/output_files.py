@@ -1,4 +1,4 @@
-"""Write the decisions to files: the table of duplicates, the groups, and the lists of ids."""
+"""Write the decisions to files: all of them in parts; as single files the table of duplicates, the groups and lists of ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
-from curator_dask.files.layout import DUPLICATES_CSV, DUPLICATES_TABLE, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST
+from curator_dask.files.layout import (
+    DECISIONS,
+    DUPLICATES_CSV,
+    DUPLICATES_TABLE,
+    GROUPS_TABLE,
+    KEEP_LIST,
+    REMOVE_LIST,
+    SINGLE_FILE_ROWS,
+    decision_part,
+)
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.decisions.covering_columns import covering_columns, joined_lists, reasons
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
@@ -21,12 +30,24 @@ from curator_dask.stages.identify.decisions.join_decisions import Decisions
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PART_ROWS = 65_536
+"""A part is closed behind the cluster with which it has so many rows."""
+
 
 def write_decisions(
     state: StageState, decisions: Decisions, clips: Folder | None, *, below: str = "", with_groups: bool = True
 ) -> None:
-    """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``."""
+    """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``.
+
+    The single files are left out where there are more than `SINGLE_FILE_ROWS` clips.
+    """
     table = _duplicates_table(decisions, clips)
+    _publish_parts(state, decisions, table, below, with_groups=with_groups)
+    if len(decisions.removed) > SINGLE_FILE_ROWS:
+        for name in (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST):
+            _unpublish(state, below + name)
+        return
+    table = table.take(_order(table["id"], table["cluster"].to_numpy()))
     state.publish(below + DUPLICATES_TABLE, parquet_bytes(table))
     state.publish(below + DUPLICATES_CSV, _csv(table))
     if with_groups:
@@ -35,12 +56,77 @@ def write_decisions(
     state.publish(below + REMOVE_LIST, _id_list(decisions.ids, decisions.removed))
 
 
+def _unpublish(state: StageState, path: str) -> None:
+    """Remove a file, if it is one of the stage."""
+    if path in state.published():
+        state.unpublish(path)
+
+
+def _publish_parts(
+    state: StageState, decisions: Decisions, duplicates: pa.Table, below: str, *, with_groups: bool
+) -> None:
+    """Write all rows in parts; `duplicates` are the removed ones, in their order."""
+    groups = _groups_of_rows(decisions) if with_groups else None
+    spans = part_spans(decisions.cluster)
+    for number, (start, stop) in enumerate(spans):
+        table = _part_table(decisions, duplicates, groups, start, stop)
+        state.publish(below + decision_part(number), parquet_bytes(table))
+    written = {below + decision_part(number) for number in range(len(spans))}
+    for path in [path for path in state.published() if path.startswith(f"{below}{DECISIONS}/")]:
+        if path not in written:
+            state.unpublish(path)
+
+
+def part_spans(cluster: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The first row of each part and the first behind it: whole clusters, until there are 65,536 rows or more.
+
+    >>> part_spans(np.repeat([0, 1, 5], [40_000, 30_000, 7]))
+    [(0, 70000), (70000, 70007)]
+    """
+    stops = np.append(np.flatnonzero(np.diff(cluster)) + 1, len(cluster)).tolist()
+    spans, start = [], 0
+    for stop in stops:
+        if stop - start >= PART_ROWS or stop == stops[-1]:
+            spans.append((start, stop))
+            start = stop
+    return spans
+
+
+Groups = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""(N,) each: the number of the group of each row, and the row that leads it; -1 for a row in none."""
+
+
+def _groups_of_rows(decisions: Decisions) -> Groups:
+    rows, first = decisions.rows_in_groups()
+    number, leader = np.full((2, len(decisions.removed)), -1)
+    number[rows], leader[rows] = np.cumsum(np.diff(first, prepend=-1) != 0) - 1, first
+    return number, leader
+
+
+def _part_table(decisions: Decisions, duplicates: pa.Table, groups: Groups | None, start: int, stop: int) -> pa.Table:
+    """The rows from start to stop; see `data.decisions.read_decisions.decision_columns`."""
+    import pyarrow as pa
+
+    removed = decisions.removed[start:stop]
+    first = int(np.count_nonzero(decisions.removed[:start]))
+    table = duplicates.take(pa.array(first + np.cumsum(removed) - 1, mask=~removed))
+    number, leader = (np.full(stop - start, -1),) * 2 if groups is None else (one[start:stop] for one in groups)
+    columns = {name: table[name] for name in table.column_names}
+    columns |= {
+        "id": decisions.ids.slice(start, stop - start).cast(decisions.id_type),
+        "cluster": pa.array(decisions.cluster[start:stop]),
+        "cosine_sim_score": pa.array(decisions.cosine[start:stop]),
+        "group_id": pa.array(number, mask=number < 0),
+        "representative_id": decisions.ids.take(pa.array(leader, mask=leader < 0)).cast(decisions.id_type),
+    }
+    return pa.table({"id": columns.pop("id"), "removed": removed, **columns})
+
+
 def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
-    """One line per removed row, by cluster and id."""
+    """One line per removed row, by cluster and rank."""
     import pyarrow as pa
 
     rows = np.flatnonzero(decisions.removed)
-    rows = rows[_order(decisions.ids.take(pa.array(rows)), decisions.cluster[rows])]
     some = pa.array(rows)
     kind = decisions.id_type
     ids = decisions.ids.take(some)

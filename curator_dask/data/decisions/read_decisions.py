@@ -1,0 +1,162 @@
+"""Read the decisions of the identify stage, a bounded number of rows at a time.
+
+They lie in ``decisions/part-000000.parquet`` …, one row per clip, kept ones too. Outputs of earlier versions have none of
+these files: their decisions are read from ``keep.txt``, ``remove.txt``, ``duplicates.parquet`` and ``groups.parquet``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from curator_dask.data.ids import id_texts, plain_ids
+from curator_dask.data.tables import open_parquet, read_parquet, unreadable, without_views
+from curator_dask.files import layout
+from curator_dask.files.folder import Folder
+from curator_dask.files.id_lists import read_id_list
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_AT_ONCE = 65_536
+_IDS = ("id", "kept_id", "max_id", "representative_id")
+_IDS_IN_LISTS = "kept_ids"
+
+
+def decision_columns() -> pa.Schema:
+    """The columns of a part, in order, with ids as texts. All but the first two and ``cluster`` may be null.
+
+    ``id``; ``removed``; ``group_id`` and ``representative_id`` (null for a clip in no group); the others are those of
+    ``duplicates.parquet``, null for kept clips, but for ``cluster`` and ``cosine_sim_score``.
+    """
+    import pyarrow as pa
+
+    text, number = pa.large_string(), pa.float64()
+    return pa.schema(
+        [
+            ("id", text), ("removed", pa.bool_()), ("kept_id", text), ("max_id", text),
+            ("cosine_sim_score", pa.float32()), ("kept_score", pa.float32()), ("cluster", pa.int64()), ("eps", number),
+            ("reason", pa.string()), ("source", pa.string()), ("start_s", number), ("end_s", number),
+            ("offset_s", number), ("cover", number), ("kind", pa.string()), ("kept_ids", pa.list_(text)),
+            ("group_id", pa.int64()), ("representative_id", text),
+        ]
+    )  # fmt: skip
+
+
+def has_decisions(folder: Folder) -> bool:
+    """Whether a folder, the output of identify, holds decisions on clips: parts, or a list of kept ids."""
+    return folder.exists(layout.decision_part(0)) or folder.exists(layout.KEEP_LIST)
+
+
+def decision_parts(folder: Folder) -> list[str]:
+    """The paths of the parts, in order; none in an output of an earlier version."""
+    return [entry.path for entry in folder.entries(layout.DECISIONS) if entry.path.endswith(".parquet")]
+
+
+def decision_batches(folder: Folder, columns: Sequence[str], *, texts: bool = True) -> Iterator[pa.Table]:
+    """The decisions as tables of at most 65,536 rows, by cluster and rank; see `decision_columns`.
+
+    A folder without parts gives its kept clips and then its removed ones, as far as its lists and tables name them. The
+    columns that these do not have are null. It gives nothing if there are none; ask `has_decisions` first.
+
+    Args:
+        columns: those to read.
+        texts: ids as texts (`id_texts`). False: as they are stored; those of lists are texts all the same.
+
+    Raises InputError for a file that cannot be read.
+    """
+    if parts := decision_parts(folder):
+        batches: Iterator[pa.Table] = (one for path in parts for one in parquet_batches(folder, path, columns))
+    else:
+        batches = _batches_of_lists(folder, columns)
+    for batch in batches:
+        yield with_id_texts(batch) if texts else batch
+
+
+def parquet_batches(folder: Folder, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The columns of one Parquet file, at most 65,536 rows at a time. Raises InputError if it cannot be read."""
+    import pyarrow as pa
+
+    with open_parquet(folder, path) as file:
+        if missing := set(columns) - set(file.schema_arrow.names):
+            raise unreadable(folder, path, f"it has no column {', '.join(map(repr, sorted(missing)))}")
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+            yield without_views(pa.table(batch)).select(list(columns))
+
+
+def with_id_texts(table: pa.Table) -> pa.Table:
+    """The table with all ids as texts."""
+    for at, name in enumerate(table.column_names):
+        if name in _IDS:
+            table = table.set_column(at, name, id_texts(plain_ids(table[name])))
+        elif name == _IDS_IN_LISTS:
+            table = table.set_column(at, name, _lists_of_texts(table[name]))
+    return table
+
+
+def _lists_of_texts(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    whole = lists.combine_chunks()
+    if pa.types.is_null(whole.type):
+        return pa.chunked_array([whole.cast(pa.list_(pa.large_string()))])
+    values = id_texts(pa.chunked_array([plain_ids(whole.flatten())])).combine_chunks()
+    lengths = whole.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = pa.array([0, *lengths.cumsum().tolist()], pa.int32())
+    return pa.chunked_array([pa.ListArray.from_arrays(offsets, values, mask=whole.is_null())])
+
+
+def _batches_of_lists(folder: Folder, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The decisions of an output of an earlier version."""
+    group_of = _groups(folder) if {"group_id", "representative_id"} & set(columns) else {}
+    if folder.exists(layout.KEEP_LIST):
+        yield from _listed(folder, layout.KEEP_LIST, columns, group_of, removed=False)
+    if not folder.exists(layout.DUPLICATES_TABLE):
+        if folder.exists(layout.REMOVE_LIST):
+            yield from _listed(folder, layout.REMOVE_LIST, columns, group_of, removed=True)
+        return
+    with open_parquet(folder, layout.DUPLICATES_TABLE) as file:
+        there = [name for name in decision_columns().names if name in file.schema_arrow.names]
+    for batch in parquet_batches(folder, layout.DUPLICATES_TABLE, there):
+        yield _completed(batch, columns, group_of, removed=True)
+
+
+Groups = dict[str, tuple[int, str]]
+"""Id → its group, and the clip that represents it."""
+
+
+def _groups(folder: Folder) -> Groups:
+    if not folder.exists(layout.GROUPS_TABLE):
+        return {}
+    table = with_id_texts(read_parquet(folder, layout.GROUPS_TABLE, ["id", "group_id", "representative_id"]))
+    ids, numbers, leaders = (column.to_pylist() for column in table.itercolumns())
+    return dict(zip(ids, zip(numbers, leaders, strict=True), strict=True))
+
+
+def _listed(
+    folder: Folder, path: str, columns: Sequence[str], group_of: Groups, *, removed: bool
+) -> Iterator[pa.Table]:
+    """The ids of a list, as decisions."""
+    import pyarrow as pa
+
+    ids = read_id_list(folder.read_bytes(path))
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = pa.array(ids[start : start + ROWS_AT_ONCE], pa.large_string())
+        yield _completed(pa.table({"id": some}), columns, group_of, removed=removed)
+
+
+def _completed(table: pa.Table, columns: Sequence[str], group_of: Groups, *, removed: bool) -> pa.Table:
+    """The wanted columns; those that the table does not have are null."""
+    import pyarrow as pa
+
+    found: dict[str, Any] = {name: table[name] for name in table.column_names}
+    found["removed"] = pa.repeat(removed, len(table))
+    if group_of:
+        texts = id_texts(plain_ids(table["id"])).to_pylist()
+        pairs = [group_of.get(one, (None, None)) for one in texts]
+        found["group_id"] = pa.array([number for number, _ in pairs], pa.int64())
+        found["representative_id"] = pa.array([leader for _, leader in pairs], pa.large_string())
+    schema = decision_columns()
+    return pa.table(
+        {name: found[name] if name in found else pa.nulls(len(table), schema.field(name).type) for name in columns}
+    )

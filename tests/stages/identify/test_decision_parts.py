@@ -1,0 +1,83 @@
+"""The decisions in parts: the same as the single files hold, and read alike with and without them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, has_decisions
+from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.decisions import output_files
+from tests.stages.identify import test_also_copies as both
+from tests.stages.identify.test_identify_stage import chained, stage, table  # noqa: F401
+
+SINGLE_FILES = ("duplicates.parquet", "duplicates.csv", "groups.parquet", "keep.txt", "remove.txt")
+ONLY_IN_PARTS = ("cluster", "cosine_sim_score")
+"""Columns that a part has for kept clips too, and no list has."""
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    tables = list(decision_batches(Folder(str(folder)), decision_columns().names))
+    return pa.concat_tables(tables).cast(decision_columns()).to_pylist()
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_files, "PART_ROWS", 60)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_hold_whole_clusters_and_what_the_single_files_hold(tmp_path, context, write_vectors):
+    scored = both.make(tmp_path, context, write_vectors, 1)
+    both.stage(scored, tables="x").run(context=context)
+    parts = sorted((scored / "d" / "decisions").iterdir())
+    assert len(parts) > 2
+    rows = [table(scored / "d" / "decisions", path.name, ".") for path in parts]
+    clusters = [{row["cluster"] for row in part} for part in rows]
+    assert sum(map(len, clusters)) == len(set.union(*clusters))
+    assert all(len(part) >= 60 for part in rows[:-1])
+    assert [row["cluster"] for part in rows for row in part] == sorted(row["cluster"] for part in rows for row in part)
+    found = read(scored / "d")
+    assert len(found) == 240
+    shutil.rmtree(scored / "d" / "decisions")
+    listed = {row["id"]: row for row in read(scored / "d")}
+    for row in found:
+        if not row["removed"]:
+            row |= dict.fromkeys(ONLY_IN_PARTS)
+        assert row == listed.pop(row["id"])
+    assert not listed
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_that_are_no_longer_needed_go(chained, context, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    stage(chained).run(context=context)
+    assert len(list((chained / "d" / "decisions").iterdir())) == 2
+    monkeypatch.setattr(output_files, "PART_ROWS", 100)
+    stage(chained).run(context=context)
+    assert [path.name for path in (chained / "d" / "decisions").iterdir()] == ["part-000000.parquet"]
+
+
+def test_beyond_a_size_there_are_no_single_files(chained, context, monkeypatch):  # noqa: F811
+    stage(chained).run(context=context)
+    before = read(chained / "d")
+    (chained / "d" / "mine.txt").write_text("not of the stage")
+    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    assert stage(chained).run(context=context).counts["removed"] == 3
+    assert not [name for name in SINGLE_FILES if (chained / "d" / name).exists()]
+    assert (chained / "d" / "mine.txt").exists()
+    assert has_decisions(Folder(str(chained / "d")))
+    assert read(chained / "d") == before
+
+
+def test_lists_alone_are_decisions_too(tmp_path):
+    (tmp_path / "keep.txt").write_text("a\nb\\nc\n")
+    (tmp_path / "remove.txt").write_text("d\n")
+    assert has_decisions(Folder(str(tmp_path)))
+    found = [(row["id"], row["removed"], row["kept_id"]) for row in read(tmp_path)]
+    assert found == [("a", False, None), ("b\nc", False, None), ("d", True, None)]
+    assert not has_decisions(Folder(str(tmp_path / "elsewhere")))
