@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
-_SET_BY_NANNIES = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED")
+# Dask has glibc give memory back to the system at once. Then each temporary array of some megabytes is made of fresh pages,
+# and arithmetic in blocks takes three to nine times its CPU time (benchmarks/results/whole_dedup_2_cores.md).
+_KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(16 << 20)}
+_SET_BY_NANNIES = (*_KEPT_MEMORY, "PYTHONHASHSEED")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CLOSE_TIMEOUT_S = 15.0
 """How long workers may take to end; they need about a second."""
@@ -104,7 +107,11 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
     # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
     threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
     config = {
-        "distributed.nanny.pre-spawn-environ": {**dask.config.get("distributed.nanny.pre-spawn-environ"), **threads},
+        "distributed.nanny.pre-spawn-environ": {
+            **dask.config.get("distributed.nanny.pre-spawn-environ"),
+            **threads,
+            **_KEPT_MEMORY,
+        },
         # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.

@@ -141,6 +141,7 @@ class TestLocal:
             "MKL_NUM_THREADS",
             "OPENBLAS_NUM_THREADS",
             "MALLOC_TRIM_THRESHOLD_",
+            "MALLOC_MMAP_THRESHOLD_",
             "PYTHONHASHSEED",
         )
         variables, told = [os.environ.get(name) for name in names], list[str]()
@@ -151,7 +152,8 @@ class TestLocal:
         with LazyCluster(local(dashboard=True), on_start=told.append) as lazy:
             (found,) = lazy.client.run(environment).values()
             assert {found[f"{name}_NUM_THREADS"] for name in ("OMP", "MKL", "OPENBLAS")} == {str(CPU_COUNT)}
-            assert "MALLOC_TRIM_THRESHOLD_" in found  # Dask's own settings stay
+            assert found["MALLOC_TRIM_THRESHOLD_"] == str(64 << 20)  # Dask's own makes temporary arrays slow
+            assert found["MALLOC_MMAP_THRESHOLD_"] == str(16 << 20)
             assert lazy.num_threads == 1
             assert lazy.client is lazy.client
             begins, message = told
