@@ -23,7 +23,7 @@ def results(folder: Path) -> dict[str, str]:
 
 def tree_without_index(folder: Path) -> dict[str, str]:
     """`tree` without the clip index and the records of split: these have quality columns only where frames passed."""
-    names = ("clips.parquet", ".curator/split")
+    names = ("clips.parquet", "clip_index", ".curator/split")
     return {name: digest for name, digest in tree(folder).items() if not name.startswith(names)}
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clip_index import schema
+from curator_dask.data.clip_index import clip_index_files, has_clip_index, read_clip_index, schema
 from curator_dask.data.clusters import column_values
 from curator_dask.data.ids import id_text
-from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -38,11 +37,11 @@ class ClipIndex:
     @staticmethod
     def of(folder: Folder) -> ClipIndex:
         """The index in this folder. Raises InputError if there is none."""
-        if not folder.exists(layout.CLIP_INDEX):
+        if not has_clip_index(folder):
             raise InputError(
                 f"{folder.url} holds no {layout.CLIP_INDEX}: give the output of the split stage as clips_path"
             )
-        return ClipIndex(folder, hashlib.sha256(folder.read_bytes(layout.CLIP_INDEX)).hexdigest()[:32])
+        return ClipIndex(folder, _digest(folder))
 
     def columns(self, ids: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """(N,) each, by name, in the order of `ids`. Raises InputError for ids that are not in the index."""
@@ -63,9 +62,17 @@ class ClipIndex:
         return {name: column_values(rows, name) for name in names}
 
 
+def _digest(folder: Folder) -> str:
+    """That of ``clips.parquet``, as earlier versions made it; of a large index, that of its parts."""
+    if folder.exists(layout.CLIP_INDEX):
+        return folder.content_hash(layout.CLIP_INDEX, "sha256").removeprefix("sha256:")[:32]
+    parts = "".join(folder.content_hash(path) for path in clip_index_files(folder))
+    return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
+
+
 @functools.lru_cache(maxsize=1)
 def _read(index: ClipIndex, columns: tuple[str, ...]) -> pa.Table:
-    return read_parquet(index.folder, layout.CLIP_INDEX, list(dict.fromkeys(("id", *columns))))
+    return read_clip_index(index.folder, list(dict.fromkeys(("id", *columns))))
 
 
 def stored_columns(names: Iterable[str], index: ClipIndex | None) -> list[str]:

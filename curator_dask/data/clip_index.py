@@ -1,21 +1,34 @@
-"""The clip index ``clips.parquet``: one row per planned clip. Failed clips have their reason."""
+"""The clip index: one row per planned clip, by video and span. Failed clips have their reason.
+
+It lies in ``clip_index/part-000000.parquet``, ``part-000001.parquet`` and so on, each with whole videos. The first one is
+written last, and its schema metadata says how many parts and rows there are: without it, there are no parts. Up to
+`MAX_ROWS_IN_ONE_FILE` rows ``clips.parquet`` has the same rows in one file. Earlier versions wrote that file alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.data.tables import ROW_GROUP_ROWS, open_parquet, row_group_tables, unreadable, without_views
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
+MAX_ROWS_IN_ONE_FILE = 1_000_000
+"""Up to this many rows the index also lies in ``clips.parquet``."""
+ROWS = ROW_GROUP_ROWS
+"""Rows that are in memory at a time while the index is read."""
+ROWS_PER_PART = 65_536
+"""A part ends with the video that brings it to this many rows."""
+QUALITY_COLUMNS = COLUMNS
+"""The last columns. An index of clips that an earlier version cut does not have them."""
 
 _ESCAPE = re.compile(r"\\(\\|udc[0-9a-f]{2})")
 
@@ -49,41 +62,9 @@ def schema() -> pa.Schema:
             ("valid", pa.bool_()),
             ("reason", pa.string()),
             ("message", pa.string()),
-            *((name, pa.float64()) for name in COLUMNS),
+            *((name, pa.float64()) for name in QUALITY_COLUMNS),
         ]
     )
-
-
-def write_clip_index(state: StageState, keys: Collection[str]) -> None:
-    """Write the index from the markers of the units with these keys, sorted by video and span.
-
-    A file that holds the same bytes already is not written again. Clips of videos that are no longer in the input keep
-    their files, but they have no row in the index.
-    """
-    import pyarrow as pa
-
-    kind, tables, is_old = schema(), [], True
-    for batch in _batches(state, keys):
-        tables.append(pa.Table.from_pylist(batch, schema=kind))
-        is_old = is_old and not any(COLUMNS[0] in row for row in batch)
-    table = pa.concat_tables([kind.empty_table(), *tables]).sort_by(
-        [("relative_path", "ascending"), ("span_index", "ascending"), ("id", "ascending")]
-    )
-    if is_old and len(table):  # all videos were cut by an earlier version: its index stays as it is
-        table = table.drop_columns(list(COLUMNS))
-    state.publish(layout.CLIP_INDEX, parquet_bytes(table))
-
-
-def _batches(state: StageState, keys: Collection[str], rows_per_batch: int = 20_000) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for record in state.records():
-        rows = record.data.get("clips", ()) if record.key in keys else ()
-        batch.extend({**row, "relative_path": stored_name(row["relative_path"])} for row in rows)
-        if len(batch) >= rows_per_batch:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def stored_name(name: str) -> str:
@@ -96,8 +77,81 @@ def real_name(stored: str) -> str:
     return _ESCAPE.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), stored)
 
 
-def read_clip_index(folder: Folder) -> pa.Table:
-    """Read the index from the output folder of the split stage. Raises InputError if the folder has none."""
+def has_clip_index(folder: Folder) -> bool:
+    """Whether this is the output of a split stage that came to its end: it has an index, in parts or as one file."""
+    return folder.exists(layout.clip_index_part(0)) or folder.exists(layout.CLIP_INDEX)
+
+
+def clip_index_files(folder: Folder) -> list[str]:
+    """The files of the index, in the order of their rows: its parts, else ``clips.parquet``.
+
+    Raises InputError if the folder has none, or if the first part is damaged.
+    """
+    return _files(folder)[0]
+
+
+def _files(folder: Folder) -> tuple[list[str], int | None]:
+    """The files of the index, and the number of their rows where it is noted."""
+    first = layout.clip_index_part(0)
+    if folder.exists(first):
+        num_parts, num_rows = _extent(folder, first)
+        return [layout.clip_index_part(number) for number in range(num_parts)], num_rows
     if not folder.exists(layout.CLIP_INDEX):
         raise InputError(f"{folder.url} holds no {layout.CLIP_INDEX}: run the split stage into it first")
-    return read_parquet(folder, layout.CLIP_INDEX)
+    return [layout.CLIP_INDEX], None
+
+
+def extent(num_parts: int, num_rows: int) -> dict[bytes, bytes]:
+    """What the schema metadata of the first part says of the whole index."""
+    return {b"num_parts": b"%d" % num_parts, b"num_rows": b"%d" % num_rows}
+
+
+def _extent(folder: Folder, first: str) -> tuple[int, int]:
+    with open_parquet(folder, first) as file:
+        found = file.schema_arrow.metadata or {}
+    numbers = [int(text) for name in extent(0, 0) if (text := found.get(name, b"")).isdigit()]
+    if len(numbers) != len(extent(0, 0)) or not numbers[0]:
+        raise unreadable(folder, first, "it does not say how many parts and rows the index has")
+    return numbers[0], numbers[1]
+
+
+def clip_index_schema(folder: Folder) -> pa.Schema:
+    """The columns of an index; one that an earlier version wrote may lack some. Raises InputError if there is none."""
+    with open_parquet(folder, clip_index_files(folder)[0]) as file:
+        return without_views(file.schema_arrow.empty_table()).schema.remove_metadata()
+
+
+def clip_index_batches(folder: Folder, columns: Sequence[str] | None = None, rows: int = ROWS) -> Iterator[pa.Table]:
+    """The rows of the index in order, in tables of at most `rows` rows. A row group is in memory at a time.
+
+    Raises InputError if the folder has no index, a file of it is missing or damaged, or a column is not there.
+
+    Args:
+        folder: the output folder of the split stage.
+        columns: those to read, in this order; None: all.
+        rows: the most rows of a table; no more than `ROWS` come at a time in any case.
+    """
+    (paths, num_rows), found = _files(folder), 0
+    for path in paths:
+        for table in _row_groups(folder, path, columns):
+            found += len(table)
+            yield from (table.slice(at, rows) for at in range(0, len(table), rows))
+    if num_rows is not None and found != num_rows:
+        raise unreadable(folder, paths[0], f"the index has {found:,} rows in place of {num_rows:,}")
+
+
+def _row_groups(folder: Folder, path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+    if not folder.exists(path):
+        raise InputError(f"{folder.join(path)} is missing: run the split stage into {folder.url} again")
+    for table in row_group_tables(folder, path, columns):
+        yield table.replace_schema_metadata(None)
+
+
+def read_clip_index(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of the index at once, for few columns or small sets; raises as `clip_index_batches` does."""
+    import pyarrow as pa
+
+    kind = clip_index_schema(folder)
+    batches = list(clip_index_batches(folder, columns))
+    wanted = kind if columns is None else pa.schema([kind.field(name) for name in columns if name in kind.names])
+    return pa.concat_tables([wanted.empty_table(), *batches])

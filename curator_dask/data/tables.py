@@ -121,6 +121,14 @@ def read_row_groups(folder: Folder, path: str, row_groups: Sequence[int], column
         return without_views(file.read_row_groups(list(row_groups), columns=list(columns)))
 
 
+def row_group_tables(folder: Folder, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of a Parquet file in order, one in memory at a time. Raises InputError as `read_parquet` does."""
+    with open_parquet(folder, path) as file:
+        _require_in(folder, path, file.schema_arrow.names, columns or ())
+        for number in range(file.num_row_groups):
+            yield without_views(file.read_row_group(number, columns=None if columns is None else list(columns)))
+
+
 def without_views(table: pa.Table) -> pa.Table:
     """The table with plain text and bytes in place of the ``_view`` types, which Arrow can neither pick from nor sort."""
     import pyarrow as pa

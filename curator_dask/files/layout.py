@@ -5,7 +5,8 @@ The folders of the original workflow keep their names. What this package adds fo
     OUT/
       clips/{clip id}.mp4              metas/v0/{clip id}.json          previews/{clip id}.webp
       processed_videos/{path}.json     processed_clip_chunks/{path}_{i}.json
-      clips.parquet                    one row per clip, failed ones included
+      clip_index/part-000000.parquet   one row per clip, failed ones included; part-000001.parquet and so on
+      clips.parquet                    the same rows in one file, up to a million
       {model}_embd_parquet/*.parquet   vectors; _fingerprint.json, _plain.parquet, _quality.parquet,
                                        _tracks/*.parquet
       kmeans/centroid={k}/*.parquet    kmeans/_kmeans_centroids.npy     kmeans/_rejects.parquet
@@ -37,6 +38,9 @@ DATASET = "dataset"
 SAMPLE = "sample"
 
 CLIP_INDEX = "clips.parquet"
+"""The clip index as one file; only up to `data.clip_index.MAX_ROWS_IN_ONE_FILE` rows."""
+CLIP_INDEX_PARTS = "clip_index"
+"""The folder of the clip index in parts."""
 FAILURES = "failures.jsonl"
 RUN_RECORD = "run.json"
 
@@ -86,8 +90,8 @@ PUBLISHED = "files.json"
 SUMMARY = "summary.json"
 
 _OUTPUT_NAMES = frozenset({
-    STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, FAILURES, RUN_RECORD,
-    REPORT, SAMPLE, "metas", "previews", "processed_videos", "processed_clip_chunks",
+    STATE, KMEANS, PAIRWISE, CROSS_CLUSTER, DUPLICATES, DATASET, CLIP_INDEX, CLIP_INDEX_PARTS, FAILURES,
+    RUN_RECORD, REPORT, SAMPLE, "metas", "previews", "processed_videos", "processed_clip_chunks",
 })  # fmt: skip
 _SHORT_MODEL_NAMES = {"internvideo2": "iv2"}
 
@@ -97,6 +101,10 @@ MAX_NAME_BYTES = 240
 
 def clip_path(clip_id: str) -> str:
     return f"clips/{clip_id}.mp4"
+
+
+def clip_index_part(number: int) -> str:
+    return f"{CLIP_INDEX_PARTS}/part-{number:06d}.parquet"
 
 
 def preview_path(clip_id: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curator_dask.data.tables import read_parquet
+from curator_dask.data.clip_index import clip_index_batches, has_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import CLIP_INDEX, UNITS, preview_path
+from curator_dask.files.layout import UNITS, preview_path
 from curator_dask.files.names import counted
 from curator_dask.files.video_listing import source_folder
 from curator_dask.runtime.lock.stage_locks import locked_stages
@@ -135,7 +135,8 @@ def _videos_present(split: StageRecords) -> set[str]:
 
 
 def _listed_ids(folder: Folder) -> set[str]:
-    return set(read_parquet(folder, CLIP_INDEX, ["id"])["id"].to_pylist()) if folder.exists(CLIP_INDEX) else set()
+    batches = clip_index_batches(folder, ["id"]) if has_clip_index(folder) else ()
+    return {name for batch in batches for name in batch["id"].to_pylist()}
 
 
 def _clip_ids(unit: UnitRecord) -> list[str]:

@@ -25,8 +25,10 @@ from curator_dask import (
 )
 from curator_dask.cli.app import app
 from curator_dask.data.beside_vectors.track_files import read_tracks
+from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.tables import read_parquet, read_unit_tables
+from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
@@ -36,7 +38,8 @@ from tests.trees import times, tree
 KINDS = {
     "clip": "clips/*.mp4",
     "meta": "metas/v0/*.json",
-    "index": "clips.parquet",
+    "index": "clip_index/*.parquet",
+    "index in one file": "clips.parquet",
     "vectors": "*_embd_parquet/*.parquet",
     "tracks": "*_embd_parquet/_tracks/*.parquet",
     "fingerprint": "*_embd_parquet/_fingerprint.json",
@@ -234,7 +237,7 @@ def readers(out: Path) -> dict[str, tuple[Path, Callable[[], object]]]:
     return {
         "vectors": parquet(embedded, first_vectors),
         "tracks": (vectors / track, lambda: [row.track.windows.tolist() for row in read_tracks(embedded, [track])]),
-        "index": parquet(Folder(str(out)), "clips.parquet"),
+        "index": (out / layout.clip_index_part(0), lambda: read_clip_index(Folder(str(out))).to_pylist()),
         "kmeans": parquet(folder["kmeans"], "centroid=0/part-0.parquet"),
         "centroids": (out / "kmeans/_kmeans_centroids.npy", lambda: stored_centroids(folder["kmeans"]).tolist()),
         "pairwise": parquet(folder["pairwise"], "cluster_0.parquet"),

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
+from curator_dask.data.clip_index import clip_index_schema, has_clip_index, read_clip_index
 from curator_dask.data.tables import open_parquet, parquet_bytes, read_parquet
 from curator_dask.dedup.quality.measure import COLUMNS, Quality
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import CLIP_INDEX, EMBEDDINGS_ENDING, QUALITY
+from curator_dask.files.layout import EMBEDDINGS_ENDING, QUALITY
 from curator_dask.runtime.records import JSON, UnitRecord
 from curator_dask.runtime.state import StageState
 
@@ -48,13 +49,13 @@ def read_quality(clips: Folder | None, embeddings: Folder | None = None) -> pa.T
     """
     import pyarrow as pa
 
-    places = [] if clips is None else [(clips, CLIP_INDEX)]
+    places = []
     if embeddings is not None:
         places.append((embeddings, QUALITY))
     elif clips is not None:
         places += _tables_below(clips)
     tables = [found for folder, path in places if (found := _read(folder, path)) is not None]
-    table = pa.concat_tables([_table([]), *tables])
+    table = pa.concat_tables([_table([]), *([] if clips is None else _of_index(clips)), *tables])
     return _first_of_each(table.filter(table[COLUMNS[0]].is_valid()))
 
 
@@ -66,6 +67,12 @@ def quality_by_id(table: pa.Table) -> dict[str, dict[str, float]]:
 def _tables_below(clips: Folder) -> list[tuple[Folder, str]]:
     ending = f"{EMBEDDINGS_ENDING}/{QUALITY}"
     return [(clips, entry.path) for entry in clips.entries(max_depth=2) if entry.path.endswith(ending)]
+
+
+def _of_index(clips: Folder) -> list[pa.Table]:
+    if not has_clip_index(clips) or not set(COLUMNS) <= set(clip_index_schema(clips).names):
+        return []
+    return [read_clip_index(clips, ["id", *COLUMNS]).cast(_schema())]
 
 
 def _read(folder: Folder, path: str) -> pa.Table | None:

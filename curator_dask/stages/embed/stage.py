@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.beside_vectors.plain_clips import is_plain, plain_clips_of, publish_plain_clips
 from curator_dask.data.beside_vectors.quality_table import publish_quality
-from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.clip_index import clip_index_batches, has_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -199,13 +199,13 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
 
     def _has_exact_clips(self) -> bool:
         """Clips that were cut at key frames begin and end elsewhere than planned, and ready clips have no source."""
-        if not self.input.exists(layout.CLIP_INDEX):
+        if not has_clip_index(self.input):
             return False
         try:
-            encoders = read_clip_index(self.input).column("encoder").unique()
+            batches = clip_index_batches(self.input, ["encoder"])
+            return all("copy" not in batch["encoder"].unique().to_pylist() for batch in batches)
         except InputError:
             return True  # damaged: split makes it anew before a run needs it; where split does not run, its rows cannot be read
-        return "copy" not in encoders.to_pylist()
 
     def identity(self) -> dict[str, Any]:
         stage = self.resolved()

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-from curator_dask.data.clip_index import read_clip_index, real_name
+from curator_dask.data.clip_index import has_clip_index, read_clip_index, real_name
 from curator_dask.errors import InputError
-from curator_dask.files import layout
 from curator_dask.files.names import printable
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
 from curator_dask.runtime.records import digest
@@ -24,7 +23,7 @@ CLIPS_PER_UNIT = 32
 
 def list_ready_clips(spec: EmbedSpec, choice: VideoChoice | None = None) -> VideoListing | None:
     """The videos of a folder of ready clips; None if the input folder is an output of the split stage."""
-    return None if spec.input.exists(layout.CLIP_INDEX) else list_videos(spec.input, choice)
+    return None if has_clip_index(spec.input) else list_videos(spec.input, choice)
 
 
 def plan_units(spec: EmbedSpec, ready_clips: VideoListing | None = None) -> list[Unit[EmbedTask]]:

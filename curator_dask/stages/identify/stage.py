@@ -42,7 +42,7 @@ from curator_dask.stages.identify.overlap.decide_overlaps import (
 )
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import reference_clips, reference_index
+from curator_dask.stages.identify.overlap.reference import reference_clips, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 
@@ -175,7 +175,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     def check_references(self) -> None:
         """Raise InputError if there is no other output at one of `against_path`."""
         for folder in self.against:
-            reference_index(folder)
+            require_index(folder)
 
     def decisions_by_hand(self) -> dict[str, Override]:
         """What a person decided. Raises InputError where the file cannot be read."""

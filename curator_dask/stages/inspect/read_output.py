@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.data.beside_vectors.plain_clips import only_embeddings
 from curator_dask.data.beside_vectors.quality_table import read_quality
+from curator_dask.data.clip_index import has_clip_index, read_clip_index
 from curator_dask.data.clusters import cluster_files
 from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import read_parquet
@@ -68,11 +69,11 @@ def _clips(
 
     states = {**dict.fromkeys(plain["id"], PLAIN), **dict.fromkeys(dropped["id"], DROPPED)}
     states |= {**dict.fromkeys(kept, KEPT), **dict.fromkeys(removed["id"], REMOVED)}
-    if not out.exists(layout.CLIP_INDEX):
+    if not has_clip_index(out):
         frame = pd.DataFrame({"id": list(states), "state": list(states.values())})
         return frame.reindex(columns=list(CLIP_COLUMNS)).astype({"start_s": float, "end_s": float, "num_bytes": float})
     columns = ["id", "relative_path", "start_s", "end_s", "width", "height", "num_bytes", "clip_path", "valid"]
-    frame = read_parquet(out, layout.CLIP_INDEX, columns).to_pandas()
+    frame = read_clip_index(out, columns).to_pandas()
     there = {f"clips/{entry.path.removeprefix('clips/')}" for entry in out.entries("clips")}
     has_file = frame["valid"] & frame["clip_path"].fillna("").isin(there)
     frame = frame.rename(columns={"relative_path": "source"}).assign(has_file=has_file)

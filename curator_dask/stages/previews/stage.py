@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
-from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.clip_index import clip_index_batches
 from curator_dask.files.folder import Folder
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import digest
@@ -80,8 +80,8 @@ class PreviewsStage(Stage):
 
 
 def _all_clips(output: Folder) -> list[ShownClip]:
-    rows = read_clip_index(output).select(["id", "num_bytes", "start_s", "end_s", "valid", "clip_path"]).to_pylist()
-    found = [row for row in rows if row["valid"] and row["clip_path"]]
+    batches = clip_index_batches(output, ["id", "num_bytes", "start_s", "end_s", "valid", "clip_path"])
+    found = (row for batch in batches for row in batch.to_pylist() if row["valid"] and row["clip_path"])
     return [ShownClip(row["id"], row["num_bytes"], row["end_s"] - row["start_s"]) for row in found]
 
 

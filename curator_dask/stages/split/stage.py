@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, cast
 
-from curator_dask.data.clip_index import write_clip_index
 from curator_dask.errors import ParameterError, ToolError
-from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos, refuse_missing_videos
 from curator_dask.keywords import with_suggestions
@@ -26,6 +24,7 @@ from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
 from curator_dask.stages.split.splitters.base import Splitter, SplittingParameters
 from curator_dask.stages.split.splitters.registry import make_splitter
 from curator_dask.stages.split.worker import split_video
+from curator_dask.stages.split.write_index import write_clip_index
 from curator_dask.video.cut.encoders import Encoder, TranscodeSettings
 from curator_dask.video.original_ids import OriginalTimes, check_ids
 from curator_dask.video.process.ffmpeg import encoder_failure
@@ -53,8 +52,8 @@ CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
 class SplitStage(Stage):
     """Cut every video below `video_dir` into clips, with the parameters and defaults of the original workflow.
 
-    Writes ``clips/{id}.mp4`` and ``metas/v0/{id}.json`` per clip, records per video, and the clip index ``clips.parquet``
-    with one row per planned clip.
+    Writes ``clips/{id}.mp4`` and ``metas/v0/{id}.json`` per clip, records per video, and the clip index
+    ``clip_index/*.parquet`` with one row per planned clip; up to a million rows ``clips.parquet`` has it in one file.
 
     Args:
         video_dir: the videos: a folder (searched recursively), file, glob or URL.
@@ -250,11 +249,11 @@ class SplitStage(Stage):
         )
         outcome, keys = cut_long_videos(context, state, units, outcome, again)
         counts = {**_counts(listing, outcome), **splitter.counts}
-        write_clip_index(state, keys)
+        parts = write_clip_index(state, keys)
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
-            tables=(layout.CLIP_INDEX,), left_out=listing.left_out, warnings=splitter.warnings,
+            tables=parts, left_out=listing.left_out, warnings=splitter.warnings,
         )  # fmt: skip
 
     def _claimed_spec(self, state: StageState, context: RunContext) -> SplitSpec:

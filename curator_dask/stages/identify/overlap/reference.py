@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from curator_dask.data.clip_index import has_clip_index, read_clip_index
 from curator_dask.data.ids import id_texts, plain_ids
-from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
@@ -64,7 +64,8 @@ def kept_ids(folder: Folder) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = id_texts(plain_ids(read_parquet(folder, reference_index(folder), ["id"])["id"]))
+    require_index(folder)
+    ids = id_texts(plain_ids(read_clip_index(folder, ["id"])["id"]))
     removed = folder.below(DUPLICATES)
     if not removed.exists(REMOVE_LIST):
         return ids
@@ -73,8 +74,7 @@ def kept_ids(folder: Folder) -> pa.ChunkedArray:
     return ids.filter(pc.invert(pc.is_in(ids, value_set=gone)))
 
 
-def reference_index(folder: Folder) -> str:
-    """The path of the clip index in another output. Raises InputError if there is none."""
-    if not folder.exists(CLIP_INDEX):
+def require_index(folder: Folder) -> None:
+    """Raise InputError if another output has no clip index."""
+    if not has_clip_index(folder):
         raise InputError(f"{folder.url} holds no {CLIP_INDEX}: give the output of another run as against_path")
-    return CLIP_INDEX

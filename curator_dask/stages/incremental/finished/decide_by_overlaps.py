@@ -22,7 +22,7 @@ from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, reference_index
+from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, recorded_folder
 
@@ -103,7 +103,7 @@ def align_new(
 ) -> StageResult:
     """Compare the new clips with each other, with those of the finished runs and with those that these were held against."""
     for folder in how.against:
-        reference_index(folder)
+        require_index(folder)
     stage = AlignStage(
         input_path=new.url,
         output_path=output.url,
