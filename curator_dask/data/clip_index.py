@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-MAX_ROWS_IN_ONE_FILE = 1_000_000
+MAX_ROWS_IN_ONE_FILE = layout.SINGLE_FILE_ROWS
 """Up to this many rows the index also lies in ``clips.parquet``."""
 ROWS = ROW_GROUP_ROWS
 """Rows that are in memory at a time while the index is read."""

@@ -12,6 +12,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DROP_LIST, KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
 from curator_dask.files.names import counted
+from curator_dask.verify.check_decisions import wrong_decisions
 from curator_dask.verify.finding import COUNTS, DAMAGED, DOUBLED, Finding
 from curator_dask.verify.stage_records import StageRecords
 
@@ -42,6 +43,8 @@ def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Findi
             yield from _wrong_sum(stage.name, path, counts, *SUMS[stage.name])
         if stage.name in LISTS:
             yield from _wrong_lists(stage, counts)
+        if stage.name == "identify":
+            yield from wrong_decisions(stage, counts)
     yield from _wrong_totals(root)
 
 

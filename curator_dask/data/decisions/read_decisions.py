@@ -6,13 +6,18 @@ these files: their decisions are read from ``keep.txt``, ``remove.txt``, ``dupli
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.data.ids import id_texts, plain_ids
+import numpy as np
+
+from curator_dask.data.ids import id_list, id_texts, plain_ids
 from curator_dask.data.tables import open_parquet, read_parquet, unreadable, without_views
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder
+from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.id_lists import read_id_list
 
 if TYPE_CHECKING:
@@ -50,7 +55,12 @@ def has_decisions(folder: Folder) -> bool:
 
 def decision_parts(folder: Folder) -> list[str]:
     """The paths of the parts, in order; none in an output of an earlier version."""
-    return [entry.path for entry in folder.entries(layout.DECISIONS) if entry.path.endswith(".parquet")]
+    return [entry.path for entry in part_entries(folder)]
+
+
+def part_entries(folder: Folder) -> list[Entry]:
+    """The files of the parts, in order."""
+    return [entry for entry in folder.entries(layout.DECISIONS) if entry.path.endswith(".parquet")]
 
 
 def decision_batches(folder: Folder, columns: Sequence[str], *, texts: bool = True) -> Iterator[pa.Table]:
@@ -71,6 +81,59 @@ def decision_batches(folder: Folder, columns: Sequence[str], *, texts: bool = Tr
         batches = _batches_of_lists(folder, columns)
     for batch in batches:
         yield with_id_texts(batch) if texts else batch
+
+
+def kept_by_cluster(folder: Folder) -> Iterator[tuple[int, list[str]]]:
+    """The number of each cluster, ascending, with the texts of its kept ids, in ranked order; for folders with parts."""
+    runs = (run for batch in decision_batches(folder, ["id", "removed", "cluster"]) for run in _kept_runs(batch))
+    for cluster, some in itertools.groupby(runs, key=operator.itemgetter(0)):
+        yield cluster, [one for _, ids in some for one in ids]
+
+
+def _kept_runs(batch: pa.Table) -> Iterator[tuple[int, list[str]]]:
+    """The kept ids of each cluster of a batch."""
+    import pyarrow.compute as pc
+
+    kept = batch.filter(pc.invert(batch["removed"]))
+    cluster, ids = kept["cluster"].to_numpy(), kept["id"].to_pylist()
+    starts = np.flatnonzero(np.diff(cluster, prepend=-1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(ids)]):
+        yield int(cluster[start]), ids[start:stop]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which clusters a part holds."""
+
+    path: str
+    lowest: int
+    highest: int
+
+
+def clusters_of_parts(folder: Folder) -> list[Part]:
+    """All parts that have rows, with the lowest and the highest cluster of each, by the statistics in the files."""
+    found = []
+    for path in decision_parts(folder):
+        with open_parquet(folder, path) as file:
+            at = file.schema_arrow.get_field_index("cluster")
+            groups = [file.metadata.row_group(number).column(at) for number in range(file.metadata.num_row_groups)]
+            limits = [one.statistics for one in groups if one.num_values]
+        if limits:
+            found.append(Part(path, min(one.min for one in limits), max(one.max for one in limits)))
+    return found
+
+
+def removed_in_cluster(folder: Folder, parts: Sequence[Part], cluster: int) -> list[Any]:
+    """The ids of the removed rows of one cluster, as Python values (int, str or bytes). `parts` are those of the folder."""
+    import pyarrow.compute as pc
+
+    found: list[Any] = []
+    for part in parts:
+        if part.lowest <= cluster <= part.highest:
+            table = read_parquet(folder, part.path, ["id", "cluster", "removed"])
+            own = table.filter((pc.field("cluster") == cluster) & pc.field("removed"))
+            found += id_list(plain_ids(own["id"]))
+    return found
 
 
 def parquet_batches(folder: Folder, path: str, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -9,12 +9,12 @@ from curator_dask.data.beside_vectors.plain_clips import only_embeddings
 from curator_dask.data.beside_vectors.quality_table import read_quality
 from curator_dask.data.clip_index import has_clip_index, read_clip_index
 from curator_dask.data.clusters import cluster_files
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, decision_parts
 from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.id_lists import read_id_list
 from curator_dask.report.run_output import CLIP_COLUMNS, DROPPED, FAILED, KEPT, PLAIN, REMOVED, RunOutput
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ _IDS = ("id", "kept_id", "max_id", "other_id")
 def read_output(out: Folder) -> RunOutput:
     """The tables of an output. Raises InputError where nothing was decided there yet, or a file cannot be read."""
     decisions = out.below(layout.DUPLICATES)
-    if not decisions.exists(layout.DUPLICATES_TABLE):
+    if not decision_parts(decisions) and not decisions.exists(layout.DUPLICATES_TABLE):
         raise InputError(
             f"{out.url} holds no {layout.DUPLICATES}/{layout.DUPLICATES_TABLE}: give the output folder of run, "
             "or run the steps up to identify first"
         )
     record = _json(out, layout.RUN_RECORD)
-    removed = _with_groups(decisions, _frame(read_parquet(decisions, layout.DUPLICATES_TABLE), REMOVED_COLUMNS))
-    kept = read_id_list(decisions.read_bytes(layout.KEEP_LIST))
+    kept, removed = _decided(decisions)
     dropped = _dropped(decisions)
     plain = _plain(out)
     plain = plain[~plain["id"].isin(dropped["id"])]
@@ -53,12 +52,24 @@ def read_output(out: Folder) -> RunOutput:
     return RunOutput(name, record, clips, removed, scores, overlaps, plain, _failures(out), dropped, quality)
 
 
-def _with_groups(decisions: Folder, removed: pd.DataFrame) -> pd.DataFrame:
-    """The removed clips with their groups; without a table of groups, those with one kept clip are a group."""
-    if not decisions.exists(layout.GROUPS_TABLE):
-        return removed.assign(group=removed["kept_id"])
-    members = _frame(read_parquet(decisions, layout.GROUPS_TABLE, ["id", "group_id"]), ("id", "group_id"))
-    return removed.assign(group=removed["id"].map(members.set_index("id")["group_id"]))
+def _decided(decisions: Folder) -> tuple[list[str], pd.DataFrame]:
+    """The ids of the kept clips, and the removed clips with their groups.
+
+    Where no groups are known, as of an addition to a run, those with one kept clip are a group.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept: list[str] = []
+    removed = [decision_columns().empty_table().select([*REMOVED_COLUMNS, "group_id"])]
+    for batch in decision_batches(decisions, [*REMOVED_COLUMNS, "group_id", "removed"]):
+        kept += batch.filter(pc.invert(batch["removed"]))["id"].to_pylist()
+        removed.append(batch.filter(batch["removed"]).drop_columns("removed"))
+    table = pa.concat_tables(removed, promote_options="permissive")
+    table = table.sort_by([("cluster", "ascending"), ("id", "ascending")])
+    frame = table.drop_columns("group_id").to_pandas()
+    known = table["group_id"].null_count < len(table)
+    return sorted(kept), frame.assign(group=table["group_id"].to_pandas() if known else frame["kept_id"])
 
 
 def _clips(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final
 
 from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.decisions.read_decisions import decision_parts, has_decisions, kept_by_cluster
 from curator_dask.data.ids import id_column, id_list, id_text
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.dedup.ranking.quotas import quotas
@@ -69,7 +70,8 @@ class SampleStage(Stage):
         max_per_cluster: the most clips of one cluster; None: no limit.
         seed: decides which clips of a cluster are chosen.
         duplicates_path: the output of the identify stage; None: ``duplicates`` below `input_path`.
-        kmeans_path: the output of the k-means stage; None: ``kmeans`` below `input_path`.
+        kmeans_path: the output of the k-means stage; None: ``kmeans`` below `input_path`. It is read where an earlier version
+            decided, whose list of kept clips does not tell their clusters.
         output_path: folder or URL for the sample; None: ``sample`` below `input_path`.
         id_field: column of the ids in the output of k-means.
         storage_options: fsspec options for all of these.
@@ -117,30 +119,36 @@ class SampleStage(Stage):
         }
 
     def execute(self, context: RunContext) -> SampleResult:
-        groups = self._groups()
-        chosen = self._choose(groups)
-        shares = tuple(ClusterShare(cluster, len(ids), len(chosen[cluster])) for cluster, ids in groups.items())
-        kept = sum(len(ids) for ids in groups.values())
+        sizes = {cluster: len(ids) for cluster, ids in self._groups()}
+        numbers = self._numbers(sizes)
+        shares = tuple(ClusterShare(cluster, size, numbers[cluster]) for cluster, size in sizes.items())
+        kept = sum(sizes.values())
         counts = {
             "kept": kept,
             "clips": self.size,
             "not_sampled": kept - self.size,
-            "clusters": len(groups),
+            "clusters": len(sizes),
             "clusters_sampled": sum(share.sampled > 0 for share in shares),
         }
         if context.dry_run:
             self.check(context)
         else:
-            self._write(context, chosen, shares, counts)
+            self._write(context, self._choose(numbers), shares, counts)
         return SampleResult(self.name, self.output, counts, tables=(layout.SAMPLE_TABLE,), clusters=shares)
 
-    def _groups(self) -> dict[int, list[str]]:
-        """The kept clips of each cluster, by its number."""
+    def _groups(self) -> Iterator[tuple[int, list[str]]]:
+        """The kept clips of each cluster, sorted, with its number; one cluster is in memory at a time."""
         folder = self._folder(self.duplicates_path, layout.DUPLICATES)
-        if not folder.exists(layout.KEEP_LIST):
+        if not has_decisions(folder):
             raise InputError(
                 f"{folder.url} holds no {layout.KEEP_LIST}: give the output of a run, or run identify into it"
             )
+        if not decision_parts(folder):
+            return iter(self._groups_of_list(folder).items())
+        return ((cluster, sorted(ids)) for cluster, ids in kept_by_cluster(folder))
+
+    def _groups_of_list(self, folder: Folder) -> dict[int, list[str]]:
+        """The same of an output of an earlier version, all at once: its list does not tell the clusters."""
         left = set(read_id_list(folder.read_bytes(layout.KEEP_LIST)))
         groups: dict[int, list[str]] = {}
         kmeans = self._folder(self.kmeans_path, layout.KMEANS)
@@ -152,9 +160,9 @@ class SampleStage(Stage):
                 left.difference_update(here)
         return {NO_CLUSTER: sorted(left), **groups} if left else groups
 
-    def _choose(self, groups: Mapping[int, list[str]]) -> dict[int, list[str]]:
-        """The chosen clips of each cluster. Raises InputError if there are too few."""
-        sizes = [len(ids) for ids in groups.values()]
+    def _numbers(self, kept: Mapping[int, int]) -> dict[int, int]:
+        """How many clips of each cluster to choose. Raises InputError if there are too few."""
+        sizes = list(kept.values())
         within = sum(min(size, self.max_per_cluster or size) for size in sizes)
         if within < self.size:
             capped = f", {within:,} with at most {self.max_per_cluster} of a cluster" if within < sum(sizes) else ""
@@ -162,12 +170,13 @@ class SampleStage(Stage):
                 f"{self.size:,} clips are wanted, and {sum(sizes):,} are kept{capped}: give a smaller size"
                 f"{' or a larger max_per_cluster' if capped else ''}"
             )
-        order = [int.from_bytes(self._draw(f"cluster {cluster}")) for cluster in groups]
+        order = [int.from_bytes(self._draw(f"cluster {cluster}")) for cluster in kept]
         numbers = quotas(sizes, self.size, temperature=self.temperature, most=self.max_per_cluster, order=order)
-        return {
-            cluster: sorted(ids, key=self._draw)[:number]
-            for (cluster, ids), number in zip(groups.items(), numbers, strict=True)
-        }
+        return dict(zip(kept, numbers, strict=True))
+
+    def _choose(self, numbers: Mapping[int, int]) -> dict[int, list[str]]:
+        """The chosen clips of each cluster."""
+        return {cluster: sorted(ids, key=self._draw)[: numbers[cluster]] for cluster, ids in self._groups()}
 
     def _draw(self, name: str) -> bytes:
         # Sorting by a keyed digest draws as well as a generator does, and no library version can change it.

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curator_dask import SampleStage
 from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, has_decisions
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.overlap.reference import kept_ids
+from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, removed_ids
+from curator_dask.verify.verify_output import verify_output
+from tests.stages import builders
 from tests.stages.identify import test_also_copies as both
 from tests.stages.identify.test_identify_stage import chained, stage, table  # noqa: F401
 
@@ -81,3 +87,48 @@ def test_lists_alone_are_decisions_too(tmp_path):
     found = [(row["id"], row["removed"], row["kept_id"]) for row in read(tmp_path)]
     assert found == [("a", False, None), ("b\nc", False, None), ("d", True, None)]
     assert not has_decisions(Folder(str(tmp_path / "elsewhere")))
+
+
+def test_verify_counts_the_parts_and_finds_a_clip_twice(chained, context, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    stage(chained).run(context=context)
+    assert not verify_output(str(chained / "d")).findings
+    path = chained / "d" / "decisions" / "part-000000.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), path)
+    told = {finding.what for finding in verify_output(str(chained / "d")).findings if finding.path == "decisions"}
+    assert told == {"hold 4 clips kept; the stage counted 3", "the clip 'A' is listed twice"}
+    path.write_bytes(b"PAR1")
+    assert {"damaged"} <= {finding.kind for finding in verify_output(str(chained / "d")).findings}
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_readers_take_parts_alone(tmp_path, context, write_vectors, monkeypatch):
+    """A sample, the ids that a reference keeps, and what a finished run removed from a cluster."""
+    scored = both.make(tmp_path, context, write_vectors, 1)
+    both.stage(scored, tables="x").run(context=context)
+    builders.write_clip_index(scored, [{"id": row["id"]} for row in read(scored / "d")])
+    (scored / "duplicates").symlink_to(scored / "d")
+    runs = FinishedRuns((Folder(str(scored / "k")),), (Folder(str(scored / "d")),), "id")
+
+    def look() -> list[Any]:
+        found: list[Any] = [[removed_ids(runs.duplicates, runs.versions(), cluster) for cluster in range(5)]]
+        found.append(kept_ids(Folder(str(scored))).to_pylist())
+        found.append(runs.kept_ids(runs.ids(context.cluster.client, print))[0].to_pylist())
+        paths = {
+            "duplicates_path": str(scored / "d"),
+            "kmeans_path": str(scored / "k"),
+            "output_path": str(scored / "s"),
+        }
+        counts = SampleStage(str(scored), 20, **paths).run(context=context).counts
+        return [*found, counts, (scored / "s" / "keep.txt").read_text()]
+
+    with_both = look()
+    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    both.stage(scored, tables="x").run(context=context)
+    assert not (scored / "d" / "duplicates.parquet").exists()
+    assert look() == with_both
+    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 500)
+    both.stage(scored, tables="x").run(context=context)
+    shutil.rmtree(scored / "d" / "decisions")
+    assert look() == with_both

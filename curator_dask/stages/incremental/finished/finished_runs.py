@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clusters import centroids_name, cluster_folders
+from curator_dask.data.decisions.read_decisions import (
+    Part,
+    clusters_of_parts,
+    decision_batches,
+    decision_parts,
+    part_entries,
+    removed_in_cluster,
+)
 from curator_dask.data.ids import id_column, id_list, id_texts, one_type
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
@@ -76,8 +84,9 @@ class FinishedRuns:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        tables = [read_parquet(folder, layout.DUPLICATES_TABLE, ["id"])["id"] for folder in self.duplicates]
-        removed = pa.chunked_array([chunk for one in tables for chunk in id_texts(one).chunks], pa.large_string())
+        removed = pa.chunked_array(
+            [one for folder in self.duplicates for one in _removed_texts(folder)], pa.large_string()
+        )
         texts = [id_texts(pa.chunked_array([one])) for one in ids]
         known = pa.chunked_array([chunk for one in texts for chunk in one.chunks], pa.large_string())
         unknown = removed.filter(pc.invert(pc.is_in(removed, value_set=known)))
@@ -106,12 +115,10 @@ class FinishedRuns:
 
 
 def removed_ids(folders: Sequence[Folder], versions: Sequence[str], cluster: int) -> set[Any]:
-    """The ids that all runs removed from a cluster. On a worker, each table is read once for all units."""
+    """The ids that all runs removed from a cluster. Of parts, those with the cluster are read."""
     found: set[Any] = set()
     for folder, version in zip(folders, versions, strict=True):
-        ids, clusters = _read_removed(folder, version)
-        start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
-        found.update(id_list(ids.slice(start, end - start)))
+        found.update(_removed_from(folder, version, cluster))
     return found
 
 
@@ -131,22 +138,47 @@ def _read_dropped(folder: Folder) -> list[str]:
     return read_id_list(folder.read_bytes(layout.DROP_LIST)) if folder.exists(layout.DROP_LIST) else []
 
 
+def _removed_texts(folder: Folder) -> Iterator[pa.Array]:
+    """The ids, as texts, of the rows that a run removed."""
+    for batch in decision_batches(folder, ["id", "removed"]):
+        yield from batch.filter(batch["removed"])["id"].chunks
+
+
+def _removed_from(folder: Folder, version: str, cluster: int) -> list[Any]:
+    """The ids, as Python values, that a run removed from a cluster."""
+    if entries := part_entries(folder):
+        return removed_in_cluster(folder, _parts(folder, tuple(entries)), cluster)
+    ids, clusters = _read_removed(folder, version)
+    start, end = np.searchsorted(clusters, [cluster, cluster + 1]).tolist()
+    return id_list(ids.slice(start, end - start))
+
+
+@functools.lru_cache(maxsize=8)
+def _parts(folder: Folder, entries: tuple[Entry, ...]) -> list[Part]:
+    return clusters_of_parts(folder)
+
+
 @functools.lru_cache(maxsize=8)
 def _read_removed(folder: Folder, version: str) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
-    """The ids and clusters of a table of duplicates, sorted by cluster."""
+    """The ids and clusters of a table of duplicates of an earlier version, sorted by cluster."""
     table = read_parquet(folder, layout.DUPLICATES_TABLE, ["id", "cluster"]).sort_by("cluster")
     return table["id"], table["cluster"].to_numpy()
 
 
 def _require_decisions(folder: Folder) -> None:
-    if not folder.exists(layout.DUPLICATES_TABLE):
+    if not folder.exists(layout.DUPLICATES_TABLE) and not decision_parts(folder):
         raise InputError(f"{folder.url} holds no {layout.DUPLICATES_TABLE}: give the output of the identify stage")
 
 
 def _table_digest(folder: Folder) -> str:
+    """Of the single table where there is one, so that what was decided beside an earlier version's run is not done again."""
     _require_decisions(folder)
+    if folder.exists(layout.DUPLICATES_TABLE):
+        decided = folder.read_bytes(layout.DUPLICATES_TABLE)
+    else:
+        decided = "".join(map(folder.content_hash, decision_parts(folder))).encode()
     dropped = folder.read_bytes(layout.DROP_LIST) if folder.exists(layout.DROP_LIST) else b""
-    return hashlib.sha256(folder.read_bytes(layout.DUPLICATES_TABLE) + dropped).hexdigest()[:32]
+    return hashlib.sha256(decided + dropped).hexdigest()[:32]
 
 
 def recorded_folder(beside: Folder, recorded: object, name: str) -> Folder:
