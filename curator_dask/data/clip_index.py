@@ -2,7 +2,7 @@
 
 It lies in ``clip_index/part-000000.parquet``, ``part-000001.parquet`` and so on, each with whole videos. The first one is
 written last, and its schema metadata says how many parts and rows there are: without it, there are no parts. Up to
-`MAX_ROWS_IN_ONE_FILE` rows ``clips.parquet`` has the same rows in one file. Earlier versions wrote that file alone.
+`layout.SINGLE_FILE_ROWS` rows ``clips.parquet`` has the same rows in one file. Earlier versions wrote that file alone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-MAX_ROWS_IN_ONE_FILE = layout.SINGLE_FILE_ROWS
-"""Up to this many rows the index also lies in ``clips.parquet``."""
 ROWS = ROW_GROUP_ROWS
 """Rows that are in memory at a time while the index is read."""
 ROWS_PER_PART = 65_536

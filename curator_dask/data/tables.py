@@ -43,17 +43,41 @@ def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = 
 
     A lean file has no dictionaries, no statistics and no Arrow schema, which in a file of few rows weigh more than these.
     """
+    return _parquet(table.schema, [table], vectors, lean=lean)
+
+
+def parquet_bytes_of_batches(schema: pa.Schema, batches: Iterable[pa.Table]) -> bytes:
+    """As `parquet_bytes`, of the rows of all tables, which have this schema. It does not matter where they are cut."""
+    return _parquet(schema, _row_groups(schema, batches), ())
+
+
+def _parquet(schema: pa.Schema, tables: Iterable[pa.Table], vectors: Sequence[str], *, lean: bool = False) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     plain = {f"{name}.list.element" for name in vectors}
-    leaves = [name for name in _leaf_paths(table.schema) if name not in plain]
+    leaves = [name for name in _leaf_paths(schema) if name not in plain]
     sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
     dictionaries = False if lean else leaves or False
-    options = {"write_statistics": not lean, "store_schema": not lean, "row_group_size": ROW_GROUP_ROWS}
+    options = {"write_statistics": not lean, "store_schema": not lean}
     options["write_page_checksum"] = True  # so that a changed byte is noticed when the file is read
-    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionaries, **options)
+    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=dictionaries, **options) as writer:
+        for table in tables:
+            writer.write_table(table, ROW_GROUP_ROWS)
     return cast("bytes", sink.getvalue().to_pybytes())
+
+
+def _row_groups(schema: pa.Schema, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows in tables of `ROW_GROUP_ROWS` rows; one table without rows where there are none."""
+    import pyarrow as pa
+
+    waiting = schema.empty_table()
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, batch])
+        while len(waiting) > ROW_GROUP_ROWS:
+            yield waiting.slice(0, ROW_GROUP_ROWS).combine_chunks()  # pages are cut at the ends of chunks
+            waiting = waiting.slice(ROW_GROUP_ROWS)
+    yield waiting.combine_chunks()
 
 
 def write_parquet(

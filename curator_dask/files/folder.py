@@ -179,22 +179,35 @@ class Folder:
         with self._reach() as fs:
             return cast(bytes, fs.cat_file(self.join(path)))
 
-    def read_many(self, paths: Sequence[str], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
-        """The contents of many small files, in the order given; an object store is asked for many at a time."""
+    def read_many(
+        self, paths: Sequence[str], *, at_once: int = 256, missing_ok: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """The contents of many small files, in the order given; an object store is asked for many at a time.
+
+        With `missing_ok`, files that are not there are left out.
+        """
+        option = {} if self.is_local else _in_one_request(self.fs)
+
+        def read(path: str) -> tuple[str, bytes] | None:
+            try:
+                return path, self._read_small(path, option)
+            except (FileNotFoundError, NotADirectoryError):
+                if missing_ok:
+                    return None
+                raise
+
         if self.is_local:
-            yield from ((path, self.read_bytes(path)) for path in paths)
+            yield from filter(None, map(read, paths))
             return
-        option = _in_one_request(self.fs)
-
-        def read(path: str) -> bytes:
-            # Not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern.
-            with self._reach() as fs:
-                return cast(bytes, fs.cat_file(self.join(path), **option))
-
         with ThreadPoolExecutor(THREADS) as pool:
             for at in range(0, len(paths), at_once):
-                batch = paths[at : at + at_once]
-                yield from zip(batch, pool.map(read, batch), strict=True)
+                yield from filter(None, pool.map(read, paths[at : at + at_once]))
+
+    def _read_small(self, path: str, option: Mapping[str, int]) -> bytes:
+        if self.is_local:
+            return self.read_bytes(path)
+        with self._reach() as fs:  # not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern
+            return cast(bytes, fs.cat_file(self.join(path), **option))
 
     def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.

@@ -38,7 +38,7 @@ DATASET = "dataset"
 SAMPLE = "sample"
 
 CLIP_INDEX = "clips.parquet"
-"""The clip index as one file; only up to `data.clip_index.MAX_ROWS_IN_ONE_FILE` rows."""
+"""The clip index as one file; only up to `SINGLE_FILE_ROWS` rows."""
 CLIP_INDEX_PARTS = "clip_index"
 """The folder of the clip index in parts."""
 FAILURES = "failures.jsonl"

@@ -208,6 +208,13 @@ class StageState:
             if record is not None:
                 yield record
 
+    def records_of(self, keys: Sequence[str]) -> Iterator[UnitRecord]:
+        """The markers of these units, in this order, few in memory at a time. Units without one are left out."""
+        for path, data in self.folder.read_many([self._marker(key) for key in keys], missing_ok=True):
+            record = self._parse(path, data)
+            if record is not None:
+                yield record
+
     def record(self, key: str) -> UnitRecord | None:
         """The marker of one unit; None where there is none that can be read."""
         path = self._marker(key)
@@ -285,6 +292,14 @@ class StageState:
         self._write_notes(
             before, {**before, **{path: Written(len(data), hash_of(data)) for path, data in contents.items()}}
         )
+
+    def note(self, files: Mapping[str, int]) -> None:
+        """Note files of the stage as a whole beside those that are noted: path → bytes, as `Written` with the hash.
+
+        -1 bytes stand for a file that is still to be written. `publish` notes what it writes itself.
+        """
+        before = self.published()
+        self._write_notes(before, {**before, **files})
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Note that these are the files of the stage as a whole; they are there already."""

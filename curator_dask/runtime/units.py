@@ -394,11 +394,15 @@ class Run:
         """The run of this process."""
         return cls(__version__, lock_token(state.folder, state.stage))
 
+    def check(self, state: StageState) -> None:
+        """On the worker: raise ClusterError where it is of another version, or sees another disk."""
+        refuse_other_version(self.version)
+        require_shared(state.folder, state.stage, self.lock)
+
 
 def _run_task_for(run: Run, state: StageState, units: Sequence[Unit[T]], **how: Any) -> list[UnitRecord]:
     """On the worker: `run_task`. Raises ClusterError where the worker is of another version, or sees another disk."""
-    refuse_other_version(run.version)
-    require_shared(state.folder, state.stage, run.lock)
+    run.check(state)
     return run_task(state, units, **how)
 
 

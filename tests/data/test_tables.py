@@ -10,7 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask.data.tables import data_files, lazy_frame, parquet_bytes, read_parquet, read_table, write_parquet
+from curator_dask.data.tables import (
+    data_files,
+    lazy_frame,
+    parquet_bytes,
+    parquet_bytes_of_batches,
+    read_parquet,
+    read_table,
+    write_parquet,
+)
 from curator_dask.data.vectors import matrix_column
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Folder
@@ -39,6 +47,20 @@ def test_a_table_comes_back(folder, table):
 
 def test_the_same_table_gives_the_same_bytes(table):
     assert parquet_bytes(table) == parquet_bytes(pa.Table.from_pylist(table.to_pylist(), schema=table.schema))
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 65_536, 65_537, 140_000])
+def test_a_table_in_batches_gives_the_bytes_of_the_whole(num_rows):
+    """Also those that Arrow gives it, which earlier versions asked for the whole table at once."""
+    numbers = np.arange(num_rows)
+    table = pa.table({"id": numbers.astype(str), "n": numbers % 1000, "x": numbers / 7})
+    batches = [table.slice(at, 9_999) for at in range(0, num_rows, 9_999)]
+    data = parquet_bytes_of_batches(table.schema, batches)
+    assert data == parquet_bytes(table)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=table.column_names, row_group_size=65_536,
+        write_page_checksum=True)  # fmt: skip
+    assert data == sink.getvalue().to_pybytes()
 
 
 def test_vectors_are_not_dictionary_encoded_and_text_is(folder, table):

@@ -249,7 +249,7 @@ class SplitStage(Stage):
         )
         outcome, keys = cut_long_videos(context, state, units, outcome, again)
         counts = {**_counts(listing, outcome), **splitter.counts}
-        parts = write_clip_index(state, keys)
+        parts = write_clip_index(context, state, keys)
         state.summarise(counts, failures=outcome.failures)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
