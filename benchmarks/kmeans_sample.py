@@ -28,6 +28,7 @@ from benchmarks.kmeans import faiss_kmeans, mixture
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.lloyd import lloyd, lloyd_partial, new_centres, sum_of_sq_norms
 from curator_dask.dedup.kmeans.start import initial_centres
+from curator_dask.stages.kmeans.sample import sample_tol
 
 PART = 20_000
 COPIES = PART // 5
@@ -64,9 +65,9 @@ class Trial:
     def sample(self, per_cluster: int) -> Rows:
         return np.ascontiguousarray(self.X[self.order[: per_cluster * self.k]])
 
-    def fit(self, rows: Rows) -> Rows:
+    def fit(self, rows: Rows, tol: float = 1e-4) -> Rows:
         sq_norms = sum_of_sq_norms(rows)
-        return lloyd(lambda C: lloyd_partial(rows, C), self.start, sq_norms, max_iter=300, tol=1e-4).centroids
+        return lloyd(lambda C: lloyd_partial(rows, C), self.start, sq_norms, max_iter=300, tol=tol).centroids
 
     def step(self, C: Rows) -> Rows:
         return new_centres(lloyd_partial(self.X, C), C)
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=3000)
     parser.add_argument("--per-cluster", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--tol", type=float, help="where the fits on a sample stop; by default where the stage stops")
     parser.add_argument("--faiss", action="store_true")
     options = parser.parse_args()
     trial = Trial(rows_with_copies(options.rows, options.dim, options.places), options.clusters)
@@ -106,7 +108,10 @@ def main() -> None:
     trial.tell("all rows", lambda: trial.fit(trial.X), trial.start_s)
     for per_cluster in options.per_cluster:
         sample = trial.sample(per_cluster)
-        C, seconds = trial.tell(f"{per_cluster} rows per cluster", lambda rows=sample: trial.fit(rows), trial.start_s)
+        tol = options.tol or sample_tol(1e-4, len(sample), options.clusters)
+        C, seconds = trial.tell(
+            f"{per_cluster} rows per cluster", lambda rows=sample, tol=tol: trial.fit(rows, tol), trial.start_s
+        )
         for step in range(1, options.steps + 1):
             C, seconds = trial.tell(f"{per_cluster} and {step} over all", lambda C=C: trial.step(C), seconds)
     if options.faiss:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_list, id_text, stored
 from curator_dask.data.tables import open_parquet
-from curator_dask.data.vector_source import Chunk, VectorSource, read_rows
+from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.lloyd import (
@@ -35,7 +35,7 @@ from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.parameters import KMeansParameters
-from curator_dask.stages.kmeans.sample import Sample, choose_sample, wanted_clusters
+from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Fit:
     n_clusters: int
     """The number of clusters, at most one per row."""
     rejects: tuple[dict[str, Any], ...]
+    kept: Sequence[Any] = ()
+    """Futures of the `Rows` of each chunk, where the workers keep them."""
 
 
 def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
@@ -86,9 +88,10 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
     parameters = spec.parameters
     sample = _choose_sample(client, spec, chunks, reporter)
+    kept = client.map(_read_to_keep, chunks, source=spec.source, device=spec.device, pure=False) if sample.kept else []
     loaded = client.map(
         load_fit_rows,
-        chunks,
+        kept or chunks,
         source=spec.source,
         fraction=sample.fraction,
         seed=parameters.random_state,
@@ -102,18 +105,18 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     held = RowsOnWorkers(
         client, reporter.note, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census)
     )
+    if sample.refined:
+        tol = sample_tol(parameters.tol, num_fit_rows, n_clusters)
+        spec = replace(spec, parameters=replace(parameters, tol=tol))
     result = _fit_best(held, spec, n_clusters, reporter)
     if sample.refined:
-        result = _step_over_all(client, spec, chunks, result, reporter)
-    return Fit(result, num_rows, num_fit_rows, n_clusters, rejects)
+        result = _step_over_all(client, spec, kept or chunks, result, reporter)
+    return Fit(result, num_rows, num_fit_rows, n_clusters, rejects, kept)
 
 
 def _choose_sample(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Sample:
-    num_rows = 0
-    if spec.parameters.fit_data_fraction is None:
-        counts = client.map(_count_rows, chunks, source=spec.source, pure=False)
-        num_rows = sum(gather(client, counts, reporter.note))
-    return choose_sample(spec.parameters, num_rows, spec.dimension)
+    counts = gather(client, client.map(_count_rows, chunks, source=spec.source, pure=False), reporter.note)
+    return choose_sample(spec.parameters, sum(counts), spec.dimension)
 
 
 def _add_up_census(census: Sequence[Census], sample: Sample) -> tuple[int, int, tuple[dict[str, Any], ...]]:
@@ -143,8 +146,14 @@ def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, num_fit_rows
     return wanted  # a centre of an array that has no rows stays where it is
 
 
-def load_fit_rows(chunk: Chunk, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
+def _read_to_keep(chunk: Chunk, *, source: VectorSource, device: str) -> Rows:
     rows = read_rows(source, chunk, device)
+    return replace(rows, X=to_host(rows.X))
+
+
+def load_fit_rows(chunk: Chunk | Rows, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
+    """The rows to fit on of a chunk, or of its rows where they are kept."""
+    rows = chunk if isinstance(chunk, Rows) else read_rows(source, chunk, device)
     priority = sample_priority(id_array(rows.ids), seed)
     chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
     X = to_host(rows.X[chosen])
@@ -290,9 +299,9 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
 
 
 def _step_over_all(
-    client: Any, spec: FitSpec, chunks: Sequence[Chunk], result: KMeansResult, reporter: Reporter
+    client: Any, spec: FitSpec, chunks: Sequence[Any], result: KMeansResult, reporter: Reporter
 ) -> KMeansResult:
-    """Move the centroids of a fit on a sample to the means of all rows: one iteration of Lloyd, read from the files.
+    """Move the centroids of a fit on a sample to the means of all rows: one iteration of Lloyd.
 
     It is worth its time: what the sample left out costs inertia and splits near rows, and one step over all rows takes
     back more of it than a sample of twice the size (benchmarks/results/kmeans_sample_2_cores.md).
@@ -312,9 +321,10 @@ def _step_over_all(
 
 
 def _partial_of_chunk(
-    chunk: Chunk, *, source: VectorSource, C: NDArray[np.float32], max_rows: int, device: str
+    chunk: Chunk | Rows, *, source: VectorSource, C: NDArray[np.float32], max_rows: int, device: str
 ) -> Partial:
-    X = to_device(read_rows(source, chunk, device).X, device)
+    rows = chunk if isinstance(chunk, Rows) else read_rows(source, chunk, device)
+    X = to_device(rows.X, device)
     return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
 
 

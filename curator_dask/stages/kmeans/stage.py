@@ -165,10 +165,10 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         refuse_foreign_results(state, "centroid=")
         state.claim(self.identity(), overwrite=context.overwrite)
         inputs = digest(file_versions(entries))
-        record = self._find_or_fit(context, state, entries, inputs)
+        record, kept = self._find_or_fit(context, state, entries, inputs)
         spec = self._write_spec(context.cluster.device, state, record, entries)
         units = bucket_units(spec, digest(record.inputs, record.data["centroids"]))
-        num_run = self._write_clusters(context, spec, units)
+        num_run = self._write_clusters(context, spec, units, kept)
         counts = self._counts(state, record)
         state.summarise(counts, {"fit": self._describe_fit(context, state, record)})
         self._copy_centroids()
@@ -199,11 +199,13 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         """The record of an earlier fit of the same inputs, if there is one."""
         return state.record(FIT_UNIT) if state.done_units().get(FIT_UNIT) == inputs else None
 
-    def _find_or_fit(self, context: RunContext, state: StageState, entries: list[Entry], inputs: str) -> UnitRecord:
-        """The record of the fit: that of an earlier fit of the same inputs, or of a new fit."""
+    def _find_or_fit(
+        self, context: RunContext, state: StageState, entries: list[Entry], inputs: str
+    ) -> tuple[UnitRecord, Sequence[Any]]:
+        """The record of the fit: that of an earlier fit of the same inputs, or of a new fit; and rows that workers keep."""
         finished = self._finished_fit(state, inputs)
         if finished is not None:
-            return finished
+            return finished, ()
         before = state.record(FIT_UNIT)
         if before is None or before.inputs != BROKEN + inputs:
             state.forget(
@@ -214,7 +216,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         fitted = fit(context.cluster.client, spec, chunks, context.reporter)
         record = self._record_fit(fitted, dimension, inputs)
         state.write(record)
-        return record
+        return record, fitted.kept
 
     def _chunks(self, entries: list[Entry]) -> tuple[int, list[Chunk]]:
         source = self.source(None, entries)
@@ -257,7 +259,9 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             device=device,
         )
 
-    def _write_clusters(self, context: RunContext, spec: WriteClustersSpec, units: list[Unit[BucketTask]]) -> int:
+    def _write_clusters(
+        self, context: RunContext, spec: WriteClustersSpec, units: list[Unit[BucketTask]], kept: Sequence[Any]
+    ) -> int:
         """Write the clusters unless all are there; returns the number of buckets that were written."""
         done = spec.state.done_units()
         if all(done.get(unit.key) == unit.inputs for unit in units):
@@ -265,7 +269,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             return 0
         chunks = plan_chunks(spec.source, self.files.entries())
         tasks = [AssignTask(spec, number, chunk) for number, chunk in enumerate(chunks)]
-        return write_clusters(context, spec.state, tasks, units, "buckets of clusters").num_run
+        return write_clusters(context, spec.state, tasks, units, "buckets of clusters", kept).num_run
 
     def _counts(self, state: StageState, record: UnitRecord) -> dict[str, int]:
         written = [one for one in state.records() if one.key != FIT_UNIT]

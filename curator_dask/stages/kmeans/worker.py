@@ -41,12 +41,12 @@ WRITERS = 8
 """Files of a bucket that are written at a time: a small file mostly waits for the disk's flush or for a remote store."""
 
 
-def assign_chunk(task: AssignTask) -> None:
-    """On a worker: label a chunk's rows and write them to its file, sorted by bucket."""
+def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
+    """On a worker: label a chunk's rows and write them to its file, sorted by bucket. The rows are read unless they were kept."""
     import pyarrow as pa
 
     spec = task.spec
-    table = assign_rows(task)
+    table = assign_rows(task, kept)
     bucket = table[LABEL].to_numpy() % spec.n_buckets
     ends = np.searchsorted(bucket, np.arange(spec.n_buckets), side="right")
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
@@ -59,12 +59,12 @@ def assign_chunk(task: AssignTask) -> None:
             writer.write_batch(_one_batch(table.slice(start, end - start)))
 
 
-def assign_rows(task: AssignTask) -> pa.Table:
+def assign_rows(task: AssignTask, kept: Rows | None = None) -> pa.Table:
     """A chunk's good rows as they will be written, and `LABEL`; in the order of their buckets."""
     import pyarrow as pa
 
     spec = task.spec
-    rows = read_rows(spec.source, task.chunk, spec.device)
+    rows = kept or read_rows(spec.source, task.chunk, spec.device)
     C = stored_centroids(spec.output)
     X = to_device(rows.X, spec.device)
     centres = array_module(X).asarray(C)

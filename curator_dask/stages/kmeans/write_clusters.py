@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.files.names import counted
@@ -34,16 +35,32 @@ def bucket_units(spec: WriteClustersSpec, inputs: str) -> list[Unit[BucketTask]]
 
 
 def write_clusters(
-    context: RunContext, state: StageState, tasks: Sequence[AssignTask], units: Sequence[Unit[BucketTask]], what: str
+    context: RunContext,
+    state: StageState,
+    tasks: Sequence[AssignTask],
+    units: Sequence[Unit[BucketTask]],
+    what: str,
+    kept: Sequence[Any] = (),
 ) -> UnitsOutcome:
     """Assign the rows of all chunks, write the clusters of all buckets, and remove the bucket files.
+
+    Args:
+        context: of the run.
+        state: the stage's own state.
+        tasks: one per chunk.
+        units: one per bucket.
+        what: the units, for the progress.
+        kept: futures of the rows of the chunks, where the workers have kept them since the fit; they are let go of here.
 
     Raises InputError or OpenFailureError if a bucket could not be written: missing clusters would look like clusters without
     duplicates.
     """
     client = context.cluster.client
     try:
-        gather(client, client.map(assign_chunk, tasks, pure=False), context.reporter.note)
+        rows = list(kept) or [None] * len(tasks)
+        gather(client, client.map(assign_chunk, tasks, rows, pure=False), context.reporter.note)
+        for one in kept:
+            one.release()
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
         remove_files(state, bucket_folder(state))

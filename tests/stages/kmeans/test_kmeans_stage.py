@@ -22,6 +22,7 @@ from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.kmeans import sample as kmeans_sample
 from curator_dask.stages.kmeans import write_clusters as kmeans_write
+from curator_dask.stages.kmeans.parameters import KMeansParameters
 from tests.stages import builders
 from tests.trees import results
 
@@ -292,6 +293,20 @@ class TestSampleOfALargeInput:
         order = np.random.default_rng(3).permutation(900)
         builders.write_vectors(tmp_path / "one" / "a.parquet", [ids[row] for row in order], X[order])
         assert results(run(tmp_path / "one", 5, fit_rows_per_cluster=40)) == expected
+
+    def test_it_stops_where_iterations_gain_less_than_the_sample_costs(self, run, write_vectors, monkeypatch):
+        source = write_vectors(list(range(3000)), vectors(3000))
+        soon = run(source, 8, fit_rows_per_cluster=60)
+        assert self.fit(run(source, 8, fit_rows_per_cluster=60, tol=0.5))["n_iter"] < self.fit(soon)["n_iter"]
+        monkeypatch.setattr(kmeans_sample, "SETTLED", 0.0)
+        assert self.fit(soon)["n_iter"] < self.fit(run(source, 8, fit_rows_per_cluster=60))["n_iter"]
+
+    def test_rows_that_workers_keep_and_rows_that_are_read_anew_are_the_same(self, run, write_vectors, monkeypatch):
+        source = write_vectors(list(range(900)), vectors(900), parts=3)
+        kept = results(run(source, 5, fit_rows_per_cluster=40))
+        monkeypatch.setattr(kmeans_sample, "FIT_BYTES", vectors(900).nbytes - 1)
+        assert not kmeans_sample.choose_sample(KMeansParameters(5), 900, vectors(900).shape[1]).kept
+        assert results(run(source, 5, fit_rows_per_cluster=40)) == kept
 
     def test_all_rows_where_it_asks_for_as_many(self, run, write_vectors):
         source = write_vectors(list(range(900)), vectors(900))
