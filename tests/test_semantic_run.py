@@ -113,7 +113,7 @@ def test_frames_for_both_are_decoded_once(both, context, monkeypatch):
         return count
 
     monkeypatch.setattr(transcode.sandbox, "stream", counting("processes", transcode.sandbox.stream))
-    for name in ("read_clip_frames", "read_ready_clip", "read_source_frames"):
+    for name in ("read_clip_frames", "read_ready_clip_by_rules", "read_source_by_rules"):
         monkeypatch.setattr(read, name, counting(name, getattr(read, name)))
     video = listing.videos[0]
     split_video(SplitTask(split.spec(None, tracks=True), listing.folder, video, split.splitter().of(video)))

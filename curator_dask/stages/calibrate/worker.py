@@ -20,7 +20,7 @@ from curator_dask.stages.embed.clip_tracks import ClipFrames, Embedder, write_tr
 from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import ClipToEmbed, EmbedTask
 from curator_dask.video.edits import EDITS, LATE, Edit, write_edit
-from curator_dask.video.frames.read import read_ready_clip
+from curator_dask.video.frames.read import read_ready_clip, read_ready_clip_by_rules
 from curator_dask.video.frames.sampling import FrameRule
 from curator_dask.video.probe import VideoInfo, probe_video
 
@@ -102,7 +102,11 @@ def _embed_copy(embedder: Embedder, info: VideoInfo, edit: Edit, folder: Path) -
 
 def _embed_file(embedder: Embedder, path: Path) -> tuple[Embedded, Frames]:
     """What comes of a file, and the frames that its track was made of."""
-    frames = [read_ready_clip(path, rule) for rule in embedder.rules]
+    frames: list[Frames] = []
+    for found in read_ready_clip_by_rules(path, embedder.rules):
+        if isinstance(found, MediaError):
+            raise found
+        frames.append(found)
     return embedder.embed([ClipFrames(*frames)])[0], frames[-1]
 
 

@@ -5,8 +5,8 @@ on files of unknown origin it returns wrong frames or hangs; an ffmpeg process w
 source video, by a process that only decodes; the frames are those that the cutting process has (see `VectorTap`).
 
 Where the model and the track see different frames, the track comes from the cut (see `cut_tracks`). Where there was
-none, as with ready clips, each has a decode of its own: two readers of a clip file, one after the other, or two processes
-over the source video, side by side.
+none, as with ready clips, one ffmpeg gives the frames of both from one decode. Decord cannot: a clip of this project
+whose track the cut did not leave is read twice.
 """
 
 from __future__ import annotations
@@ -111,21 +111,31 @@ def _frames_of_clip(folder: Folder, clip: ClipToEmbed, rules: Rules, track: Trac
         with folder.local_copy(clip.path) as path:
             _require_there(path)
             if track is not None:
-                return ClipFrames(_frames_or_error(path, clip, rules[0]), track)
-            return ClipFrames(*(_frames_or_error(path, clip, rule) for rule in rules))
+                return ClipFrames(_frames_or_errors(path, clip, rules[:1])[0], track)
+            return ClipFrames(*_frames_or_errors(path, clip, rules))
     except FileNotFoundError:
         return ClipFrames(MediaError("clip-missing", f"the clip file {clip.path} is not there any more"))
 
 
-def _frames_or_error(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:
-    from curator_dask.video.frames.read import read_clip_frames, read_ready_clip
+def _frames_or_errors(path: Path, clip: ClipToEmbed, rules: Rules) -> tuple[Frames | MediaError, ...]:
+    """For each rule the frames that it takes of a clip, or the reason why it has none."""
+    from curator_dask.video.frames.read import read_ready_clip_by_rules
+
+    if clip.trusted:
+        return tuple(_frames_of_cut_clip(path, clip, rule) for rule in rules)
+    try:
+        return read_ready_clip_by_rules(path, rules)
+    except MediaError as error:
+        return (error,) * len(rules)
+
+
+def _frames_of_cut_clip(path: Path, clip: ClipToEmbed, rule: FrameRule) -> Frames | MediaError:
+    from curator_dask.video.frames.read import read_clip_frames
 
     try:
-        if clip.trusted:
-            return read_clip_frames(path, rule, duration_s=clip.end_s - clip.start_s)
-        return read_ready_clip(path, rule)
+        return read_clip_frames(path, rule, duration_s=clip.end_s - clip.start_s)
     except MediaError as error:
-        if clip.trusted and error.reason in DAMAGED:
+        if error.reason in DAMAGED:
             return MediaError(
                 "clip-damaged", f"{error}. It was whole when it was cut: curator-dask verify OUT --repair"
             )
@@ -139,8 +149,8 @@ def _require_there(path: Path) -> None:
 
 
 def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, ClipFrames]]:
-    """The frames of the clips of one video, from one pass over it for each rule."""
-    from curator_dask.video.frames.read import read_source_frames
+    """The frames of the clips of one video, from one pass over it for all rules."""
+    from curator_dask.video.frames.read import read_source_by_rules
     from curator_dask.video.probe import probe_video
 
     clips = {clip.span_index: clip for clip in task.clips}
@@ -148,11 +158,9 @@ def read_source(task: EmbedTask, rules: Rules) -> Iterator[tuple[ClipToEmbed, Cl
         with _videos_of(task).local_copy(task.clips[0].source) as path:
             _require_there(path)
             info, held = probe_video(path), task.max_hold_s
-            decoded = (read_source_frames(info, task.source_spans, rule, max_hold_s=held) for rule in rules)
-            for found in zip(*decoded, strict=True):
-                span = found[0][0]
+            for span, found in read_source_by_rules(info, task.source_spans, rules, max_hold_s=held):
                 if span.index in clips:
-                    yield clips.pop(span.index), ClipFrames(*(frames for _, frames in found))
+                    yield clips.pop(span.index), ClipFrames(*found)
     except MediaError as error:
         yield from ((clip, ClipFrames(error)) for clip in clips.values())
     except FileNotFoundError:

@@ -132,7 +132,7 @@ def filter_graph(job: CutJob) -> str:
     """Size, pixel format and times once for all, then one branch per lane that passes its frames."""
     decoded, tapped = f"[0:{job.info.video_stream}]", []
     if job.tap is not None:
-        tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, job.tap)}[tap]"]
+        tapped = [f"{decoded}split[in][small]", f"[small]{frame_pipe.filters(job.info, [job.tap])}[tap]"]
         decoded = "[in]"
     pictures = picture_filters(job.info, job.settings, job.shape)
     shared = decoded + ",".join([*pictures, *frame_pipe.true_times(job.info)])

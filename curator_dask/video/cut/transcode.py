@@ -204,7 +204,7 @@ class _Pour:
         self.tap.restart()
         gatherer = SpanFrames(self.job.info, self.spans, self.tap.rule, self.job.settings.max_hold_s)
         zero_s = None if self.job.start is None else self.job.start.zero_s
-        for time_s, frame in frame_pipe.read_frames(child, times_path, self.tap.rule, zero_s):
+        for time_s, (frame,) in frame_pipe.read_frames(child, times_path, [self.tap.rule], zero_s):
             for span, frames in gatherer.offer(time_s, frame):
                 self.tap.take(span, frames)
         for span, frames in gatherer.rest():

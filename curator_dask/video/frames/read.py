@@ -69,11 +69,22 @@ def read_ready_clip(path: Path, rule: FrameRule, *, timeout_s: float | None = No
 
     Raises MediaError if it cannot be read.
     """
+    (frames,) = read_ready_clip_by_rules(path, [rule], timeout_s=timeout_s)
+    if isinstance(frames, MediaError):
+        raise frames
+    return frames
+
+
+def read_ready_clip_by_rules(
+    path: Path, rules: Sequence[FrameRule], *, timeout_s: float | None = None
+) -> tuple[Frames | MediaError, ...]:
+    """The same for one or two rules, from one decode: for each its frames, or the reason why it has none.
+
+    Raises MediaError if the file cannot be opened as a video.
+    """
     info = probe_video(path)
-    for _, frames in read_source_frames(info, [whole_video_span(info)], rule, timeout_s=timeout_s):
-        if isinstance(frames, MediaError):
-            raise frames
-        return frames
+    for _, found in read_source_by_rules(info, [whole_video_span(info)], rules, timeout_s=timeout_s):
+        return found
     raise MediaError("no-frames", f"{str(path)!r} has no frames")
 
 
@@ -103,19 +114,42 @@ def read_source_frames(
     ``timeout_s`` limits the whole time, the caller's own work between spans included. Without it the decoder must get on: it
     is ended when it has given no frame for minutes, more of them for a larger file. The stated duration does not matter.
     """
+    reading = read_source_by_rules(info, spans, [rule], max_hold_s=max_hold_s, timeout_s=timeout_s)
+    with contextlib.closing(reading):
+        for span, (frames,) in reading:
+            yield span, frames
+
+
+def read_source_by_rules(
+    info: VideoInfo,
+    spans: Sequence[Span],
+    rules: Sequence[FrameRule],
+    *,
+    max_hold_s: float | None = None,
+    timeout_s: float | None = None,
+) -> Generator[tuple[Span, tuple[Frames | MediaError, ...]], None, None]:
+    """The same as :func:`read_source_frames` for one or two rules, from one decode: each span with what each rule takes."""
     if not spans:
         return
-    gatherer = SpanFrames(info, spans, rule, max_hold_s)
+    gatherers = [SpanFrames(info, spans, rule, max_hold_s) for rule in rules]
     failure: MediaError | None = None
     try:
-        with contextlib.closing(_decode(info, rule, timeout_s)) as decoded:
-            for time_s, frame in decoded:
-                yield from gatherer.offer(time_s, frame)
-                if gatherer.is_done:
+        with contextlib.closing(_decode(info, rules, timeout_s)) as decoded:
+            for time_s, pictures in decoded:
+                yield from _side_by_side([one.offer(time_s, p) for one, p in zip(gatherers, pictures, strict=True)])
+                if gatherers[0].is_done:
                     return
     except MediaError as error:
         failure = error
-    yield from gatherer.rest(failure)
+    yield from _side_by_side([one.rest(failure) for one in gatherers])
+
+
+def _side_by_side(
+    found: Sequence[Iterator[tuple[Span, Frames | MediaError]]],
+) -> Iterator[tuple[Span, tuple[Frames | MediaError, ...]]]:
+    """What each rule has found, span by span. Which spans are over depends on times alone, so all rules give the same ones."""
+    for of_rules in zip(*found, strict=True):
+        yield of_rules[0][0], tuple(frames for _, frames in of_rules)
 
 
 class SpanFrames:
@@ -231,24 +265,27 @@ def _rule_duration_s(rule: FrameRule, times_s: Times, planned_s: float | None) -
     return shown_duration_s(times_s)
 
 
-def _decode(info: VideoInfo, rule: FrameRule, timeout_s: float | None) -> Generator[tuple[float, Frames], None, None]:
-    """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8)."""
-    finished = yield from decode_frames(info, rule, timeout_s=timeout_s)
+def _decode(
+    info: VideoInfo, rules: Sequence[FrameRule], timeout_s: float | None
+) -> Generator[tuple[float, tuple[Frames, ...]], None, None]:
+    """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8 for each rule)."""
+    finished = yield from decode_frames(info, rules, timeout_s=timeout_s)
     _require_success(info, finished)
 
 
 def decode_frames(
     info: VideoInfo,
-    rule: FrameRule,
+    rules: Sequence[FrameRule],
     *,
     scaling: str = frame_pipe.EXACT_SCALING,
     input_options: Sequence[str] = (),
     max_error_rate: float = MAX_ERROR_RATE,
     timeout_s: float | None = None,
-) -> Generator[tuple[float, Frames], None, sandbox.Finished]:
-    """Yield every frame of a video in order, scaled: (seconds from the first frame, (H, W, 3) uint8); return how ffmpeg ended.
+) -> Generator[tuple[float, tuple[Frames, ...]], None, sandbox.Finished]:
+    """Yield every frame of a video in order: (seconds from the first frame, an (H, W, 3) uint8 picture for each rule).
 
-    ``scaling`` are flags of its filter ``scale``, ``input_options`` options of its decoder. Raises MediaError("timeout").
+    Returns how ffmpeg ended. ``scaling`` are flags of its filter ``scale``, ``input_options`` options of its decoder. Raises
+    MediaError("timeout").
     """
     with temporary_folder() as folder:
         times_path = folder / "times"
@@ -257,7 +294,7 @@ def decode_frames(
             # A change of frame size must not restart the filters; the scale filter handles it.
             *(*ffmpeg.global_args(), "-reinit_filter", "0", *input_options),
             *ffmpeg.input_args(info.path, max_error_rate=max_error_rate),
-            *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rule, scaling)}[v]"),
+            *("-filter_complex", f"[0:{info.video_stream}]{frame_pipe.filters(info, rules, scaling)}[v]"),
             *frame_pipe.output_args(info, "v", str(times_path)),
         ]
         with sandbox.stream(
@@ -265,7 +302,7 @@ def decode_frames(
             timeout_s=timeout_s or _LONGEST_REST_S + info.size_bytes / _READ_BYTES_PER_SECOND,
             progress=None if timeout_s else functools.partial(sandbox.bytes_below, folder),
         ) as child:
-            yield from frame_pipe.read_frames(child, times_path, rule)
+            yield from frame_pipe.read_frames(child, times_path, rules)
             return child.finish()
 
 

@@ -54,12 +54,12 @@ class SmallFrames:
 
     def _decode(self) -> Generator[Frames, None, None]:
         running = decode_frames(
-            self._info, _RULE, scaling=_SCALING, input_options=_FAST, max_error_rate=1.0, timeout_s=self._timeout_s
+            self._info, [_RULE], scaling=_SCALING, input_options=_FAST, max_error_rate=1.0, timeout_s=self._timeout_s
         )
         with contextlib.closing(running):
             try:
                 while True:
-                    time_s, frame = next(running)
+                    time_s, (frame,) = next(running)
                     self.times_s.append(time_s)
                     yield frame
             except StopIteration as end:

@@ -30,6 +30,7 @@ from curator_dask.stages.embed.worker import embed_unit, embed_units
 from curator_dask.verify.verify_output import verify_output
 from curator_dask.video.frames import read
 from curator_dask.video.frames.sampling import FrameRule
+from curator_dask.video.process.ffmpeg import FFMPEG_VARIABLE, ffmpeg_path
 from tests.trees import results, tree, tree_without_index
 
 OF_FILE = 1200
@@ -123,7 +124,7 @@ def test_tracks_of_a_heavy_model_come_from_the_cut(tapped, few_videos, context, 
     SplitStage(str(few_videos), str(tmp_path), vectors=stage).run(context=context)
     assert verify_output(str(tmp_path)).findings == ()
     decoded = []
-    for name in ("read_clip_frames", "read_source_frames"):
+    for name in ("read_clip_frames", "read_source_by_rules"):
         monkeypatch.setattr(read, name, noting_rules(decoded, getattr(read, name)))
     for frames_from in ("clips", "source"):
         stage = replace(stage, output_path=str(tmp_path / frames_from), frames_from=frames_from)
@@ -136,7 +137,10 @@ def test_tracks_of_a_heavy_model_come_from_the_cut(tapped, few_videos, context, 
 
 def noting_rules(noted, reader):
     def read_and_note(*places, **more):
-        noted.extend(place for place in places if isinstance(place, FrameRule))
+        for place in places:
+            noted.extend(
+                rule for rule in (place if isinstance(place, tuple) else [place]) if isinstance(rule, FrameRule)
+            )
         return reader(*places, **more)
 
     return read_and_note
@@ -165,6 +169,26 @@ def windows_by_place(tracks):
 
 def by_place(tracks):
     return {(row.source, row.track.start_s): row for row in tracks.values()}
+
+
+def test_a_ready_clip_is_decoded_once_for_its_vector_and_its_track(tapped, tmp_path, context, heavy, monkeypatch):
+    """Whatever frames the model sees. An ffmpeg that notes each of its starts counts the decodes."""
+    shutil.copytree(tapped / "clips", tmp_path / "ready")
+    starts, program = tmp_path / "starts", tmp_path / "noting_ffmpeg"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {starts}\nexec {ffmpeg_path()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv(FFMPEG_VARIABLE, str(program))
+    ffmpeg_path.cache_clear()
+    try:
+        embed_here(EmbedStage(str(tmp_path / "ready"), str(tmp_path / "out"), heavy).resolved(), context)
+    finally:
+        ffmpeg_path.cache_clear()
+    clips = sorted(path.name for path in (tmp_path / "ready").iterdir())
+    lines = starts.read_text().splitlines()
+    assert sorted(name for line in lines for name in clips if name in line) == clips
+    assert len(lines) == len(clips)
+    assert sorted(f"{name}.mp4" for name in tracks_of(tmp_path / "out", heavy)) == clips
+    assert pq.read_table(tmp_path / "out" / f"{heavy}_embd_parquet").num_rows == len(clips)
 
 
 def test_a_folder_of_ready_clips(tapped, few_videos, context, tmp_path):

@@ -13,7 +13,14 @@ from curator_dask.errors import MediaError, ParameterError
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.frames import read as frames_module
-from curator_dask.video.frames.read import read_clip_frames, read_ready_clip, read_source_frames, whole_video_span
+from curator_dask.video.frames.read import (
+    read_clip_frames,
+    read_ready_clip,
+    read_ready_clip_by_rules,
+    read_source_by_rules,
+    read_source_frames,
+    whole_video_span,
+)
 from curator_dask.video.frames.sampling import FrameRule, select_frames, shown_duration_s
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import Span, fixed_stride_spans
@@ -236,6 +243,42 @@ def test_a_whole_video_is_one_span(numbered):
     assert len(set(numbers_of(read_ready_clip(numbered, FrameRule.rate(1000, width=64, height=64))))) == len(
         NUMBERED_TIMES_S
     )
+
+
+PAIRS = [
+    pytest.param((FrameRule.spread(8, width=96, height=70), RULES["rate"]), id="smaller"),
+    pytest.param((RULES["prefix"], FrameRule.rate(15, width=31, height=97)), id="taller"),
+]
+
+
+@pytest.mark.parametrize("rules", PAIRS)
+@pytest.mark.parametrize("name", ["numbered", "slides"])
+def test_one_decode_gives_each_of_two_rules_what_its_own_decode_gives(request, name, rules):
+    path = request.getfixturevalue(name)
+    info, spans = probe_video(path), [Span(0, 0, 2), Span(1, 1, 3), Span(2, 3, 4), Span(3, 40, 50)]
+    both = list(read_source_by_rules(info, spans, rules, max_hold_s=1.0))
+    alone = [list(read_source_frames(info, spans, rule, max_hold_s=1.0)) for rule in rules]
+    assert [span for span, _ in both] == spans
+    for (_, found), *of_rules in zip(both, *alone, strict=True):
+        assert [_same(one, other) for one, (_, other) in zip(found, of_rules, strict=True)] == [True, True]
+    assert any(isinstance(frames, np.ndarray) for _, found in both for frames in found)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("rules", PAIRS)
+@pytest.mark.parametrize(
+    "name", ["bbb_642x642_vp9.webm", "xvid_bframes_nomono.avi", "iphone_rot90_gps.mov", "tiny_66x50_60fps_editlist.mov"]
+)
+def test_one_decode_gives_two_rules_their_frames_of_any_file(real_videos, name, rules):
+    both = read_ready_clip_by_rules(real_videos / name, rules)
+    assert all(
+        np.array_equal(one, read_ready_clip(real_videos / name, rule)) for one, rule in zip(both, rules, strict=True)
+    )
+
+
+def test_one_decode_gives_no_more_than_two_sizes(numbered):
+    with pytest.raises(ParameterError, match="one or two sizes, not of 3"):
+        read_ready_clip_by_rules(numbered, list(RULES.values()))
 
 
 @pytest.mark.parametrize("width", [8, 10, 24, 48, 64])
