@@ -1,14 +1,13 @@
 """Folders on any storage that fsspec reaches (local disk, ``s3://…``). A file is written completely or not at all.
 
 A local file is written under a hidden temporary name, flushed to disk, renamed, and its folder flushed too. An object
-store shows an object only after its upload has ended, so a plain put is enough there.
+store shows an object only after its upload has ended, in parts or in one go, so a plain upload is enough there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import os
 import shutil
 import tempfile
@@ -37,6 +36,8 @@ from curator_dask.files.local_files import (
     remove,
     writing_to,
 )
+from curator_dask.files.object_store.ranged_file import ranged
+from curator_dask.files.object_store.transfers import fetch, read_small, read_whole, send, send_bytes
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 __all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
@@ -177,7 +178,7 @@ class Folder:
             with open_file(self.join(path)) as stream:
                 return stream.read()
         with self._reach() as fs:
-            return cast(bytes, fs.cat_file(self.join(path)))
+            return read_whole(fs, self.join(path))
 
     def read_many(
         self, paths: Sequence[str], *, at_once: int = 256, missing_ok: bool = False
@@ -186,11 +187,10 @@ class Folder:
 
         With `missing_ok`, files that are not there are left out.
         """
-        option = {} if self.is_local else _in_one_request(self.fs)
 
         def read(path: str) -> tuple[str, bytes] | None:
             try:
-                return path, self._read_small(path, option)
+                return path, self._read_small(path)
             except (FileNotFoundError, NotADirectoryError):
                 if missing_ok:
                     return None
@@ -203,11 +203,11 @@ class Folder:
             for at in range(0, len(paths), at_once):
                 yield from filter(None, pool.map(read, paths[at : at + at_once]))
 
-    def _read_small(self, path: str, option: Mapping[str, int]) -> bytes:
+    def _read_small(self, path: str) -> bytes:
         if self.is_local:
             return self.read_bytes(path)
         with self._reach() as fs:  # not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern
-            return cast(bytes, fs.cat_file(self.join(path), **option))
+            return read_small(fs, self.join(path))
 
     def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.
@@ -228,10 +228,11 @@ class Folder:
         return parts
 
     def open(self, path: str) -> IO[bytes]:
+        """A file as a stream; of an object store it fetches what is read, long reads in parts at a time."""
         if self.is_local:
             return open_file(self.join(path))
         with self._reach() as fs:
-            return cast("IO[bytes]", fs.open(self.join(path), "rb"))
+            return ranged(fs.open(self.join(path), "rb", cache_type="none"))
 
     def content_hash(self, path: str, like: str = "blake2b") -> str:
         """The hash of a file's content, of the same kind as `like`; the file is read in pieces."""
@@ -242,7 +243,7 @@ class Folder:
         """Write a file whole; returns its size, as `Written` with its hash."""
         if not self.is_local:
             with self._reach(writes=True) as fs:
-                fs.pipe_file(self.join(path), data)
+                send_bytes(fs, data, self.join(path))
         else:
             with self._temporary(path) as temporary, temporary.open("wb") as stream:
                 stream.write(data)
@@ -270,7 +271,7 @@ class Folder:
             size = Written(local.stat().st_size, hash_of_stream(stream))
         if not self.is_local:
             with self._reach(writes=True) as fs:
-                fs.put_file(str(local), self.join(path))
+                send(fs, local, self.join(path))
             local.unlink()
             return size
         target = self.local_path(path)
@@ -299,7 +300,7 @@ class Folder:
             temporary = scratch / "file"
             yield temporary
             with self._reach(writes=True) as fs:
-                fs.put_file(str(temporary), self.join(path))
+                send(fs, temporary, self.join(path))
 
     @contextlib.contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
@@ -311,7 +312,7 @@ class Folder:
             suffix = Path(path).suffix
             local = scratch / f"file{suffix if len(suffix) < 16 else ''}"
             with self._reach() as fs:
-                fs.get_file(self.join(path), str(local))
+                fetch(fs, self.join(path), local)
             yield local
 
     @contextlib.contextmanager
@@ -392,12 +393,6 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
-
-
-def _in_one_request(fs: Any) -> dict[str, int]:
-    """Drivers that know this option ask for the size of a file first otherwise: two requests for one small file."""
-    method = getattr(fs, "_cat_file", None)
-    return {"max_concurrency": 1} if method and "max_concurrency" in inspect.signature(method).parameters else {}
 
 
 def _pipe_new(fs: Any, path: str, data: bytes) -> bool:

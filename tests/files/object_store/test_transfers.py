@@ -1,0 +1,254 @@
+"""Large files travel in parts, several at a time, and can be seen whole or not at all: on a real server that speaks S3."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import os
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from curator_dask.errors import InputError
+from curator_dask.files.folder import Folder
+from curator_dask.files.object_store import ranged_file, transfers
+from curator_dask.files.object_store.ranged_file import RangedFile
+
+LEAST_PART = 5 << 20
+"""S3 takes no smaller parts, but for the last one."""
+LARGE = hashlib.shake_256(b"large").digest(3 * LEAST_PART + 12_345)
+
+
+@dataclass
+class Noting:
+    """Stands before the server: notes each request, and refuses those that a test names."""
+
+    server: object
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+    watched: str = ""
+    """Requests of other tests may still come in, and are not noted."""
+    refused: re.Pattern | None = None
+    together: threading.Barrier | None = None
+    """Requests for parts wait here for each other: they go on if so many are under way at a time. A read of the first
+    part does not wait, as it may tell how long the file is."""
+    met: list[bool] = field(default_factory=list)
+
+    def __call__(self, request, answer):
+        method, query, reach = request["REQUEST_METHOD"], request.get("QUERY_STRING", ""), request.get("HTTP_RANGE", "")
+        if self.watched in request["PATH_INFO"]:
+            self.seen.append((method, query, reach))
+        if self.together is not None and ("partNumber" in query or _begins_later(reach)):
+            self.meet()
+        if self.refused is not None and self.refused.search(query):
+            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
+            answer("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code><Message>refused by the test</Message></Error>"]
+        return self.server(request, answer)
+
+    def meet(self):
+        try:
+            self.together.wait(timeout=20)
+            self.met.append(True)
+        except threading.BrokenBarrierError:
+            self.met.append(False)
+
+    def methods(self):
+        found = collections.Counter(method for method, *_ in self.seen)
+        self.seen.clear()
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def noting(monkeypatch_module):
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    application = Noting(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    monkeypatch_module.setenv("MOTO_PORT", str(server.server_port))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    application.url = f"http://127.0.0.1:{server.server_port}"
+    yield application
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture
+def folder(noting, request, monkeypatch) -> Folder:
+    for module in (transfers, ranged_file):
+        monkeypatch.setattr(module, "PART_BYTES", LEAST_PART)
+    options = {"key": "testing", "secret": "testing", "client_kwargs": {"endpoint_url": noting.url}}
+    folder = Folder("s3://bucket/" + hashlib.sha256(request.node.name.encode()).hexdigest()[:16], options)
+    if not folder.fs.exists("bucket"):
+        folder.fs.mkdir("bucket")
+    noting.watched = folder.root
+    noting.seen.clear()
+    noting.refused = noting.together = None
+    noting.met.clear()
+    return folder
+
+
+def local_file(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "made"
+    path.write_bytes(data)
+    return path
+
+
+def write_bytes(folder, tmp_path, data):
+    folder.write_bytes("a.bin", data)
+
+
+def put(folder, tmp_path, data):
+    folder.put(local_file(tmp_path, data), "a.bin")
+
+
+def write_block(folder, tmp_path, data):
+    with folder.writing("a.bin") as temporary:
+        temporary.write_bytes(data)
+
+
+def read_bytes(folder):
+    return folder.read_bytes("a.bin")
+
+
+def fetch(folder):
+    with folder.local_copy("a.bin") as copy:
+        return copy.read_bytes()
+
+
+def read_stream(folder):
+    with folder.open("a.bin") as stream:
+        return stream.read()
+
+
+WRITERS = [write_bytes, put, write_block]
+READERS = [read_bytes, fetch, read_stream]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_large_file_is_sent_in_parts_that_travel_together(folder, noting, tmp_path, write):
+    noting.together = threading.Barrier(4)
+    write(folder, tmp_path, LARGE)
+    assert noting.met == [True] * 4
+    assert noting.methods() == {"POST": 2, "PUT": 4}
+    noting.together = None
+    assert folder.read_bytes("a.bin") == LARGE
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_large_file_is_read_in_parts_that_travel_together(folder, noting, read):
+    folder.write_bytes("a.bin", LARGE)
+    noting.methods()
+    noting.together = threading.Barrier(3)
+    assert read(folder) == LARGE
+    ranges = [reach for _, _, reach in noting.seen if reach]
+    assert len(set(ranges)) == len(ranges) == 4
+    assert noting.met == [True] * 3
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_file_whose_upload_breaks_off_is_not_there_and_leaves_no_parts(folder, noting, tmp_path, write, before):
+    if before is not None:
+        folder.write_bytes("a.bin", before)
+    noting.refused = re.compile("partNumber=3")
+    with pytest.raises((InputError, PermissionError), match="refused by the test"):
+        write(folder, tmp_path, LARGE)
+    assert (folder.read_bytes("a.bin") if folder.exists("a.bin") else None) == before
+    listed = folder.fs.call_s3("list_multipart_uploads", Bucket="bucket")
+    assert listed.get("Uploads", []) == []
+    assert (tmp_path / "made").exists() == (write is put)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("size", [0, 1, LEAST_PART - 1, LEAST_PART, LEAST_PART + 1])
+def test_files_of_any_size_come_back(folder, read, size):
+    folder.write_bytes("a.bin", LARGE[:size])
+    assert read(folder) == LARGE[:size]
+
+
+def test_a_small_file_costs_one_request(folder, noting, tmp_path):
+    folder.write_bytes("a.bin", b"123")
+    assert noting.methods() == {"PUT": 1}
+    assert read_bytes(folder) == b"123"
+    assert noting.methods() == {"GET": 1}
+    assert fetch(folder) == b"123"
+    assert noting.methods() == {"GET": 1}
+    with pytest.raises(FileNotFoundError):
+        folder.read_bytes("none.bin")
+    assert noting.methods() == {"GET": 1}
+
+
+class TestStream:
+    @pytest.fixture
+    def stream(self, folder, noting):
+        folder.write_bytes("a.bin", LARGE)
+        noting.methods()
+        with folder.open("a.bin") as stream:
+            assert isinstance(stream, RangedFile)
+            yield stream
+
+    def test_any_reads_give_the_bytes_of_the_file(self, stream):
+        model, numbers = io.BytesIO(LARGE), iter(hashlib.shake_256(b"places").digest(400))
+        for _ in range(60):
+            place, jump, size = next(numbers) << 16, next(numbers) % 3, next(numbers) ** 2 * 4
+            if jump == 0:
+                assert stream.seek(place) == model.seek(place)
+            elif jump == 1:
+                assert stream.seek(-min(size, 9), os.SEEK_END) == model.seek(-min(size, 9), os.SEEK_END)
+            assert stream.read(size) == model.read(size)
+            assert stream.tell() == model.tell()
+        buffer = bytearray(7)
+        stream.seek(5)
+        assert (stream.readinto(buffer), bytes(buffer)) == (7, LARGE[5:12])
+        assert stream.seek(-2, os.SEEK_CUR) == 10
+        with pytest.raises(ValueError, match="before the start"):
+            stream.seek(-1)
+
+    def test_pieces_here_and_there_fetch_little_more_than_themselves(self, stream, noting):
+        for place in (len(LARGE) - 8, 6_000_000, 1_000_000):
+            stream.seek(place)
+            assert stream.read(8) == LARGE[place : place + 8]
+        lengths = [_length(reach) for _, _, reach in noting.seen if reach]
+        assert len(lengths) == 3
+        assert max(lengths) <= ranged_file.LEAST_BYTES
+
+    def test_a_reader_of_blocks_gets_more_and_more_ahead(self, stream, noting):
+        blocks = iter(lambda: stream.read(64 << 10), b"")
+        assert b"".join(blocks) == LARGE
+        lengths = [_length(reach) for _, _, reach in noting.seen if reach]
+        assert sum(lengths) == len(LARGE)
+        assert len(lengths) <= 12
+
+    def test_a_file_that_is_replaced_meanwhile_is_no_mixture(self, folder, stream):
+        assert stream.read(8) == LARGE[:8]
+        folder.write_bytes("a.bin", LARGE[::-1])
+        stream.seek(8_000_000)
+        with pytest.raises(OSError, match="no longer exists"):
+            stream.read(8)
+
+    def test_a_closed_one(self, stream):
+        stream.close()
+        with pytest.raises(ValueError, match="closed"):
+            stream.read(1)
+
+
+def _begins_later(reach: str) -> bool:
+    return bool(reach) and not reach.startswith("bytes=0-")
+
+
+def _length(reach: str) -> int:
+    first, last = reach.removeprefix("bytes=").split("-")
+    return int(last) - int(first) + 1
