@@ -28,6 +28,7 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.overlap.reference import kept_ids
 from curator_dask.stages.identify.parameters import IdentifyParameters
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, dropped_ids
+from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.verify.verify_output import verify_output
 from curator_dask.video.process.ffmpeg import ffmpeg_path
 from tests.trees import times
@@ -45,9 +46,10 @@ def videos(tmp_path_factory, few_videos) -> Path:
     return folder
 
 
-def workflow(videos: Path, out: Path, **identify) -> Workflow:
+def workflow(videos: Path, out: Path, *, cross_cluster: bool = False, **identify) -> Workflow:
     split = SplitStage(str(videos), str(out), fixed_stride_split_duration=4.0)
-    return Workflow(split, identify=IdentifyParameters(**identify))
+    kmeans = KMeansParameters(n_clusters=4 if cross_cluster else None)  # then twins are in different clusters
+    return Workflow(split, kmeans=kmeans, identify=IdentifyParameters(**identify), cross_cluster=cross_cluster)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +105,9 @@ def test_black_clips_are_dropped_and_counted(out, videos, context):
         {"eps": 0.5},
         {"eps": 0.5, "rule": "greedy"},
         {"eps": 0.5, "scope": "cross"},
+        {"eps": 0.5, "rule": "greedy", "cross_cluster": True},
     ],
-    ids=["overlap", "overlap-cross", "pairwise", "greedy", "pairwise-cross"],
+    ids=["overlap", "overlap-cross", "pairwise", "greedy", "pairwise-cross", "greedy-across-clusters"],
 )
 def test_a_removed_clip_takes_the_place_of_its_dropped_twin(out, videos, context, rule):
     workflow(videos, out, **rule).run(replace(context, overwrite=True))

@@ -88,7 +88,7 @@ def decide(
     decisions = no_duplicates(num_rows)
     others = other_sources(rule.scope, sources)
     for part in parts_in_scope(rule.scope, sources, num_rows):
-        if not duplicate[part].any():
+        if not duplicate[part].any() and taken is None:
             continue
         rows = np.arange(num_rows)[part]
         part_X = X if len(rows) == num_rows else X[array_module(X).asarray(rows)]

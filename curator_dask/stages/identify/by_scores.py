@@ -22,12 +22,14 @@ from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.across.find_taken import places_taken
 from curator_dask.stages.identify.across.recorded_comparison import recorded_comparison, were_compared
+from curator_dask.stages.identify.across.rows_left import RowsLeft
 from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
 from curator_dask.stages.identify.across.settle import settle_across, settled_from
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
 from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
@@ -154,14 +156,8 @@ class ByScores:
         return outcome, join_decisions(tables, rule, taken, None if copies is None else copies.removed)
 
     def _compares_kept_rows(self) -> bool:
-        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters.
-
-        Not with filters, as the comparison knows no dropped rows: then a match in another cluster removes a row if it is the
-        best one.
-        """
-        if self.rule != "greedy" or self.scope != "all" or self.dropped is not None:
-            return False
-        return were_compared(self.pairwise)
+        """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
+        return self.rule == "greedy" and self.scope == "all" and were_compared(self.pairwise)
 
     def _settle_across(
         self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, gone: dict[int, NDArray[np.bool_]]
@@ -172,7 +168,11 @@ class ByScores:
         spec = recorded_comparison(
             self.pairwise, self.kmeans, self.clips, self.state.folder, self.fields, context.cluster.device
         )
-        return settle_across(context, self.state, clusters, spec, eps, gone)
+        if self.dropped is None:
+            return settle_across(context, self.state, clusters, spec, eps, gone)
+        left = RowsLeft.of(list_clusters(self.pairwise, self.kmeans, *self.fields), clusters, self.dropped)
+        found = settle_across(context, self.state, left.clusters, spec, eps, left.gone_of_all(gone))
+        return left.taken_of_left(found)
 
     def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
         """The clusters in versions that say that other clusters have a say, where they have."""

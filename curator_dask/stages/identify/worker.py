@@ -19,7 +19,7 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     number, rule = task.cluster.number, task.rule
     scores = read_scores(task.cluster)
     duplicate = is_duplicate(scores.score, rule.eps)
-    if not duplicate.any():  # the vectors need not be read
+    if not duplicate.any() and not task.taken:  # the vectors need not be read
         table = decision_table(number, scores, no_duplicates(len(duplicate)))
         return write_decisions_of_unit(task.output, task.table, table, rule)
     X, sources = read_in_order(task.cluster, scores.ids, task.sources)

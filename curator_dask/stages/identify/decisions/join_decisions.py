@@ -236,9 +236,26 @@ def _name_takers(decisions: Decisions, taken: pa.Table) -> tuple[Indices, Indice
         for cluster, place in names
     )
     cosine = taken["cosine"].to_numpy()
+    _name_as_best(decisions, rows, kept, cosine)
     nearer = cosine > decisions.kept_score[rows]
     _name_kept_rows(decisions, zip(rows[nearer].tolist(), kept[nearer].tolist(), strict=True), cosine[nearer])
     return rows, kept
+
+
+def _name_as_best(decisions: Decisions, rows: Indices, kept: Indices, cosine: NDArray[np.float32]) -> None:
+    """Name the kept rows as the best matches of rows whose tables know none so near: it was one that the filters drop."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nearer = cosine > decisions.cosine[rows]
+    if not nearer.any():
+        return
+    match = np.full(len(decisions.removed), -1)
+    match[rows[nearer]] = kept[nearer]
+    decisions.cosine = decisions.cosine.copy()
+    decisions.cosine[rows[nearer]] = cosine[nearer]
+    named = decisions.ids.take(pa.array(np.maximum(match, 0)))
+    decisions.max_ids = pc.if_else(pa.array(match >= 0), named, decisions.max_ids)
 
 
 def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
