@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from curator_dask.errors import InputError, ParameterError
@@ -51,20 +52,32 @@ def parquet_bytes_of_batches(schema: pa.Schema, batches: Iterable[pa.Table]) -> 
     return _parquet(schema, _row_groups(schema, batches), ())
 
 
+def write_parquet_file(path: Path, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+    """Write what `parquet_bytes_of_batches` gives to a local file. Memory holds a row group."""
+    _write(str(path), schema, _row_groups(schema, batches), ())
+
+
 def _parquet(schema: pa.Schema, tables: Iterable[pa.Table], vectors: Sequence[str], *, lean: bool = False) -> bytes:
     import pyarrow as pa
+
+    sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
+    _write(sink, schema, tables, vectors, lean=lean)
+    return cast("bytes", sink.getvalue().to_pybytes())
+
+
+def _write(
+    sink: Any, schema: pa.Schema, tables: Iterable[pa.Table], vectors: Sequence[str], *, lean: bool = False
+) -> None:
     import pyarrow.parquet as pq
 
     plain = {f"{name}.list.element" for name in vectors}
     leaves = [name for name in _leaf_paths(schema) if name not in plain]
-    sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
     dictionaries = False if lean else leaves or False
     options = {"write_statistics": not lean, "store_schema": not lean}
     options["write_page_checksum"] = True  # so that a changed byte is noticed when the file is read
     with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=dictionaries, **options) as writer:
         for table in tables:
             writer.write_table(table, ROW_GROUP_ROWS)
-    return cast("bytes", sink.getvalue().to_pybytes())
 
 
 def _row_groups(schema: pa.Schema, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:

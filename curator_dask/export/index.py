@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Any
 
-from curator_dask.errors import InputError
-from curator_dask.export.samples import METADATA, QUALITY_SCHEMA, ClipRecord, clip_json, plain_text
+from curator_dask.export.samples import METADATA, QUALITY_SCHEMA, plain_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,49 +52,47 @@ def index_schema() -> pa.Schema:
 
 
 def index_table(
-    records: Iterable[ClipRecord],
-    path_of: Callable[[ClipRecord], str],
+    clips: pa.Table,
+    path_of: Callable[[str], str],
     removed: Container[str] = frozenset(),
-    preview_of: Callable[[ClipRecord], str] | None = None,
+    preview_of: Callable[[str], str] | None = None,
     carried: pa.Schema | None = None,
 ) -> pa.Table:
-    """One row per clip, sorted by id; ``kept`` is False for the ids in ``removed``.
+    """One row per clip of a table of records, in its order, with the paths that belong to the ids.
 
-    For an index of kept clips only, pass only their records. Quality columns follow if they are known, and with
-    `preview_of` a last column ``preview``. `carried` are columns of a user's table: they come last, as ``metadata.NAME``, and
-    so does ``caption``; these may hold nulls.
-    Raises InputError if there are no clips, or if an id occurs twice.
+    ``kept`` is False for the ids in ``removed``; for an index of kept clips only, pass only their records. Quality columns
+    follow if they are known, and with `preview_of` a last column ``preview``. `carried` are columns of a user's table: they
+    come last, as ``metadata.NAME``, and so does ``caption``; these may hold nulls.
     """
     import pyarrow as pa
 
-    clips = sorted(records, key=lambda clip: clip.id)
-    if not clips:
-        raise InputError("there are no clips for the index: nothing was kept, or nothing was split before")
-    for clip, following in pairwise(clips):
-        if clip.id == following.id:
-            raise InputError(f"clip {clip.id} occurs twice among the clips for the index; ids must be unique")
-    rows = [clip_json(clip) for clip in clips]
-    columns = {column: [row[field] for row in rows] for column, field in _COLUMNS.items()}
-    columns["path"] = [plain_text(path_of(clip)) for clip in clips]
-    columns["kept"] = [clip.id not in removed for clip in clips]
+    ids = clips["id"].to_pylist()
+    columns: dict[str, Any] = {column: clips[field] for column, field in _COLUMNS.items()}
+    columns["path"] = [plain_text(path_of(clip)) for clip in ids]
+    columns["kept"] = [clip not in removed for clip in ids]
     schema = index_schema()
-    if all(clip.quality is not None for clip in clips):
-        columns |= {name: [row[name] for row in rows] for name in QUALITY_SCHEMA}
-        schema = pa.schema([*schema, *(pa.field(name, pa.float64(), nullable=False) for name in QUALITY_SCHEMA)])
+    for name in QUALITY_SCHEMA if set(QUALITY_SCHEMA) <= set(clips.column_names) else ():
+        columns[name], schema = clips[name], schema.append(pa.field(name, pa.float64(), nullable=False))
     if preview_of is not None:
-        columns["preview"] = [plain_text(preview_of(clip)) for clip in clips]
+        columns["preview"] = [plain_text(preview_of(clip)) for clip in ids]
         schema = schema.append(pa.field("preview", pa.string(), nullable=False))
-    table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    arrays = [_as(columns[field.name], field.type) for field in schema]
+    table = pa.table(arrays, schema=schema)
     return _with_carried(table, clips, carried) if carried is not None else table
 
 
-def _with_carried(table: pa.Table, clips: Iterable[ClipRecord], carried: pa.Schema) -> pa.Table:
+def _as(values: Any, kind: pa.DataType) -> Any:
     import pyarrow as pa
 
-    known = [clip.metadata for clip in clips if clip.metadata is not None]
-    rows = pa.Table.from_pylist([json.loads(one.fields) for one in known], schema=carried)
+    return values.cast(kind) if isinstance(values, pa.ChunkedArray) else pa.array(values, kind)
+
+
+def _with_carried(table: pa.Table, clips: pa.Table, carried: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    rows = pa.Table.from_pylist([json.loads(fields) for fields in clips[METADATA].to_pylist()], schema=carried)
     for field in carried:
         table = table.append_column(f"{METADATA}.{field.name}", rows[field.name])
-    if any(one.caption is not None for one in known):
-        table = table.append_column("caption", pa.array([one.caption for one in known], pa.string()))
+    if clips["caption"].null_count < len(clips):
+        table = table.append_column("caption", clips["caption"].cast(pa.string()))
     return table

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # No dot (loaders cut the key at the first one), no leading underscore (webdataset skips `__…__`), no path separator.
-_SAFE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+SAFE_KEY = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_SAFE_KEY = re.compile(SAFE_KEY)
 
 MAX_MEDIA_BYTES = 8 * 1024**3 - 1
 """The largest member that a USTAR header can state (11 octal digits)."""
@@ -106,9 +107,9 @@ def clip_json(record: ClipRecord) -> dict[str, Any]:
     return {**known, **quality, **({METADATA: carried} if carried else {})}
 
 
-def json_fields(record: ClipRecord, carried: Mapping[str, str]) -> dict[str, Any]:
+def json_fields(carried: Mapping[str, str], *, with_quality: bool) -> dict[str, Any]:
     """The fields of every ``.json`` member of a dataset with their types as text, `carried` columns of a table as an object."""
-    kinds = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if record.quality is not None else {})}
+    kinds = {**CLIP_SCHEMA, **(QUALITY_SCHEMA if with_quality else {})}
     own: dict[str, Any] = {name: kind.__name__ for name, kind in kinds.items()}
     return {**own, METADATA: dict(carried)} if carried else own
 

@@ -54,6 +54,11 @@ def archive_bytes(members_bytes: int) -> int:
     return total + _padding(total, RECORD_BYTES)
 
 
+def most_members_bytes(num_bytes: int) -> int:
+    """The most that members may take in an archive of at most ``num_bytes``: `archive_bytes`, backwards; below 0 if none fit."""
+    return num_bytes // RECORD_BYTES * RECORD_BYTES - len(_END)
+
+
 def write_header(target: Writable, name: str, num_bytes: int) -> None:
     """Write a header. Only name and size vary; mtime and owner are 0, the mode is 0644."""
     info = tarfile.TarInfo(name)

@@ -161,6 +161,31 @@ class Folder:
             found = [replace(entry, path=f"{path}/{entry.path}") for entry in found]
         return sorted(found, key=lambda entry: entry.path)
 
+    def each_entry(self, path: str) -> Iterator[Entry]:
+        """As `entries` of a folder below, one at a time and in any order: for folders of very many files.
+
+        On a local disk nothing is kept. The drivers of object stores list a folder whole.
+        """
+        if not self.is_local:
+            yield from self.entries(path)
+            return
+        for entry in local_entries(self.join(path)):
+            if not entry.passed_over:
+                yield Entry(f"{path}/{entry.path}", entry.num_bytes, entry.version)
+
+    def subfolders(self) -> list[str]:
+        """The names of the folders directly below, sorted, hidden ones left out; none where there is no folder."""
+        try:
+            if self.is_local:
+                found = [path.name for path in Path(self.root).iterdir() if path.is_dir()]
+            else:
+                with self._reach() as fs:
+                    listed = fs.ls(self.root, detail=True)
+                found = [one["name"].rstrip("/").rpartition("/")[2] for one in listed if one["type"] == "directory"]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in found if not name.startswith("."))
+
     def entry(self, path: str) -> Entry | None:
         """One file, hidden or not; None where there is none."""
         if self.is_local:

@@ -11,9 +11,10 @@ takes one apostrophe off the front of any text that has one.
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,10 +48,23 @@ def id_list_bytes(ids: Iterable[str]) -> bytes:
 
 def read_id_list(data: bytes) -> list[str]:
     """The ids of a list. An editor may have ended its lines with carriage returns too, or left out the last line feed."""
-    lines = data.decode("utf-8", "surrogateescape").split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [_ESCAPE.sub(lambda found: _ESCAPED[found[0]], line.removesuffix("\r")) for line in lines]
+    return [one for batch in id_list_batches(io.BytesIO(data)) for one in batch]
+
+
+def id_list_batches(stream: IO[bytes], block_bytes: int = 1 << 20) -> Iterator[list[str]]:
+    """The ids of a list as `read_id_list` reads them, about a block of bytes at a time."""
+    rest = b""
+    while block := stream.read(block_bytes):
+        *lines, rest = (rest + block).split(b"\n")
+        if lines:
+            yield [_id_of(line) for line in lines]
+    if rest:
+        yield [_id_of(rest)]
+
+
+def _id_of(line: bytes) -> str:
+    text = line.decode("utf-8", "surrogateescape").removesuffix("\r")
+    return _ESCAPE.sub(lambda found: _ESCAPED[found[0]], text) if "\\" in text else text
 
 
 def safe_cells(texts: pa.ChunkedArray) -> pa.ChunkedArray:

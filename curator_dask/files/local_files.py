@@ -163,7 +163,7 @@ def local_entries(
             if reason := reason_for(item):
                 yield Entry(f"{path}/" if is_folder else path, 0, "", reason)
             elif not is_folder:
-                yield local_entry(item.path, path)
+                yield _entry(item.stat, path)
             elif max_depth is None or path.count("/") + 1 < max_depth:
                 (linked if item.is_symlink() else pending).append((item.path, f"{path}/"))
 
@@ -190,16 +190,16 @@ def is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
-def _scan(folder: str) -> list[os.DirEntry[str]]:
+def _scan(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
-            return list(found)
+            yield from found
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return
     except OSError as error:
         # Every file system has one that only its owner may read, and it holds nothing of anybody's.
         if Path(folder).name == "lost+found":
-            return []
+            return
         raise InputError(
             f"cannot list the folder {folder!r}: {error.strerror}. Make it readable, or move it"
         ) from error
@@ -221,8 +221,12 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def local_entry(full: str, path: str) -> Entry:
+    return _entry(Path(full).stat, path)
+
+
+def _entry(read: Callable[[], os.stat_result], path: str) -> Entry:
     try:
-        info = Path(full).stat()
+        info = read()
     except OSError:  # a dangling link: listed, so that whoever reads it can say so
         return Entry(path, 0, "unreadable")
     return Entry(path, info.st_size if stat.S_ISREG(info.st_mode) else 0, str(info.st_mtime_ns))

@@ -28,7 +28,7 @@ from typing import Any
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder, Written
 from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
-from curator_dask.files.local_files import hash_of
+from curator_dask.files.local_files import hash_of, hash_of_stream
 from curator_dask.runtime.parameters import FORMAT, RELATIVE, Comparison, as_record, moved_path, without_relative
 from curator_dask.runtime.records import (
     JSON,
@@ -277,6 +277,15 @@ class StageState:
         """
         self._note({path: data})  # first: a file that was noted and never written does no harm
         write_if_changed(self.folder, path, data)
+
+    def publish_file(self, path: str, local: Path) -> None:
+        """As `publish`, for a finished local file, which is moved to its place. It is never in memory as a whole."""
+        with local.open("rb") as stream:
+            size = Written(local.stat().st_size, hash_of_stream(stream))
+        before = self.published()
+        self._write_notes(before, {**before, path: size})
+        if self.folder.size(path) != size or self.folder.content_hash(path) != size.content_hash:
+            self.folder.put(local, path)
 
     def note_parameters(self) -> None:
         """Note the hash of the parameters; `summarise` does it too."""

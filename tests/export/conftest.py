@@ -14,10 +14,11 @@ import pytest
 
 from curator_dask.export.card import dataset_card
 from curator_dask.export.manifest import Manifest, manifest_text, wids_indexes
-from curator_dask.export.plan import PlanParameters, plan_shards
+from curator_dask.export.plan import PlanParameters
 from curator_dask.export.samples import ClipRecord, caption_bytes, embedding_npy, embedding_npy_bytes, json_fields
 from curator_dask.export.shards import write_shard
 from curator_dask.files.layout import MANIFEST_NAME
+from tests.export.planning import plan_shards
 
 CLIPS = 12
 SOURCES = 3
@@ -76,7 +77,7 @@ class Clips:
         extras = {"npy": lambda record: embedding_npy(self.embedding(record))} if with_embeddings else {}
         if carried is not None:
             sizes["txt"], extras["txt"] = (lambda record: len(caption_bytes(record))), caption_bytes
-        fields = json_fields(next(iter(records or self.records)), carried) if carried is not None else {}
+        fields = json_fields(carried, with_quality=False) if carried is not None else {}
         results = []
         for plan in plan_shards(self.records if records is None else records, parameters, extra_sizes=sizes):
             (out / plan.split).mkdir(parents=True, exist_ok=True)

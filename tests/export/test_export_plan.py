@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.export.plan import PlanParameters, plan_shards, sample_bytes, shard_ends
+from curator_dask.export.plan import PlanParameters
+from curator_dask.export.planned.closing import shard_ends
 from curator_dask.export.ustar import archive_bytes, member_bytes
+from tests.export.planning import plan_shards
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,9 @@ def test_limits_hold_for_every_shard(sizes, shard_bytes, shard_clips, min_shards
 
 def test_the_size_of_a_sample_counts_headers_and_padding(record):
     clip = record(1, num_bytes=513)
-    assert sample_bytes(clip, {}) == (512 + 512) + (512 + 1024)
-    assert sample_bytes(clip, {"npy": lambda _: 1}) == sample_bytes(clip, {}) + 1024
+    (plain,), (more,) = plan_shards([clip]), plan_shards([clip], extra_sizes={"npy": lambda _: 9 * 1024})
+    assert plain.num_bytes == archive_bytes((512 + 512) + (512 + 1024)) == 10_240
+    assert more.num_bytes == archive_bytes((512 + 512) + (512 + 1024) + (512 + 9 * 1024)) == 20_480
     assert member_bytes(0) == 512
     assert archive_bytes(0) == archive_bytes(9216) == 10_240 < archive_bytes(9217)
 

@@ -12,9 +12,10 @@ import pytest
 import webdataset
 
 from curator_dask.errors import MediaError, ParameterError
-from curator_dask.export.plan import PlanParameters, ShardPlan, plan_shards
+from curator_dask.export.plan import PlanParameters, ShardPlan
 from curator_dask.export.samples import clip_json_bytes, member_key
 from curator_dask.export.shards import media_fault, write_shard
+from tests.export.planning import plan_shards
 
 
 def plan_of(*records, **changes):

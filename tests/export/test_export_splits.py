@@ -7,14 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError, ParameterError
+from curator_dask.export.planned.columns import record_table
+from curator_dask.export.planned.families import Families
 from curator_dask.export.samples import ClipRecord
-from curator_dask.export.splits import assign_splits, check_splits, parse_splits
+from curator_dask.export.splits import check_splits, parse_splits
 
 THREE_WAYS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def clip(number: int, source: str, group: str = "") -> ClipRecord:
     return ClipRecord(f"clip{number:06d}", source, 0.0, 10.0, 1000, group=group)
+
+
+def assign_splits(records: list[ClipRecord], shares: dict[str, float], seed: int) -> dict[str, list[ClipRecord]]:
+    table, families = record_table(records), Families()
+    for start in range(0, len(table), 7):
+        families.add(table.slice(start, 7))
+    numbers = families.split(shares, seed).of(table["source_video"])
+    return {
+        name: [one for one, of_clip in zip(records, numbers, strict=True) if of_clip == number]
+        for number, name in enumerate(shares)
+    }
 
 
 def split_of(result):

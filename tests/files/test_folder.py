@@ -64,6 +64,9 @@ class TestWholeWrites:
     def test_parts_of_a_file(self, folder):
         check_parts_of_a_file(folder)
 
+    def test_folders_below(self, folder):
+        check_folders_below(folder)
+
     def test_a_crash_while_writing_leaves_nothing(self, folder):
         with pytest.raises(Crash), folder.writing("a.bin") as temporary:
             temporary.write_bytes(b"half")
@@ -357,6 +360,20 @@ class TestFullDisks:
         folder = Folder(str(small_disk("ro")))
         with pytest.raises(InputError, match=r"cannot write .*a.bin': Read-only file system"):
             folder.write_bytes("a.bin", b"x")
+
+
+def check_folders_below(folder: Folder) -> None:
+    assert folder.subfolders() == []
+    assert list(folder.each_entry("clips")) == []
+    put(folder, "b/x.mp4", "a/b/x.mp4", ".hidden/x.mp4", "clips/é.mp4", "clips/.part", "clips/in/y.mp4", "file")
+    assert folder.subfolders() == ["a", "b", "clips"]
+    found = sorted(folder.each_entry("clips"), key=lambda entry: entry.path)
+    assert found == folder.entries("clips")
+    assert [entry.path for entry in found] == ["clips/in/y.mp4", "clips/é.mp4"]
+
+
+def test_folders_below(folder):
+    check_folders_below(folder)
 
 
 class TestS3:

@@ -84,8 +84,8 @@ def only_embeddings(clips: Folder) -> Folder | None:
 
     Raises InputError if there are several: each model has its own plain clips.
     """
-    ending = f"{EMBEDDINGS_ENDING}/{PLAIN_CLIPS}"
-    found = [entry.path.rpartition("/")[0] for entry in clips.entries(max_depth=2) if entry.path.endswith(ending)]
+    vectors = (name for name in clips.subfolders() if name.endswith(EMBEDDINGS_ENDING))
+    found = [name for name in vectors if clips.exists(f"{name}/{PLAIN_CLIPS}")]
     if len(found) > 1:
         raise InputError(
             f"{clips.url} holds plain clips of several models ({', '.join(found)}): "

@@ -6,7 +6,7 @@ embed stage saw: ready clips, and clips that were cut without a model. A clip of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,23 @@ def read_quality(clips: Folder | None, embeddings: Folder | None = None) -> pa.T
     return _first_of_each(table.filter(table[COLUMNS[0]].is_valid()))
 
 
+def quality_beside_vectors(clips: Folder, embeddings: Folder | None = None) -> Iterator[pa.Table]:
+    """As `read_quality`, without the clip index, file by file: an id may come twice. Files without such columns have none."""
+    places = [(embeddings, QUALITY)] if embeddings is not None else _tables_below(clips)
+    for folder, path in places:
+        found = _read(folder, path)
+        if found is not None:
+            yield found.filter(found[COLUMNS[0]].is_valid())
+
+
 def quality_by_id(table: pa.Table) -> dict[str, dict[str, float]]:
     """The rows of `read_quality` by id."""
     return {row.pop("id"): row for row in table.to_pylist()}
 
 
 def _tables_below(clips: Folder) -> list[tuple[Folder, str]]:
-    ending = f"{EMBEDDINGS_ENDING}/{QUALITY}"
-    return [(clips, entry.path) for entry in clips.entries(max_depth=2) if entry.path.endswith(ending)]
+    vectors = (name for name in clips.subfolders() if name.endswith(EMBEDDINGS_ENDING))
+    return [(clips, path) for path in (f"{name}/{QUALITY}" for name in vectors) if clips.exists(path)]
 
 
 def _of_index(clips: Folder) -> list[pa.Table]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curator_dask.export.plan import ShardPlan
-from curator_dask.export.samples import ClipRecord
 from curator_dask.files.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """One shard to write, from the clips of `input`."""
+    """One shard to write, from the clips of `input`. Its samples stand in a file, which the worker reads."""
 
     input: Folder
     output: Folder
-    plan: ShardPlan
-    hashes: Mapping[str, str]
-    """Clip id → hash of its media as the split stage recorded it; a clip of an earlier version has none."""
-    previews: Mapping[str, int] | None = None
-    """Clip id → bytes of its preview, for all clips of the shard; None: samples hold no previews."""
+    split: str
+    name: str
+    num_bytes: int
+    plan_path: str
+    """A Parquet file in `output`: the records of the samples in their order, with `CONTENT_HASH` and `PREVIEW_BYTES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,7 @@ class CopySpec:
 
     input: Folder
     output: Folder
-    record: ClipRecord
+    clip_id: str
+    num_bytes: int
     content_hash: str = ""
     with_preview: bool = False

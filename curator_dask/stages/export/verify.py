@@ -13,7 +13,7 @@ from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.files.layout import DROP_LIST, MANIFEST_NAME, REMOVE_LIST
-from curator_dask.stages.export.keep_list import read_keep_list
+from curator_dask.stages.export.clips.keep_list import read_keep_list
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from curator_dask.data.tables import read_parquet
 from curator_dask.errors import MediaError
+from curator_dask.export.plan import ShardPlan
+from curator_dask.export.planned.columns import CONTENT_HASH, PREVIEW_BYTES, records_of
 from curator_dask.export.samples import ClipRecord, caption_bytes
 from curator_dask.export.shards import UNREADABLE, ExtraMembers, write_shard
 from curator_dask.files import layout
@@ -15,38 +18,49 @@ from curator_dask.files.local_files import HASHES
 from curator_dask.runtime.records import Failure, UnitResult
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BLOCK_BYTES = 1 << 20
 
 
 def write_one_shard(spec: ShardSpec) -> UnitResult:
     """Stream the clips of one shard into its tar file."""
-
-    opened: list[ClipRecord] = []
+    rows, opened = read_parquet(spec.output, spec.plan_path), list[ClipRecord]()
+    plan = ShardPlan(spec.split, spec.name, tuple(records_of(rows)), spec.num_bytes)
+    hashes = _by_id(rows, CONTENT_HASH)
 
     def open_media(record: ClipRecord) -> BinaryIO:
         opened.append(record)
-        return cast(BinaryIO, _open(spec.input, record, spec.hashes.get(record.id, "")))
+        return cast(BinaryIO, _open(spec.input, record.id, hashes.get(record.id) or ""))
 
     try:
-        with spec.output.writing(spec.plan.path) as temporary:
-            result = write_shard(spec.plan, temporary, open_media, _extras(spec))
+        with spec.output.writing(plan.path) as temporary:
+            result = write_shard(plan, temporary, open_media, _extras(spec.input, plan, _by_id(rows, PREVIEW_BYTES)))
     except MediaError as error:  # the stage plans the shards anew without this clip
         reason = error.reason if error.reason == UNREADABLE else "media"
         failure = Failure("export", opened[-1].source_video, reason, str(error), opened[-1].id)
         return UnitResult(failures=(failure,), final=False)
     counts = {"clips": result.samples, "shard_bytes": result.num_bytes}
     size = Written(result.num_bytes, f"sha256:{result.sha256}")
-    return UnitResult({spec.plan.path: size}, counts, data={"shard": asdict(result)})
+    return UnitResult({plan.path: size}, counts, data={"shard": asdict(result)})
 
 
-def _extras(spec: ShardSpec) -> ExtraMembers:
+def _by_id(rows: pa.Table, name: str) -> dict[str, Any]:
+    """A column by the ids of the clips; empty where there is no such column."""
+    if name not in rows.column_names:
+        return {}
+    return dict(zip(rows["id"].to_pylist(), rows[name].to_pylist(), strict=True))
+
+
+def _extras(folder: Folder, plan: ShardPlan, previews: Mapping[str, int]) -> ExtraMembers:
     """The members of a sample besides its JSON and its media."""
-    previews, metadata = spec.previews, spec.plan.samples[0].metadata
+    metadata = plan.samples[0].metadata
     extras: dict[str, Callable[[ClipRecord], bytes]] = {}
     if metadata is not None and metadata.caption is not None:
         extras["txt"] = caption_bytes
-    if previews is not None:
-        extras["webp"] = lambda record: read_preview(spec.input, record.id, previews[record.id])
+    if previews:
+        extras["webp"] = lambda record: read_preview(folder, record.id, previews[record.id])
     return extras
 
 
@@ -64,25 +78,25 @@ def read_preview(folder: Folder, clip_id: str, num_bytes: int) -> bytes:
 
 def copy_media(spec: CopySpec) -> UnitResult:
     """Copy the media file of one clip, and its preview where it is asked for, into the export."""
-    path = layout.clip_path(spec.record.id)
+    path = layout.clip_path(spec.clip_id)
     with (
-        _open(spec.input, spec.record, spec.content_hash) as source,
+        _open(spec.input, spec.clip_id, spec.content_hash) as source,
         spec.output.writing(path) as temporary,
         temporary.open("wb") as target,
     ):
         for block in _blocks(source):
             target.write(block)
-    outputs: dict[str, int] = {path: Written(spec.record.num_bytes, spec.content_hash)}
+    outputs: dict[str, int] = {path: Written(spec.num_bytes, spec.content_hash)}
     if spec.with_preview:
-        preview = layout.preview_path(spec.record.id)
+        preview = layout.preview_path(spec.clip_id)
         outputs[preview] = spec.output.write_bytes(preview, spec.input.read_bytes(preview))
     return UnitResult(outputs, {"clips": 1})
 
 
-def _open(folder: Folder, record: ClipRecord, content_hash: str) -> Any:
+def _open(folder: Folder, clip_id: str, content_hash: str) -> Any:
     """The media of a clip, compared with its hash, if there is one, as it is read."""
-    stream = folder.open(layout.clip_path(record.id))
-    return ComparingReader(stream, record.id, content_hash) if content_hash else stream
+    stream = folder.open(layout.clip_path(clip_id))
+    return ComparingReader(stream, clip_id, content_hash) if content_hash else stream
 
 
 class ComparingReader:

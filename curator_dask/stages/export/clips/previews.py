@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from curator_dask.export.plan import ExtraSizes
-from curator_dask.export.samples import ClipRecord
+from curator_dask.export.planned.columns import PREVIEW_BYTES, TOLD
 from curator_dask.files.folder import Folder, Written
 from curator_dask.runtime.records import Failure
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.previews.stage import PreviewsStage, ShownClip, previews_there
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -24,38 +27,33 @@ class ExportedPreviews:
     num_run: int = 0
     num_skipped: int = 0
 
-    def of(self, records: Sequence[ClipRecord]) -> list[ClipRecord]:
-        """The clips that have a preview."""
-        return [record for record in records if record.id in self.sizes]
+    def columns(self, ids: Iterable[str]) -> dict[str, pa.Array]:
+        """For some clips, the bytes of their previews, and what a shard depends on beside their records."""
+        import pyarrow as pa
 
-    def sizes_of(self, records: Sequence[ClipRecord]) -> dict[str, int]:
-        return {record.id: int(self.sizes.get(record.id, 0)) for record in records}
-
-    def extra_sizes(self) -> ExtraSizes:
-        return {"webp": lambda record: self.sizes.get(record.id, 0)}
-
-    def inputs_of(self, records: Sequence[ClipRecord]) -> list[str]:
-        """What a shard depends on beside its clips."""
-        return [_told(self.sizes.get(record.id, 0)) for record in records]
+        sizes = [self.sizes.get(one, 0) for one in ids]
+        return {PREVIEW_BYTES: pa.array(map(int, sizes), pa.int64()), TOLD: pa.array(map(_told, sizes), pa.string())}
 
 
 def _told(size: int) -> str:
     return f"{int(size)} {size.content_hash if isinstance(size, Written) else ''}"
 
 
-def make_previews(folder: Folder, records: Sequence[ClipRecord], context: RunContext) -> ExportedPreviews:
-    """Make the previews of these clips of the output `folder` that are not there yet."""
-    clips = tuple(ShownClip(record.id, record.num_bytes, record.end_s - record.start_s) for record in records)
+def make_previews(folder: Folder, tables: Callable[[], Iterable[pa.Table]], context: RunContext) -> ExportedPreviews:
+    """Make the previews of the clips in tables of records, of the output `folder`, that are not there yet."""
+    columns = ("id", "num_bytes", "start_s", "end_s", "source_video")
+    rows = [row for table in tables() for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+    clips = tuple(ShownClip(clip, num_bytes, end - start) for clip, num_bytes, start, end, _ in rows)
     result = PreviewsStage(folder.url, clips, folder.storage_options).run(context=context)
     there = previews_there(folder)
-    sizes = {record.id: there[record.id] for record in records if record.id in there}
+    sizes = {clip.id: there[clip.id] for clip in clips if clip.id in there}
     if context.dry_run:
         return ExportedPreviews(sizes, (), result.num_run, result.num_skipped)
     why = {failure.source: failure for failure in result.failures}
-    failures = [_failure(record, why.get(f"clip {record.id}")) for record in records if record.id not in sizes]
+    failures = [_failure(clip, source, why.get(f"clip {clip}")) for clip, *_, source in rows if clip not in sizes]
     return ExportedPreviews(sizes, tuple(failures), result.num_run, result.num_skipped)
 
 
-def _failure(record: ClipRecord, why: Failure | None) -> Failure:
+def _failure(clip: str, source: str, why: Failure | None) -> Failure:
     reason, message = (why.reason, why.message) if why is not None else ("no-preview", "it has no preview")
-    return Failure("export", record.source_video, reason, message, record.id)
+    return Failure("export", source, reason, message, clip)

@@ -1,0 +1,38 @@
+"""What an export counts: clips in it and failed ones, how many of each are plain, and what lists and tables say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curator_dask.stages.export.clips.chosen import IS_PLAIN
+from curator_dask.stages.export.clips.exported import ExportedClips
+
+
+def count_clips(clips: ExportedClips, *, has_list: bool) -> dict[str, int]:
+    """The counts of an export, by name."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    failed = {failure.clip_id for failure in clips.failures}
+    num_open = len({failure.clip_id for failure in clips.failures if failure.is_open})
+    gone, num_clips, num_plain, num_plain_failed = pa.array(sorted(failed), pa.string()), 0, 0, 0
+    for table in clips.tables():
+        is_gone, is_plain = pc.is_in(table["id"], value_set=gone), table[IS_PLAIN]
+        num_clips += len(table) - (pc.sum(is_gone).as_py() or 0)
+        num_plain += pc.sum(pc.and_not(is_plain, is_gone)).as_py() or 0
+        num_plain_failed += pc.sum(pc.and_(is_plain, is_gone)).as_py() or 0
+    metadata = clips.metadata
+    return {
+        "clips": num_clips,
+        "clips_plain": num_plain,
+        "clips_failed": len(failed) - num_open,
+        **({"clips_open": num_open} if num_open else {}),
+        "plain_failed": num_plain_failed + clips.chosen.num_plain_failed,
+        **({"clips_not_sampled": clips.chosen.num_known - clips.chosen.num_chosen} if has_list else {}),
+        **(metadata.counts(_ids_without(clips, failed)) if metadata is not None else {}),
+    }
+
+
+def _ids_without(clips: ExportedClips, failed: set[str]) -> Iterator[str]:
+    for table in clips.tables():
+        yield from (one for one in table["id"].to_pylist() if one not in failed)
