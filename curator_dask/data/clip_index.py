@@ -7,11 +7,20 @@ written last, and its schema metadata says how many parts and rows there are: wi
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from curator_dask.data.tables import ROW_GROUP_ROWS, open_parquet, row_group_tables, unreadable, without_views
+from curator_dask.data.tables import (
+    ROW_GROUP_ROWS,
+    open_parquet,
+    read_row_groups,
+    row_group_tables,
+    unreadable,
+    without_views,
+)
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -129,20 +138,79 @@ def clip_index_batches(folder: Folder, columns: Sequence[str] | None = None, row
         columns: those to read, in this order; None: all.
         rows: the most rows of a table; no more than `ROWS` come at a time in any case.
     """
+    for _, _, table in _row_groups(folder, columns):
+        yield from (table.slice(at, rows) for at in range(0, len(table), rows))
+
+
+def _row_groups(folder: Folder, columns: Sequence[str] | None) -> Iterator[tuple[str, int, pa.Table]]:
+    """Each row group, with its file and its number there."""
     (paths, num_rows), found = _files(folder), 0
     for path in paths:
-        for table in _row_groups(folder, path, columns):
+        if not folder.exists(path):
+            raise InputError(f"{folder.join(path)} is missing: run the split stage into {folder.url} again")
+        for number, table in enumerate(row_group_tables(folder, path, columns)):
             found += len(table)
-            yield from (table.slice(at, rows) for at in range(0, len(table), rows))
+            yield path, number, table.replace_schema_metadata(None)
     if num_rows is not None and found != num_rows:
         raise unreadable(folder, paths[0], f"the index has {found:,} rows in place of {num_rows:,}")
 
 
-def _row_groups(folder: Folder, path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-    if not folder.exists(path):
-        raise InputError(f"{folder.join(path)} is missing: run the split stage into {folder.url} again")
-    for table in row_group_tables(folder, path, columns):
-        yield table.replace_schema_metadata(None)
+@dataclass(frozen=True, slots=True)
+class VideoRows:
+    """Where the rows of one video lie in the index: enough to read them again without the others."""
+
+    path: str
+    group: int
+    """The row group that they begin in."""
+    start: int
+    """The first row, in that group."""
+    num_rows: int
+
+
+def clip_index_videos(folder: Folder, columns: Sequence[str]) -> Iterator[tuple[VideoRows, list[dict[str, Any]]]]:
+    """The videos of the index in order, each with its rows; `columns` has ``relative_path``. Raises as `clip_index_batches`."""
+    name, where = None, VideoRows("", 0, 0, 0)
+    rows: list[dict[str, Any]] = []
+    for path, group, table in _row_groups(folder, columns):
+        for at, row in enumerate(_python_rows(table)):
+            if row["relative_path"] != name:
+                if rows:
+                    yield replace(where, num_rows=len(rows)), rows
+                name, where, rows = row["relative_path"], VideoRows(path, group, at, 0), []
+            rows.append(row)
+    if rows:
+        yield replace(where, num_rows=len(rows)), rows
+
+
+def _python_rows(table: pa.Table, at_once: int = 4_096) -> Iterator[dict[str, Any]]:
+    for at in range(0, len(table), at_once):
+        yield from table.slice(at, at_once).to_pylist()
+
+
+def rows_of_video(folder: Folder, where: VideoRows, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read the rows of one video; fewer where the index has fewer by now.
+
+    The row group stays in memory, as the next video is likely to lie in it too: see `forget_read_rows`.
+    """
+    rows: list[dict[str, Any]] = []
+    first, group = where.start, where.group
+    while len(rows) < where.num_rows and (table := _row_group(folder, where.path, group, columns)) is not None:
+        rows += table.slice(first, where.num_rows - len(rows)).to_pylist()
+        first, group = 0, group + 1
+    return rows
+
+
+@functools.lru_cache(maxsize=2)
+def _row_group(folder: Folder, path: str, number: int, columns: tuple[str, ...]) -> pa.Table | None:
+    with open_parquet(folder, path) as file:
+        if number >= file.num_row_groups:
+            return None
+    return read_row_groups(folder, path, [number], columns)
+
+
+def forget_read_rows() -> None:
+    """Drop the row groups that `rows_of_video` keeps: their files may have changed."""
+    _row_group.cache_clear()
 
 
 def read_clip_index(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:

@@ -9,7 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import InputError
-from curator_dask.data.clip_index import clip_index_batches, extent, has_clip_index, read_clip_index
+from curator_dask.data.clip_index import (
+    clip_index_batches,
+    clip_index_videos,
+    extent,
+    has_clip_index,
+    read_clip_index,
+    rows_of_video,
+)
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, clip_index_part
 
@@ -85,3 +92,26 @@ def test_a_first_part_that_says_something_else_is_damaged(parts, rows, said):
 def test_a_column_that_is_not_there_is_named(parts):
     with pytest.raises(InputError, match="has no column 'height'; its columns are id, width"):
         next(clip_index_batches(Folder(str(parts)), ["height"]))
+
+
+def test_the_rows_of_a_video_are_read_again_from_where_they_lie(tmp_path):
+    """Also where they go on in the next row group, or over a whole one."""
+    videos = ["a", "a", "b", *["c"] * 7, "d"]
+    table = pa.table({"relative_path": videos, "n": [*range(len(videos))]})
+    pq.write_table(table, tmp_path / CLIP_INDEX, row_group_size=3)
+    folder, columns = Folder(str(tmp_path)), ("relative_path", "n")
+    found = list(clip_index_videos(folder, columns))
+    assert [[row["n"] for row in rows] for _, rows in found] == [[0, 1], [2], [*range(3, 10)], [10]]
+    assert [rows_of_video(folder, where, columns) for where, _ in found] == [rows for _, rows in found]
+
+
+def test_a_video_ends_with_its_part(parts):
+    table = read_clip_index(Folder(str(parts))).append_column("relative_path", pa.array([*"aaaabbbbcd"]))
+    for number, (start, stop) in enumerate([(0, 4), (4, 8), (8, 10)]):
+        metadata = extent(3, 10) if number == 0 else None
+        part = table.slice(start, stop - start).replace_schema_metadata(metadata)
+        pq.write_table(part, parts / clip_index_part(number))
+    folder, columns = Folder(str(parts)), ("relative_path", "width")
+    found = list(clip_index_videos(folder, columns))
+    assert [where.path for where, _ in found] == [clip_index_part(number) for number in (0, 1, 2, 2)]
+    assert [rows_of_video(folder, where, columns) for where, _ in found] == [rows for _, rows in found]

@@ -33,11 +33,26 @@ def marked_quality(clips: Iterable[tuple[str, Quality | None]]) -> dict[str, JSO
 
 def publish_quality(state: StageState, records: Iterable[UnitRecord]) -> None:
     """Write the table beside the vectors from the markers of all units, by id; where no quality is known, there is none."""
-    rows = sorted(row for record in records for row in record.data.get(MARKED, ()))
-    if rows:
-        state.publish(QUALITY, parquet_bytes(_table(rows)))
+    import pyarrow as pa
+
+    batches = [_table(rows) for rows in _batches(record.data.get(MARKED, ()) for record in records)]
+    table = pa.concat_tables([_table([]), *batches])
+    if len(table):
+        state.publish(QUALITY, parquet_bytes(table.sort_by([(name, "ascending") for name in table.column_names])))
     else:
         state.unpublish(QUALITY)
+
+
+def _batches(of_units: Iterable[Sequence[Sequence[Any]]], rows_at_once: int = 8_192) -> Iterator[list[Sequence[Any]]]:
+    """The rows of all units, some thousand Python objects at a time."""
+    batch: list[Sequence[Any]] = []
+    for rows in of_units:
+        batch += rows
+        if len(batch) >= rows_at_once:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def read_quality(clips: Folder | None, embeddings: Folder | None = None) -> pa.Table:
@@ -93,12 +108,16 @@ def _read(folder: Folder, path: str) -> pa.Table | None:
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:
-    """One row per id. All measure the same frames, so it does not matter which."""
-    import numpy as np
+    """One row per id, by id. All measure the same frames, so it does not matter which."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    _, first = np.unique(table["id"].to_numpy(zero_copy_only=False).astype(str), return_index=True)
-    return table.take(pa.array(first))
+    table = table.take(pc.sort_indices(table, sort_keys=[("id", "ascending")])).combine_chunks()
+    if len(table) < 2:
+        return table
+    ids = table["id"]
+    is_new = pc.not_equal(ids[1:], ids[:-1]).combine_chunks()
+    return table.filter(pa.concat_arrays([pa.array([True]), is_new]))
 
 
 def _schema() -> pa.Schema:

@@ -102,6 +102,19 @@ class EmbedTask:
     aside: frozenset[str] = frozenset()
     """The ids of clips that are not embedded now, as a worker died of them."""
 
+    @property
+    def num_clips(self) -> int:
+        return len(self.clips)
+
+    @property
+    def from_source(self) -> bool:
+        """Whether the frames come from one pass over the source video."""
+        return bool(self.source_spans)
+
+    def whole(self) -> EmbedTask:
+        """This task, which has its clips; see `units.ListedTask`."""
+        return self
+
     def without(self, clips: frozenset[str]) -> EmbedTask:
         """The same task with these clips set aside."""
         return replace(self, aside=clips)

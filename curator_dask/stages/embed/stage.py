@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from curator_dask.data.beside_vectors.plain_clips import is_plain, plain_clips_of, publish_plain_clips
+from curator_dask.data.beside_vectors.plain_clips import PlainClip, is_plain, plain_clips_of, publish_plain_clips
 from curator_dask.data.beside_vectors.quality_table import publish_quality
 from curator_dask.data.clip_index import clip_index_batches, has_clip_index
 from curator_dask.errors import InputError
@@ -18,14 +18,14 @@ from curator_dask.files.video_listing import VideoChoice, refuse_missing_videos
 from curator_dask.keywords import with_suggestions
 from curator_dask.models.base import DTYPES, ModelOptions, settings_as_text
 from curator_dask.models.registry import registered_factory
-from curator_dask.runtime.records import dump_json
+from curator_dask.runtime.records import UnitRecord, dump_json
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, has_work, run_units
 from curator_dask.runtime.waiting import gather
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.embed.clip_tracks import TRACK_VERSION, track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS, FRAMES_FROM, EmbedParameters
-from curator_dask.stages.embed.spec import EMBED, EmbedSpec, EmbedTask, ModelSpec
+from curator_dask.stages.embed.spec import EMBED, EmbedSpec, ModelSpec
 from curator_dask.stages.embed.units import list_ready_clips, num_clips, plan_units
 from curator_dask.stages.embed.worker import embed_unit, embed_units, settle_on_gpu
 
@@ -279,9 +279,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         root = Folder(self.output_path or self.input_path, self.output_storage_options or self.input_storage_options)
         return VideoChoice(self.include, self.exclude, follow_links=self.follow_links, output=root, lists_clips=True)
 
-    def _run(
-        self, context: RunContext, state: StageState, units: list[Unit[EmbedTask]], again: set[str]
-    ) -> StageResult:
+    def _run(self, context: RunContext, state: StageState, units: Sequence[Unit[Any]], again: set[str]) -> StageResult:
         state.forget({record.key for record in state.records()} - {unit.key for unit in units})
         outcome = run_units(
             *(context.cluster, state, units, embed_unit),
@@ -292,9 +290,10 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         )
         # Workers of the split stage write here too, and one that was killed leaves this stage nothing to do.
         state.folder.sweep_directly(["", layout.TRACKS])
-        records = list(state.records())
-        plain = publish_plain_clips(state, (clip for record in records for clip in plain_clips_of(record)))
-        publish_quality(state, records)
+        tables: list[str] = []
+        plain_clips: list[PlainClip] = []
+        publish_quality(state, _noting(state.records(), tables, plain_clips))
+        plain = publish_plain_clips(state, plain_clips)
         failures = tuple(failure for failure in outcome.failures if not is_plain(failure))
         clips, embedded = num_clips(units), outcome.counts.get("embeddings", 0)
         num_open = len({failure.clip_id for failure in failures if failure.is_open})
@@ -302,20 +301,27 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         counts = {"clips_in": clips, "embeddings": embedded, "clips_plain": len(plain), "clips_failed": failed}
         counts |= {"clips_open": num_open} if num_open else {}
         state.summarise(counts, failures=failures)
-        written = (path for record in records for path in record.outputs)
-        tables = tuple(path for path in written if not path.startswith(f"{layout.TRACKS}/"))
         return StageResult(
-            self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=tables, plain=plain
-        )
+            self.name, self.output, counts, failures, outcome.num_run, outcome.num_skipped, tables=tuple(tables),
+            plain=plain,
+        )  # fmt: skip
 
-    def _require_source(self, state: StageState, units: Sequence[Unit[EmbedTask]], again: set[str]) -> None:
+    def _require_source(self, state: StageState, units: Sequence[Unit[Any]], again: set[str]) -> None:
         """Raise InputError if unfinished work needs videos that were not named. A finished job needs none."""
-        from_source = [unit for unit in units if unit.task.source_spans]
+        from_source = [unit for unit in units if unit.task.from_source]
         if self.video_dir is None and from_source and has_work(state, from_source, again):
             raise InputError(
                 f"the frames for {self.output.url} come from the source videos (no clips were written, or frames_from is "
                 "'source'): name them with video_dir, or, if only tracks are missing, leave these out with tracks=False"
             )
+
+
+def _noting(records: Iterable[UnitRecord], tables: list[str], plain: list[PlainClip]) -> Iterator[UnitRecord]:
+    """The same records; on their way their files of vectors and their plain clips are added to the lists."""
+    for record in records:
+        tables += (path for path in record.outputs if not path.startswith(f"{layout.TRACKS}/"))
+        plain += plain_clips_of(record)
+        yield record
 
 
 def embed_clips(input_path: str, output_path: str | None = None, **parameters: Any) -> StageResult:

@@ -1,14 +1,26 @@
-"""Plan the units of the embed stage, from the clip index or from a folder of ready clips."""
+"""Plan the units of the embed stage, from the clip index or from a folder of ready clips.
+
+A unit of the index holds no clips, only the place of their rows: the client keeps a line per unit, and the worker reads the rows.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from curator_dask.data.clip_index import has_clip_index, read_clip_index, real_name
+from curator_dask.data.clip_index import (
+    VideoRows,
+    clip_index_schema,
+    clip_index_videos,
+    forget_read_rows,
+    has_clip_index,
+    real_name,
+    rows_of_video,
+)
 from curator_dask.errors import InputError
 from curator_dask.files.names import printable
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos
@@ -19,6 +31,78 @@ from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec, EmbedTask
 from curator_dask.video.spans import Span
 
 CLIPS_PER_UNIT = 32
+_COLUMNS = (
+    *("id", "relative_path", "span_index", "start_s", "end_s", "max_hold_s", "encoder", "num_bytes", "clip_path"),
+    "valid",
+)
+"""What is read of the clip index; one of an earlier version does not have all."""
+_CLIP_FIELDS = tuple(one.name for one in fields(ClipToEmbed))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """The task of a unit of the clip index, without its clips."""
+
+    spec: EmbedSpec
+    key: str
+    video: VideoRows
+    number: int
+    """Among the units of the video."""
+    inputs: str
+    """Digest of the clips, by which a change of the index since then is noticed."""
+    num_clips: int
+    from_source: bool
+    columns: tuple[str, ...]
+    aside: frozenset[str] = frozenset()
+    """See `EmbedTask`."""
+
+    @property
+    def clips(self) -> tuple[ClipToEmbed, ...]:
+        """The clips, which are read from the index."""
+        return self.whole().clips
+
+    def whole(self) -> EmbedTask:
+        """The task with its clips. Raises InputError if the index has changed since the unit was planned."""
+        unit = self._unit()
+        if unit is None:  # what is kept in memory may be of an index before this one
+            forget_read_rows()
+            _units_of_rows.cache_clear()
+            unit = self._unit()
+        if unit is None:
+            raise InputError(f"the clip index of {self.spec.input.url} has changed during the run: run again")
+        return replace(unit.task, spec=self.spec, key=self.key, aside=self.aside)
+
+    def _unit(self) -> Unit[EmbedTask] | None:
+        units = _units_of_rows(self.spec, self.video, self.columns)
+        return next((unit for unit in units[self.number : self.number + 1] if unit.inputs == self.inputs), None)
+
+    def without(self, clips: frozenset[str]) -> ListedTask:
+        """The same task with these clips set aside."""
+        return replace(self, aside=clips)
+
+
+@functools.lru_cache(maxsize=2)
+def _units_of_rows(spec: EmbedSpec, video: VideoRows, columns: tuple[str, ...]) -> list[Unit[EmbedTask]]:
+    return units_of_video(spec, rows_of_video(spec.input, video, columns))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSources(Mapping[str, str]):
+    """Clip id → its source, of a unit of the clip index; read from there when somebody looks."""
+
+    task: ListedTask
+
+    def __len__(self) -> int:
+        return self.task.num_clips
+
+    def __iter__(self) -> Iterator[str]:
+        return (clip.id for clip in self.task.clips)
+
+    def __getitem__(self, name: str) -> str:
+        return next(clip.source for clip in self.task.clips if clip.id == name)
+
+
+Task = EmbedTask | ListedTask
 
 
 def list_ready_clips(spec: EmbedSpec, choice: VideoChoice | None = None) -> VideoListing | None:
@@ -26,7 +110,7 @@ def list_ready_clips(spec: EmbedSpec, choice: VideoChoice | None = None) -> Vide
     return None if has_clip_index(spec.input) else list_videos(spec.input, choice)
 
 
-def plan_units(spec: EmbedSpec, ready_clips: VideoListing | None = None) -> list[Unit[EmbedTask]]:
+def plan_units(spec: EmbedSpec, ready_clips: VideoListing | None = None) -> Sequence[Unit[Any]]:
     """The units of `ready_clips`, if given, else of all clips in the input folder.
 
     Raises InputError if two ready clips share an id.
@@ -35,16 +119,24 @@ def plan_units(spec: EmbedSpec, ready_clips: VideoListing | None = None) -> list
     return _units_of_index(spec) if found is None else _units_of_ready_clips(spec, found.videos)
 
 
-def num_clips(units: Sequence[Unit[EmbedTask]]) -> int:
+def num_clips(units: Sequence[Unit[Any]]) -> int:
     """The number of clips in all units together."""
-    return sum(len(unit.task.clips) for unit in units)
+    return sum(unit.task.num_clips for unit in units)
 
 
-def _units_of_index(spec: EmbedSpec) -> list[Unit[EmbedTask]]:
-    by_video: dict[str, list[dict[str, Any]]] = {}
-    for row in read_clip_index(spec.input).to_pylist():
-        by_video.setdefault(row["relative_path"], []).append(row)
-    return [unit for _, rows in sorted(by_video.items()) for unit in units_of_video(spec, rows)]
+def _units_of_index(spec: EmbedSpec) -> list[Unit[ListedTask]]:
+    columns = tuple(name for name in clip_index_schema(spec.input).names if name in _COLUMNS)
+    return [
+        _listed(unit, where, number, columns)
+        for where, rows in clip_index_videos(spec.input, columns)
+        for number, unit in enumerate(units_of_video(spec, rows))
+    ]
+
+
+def _listed(unit: Unit[EmbedTask], where: VideoRows, number: int, columns: tuple[str, ...]) -> Unit[ListedTask]:
+    whole = unit.task
+    task = ListedTask(whole.spec, unit.key, where, number, unit.inputs, whole.num_clips, whole.from_source, columns)
+    return Unit(unit.key, unit.inputs, task, unit.source, unit.share, ClipSources(task), ListedTask.without)
 
 
 def units_of_video(spec: EmbedSpec, rows: Sequence[Mapping[str, Any]]) -> list[Unit[EmbedTask]]:
@@ -118,4 +210,5 @@ def clip_of_row(row: Mapping[str, Any]) -> ClipToEmbed:
 
 def _digest_of(clips: Sequence[ClipToEmbed], rows: Sequence[Mapping[str, Any]]) -> str:
     """Digest of the clips and of the sizes of their files; `rows` begins with the rows of these clips."""
-    return digest([asdict(clip) for clip in clips], [row["num_bytes"] for row in rows[: len(clips)]])
+    values = [{name: getattr(clip, name) for name in _CLIP_FIELDS} for clip in clips]
+    return digest(values, [row["num_bytes"] for row in rows[: len(clips)]])

@@ -17,27 +17,29 @@ from curator_dask.stages.embed.clip_tracks import Embedder
 from curator_dask.stages.embed.clip_vectors import VectorBatches, write_unit
 from curator_dask.stages.embed.part_results import Embedded
 from curator_dask.stages.embed.spec import EmbedSpec, EmbedTask
+from curator_dask.stages.embed.units import Task
 
 LOST = Embedded(MediaError(WORKER_LOST, f"{ALL_WORKERS_DIED}, as the others of its unit were done without it"))
 """What became of a clip that was set aside."""
 
 
-def embed_unit(task: EmbedTask) -> UnitResult:
+def embed_unit(task: Task) -> UnitResult:
     """Decode, compute and write the vectors and tracks of one unit."""
     (result,) = embed_units([task])
     return result
 
 
-def embed_units(tasks: Sequence[EmbedTask]) -> Iterator[UnitResult]:
+def embed_units(tasks: Sequence[Task]) -> Iterator[UnitResult]:
     """Embed several units of one stage, in order. Clips are read ahead and batches are filled across units.
 
     The result of each unit comes as soon as its files are written.
     """
     embedder = Embedder(tasks[0].spec)
     batches = VectorBatches(embedder)
-    unwritten = deque(enumerate(tasks))
+    whole = [task.whole() for task in tasks]
+    unwritten = deque(enumerate(whole))
     batches.results.update({(number, name): LOST for number, task in unwritten for name in task.aside})
-    for number, clip, frames in read_frames([task.to_read() for task in tasks], embedder.rules):
+    for number, clip, frames in read_frames([task.to_read() for task in whole], embedder.rules):
         batches.add((number, clip.id), frames)
         yield from _write_complete_units(unwritten, batches)
     batches.flush()
