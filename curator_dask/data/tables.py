@@ -279,30 +279,44 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
 
 def write_arrow(folder: Folder, path: str, table: pa.Table) -> int:
     """Write a table, compressed; returns the number of bytes."""
+    return folder.write_bytes(path, arrow_bytes(table))
+
+
+def arrow_bytes(table: pa.Table) -> bytes:
+    """The table as an Arrow file, compressed."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table.combine_chunks())
-    return folder.write_bytes(path, sink.getvalue().to_pybytes())
+    return cast("bytes", sink.getvalue().to_pybytes())
 
 
-def arrow_table(folder: Folder, path: str, data: bytes) -> pa.Table:
-    """The table of an Arrow file with these bytes. Raises InputError if they hold none."""
+def arrow_table(folder: Folder, path: str, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of an Arrow file with these bytes. Raises InputError if they hold none.
+
+    Only the `columns` are unpacked; None: all.
+    """
     import pyarrow as pa
 
     try:
-        return pa.ipc.open_file(data).read_all()
+        if columns is None:
+            return pa.ipc.open_file(data).read_all()
+        names = pa.ipc.open_file(data).schema.names
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(map(names.index, columns)))
+        return pa.ipc.open_file(data, options=options).read_all()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(folder, path, f"it is no whole Arrow file ({error})") from error
 
 
-def read_unit_tables(state: StageState, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """The tables that units left beside their markers, in the order of their paths.
+def read_unit_tables(
+    state: StageState, paths: Iterable[str], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The tables that units left beside their markers, in the order given, or some of their columns.
 
     Raises InputError for one that is not what its unit wrote.
     """
-    for path, data, recorded in state.beside_markers(sorted(paths)):
+    for path, data, recorded in state.beside_markers(list(paths)):
         if recorded and hash_of_stream(io.BytesIO(data), recorded) != recorded:
             raise unreadable(state.folder, path, "its bytes are not those that were written")
-        yield arrow_table(state.folder, path, data)
+        yield arrow_table(state.folder, path, data, columns)

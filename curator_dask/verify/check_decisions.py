@@ -25,9 +25,9 @@ def wrong_decisions(stage: StageRecords, counts: Any) -> Iterator[Finding]:
     Memory holds eight bytes per clip.
     """
     folder, path = stage.state.folder, f"{stage.prefix}{DECISIONS}"
-    if not decision_parts(folder):
-        return
     try:
+        if not decision_parts(folder):
+            return
         found, twice = _count(folder)
     except CuratorError as error:
         yield Finding(stage.name, path, DAMAGED, f"cannot be read: {error}")

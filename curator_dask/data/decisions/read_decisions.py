@@ -53,9 +53,22 @@ def has_decisions(folder: Folder) -> bool:
     return folder.exists(layout.decision_part(0)) or folder.exists(layout.KEEP_LIST)
 
 
+def extent(num_parts: int, num_rows: int) -> dict[bytes, bytes]:
+    """What the schema metadata of the first part says of all parts. It is written last: without it, there are no parts."""
+    return {b"num_parts": b"%d" % num_parts, b"num_rows": b"%d" % num_rows}
+
+
 def decision_parts(folder: Folder) -> list[str]:
-    """The paths of the parts, in order; none in an output of an earlier version."""
-    return [entry.path for entry in part_entries(folder)]
+    """The paths of the parts, in order; none in an output of an earlier version. Raises InputError for a damaged first part."""
+    first = layout.decision_part(0)
+    if not folder.exists(first):
+        return []
+    with open_parquet(folder, first) as file:
+        found = file.schema_arrow.metadata or {}
+    number = found.get(b"num_parts", b"")
+    if not number.isdigit():
+        raise unreadable(folder, first, "it does not say how many parts there are")
+    return [layout.decision_part(at) for at in range(int(number))]
 
 
 def part_entries(folder: Folder) -> list[Entry]:

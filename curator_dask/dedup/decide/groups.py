@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,29 @@ def _links(
             if apart.any():
                 pairs = np.unique(np.stack([tree[i[apart]], tree[j[apart]]]), axis=1)
                 yield pairs[0], pairs[1]
+
+
+def joined_groups(group: NDArray[Any], i: NDArray[Any], j: NDArray[Any]) -> NDArray[Any]:
+    """The groups of N rows after the groups of rows ``i`` and ``j``, pair by pair, were joined.
+
+    >>> joined_groups(np.array([0, 0, 2, 3, 2]), np.array([4, 3]), np.array([1, 3])).tolist()
+    [0, 0, 0, 3, 0]
+
+    Args:
+        group: (N,) the lowest row of the group of each row. i, j: (P,) rows.
+
+    Returns:
+        (N,) of the type of `group`. Besides N numbers, memory holds the groups of the P pairs alone.
+    """
+    if not len(i):
+        return group
+    ends = np.concatenate([group[i], group[j]])
+    nodes, node = np.unique(ends, return_inverse=True)  # ascending, so the lowest node is that of the lowest row
+    lowest = connected_groups(len(nodes), [(node[: len(i)], node[len(i) :])])
+    renamed = np.arange(len(group), dtype=group.dtype)
+    renamed[nodes] = nodes[lowest]
+    joined: NDArray[Any] = renamed[group]
+    return joined
 
 
 def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:

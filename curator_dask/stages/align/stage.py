@@ -160,7 +160,7 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        tables = read_unit_tables(state, paths)
+        tables = read_unit_tables(state, sorted(paths))
         overlaps = pa.concat_tables([overlap_schema().empty_table(), *tables])
         overlaps = overlaps.sort_by([(name, "ascending") for name in _ORDER])
         state.publish(layout.OVERLAPS_TABLE, parquet_bytes(overlaps))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.scored_clusters import ClusterInput, RowSources
-from curator_dask.data.tables import read_unit_tables
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.similarity.threshold import chosen_eps
 from curator_dask.files import layout
@@ -29,6 +28,8 @@ from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.output_files import is_part
+from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
@@ -38,7 +39,7 @@ from curator_dask.stages.identify.worker import decide_cluster
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EPS_UNIT, RECALL_UNIT = "eps", "recall"
+CLUSTER_UNIT, EPS_UNIT, RECALL_UNIT = "cluster", "eps", "recall"
 RECALL_VERSION = 2
 """Version of what counts as found. A recall of an older version is measured again."""
 
@@ -152,7 +153,7 @@ class ByScores:
         outcome = all_done(
             run_units(context.cluster, self.state, units, decide_cluster, reporter=context.reporter, what="clusters")
         )
-        tables = read_unit_tables(self.state, [unit.task.table for unit in units])
+        tables = UnitTables(self.state, CLUSTER_UNIT, tuple(sorted(cluster.number for cluster in clusters)))
         return outcome, join_decisions(tables, rule, taken, None if copies is None else copies.removed)
 
     def _compares_kept_rows(self) -> bool:
@@ -182,18 +183,17 @@ class ByScores:
         return [replace(cluster, version=digest(cluster.version, across)) for cluster in clusters]
 
     def _unit(self, cluster: ClusterInput, rule: Rule, device: str, taken: tuple[int, ...] = ()) -> Unit[DecideTask]:
-        key = f"cluster-{cluster.number:06d}"
+        key = key_of_cluster(CLUSTER_UNIT, cluster.number)
         task = DecideTask(cluster, rule, self.sources, self.state.folder, self.state.beside_marker(key), device, taken)
         return Unit(key, digest(cluster.version, rule.eps, VERSION), task, str(cluster), cluster.share)
 
     def forget_others(self, clusters: Sequence[ClusterInput], ranked: frozenset[str] | set[str] = frozenset()) -> None:
         """Remove what an earlier run left of clusters that are no longer there."""
-        decided = {f"cluster-{cluster.number:06d}" for cluster in clusters} | ranked
+        decided = {key_of_cluster(CLUSTER_UNIT, cluster.number) for cluster in clusters} | ranked
         scored = {f"scores-{cluster.number:06d}" for cluster in clusters if self._scores_anew()}
         across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
-        self.state.forget(
-            {record.key for record in self.state.records()} - decided - scored - across - {EPS_UNIT, RECALL_UNIT}
-        )
+        known = {record.key for record in self.state.records() if not is_part(record.key)}
+        self.state.forget(known - decided - scored - across - {EPS_UNIT, RECALL_UNIT})
 
     def recall(
         self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, num_sample: int

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
-from curator_dask.data.tables import read_unit_tables
 from curator_dask.dedup.decide.rules import AUTO
 from curator_dask.dedup.similarity.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
@@ -21,8 +20,9 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
-from curator_dask.stages.identify.by_scores import ByScores, all_done
+from curator_dask.stages.identify.by_scores import CLUSTER_UNIT, ByScores, all_done
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
+from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import (
@@ -32,8 +32,9 @@ from curator_dask.stages.identify.decisions.dropped import (
     write_dropped,
 )
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
-from curator_dask.stages.identify.decisions.output_files import source_videos, write_decisions
-from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
+from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
+from curator_dask.stages.identify.decisions.own_source import Sources, warn_of_emptied_sources
+from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import (
     OverlapDecisions,
@@ -45,9 +46,6 @@ from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import reference_clips, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "DEFAULT_EPS",
@@ -292,8 +290,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         eps = by_scores.settle_eps(context, clusters)
         outcome, decisions = by_scores.decide(context, clusters, eps)
         by_scores.forget_others(clusters)
-        known = source_videos(decisions.ids, self.clips) if self.clips is not None else None
-        counts, warnings = self._write(state, decisions, known)
+        counts, warnings = self._write(context, state, decisions)
         counts |= by_scores.recall(context, clusters, eps, self.recall_sample)
         return Decided(outcome, counts, {"eps": eps}, warnings)
 
@@ -302,8 +299,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
     ) -> Decided:
         """Decide by the rule ``overlap``."""
         ranked, outcome, found = self._find_copies(context, state, clusters, dropped)
-        state.forget({record.key for record in state.records()} - ranked)
-        counts, warnings = self._write(state, found.decisions, found.sources)
+        state.forget({record.key for record in state.records() if not is_part(record.key)} - ranked)
+        counts, warnings = self._write(context, state, found.decisions, found.sources)
         decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)
 
@@ -317,7 +314,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         )
         strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
         rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
-        tables = read_unit_tables(state, [unit.task.table for unit in units])
+        tables = UnitTables(state, self._ranking_unit, tuple(sorted(cluster.number for cluster in clusters)))
         staying = reference_clips(self.overlaps, self.against)
         found = decide_by_overlaps(tables, self.overlaps, rule, staying, dropped.stay if dropped is not None else None)
         return {unit.key for unit in units}, outcome, found
@@ -332,11 +329,15 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
         outcome, near = by_scores.decide(context, scored, eps, copies.decisions)
         by_scores.forget_others(scored, ranked)
-        counts, warnings = self._write(state, copies_and_neighbours(copies.decisions, near), copies.sources)
+        counts, warnings = self._write(context, state, copies_and_neighbours(copies.decisions, near), copies.sources)
         counts |= by_scores.recall(context, scored, eps, self.recall_sample)
         decided = {"eps": eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
         num_run, num_skipped = (listed.num_run + outcome.num_run, listed.num_skipped + outcome.num_skipped)
         return Decided(replace(outcome, num_run=num_run, num_skipped=num_skipped), counts, decided, warnings)
+
+    @property
+    def _ranking_unit(self) -> str:
+        return CLUSTER_UNIT if self.also is None else "ranked"
 
     def _ranking_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> list[Unit[RankedRowsTask]]:
         """One unit per cluster, which lists its rows with what ranks them."""
@@ -344,17 +345,25 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         version = index.version if index is not None else ""
         units = []
         for cluster in clusters:
-            key = f"{'cluster' if self.also is None else 'ranked'}-{cluster.number:06d}"
+            key = key_of_cluster(self._ranking_unit, cluster.number)
             task = RankedRowsTask(cluster, strategy, index, self.output, state.beside_marker(key))
             units.append(Unit(key, digest(cluster.version, version, asdict(strategy), VERSION), task, str(cluster)))
         return units
 
     def _write(
-        self, state: StageState, decisions: Decisions, sources: pa.ChunkedArray | None
+        self, context: RunContext, state: StageState, decisions: Decisions, sources: Sources | None = None
     ) -> tuple[dict[str, int], tuple[str, ...]]:
-        """Write the decisions; returns the counts, and what a user should look at. Sources are those of all rows."""
+        """Write the decisions; returns the counts, and what a user should look at.
+
+        Args:
+            sources: those of all rows; None: as the clip index has them.
+        """
         by_hand = self._decide_by_hand(decisions)
-        write_decisions(state, decisions, self.clips)
+        facts = clip_facts(decisions.rows, decisions.removed, self.clips)
+        decisions.rows.forget_index()
+        write_decisions(context, state, decisions, facts)
+        if sources is None and self.clips is not None:
+            sources = facts.sources
         counts = {"rows": len(decisions.removed), **decisions.counts(), **by_hand.counts}
         num_emptied, warnings = warn_of_emptied_sources(decisions, sources) if sources is not None else (0, ())
         counts |= {"sources_mostly_removed": num_emptied} if num_emptied else {}

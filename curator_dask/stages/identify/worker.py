@@ -16,11 +16,11 @@ from curator_dask.stages.identify.spec import DecideTask
 
 def decide_cluster(task: DecideTask) -> UnitResult:
     """Decide which rows of a cluster are removed; name the nearest kept row of each and the groups they are in."""
-    number, rule = task.cluster.number, task.rule
+    rule = task.rule
     scores = read_scores(task.cluster)
     duplicate = is_duplicate(scores.score, rule.eps)
     if not duplicate.any() and not task.taken:  # the vectors need not be read
-        table = decision_table(number, scores, no_duplicates(len(duplicate)))
+        table = decision_table(scores, no_duplicates(len(duplicate)))
         return write_decisions_of_unit(task.output, task.table, table, rule)
     X, sources = read_in_order(task.cluster, scores.ids, task.sources)
     codes = source_codes(sources) if sources is not None else None
@@ -30,5 +30,5 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     decisions = decide(to_device(X, task.device), rule, duplicate, best, codes, taken=taken if task.taken else None)
     # Only a row whose match is not in this table names itself: no row is its own duplicate.
     cross_cluster = duplicate & (best == np.arange(len(best)))
-    table = decision_table(number, scores, decisions, cross_cluster=cross_cluster)
+    table = decision_table(scores, decisions, cross_cluster=cross_cluster)
     return write_decisions_of_unit(task.output, task.table, table, rule)

@@ -60,7 +60,7 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows], ids.type)
     removals = _decide(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
     decisions = ClusterDecisions(removals.removed, removals.kept_row, removals.kept_score, np.arange(len(rows)))
-    new = decision_table(task.cluster, scores, decisions, rows=slice(len(rows) - num_new, None))
+    new = decision_table(scores, decisions, rows=slice(len(rows) - num_new, None))
     decided = write_decisions_of_unit(task.output, task.table, new, task.rule)
     return replace(decided, outputs={**decided.outputs, path: written})
 

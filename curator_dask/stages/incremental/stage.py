@@ -8,14 +8,13 @@ all clusters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
 from curator_dask.data.clusters import cluster_folders, read_centroids
 from curator_dask.data.scored_clusters import task_share
-from curator_dask.data.tables import read_unit_tables
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource, count_source_rows
 from curator_dask.dedup.decide.cover import check_min_cover
@@ -32,9 +31,12 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.identify.by_scores import CLUSTER_UNIT
+from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
-from curator_dask.stages.identify.decisions.output_files import write_decisions
+from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
+from curator_dask.stages.identify.decisions.table_rows import ClusterTables, UnitTables, key_of_cluster
 from curator_dask.stages.incremental.assign_new import assign_new, is_assigned
 from curator_dask.stages.incremental.finished.decide_by_overlaps import (
     FinishedOverlaps,
@@ -197,15 +199,16 @@ class IncrementalStage(StorageKwargs, Stage):
         known = finished.ids(context.cluster.client, context.reporter.note)
         read = assign_new(context, files, self._source(files.folder), kmeans, centroids, pa.concat_arrays(known))
         units = self._units(state, kmeans, rule, context.cluster.device) if read["rows"] else []
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        others = {record.key for record in state.records() if not is_part(record.key)}
+        state.forget(others - {unit.key for unit in units})
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
-        tables = read_unit_tables(state, [state.beside_marker(unit.key) for unit in units])
+        tables = UnitTables(state, CLUSTER_UNIT, tuple(sorted(unit.task.cluster for unit in units)))
         if rule.name == "overlap" and units:
             decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)
         else:
             decisions = join_decisions(tables, rule)
-        counts = self._publish(state, rule, decisions, read)
+        counts = self._publish(context, state, rule, decisions, read)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(f"{layout.DUPLICATES}/{layout.DUPLICATES_TABLE}",),
@@ -225,7 +228,7 @@ class IncrementalStage(StorageKwargs, Stage):
         return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
 
     def _decide_by_overlaps(
-        self, context: RunContext, tables: Iterable[pa.Table], new: Folder, finished: FinishedRuns,
+        self, context: RunContext, tables: ClusterTables, new: Folder, finished: FinishedRuns,
         known: Sequence[pa.Array],
     ) -> Decisions:  # fmt: skip
         vectors = vector_folders(finished, new)
@@ -239,10 +242,14 @@ class IncrementalStage(StorageKwargs, Stage):
         align_new(context, new, vectors, self.finished_overlaps(), output)
         return output
 
-    def _publish(self, state: StageState, rule: Rule, decisions: Decisions, read: Mapping[str, int]) -> dict[str, int]:
+    def _publish(
+        self, context: RunContext, state: StageState, rule: Rule, decisions: Decisions, read: Mapping[str, int]
+    ) -> dict[str, int]:
         """Write the decisions and the summary; returns the counts."""
         clips = self.folder_to_read(self.clips_path) if self.clips_path else None
-        write_decisions(state, decisions, clips, below=f"{layout.DUPLICATES}/", with_groups=False)
+        facts = clip_facts(decisions.rows, decisions.removed, clips)
+        decisions.rows.forget_index()
+        write_decisions(context, state, decisions, facts, below=f"{layout.DUPLICATES}/", with_groups=False)
         counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected", "rows")}
         counts |= {name: count for name, count in decisions.counts().items() if name != "groups"}
         decided: dict[str, Any] = {"eps": rule.eps, "rule": rule.name}
@@ -310,7 +317,7 @@ class IncrementalStage(StorageKwargs, Stage):
         held = [*zip(finished.kmeans, finished.clusters(), strict=True), (new, cluster_folders(new))]
         units = []
         for cluster in held[-1][1]:
-            key = f"cluster-{cluster:06d}"
+            key = key_of_cluster(CLUSTER_UNIT, cluster)
             files = [(folder, clusters[cluster]) for folder, clusters in held if cluster in clusters]
             task = ScoreNewTask(
                 cluster,

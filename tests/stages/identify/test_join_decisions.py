@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +15,7 @@ from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.errors import InputError
 from curator_dask.stages.identify.decisions.decision_table import decision_table
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.table_rows import TableRows, TablesInMemory
 
 EPS = 0.1
 
@@ -41,7 +44,32 @@ class Cluster:
         max_ids = [self.matches.get(row, self.ids[0]) for row in range(size)]
         group = np.where(within, 0, np.arange(size))
         decisions = ClusterDecisions(removed, kept_row, kept_score, group)
-        return decision_table(self.number, Scores(self.ids, max_ids, score), decisions, cross_cluster=elsewhere)
+        return decision_table(Scores(self.ids, max_ids, score), decisions, cross_cluster=elsewhere)
+
+
+def join(parts: list[Cluster], rule: Rule) -> Decisions:
+    return join_decisions(TablesInMemory({part.number: part.table(rule) for part in parts}), rule)
+
+
+def all_ids(found: Decisions) -> list[Any]:
+    ids: list[Any] = found.rows.ids(np.arange(len(found.rows))).to_pylist()
+    return ids
+
+
+def kept_ids(found: Decisions) -> list[Any]:
+    """The id of the kept row of each removed one."""
+    ids = all_ids(found)
+    return [ids[row] if gone else None for row, gone in zip(found.kept_row, found.removed, strict=True)]
+
+
+def rows_in_groups(found: Decisions) -> dict[int, list[int]]:
+    """Leader → the rows of its group, the leader first."""
+    number, leader = (column.tolist() for column in found.groups())
+    rows = [row for row in range(len(number)) if number[row] >= 0]
+    ordered = sorted(rows, key=lambda row: (number[row], row != leader[row], row))
+    return {
+        lead: [row for row in ordered if leader[row] == lead] for lead in dict.fromkeys(leader[row] for row in ordered)
+    }
 
 
 @st.composite
@@ -57,7 +85,7 @@ def clusters(draw: st.DrawFn) -> list[Cluster]:
 
 
 def components(found: Decisions, parts: list[Cluster]) -> set[frozenset[str]]:
-    gone = set(found.ids.filter(found.removed).to_pylist())
+    gone = {one for one, is_gone in zip(all_ids(found), found.removed, strict=True) if is_gone}
     edges = [(part.ids[row], part.ids[0]) for part in parts for row in part.gone]
     edges += [(part.ids[row], match) for part in parts for row, match in part.matches.items() if part.ids[row] in gone]
     groups = {one: {one} for part in parts for one in part.ids}
@@ -71,13 +99,13 @@ def components(found: Decisions, parts: list[Cluster]) -> set[frozenset[str]]:
 @given(parts=clusters(), name=st.sampled_from(["pairwise", "greedy"]))
 def test_what_must_hold(parts, name):
     rule = Rule(name, EPS)
-    found = join_decisions((part.table(rule) for part in reversed(parts)), rule)
-    ids, kept_ids = found.ids.to_pylist(), found.kept_ids.to_pylist()
+    found = join(list(reversed(parts)), rule)
+    ids, stand_for = all_ids(found), kept_ids(found)
     assert ids == [one for part in parts for one in part.ids]
     kept = {one for one, gone in zip(ids, found.removed, strict=True) if not gone}
     matches = {part.ids[row]: match for part in parts for row, match in part.matches.items()}
     needed = {part.ids[0] for part in parts if part.gone}
-    for one, gone, stands in zip(ids, found.removed, kept_ids, strict=True):
+    for one, gone, stands in zip(ids, found.removed, stand_for, strict=True):
         if name == "pairwise":
             assert gone == (one in matches or one in {part.ids[row] for part in parts for row in part.gone})
         if not gone:
@@ -85,15 +113,12 @@ def test_what_must_hold(parts, name):
             if (
                 name == "greedy" and one in matches
             ):  # it is kept only if its match was removed, or if a removed row relies on it
-                assert matches[one] not in kept or one in kept_ids or one in needed
+                assert matches[one] not in kept or one in stand_for or one in needed
         elif name == "greedy":
             assert stands in kept
         elif matches.get(one) in kept:
             assert stands == matches[one]
-    rows, first = found.rows_in_groups()
-    groups: dict[str, list[str]] = {}
-    for row, lead in zip(rows.tolist(), first.tolist(), strict=True):
-        groups.setdefault(ids[lead], []).append(ids[row])
+    groups = {ids[lead]: [ids[row] for row in rows] for lead, rows in rows_in_groups(found).items()}
     assert {frozenset(group) for group in groups.values()} == components(found, parts)
     assert len(groups) == found.counts()["groups"]
     for lead, members in groups.items():
@@ -105,37 +130,40 @@ def test_what_must_hold(parts, name):
 def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
     rule = Rule("greedy", EPS)
     parts = [Cluster(11, 2, {1}, {0: 201}, as_int=True), Cluster(2, 2, set(), {}, as_int=True)]
-    found = join_decisions([part.table(rule) for part in parts], rule)
-    assert found.ids.to_pylist() == [200, 201, 1100, 1101]
+    found = join(parts, rule)
+    assert all_ids(found) == [200, 201, 1100, 1101]
     assert found.removed.tolist() == [False, False, False, True]  # 1100 is kept, as 1101 was removed for it
-    assert found.kept_ids.to_pylist() == [None, None, None, 1100]
+    assert kept_ids(found) == [None, None, None, 1100]
     assert found.counts() == {"kept": 3, "removed": 1, "orphans": 0, "groups": 1}
 
 
 def test_no_cluster_at_all():
-    found = join_decisions([], Rule("pairwise", EPS))
+    found = join([], Rule("pairwise", EPS))
     assert found.counts() == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
-    assert [part.tolist() for part in found.rows_in_groups()] == [[], []]
+    assert [part.tolist() for part in found.groups()] == [[], []]
+    assert found.removed_by_cluster() == {}
 
 
 def test_a_match_that_is_nowhere_is_an_error():
     rule = Rule("pairwise", EPS)
     with pytest.raises(InputError, match="names '9-9', which is in no cluster"):
-        join_decisions([Cluster(0, 2, set(), {1: "9-9"}).table(rule)], rule)
+        join([Cluster(0, 2, set(), {1: "9-9"})], rule)
 
 
 def test_the_worked_example_of_groups():
-    nothing = pa.chunked_array([pa.nulls(6, pa.string())])
     removed, group = np.array([0, 1, 1, 0, 0, 0], np.bool_), np.array([0, 1, 0, 3, 1, 0])
     scores = np.zeros(6, np.float32)
     rule = Rule("pairwise", EPS)
-    decisions = Decisions(nothing, nothing, nothing, np.zeros(6, np.int64), removed, scores, scores, group, rule)
-    assert [part.tolist() for part in decisions.rows_in_groups()] == [[0, 2, 5, 4, 1], [0, 0, 0, 4, 4]]
+    rows = TableRows(TablesInMemory({}), np.array([0]), pa.string())
+    nothing = pa.chunked_array([], pa.string())
+    decisions = Decisions(rows, removed, group, group, scores, scores, group, rule, nothing)
+    assert [part.tolist() for part in decisions.groups()] == [[0, 1, 0, -1, 1, 0], [0, 4, 0, -1, 4, 0]]
+    assert rows_in_groups(decisions) == {0: [0, 2, 5], 4: [4, 1]}
 
 
 def test_the_worked_example_of_the_greedy_rule_across_clusters():
     rule = Rule("greedy", EPS)
     for gone, expected in ((set(), ["1-0"]), ({1}, ["1-1", "2-0"])):
         parts = [Cluster(0, 1, set(), {}), Cluster(1, 2, gone, {0: "0-0"}), Cluster(2, 1, set(), {0: "1-0"})]
-        decisions = join_decisions([part.table(rule) for part in parts], rule)
-        assert decisions.ids.filter(decisions.removed).to_pylist() == expected
+        decisions = join(parts, rule)
+        assert [one for one, kept in zip(all_ids(decisions), kept_ids(decisions), strict=True) if kept] == expected

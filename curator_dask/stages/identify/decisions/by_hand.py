@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_texts
 from curator_dask.report.review.overrides import KEEP, Override
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MOST_NAMED: Final = 10
 
@@ -31,8 +27,10 @@ def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override]) -> B
     A clip that is removed by hand has no kept clip. Clips that the rule removed for it stay removed: what a person sees on
     the page is what comes out. The warnings name ids that are no clips with a vector, and count such clips.
     """
+    import pyarrow as pa
+
     names = sorted(overrides)
-    rows = _rows_of(decisions, names)
+    rows = decisions.rows.index.find(pa.chunked_array([names], pa.large_string()))
     keep = np.array([overrides[name].decision == KEEP for name in names], np.bool_)
     known = rows >= 0
     kept, removed = rows[known & keep], rows[known & ~keep]
@@ -43,33 +41,15 @@ def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override]) -> B
     return ByHand(counts, (*_warn_of_unknown(unknown), *_warn_of_lost(decisions)))
 
 
-def _rows_of(decisions: Decisions, names: list[str]) -> NDArray[np.int64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    ids = id_texts(decisions.ids)
-    found = pc.index_in(pa.array(names, pa.large_string()), value_set=ids)
-    rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return rows
-
-
 def _apply(decisions: Decisions, kept: NDArray[np.int64], removed: NDArray[np.int64]) -> None:
     decisions.removed, decisions.kept_score = decisions.removed.copy(), decisions.kept_score.copy()
+    decisions.max_row, decisions.kept_row = decisions.max_row.copy(), decisions.kept_row.copy()
     decisions.removed[kept], decisions.removed[removed] = False, True
     decisions.kept_score[kept] = 0
     decisions.by_hand = np.zeros(len(decisions.removed), np.bool_)
     decisions.by_hand[removed] = True
-    changed = np.zeros(len(decisions.removed), np.bool_)
-    changed[kept] = changed[removed] = True
-    decisions.max_ids, decisions.kept_ids = (_blank(ids, changed) for ids in (decisions.max_ids, decisions.kept_ids))
-
-
-def _blank(ids: pa.ChunkedArray, some: NDArray[np.bool_]) -> pa.ChunkedArray:
-    """The ids with nulls in some places."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(pa.chunked_array([pa.array(some)]), pa.scalar(None, ids.type), ids)
+    for rows in (kept, removed):
+        decisions.max_row[rows] = decisions.kept_row[rows] = -1
 
 
 def _warn_of_unknown(names: list[str]) -> tuple[str, ...]:
@@ -86,8 +66,9 @@ def _warn_of_lost(decisions: Decisions) -> tuple[str, ...]:
     """A warning where clips stay removed although the kept clip beside them was removed by hand."""
     if decisions.by_hand is None:
         return ()
-    kept_rows = decisions.rows_of(decisions.kept_ids)
-    lost = int((decisions.removed & (kept_rows >= 0) & decisions.by_hand[kept_rows]).sum())
+    kept_rows = decisions.kept_row[decisions.removed]
+    kept_rows = kept_rows[(kept_rows >= 0) & (kept_rows < len(decisions.removed))]
+    lost = int(decisions.by_hand[kept_rows].sum())
     if not lost:
         return ()
     return (

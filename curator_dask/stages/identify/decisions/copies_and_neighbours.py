@@ -13,19 +13,15 @@ So whatever is named as kept is kept. The seconds that A and B share say nothing
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.decide.groups import connected_groups
+from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.errors import InputError
 from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Indices = NDArray[np.int64]
+from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 
 
 class _Links(NamedTuple):
@@ -45,36 +41,51 @@ def copies_and_neighbours(copies: Decisions, near: Decisions) -> Decisions:
         copies: by the rule ``overlap``.
         near: by the rule ``greedy``, with the copies as rows that are removed anyway.
     """
-    if copies.covered is None or not copies.ids.equals(near.ids):
+    import pyarrow as pa
+
+    if copies.covered is None or not _are_same(copies.rows, near.rows):
         raise InputError("the similarity tables changed while they were decided on: run identify again")
-    is_copy, num_rows = copies.removed, len(near.removed)
+    is_copy, num_rows, kind = copies.removed, len(near.removed), copies.others.type
     followed = _follow(copies.covered, near, is_copy)
     neighbours = np.flatnonzero(near.removed & ~is_copy)
-    kept_of = _kept_rows(near)
+    kept_of = near.kept_row
     there = neighbours[kept_of[neighbours] >= 0]
     links = _joined(followed, _Links(there, kept_of[there], np.zeros(len(there), np.bool_)))
     first = np.searchsorted(links.row, np.arange(num_rows + 1))
     covered = _covered(copies.covered, links, first)
-    leading = np.full(num_rows, -1)
+    leading = np.full(num_rows, -1, near.kept_row.dtype)
     starts = first[:-1][np.diff(first) > 0]
     leading[links.row[starts]] = links.kept[starts]
     return replace(
         near,
         removed=near.removed | is_copy,
-        max_ids=_either(is_copy, copies.max_ids, near.max_ids),
-        kept_ids=_ids_at(covered.ids, leading),
+        max_row=np.where(is_copy, copies.max_row, _behind(near.max_row, num_rows, len(copies.others))),
+        kept_row=leading,
         kept_score=_scores(copies, near, leading, links),
         group=_groups(copies, near),
+        others=pa.chunked_array([*copies.others.chunks, *near.others.cast(kind).chunks], kind),
         covered=covered,
         copies=is_copy,
     )
+
+
+def _are_same(one: TableRows, other: TableRows) -> bool:
+    """Whether rows have the same ids, by digests."""
+    return len(one) == len(other) and all(
+        np.array_equal(getattr(one.index, name), getattr(other.index, name)) for name in ("high", "low", "row")
+    )
+
+
+def _behind(rows: Indices, num_rows: int, num_others: int) -> Indices:
+    """Rows, of which those from N on come after some other clips."""
+    return np.where(rows >= num_rows, rows + num_others, rows)
 
 
 def _follow(covered: CoveredRows, near: Decisions, is_copy: NDArray[np.bool_]) -> _Links:
     """The copies with the kept rows that show them, or with those that these went for; each kept row once."""
     num_rows = len(is_copy)
     row = np.repeat(np.arange(num_rows), np.diff(covered.first))
-    kept_of = np.append(_kept_rows(near), -1)
+    kept_of = np.append(near.kept_row, -1)
     within = np.where(covered.kept < num_rows, covered.kept, num_rows)
     moved = np.append(near.removed & ~is_copy, False)[within]
     kept = np.where(moved, kept_of[within], covered.kept)
@@ -87,11 +98,6 @@ def _joined(one: _Links, other: _Links) -> _Links:
     row, kept, moved = (np.concatenate(parts) for parts in zip(one, other, strict=True))
     order = np.argsort(row, kind="stable")
     return _Links(row[order], kept[order], moved[order])
-
-
-def _kept_rows(near: Decisions) -> Indices:
-    """(N,) the kept row of each removed one; -1 for the others."""
-    return near.rows_of(near.kept_ids)
 
 
 def _covered(covered: CoveredRows, links: _Links, first: Indices) -> CoveredRows:
@@ -115,19 +121,5 @@ def _scores(copies: Decisions, near: Decisions, leading: Indices, links: _Links)
 
 def _groups(copies: Decisions, near: Decisions) -> Indices:
     """Rows that are connected as copies or as neighbours."""
-    rows = np.arange(len(near.group))
-    return connected_groups(len(rows), [(rows, copies.group), (rows, near.group)])
-
-
-def _either(chosen: NDArray[np.bool_], ids: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.if_else(pa.chunked_array([pa.array(chosen)]), ids, others)
-
-
-def _ids_at(ids: pa.ChunkedArray, places: Indices) -> pa.ChunkedArray:
-    """The ids at some places; null for -1."""
-    import pyarrow as pa
-
-    return ids.take(pa.array(places, mask=places < 0))
+    rows = np.flatnonzero(copies.group != np.arange(len(copies.group)))
+    return joined_groups(near.group, rows, copies.group[rows])

@@ -1,13 +1,20 @@
-"""The decisions on the rows of one cluster as an Arrow file, which lies beside the marker of the cluster's unit."""
+"""The decisions on the rows of one cluster as an Arrow file, which lies beside the marker of the cluster's unit.
+
+Rows of the table are named by their numbers in it, other ones by their ids, so that the client needs no text of most rows.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.decisions.row_index import id_digests
+from curator_dask.data.ids import id_texts
 from curator_dask.data.scored_clusters import Scores
+from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import UnitResult
@@ -15,57 +22,81 @@ from curator_dask.runtime.records import UnitResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 4
+VERSION = 5
 """Version of the table. A unit that wrote an older one is done again."""
+IDS = b"ids"
+"""The key of the schema's metadata that holds a digest of all ids."""
 
 
 def decision_table(
-    cluster: int, scores: Scores, decisions: ClusterDecisions, *,
-    cross_cluster: NDArray[np.bool_] | None = None, rows: slice = slice(None),
+    scores: Scores, decisions: ClusterDecisions, *, cross_cluster: NDArray[np.bool_] | None = None,
+    rows: slice = slice(None),
 ) -> pa.Table:  # fmt: skip
     """The decisions on the rows of a cluster, one line per row, in ranked order.
 
     Args:
         scores, decisions: all rows of the cluster.
         cross_cluster: (N,) rows whose `max_id` is a duplicate in another cluster; None: there is none.
-        rows: the rows to include. A group is included whole or not at all.
+        rows: the rows to include, the last ones. A group is included whole or not at all.
     """
     import pyarrow as pa
 
     removed = decisions.removed
     elsewhere = np.zeros(len(removed), np.bool_) if cross_cluster is None else cross_cluster
     kind = scores.id_type or pa.array(scores.ids).type
-    kept_ids = [scores.ids[row] if row >= 0 else None for row in decisions.kept_row[rows].tolist()]
-    return pa.table(
-        {
-            "id": pa.array(scores.ids[rows], kind),
-            "max_id": pa.array(_blank_others(scores.max_ids[rows], (removed | elsewhere)[rows]), kind),
-            "kept_id": pa.array(_blank_others(kept_ids, removed[rows]), kind),
-            "cluster": np.full(len(removed[rows]), cluster),
-            "removed": removed[rows],
-            "cross_cluster": elsewhere[rows],
-            "group": decisions.group[rows] - rows.indices(len(removed))[0],
-            "cosine_sim_score": scores.score[rows],
-            "kept_score": decisions.kept_score[rows],
-        }
-    )
+    first = rows.indices(len(removed))[0]
+    best = _places_of_matches(scores, removed | elsewhere)
+    kept_row = np.where(removed, decisions.kept_row, -1)
+    columns = {
+        **_references("max", best[rows], scores.ids, first, kind),
+        **_references("kept", kept_row[rows], scores.ids, first, kind),
+        "removed": removed[rows],
+        "cross_cluster": elsewhere[rows],
+        "group": decisions.group[rows] - first,
+        "cosine_sim_score": scores.score[rows],
+        "kept_score": decisions.kept_score[rows],
+    }
+    others = np.flatnonzero((removed | elsewhere)[rows] & (best[rows] < 0)).tolist()
+    if others:  # the match is in another cluster
+        texts = columns["max_id"].to_pylist()
+        for row in others:
+            texts[row] = scores.max_ids[first + row]
+        columns["max_id"] = pa.array(texts, kind)
+    return with_digests({"id": pa.array(scores.ids[rows], kind), **columns})
 
 
-def _blank_others(values: list[Any], chosen: NDArray[np.bool_]) -> list[Any]:
-    """The chosen values, and None in place of the others."""
-    return [value if is_chosen else None for value, is_chosen in zip(values, chosen.tolist(), strict=True)]
-
-
-def empty_decision_table() -> pa.Table:
-    """The table of a run without any rows."""
+def with_digests(columns: dict[str, Any]) -> pa.Table:
+    """A table of rows with the digests of their ids, for `RowIndex`, and one digest of all of them."""
     import pyarrow as pa
 
-    text, number, score, flag = pa.string(), pa.int64(), pa.float32(), pa.bool_()
-    columns = {
-        "id": text, "max_id": text, "kept_id": text, "cluster": number, "removed": flag, "cross_cluster": flag,
-        "group": number, "cosine_sim_score": score, "kept_score": score,
-    }  # fmt: skip
-    return pa.schema(list(columns.items())).empty_table()
+    ids = columns["id"]
+    texts = id_texts(ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([ids]))
+    high, low = id_digests(texts).T
+    whole = hashlib.blake2b(high.tobytes() + low.tobytes(), digest_size=16).digest()
+    table = pa.table({**columns, "digest_high": high, "digest_low": low})
+    return table.replace_schema_metadata({IDS: whole})
+
+
+def _places_of_matches(scores: Scores, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,) the rows of the `max_id` of the chosen rows; -1 for other rows, and for a `max_id` that is not in the table."""
+    places = np.full(len(chosen), -1)
+    some = np.flatnonzero(chosen)
+    if len(some):
+        row_of = {identifier: row for row, identifier in enumerate(scores.ids)}
+        places[some] = [row_of.get(scores.max_ids[row], -1) for row in some.tolist()]
+    return places
+
+
+def _references(name: str, rows: NDArray[np.int64], ids: list[Any], first: int, kind: Any) -> dict[str, Any]:
+    """Rows as numbers in a table that begins with row `first`, and the ids of those before it. -1 is no row."""
+    import pyarrow as pa
+
+    before = (rows >= 0) & (rows < first)
+    texts = pa.nulls(len(rows), kind)
+    if before.any():
+        listed = zip(rows.tolist(), before.tolist(), strict=True)
+        texts = pa.array([ids[row] if is_before else None for row, is_before in listed], kind)
+    return {f"{name}_row": np.where(rows >= first, rows - first, -1).astype(np.int32), f"{name}_id": texts}
 
 
 def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Rule) -> UnitResult:
@@ -75,12 +106,7 @@ def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Ru
 
 def write_unit_table(folder: Folder, path: str, table: pa.Table, counts: dict[str, int]) -> UnitResult:
     """Write the Arrow file of a unit. The result names it, with these counts."""
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table.combine_chunks())
-    return UnitResult({path: folder.write_bytes(path, sink.getvalue().to_pybytes())}, counts)
+    return UnitResult({path: write_arrow(folder, path, table)}, counts)
 
 
 def _counts(table: pa.Table, rule: Rule) -> dict[str, int]:

@@ -6,28 +6,28 @@ lie in another cluster; and by the greedy rule, a row is removed only if its mat
 cross-cluster stage wrote the tables, `across.find_taken` settles the latter before; for other tables that name rows of
 other clusters it is settled here, by the best match of each row alone.
 
-All rows of all clusters are in memory at once, so they are held in Arrow and NumPy, not as Python objects.
+Of each row the client holds some numbers, 21 bytes below two billion rows; its id stays in the table of its cluster. Only
+ids of rows in other clusters are looked for (`TableRows.index`, 20 bytes per row for as long as it is needed).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_list, id_text, stored
-from curator_dask.dedup.decide.groups import connected_groups
+from curator_dask.data.ids import id_list, id_text, id_texts, one_type, stored
+from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
-from curator_dask.stages.identify.decisions.decision_table import count_orphans, empty_decision_table
+from curator_dask.stages.identify.decisions.decision_table import IDS, count_orphans
+from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class CoveredRows:
     """(N + 1,) the kept rows of row i are ``kept[first[i] : first[i + 1]]``."""
     kept: Indices
     """Kept rows, most covering first. Those from N on are clips that were not decided on here."""
-    ids: pa.ChunkedArray
-    """The ids of the N rows, then those of the clips that stay."""
     first_reference: int
     """Kept rows from here on are clips of another output."""
 
@@ -60,33 +58,32 @@ class CoveredRows:
 
 @dataclass
 class Decisions:
-    """The decisions on all rows, ordered by cluster and rank.
+    """The decisions on N rows, ordered by cluster and rank.
 
     Attributes:
-        ids, max_ids, kept_ids: N each. `max_ids` (the row that the score comes from) and `kept_ids` (the nearest kept
-            row) are those of removed rows, and null elsewhere. They are held as they can be compared (`stored`).
-        cluster: (N,) int64.
+        rows: where their ids are.
         removed: (N,) bool.
+        max_row, kept_row: (N,) the row that the score comes from, and the nearest kept row. They count for removed rows; -1
+            where there is none. From N on they are clips that were not decided on here, see `others`.
         cosine: (N,) float32, the score of each row.
         kept_score: (N,) float32, the cosine of each removed row with its kept row.
-        group: (N,) int64, the lowest row of the group of duplicates of each row; itself where it is in none.
-        id_type: the type of ids in the files that are read and written.
+        group: (N,) the lowest row of the group of duplicates of each row; itself where it is in none.
+        others: the ids of the clips from N on, by the values that stand in files (`data.ids.stored`).
         covered: how kept rows cover the removed ones, where the rule is ``overlap``; else None.
         by_hand: (N,) bool, the rows that a person removed and the rule did not; None: no person had a say.
         copies: (N,) bool, the rows that were removed as copies where the rule `greedy` decided on all others; None: one
             rule decided on all. `covered` then has the kept row of each of the others too, without share and kind.
     """
 
-    ids: pa.ChunkedArray
-    max_ids: pa.ChunkedArray
-    kept_ids: pa.ChunkedArray
-    cluster: NDArray[np.int64]
+    rows: TableRows
     removed: NDArray[np.bool_]
+    max_row: Indices
+    kept_row: Indices
     cosine: NDArray[np.float32]
     kept_score: NDArray[np.float32]
     group: Indices
     rule: Rule
-    id_type: Any = None
+    others: pa.ChunkedArray
     covered: CoveredRows | None = None
     by_hand: NDArray[np.bool_] | None = None
     copies: NDArray[np.bool_] | None = None
@@ -118,9 +115,10 @@ class Decisions:
         return {"removed_as_copies": int((self.removed & self.copies).sum()), "removed_as_near": int(near.sum())}
 
     def removed_by_cluster(self) -> dict[int, NDArray[np.bool_]]:
-        """Cluster → (N,) which of its rows are removed, in ranked order."""
-        numbers, starts = np.unique(self.cluster, return_index=True)
-        return dict(zip(numbers.tolist(), np.split(self.removed, starts[1:]), strict=True)) if len(numbers) else {}
+        """Cluster → (N,) which of its rows are removed, in ranked order. Clusters without rows are left out."""
+        numbers, starts = self.rows.tables.numbers, self.rows.starts
+        masks = zip(numbers, np.split(self.removed, starts[1:-1]), strict=True) if len(numbers) else ()
+        return {number: mask for number, mask in masks if len(mask)}
 
     def has_eps(self) -> NDArray[np.bool_]:
         """(N,) the rows that were decided on by their cosine with others."""
@@ -128,39 +126,29 @@ class Decisions:
             return np.ones(len(self.removed), np.bool_)
         return np.zeros(len(self.removed), np.bool_) if self.copies is None else ~self.copies
 
-    def rows_in_groups(self) -> tuple[Indices, Indices]:
-        """The rows that are in groups, group by group, and for each the row that leads its group.
+    def groups(self) -> tuple[Indices, Indices]:
+        """(N,) each: the number of the group of each row, and the row that leads it; -1 for a row in no group.
 
-        A group is led by its first kept row; the others follow in order::
+        Groups are numbered in the order of their lowest rows. A group is led by its first kept row, if it has one::
 
             row      0  1  2  3  4  5
             group    0  1  0  3  1  0
-            removed  -  x  x  -  -  -     → rows (0, 2, 5, 4, 1), leaders (0, 0, 0, 4, 4)
+            removed  -  x  x  -  -  -     → numbers (0, 1, 0, -1, 1, 0), leaders (0, 4, 0, -1, 4, 0)
         """
-        sizes = np.bincount(self.group, minlength=len(self.group))
-        rows = np.flatnonzero(sizes[self.group] > 1)
-        group = self.group[rows]
-        kept = rows[~self.removed[rows]]
-        follows = np.ones(len(self.group), np.bool_)
-        follows[kept[np.unique(self.group[kept], return_index=True)[1]]] = False
-        order = np.lexsort((rows, follows[rows], group))
-        rows, group = rows[order], group[order]
-        starts = np.flatnonzero(np.diff(group, prepend=-1))
-        return rows, np.repeat(rows[starts], np.diff(starts, append=len(rows)))
-
-    def rows_of(self, ids: pa.ChunkedArray) -> Indices:
-        """The rows with these ids; -1 for an id that is not there."""
-        import pyarrow.compute as pc
-
-        found = pc.index_in(ids, value_set=self.ids)
-        rows: Indices = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-        return rows
+        group, num_rows = self.group, len(self.group)
+        in_group = np.bincount(group, minlength=num_rows)[group] > 1
+        leader = np.arange(num_rows, dtype=group.dtype)  # of each group, by its lowest row
+        kept = np.flatnonzero(~self.removed)[::-1]
+        leader[group[kept]] = kept  # the last one that is written stays: the first kept row
+        lowest = in_group & (group == np.arange(num_rows))
+        number = np.cumsum(lowest, dtype=group.dtype) - 1
+        return np.where(in_group, number[group], -1), np.where(in_group, leader[group], -1)
 
 
 def join_decisions(
-    tables: Iterable[pa.Table], rule: Rule, taken: pa.Table | None = None, gone: NDArray[np.bool_] | None = None
+    tables: ClusterTables, rule: Rule, taken: pa.Table | None = None, gone: NDArray[np.bool_] | None = None
 ) -> Decisions:
-    """Join the decision tables of all clusters, in whatever order they come.
+    """Join the decision tables of all clusters.
 
     Args:
         taken: by the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`), which the tables
@@ -186,51 +174,125 @@ def join_decisions(
 def _join_groups(decisions: Decisions, pairs: Iterable[tuple[Indices, Indices]]) -> None:
     """Join the groups of removed rows and their matches in other clusters."""
     linked = [(rows[decisions.removed[rows]], matches[decisions.removed[rows]]) for rows, matches in pairs]
-    if any(len(rows) for rows, _ in linked):
-        within = np.arange(len(decisions.group)), decisions.group
-        decisions.group = connected_groups(len(decisions.group), [within, *linked])
+    rows, matches = (np.concatenate(ends) for ends in zip(*linked, strict=True))
+    decisions.group = joined_groups(decisions.group, rows, matches)
 
 
-def _concatenate(tables: Iterable[pa.Table], rule: Rule) -> tuple[Decisions, Indices]:
+NUMBERS = ("removed", "cross_cluster", "group", "max_row", "kept_row", "cosine_sim_score", "kept_score")
+NAMES = ("max_id", "kept_id")
+
+
+def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]:
     """The tables of all clusters as one, and the rows that have a duplicate in another cluster."""
     import pyarrow as pa
 
-    ordered = sorted(tables, key=lambda table: table["cluster"][0].as_py())
-    starts = np.cumsum([0, *map(len, ordered)])
-    table = pa.concat_tables(ordered or [empty_decision_table()], promote_options="permissive")
-    names = ("cluster", "removed", "cosine_sim_score", "kept_score", "group", "cross_cluster")
-    cluster, removed, cosine, kept_score, group, cross_cluster = (table[name].to_numpy() for name in names)
-    ids, max_ids, kept_ids = (use_long_offsets(table[name]) for name in ("id", "max_id", "kept_id"))
-    group = group + np.repeat(starts[:-1], np.diff(starts))
-    decisions = Decisions(ids, max_ids, kept_ids, cluster, removed.copy(), cosine, kept_score.copy(), group, rule)
-    decisions.id_type = table["id"].type
-    return decisions, np.flatnonzero(cross_cluster)
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in NUMBERS}
+    named: dict[str, list[Named]] = {name: [] for name in NAMES}
+    sizes, digests, kinds = [0], [], []
+    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, "id"]):
+        for name in NUMBERS:
+            parts[name].append(table[name].to_numpy())
+        for name in NAMES:
+            named[name] += named_in(table[name], sum(sizes))
+        sizes.append(len(table))
+        digests.append(table.schema.metadata[IDS])
+        kinds.append(table["id"].type)
+    rows = TableRows(tables, np.cumsum(sizes), common_type(kinds), digests=tuple(digests))
+    size_of = row_type(len(rows))
+    joined = {name: _joined(parts.pop(name), rows.starts, name, size_of) for name in NUMBERS}
+    no_others = pa.chunked_array([], stored_type(rows.id_type))
+    decisions = Decisions(
+        rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
+        joined["group"], rule, no_others,
+    )  # fmt: skip
+    find_named(decisions, named)
+    return decisions, np.flatnonzero(joined["cross_cluster"])
 
 
-def use_long_offsets(ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Stored ids with 64-bit offsets: the text of all clusters together may be longer than 2 GiB."""
+def row_type(num_rows: int) -> type[np.int32] | type[np.int64]:
+    """The type of numbers of rows. Clips that are not decided on have numbers from N on; half of the range is theirs."""
+    return np.int32 if num_rows < 2**30 else np.int64
+
+
+def common_type(kinds: Sequence[Any]) -> Any:
+    """The type of ids of all tables."""
     import pyarrow as pa
 
-    ids = stored(ids)
-    long = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
-    return ids.cast(long.get(ids.type, ids.type))
+    schemas = [pa.schema([("id", kind)]) for kind in dict.fromkeys(kinds)] or [pa.schema([("id", pa.string())])]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+
+
+def stored_type(kind: Any) -> Any:
+    """The type of the values that stand in files for ids of a type."""
+    import pyarrow as pa
+
+    return stored(pa.nulls(0, kind)).type
+
+
+def _joined(parts: list[NDArray[Any]], starts: NDArray[np.int64], name: str, numbers: Any) -> NDArray[Any]:
+    """The values of all clusters; numbers of rows in a cluster become those of all rows."""
+    kinds = {"removed": np.bool_, "cross_cluster": np.bool_, "cosine_sim_score": np.float32, "kept_score": np.float32}
+    whole = np.empty(starts[-1], kinds.get(name, numbers))
+    for part, start in zip(parts, starts[:-1].tolist(), strict=True):
+        some = whole[start : start + len(part)]
+        some[:] = part
+        if name not in kinds:
+            some[some >= 0] += start
+    return whole
+
+
+Named = tuple[Indices, Any]
+"""Rows, and the ids that they name."""
+
+
+def named_in(ids: pa.ChunkedArray, first: int) -> list[Named]:
+    """The rows of a table whose first row is `first` that name an id, and these ids."""
+    there = ids.is_valid().to_numpy()
+    return [(np.flatnonzero(there) + first, ids.drop_null().combine_chunks())] if there.any() else []
+
+
+def find_named(decisions: Decisions, named: Mapping[str, Sequence[Named]]) -> None:
+    """Put rows in place of the ids that rows name, ``max_id`` and ``kept_id``. Ids of no rows join the other clips."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not any(named.values()):
+        return
+    ids = _one_array([one for name in named for _, one in named[name]], decisions.rows.id_type)
+    found = decisions.rows.index.find(id_texts(pa.chunked_array([ids])))
+    coded = pc.dictionary_encode(stored(ids).filter(pa.array(found < 0)))
+    first = len(decisions.removed) + len(decisions.others)
+    found[found < 0] = coded.indices.to_numpy().astype(np.int64) + first
+    kind = decisions.others.type
+    decisions.others = pa.chunked_array([*decisions.others.chunks, coded.dictionary.cast(kind)], kind)
+    at = 0
+    for name in named:
+        target = decisions.max_row if name == "max_id" else decisions.kept_row
+        for rows, _ in named[name]:
+            target[rows] = found[at : at + len(rows)]
+            at += len(rows)
+
+
+def _one_array(parts: list[pa.Array], kind: Any) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.concat_arrays(one_type(parts)).cast(kind)
 
 
 def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
     """The row in another cluster that each of `rows` is a duplicate of."""
-    import pyarrow as pa
-
-    matches = decisions.rows_of(decisions.max_ids.take(pa.array(rows)))
-    if (matches < 0).any():
-        lost = id_text(decisions.max_ids[int(rows[np.argmin(matches)])].as_py())
-        raise InputError(f"a similarity table names {lost!r}, which is in no cluster: run the pairwise stage again")
+    matches: Indices = decisions.max_row[rows]
+    lost = matches[matches >= len(decisions.removed)]
+    if len(lost):
+        name = id_text(decisions.others[int(lost[0]) - len(decisions.removed)].as_py())
+        raise InputError(f"a similarity table names {name!r}, which is in no cluster: run the pairwise stage again")
     return matches
 
 
 def _name_takers(decisions: Decisions, taken: pa.Table) -> tuple[Indices, Indices]:
     """Name the kept rows of other clusters that are nearer than all of the own one; returns the rows, and the kept rows."""
     names = (("cluster", "place"), ("kept_cluster", "kept_place"))
-    numbers, starts = np.unique(decisions.cluster, return_index=True)
+    numbers, starts = np.array(decisions.rows.tables.numbers), decisions.rows.starts
     rows, kept = (
         starts[np.searchsorted(numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
         for cluster, place in names
@@ -238,24 +300,15 @@ def _name_takers(decisions: Decisions, taken: pa.Table) -> tuple[Indices, Indice
     cosine = taken["cosine"].to_numpy()
     _name_as_best(decisions, rows, kept, cosine)
     nearer = cosine > decisions.kept_score[rows]
-    _name_kept_rows(decisions, zip(rows[nearer].tolist(), kept[nearer].tolist(), strict=True), cosine[nearer])
+    _name_kept_rows(decisions, rows[nearer], kept[nearer], cosine[nearer])
     return rows, kept
 
 
 def _name_as_best(decisions: Decisions, rows: Indices, kept: Indices, cosine: NDArray[np.float32]) -> None:
     """Name the kept rows as the best matches of rows whose tables know none so near: it was one that the filters drop."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     nearer = cosine > decisions.cosine[rows]
-    if not nearer.any():
-        return
-    match = np.full(len(decisions.removed), -1)
-    match[rows[nearer]] = kept[nearer]
-    decisions.cosine = decisions.cosine.copy()
     decisions.cosine[rows[nearer]] = cosine[nearer]
-    named = decisions.ids.take(pa.array(np.maximum(match, 0)))
-    decisions.max_ids = pc.if_else(pa.array(match >= 0), named, decisions.max_ids)
+    decisions.max_row[rows[nearer]] = kept[nearer]
 
 
 def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
@@ -276,16 +329,15 @@ def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
         if not decisions.removed[row] and not relied_on[row] and not decisions.removed[match]:
             decisions.removed[row] = relied_on[match] = True
             pairs.append((row, match))
-    _name_kept_rows(decisions, pairs)
+    if pairs:
+        _name_kept_rows(decisions, *np.array(pairs).T)
 
 
 def _kept_rows_in_use(decisions: Decisions) -> NDArray[np.bool_]:
     """(N,) the rows that are named as the kept row of a removed one."""
-    import pyarrow as pa
-
     in_use = np.zeros(len(decisions.removed), np.bool_)
-    kept_rows = decisions.rows_of(decisions.kept_ids.filter(pa.array(decisions.removed)))
-    in_use[kept_rows[kept_rows >= 0]] = True
+    kept_rows = decisions.kept_row[decisions.removed]
+    in_use[kept_rows[(kept_rows >= 0) & (kept_rows < len(in_use))]] = True
     return in_use
 
 
@@ -294,9 +346,7 @@ def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterato
 
     A row may come more than once; what is settled does not change then.
     """
-    import pyarrow as pa
-
-    names = id_list(decisions.ids.take(pa.array(list(match_of))))
+    names = id_list(decisions.rows.ids(np.array(list(match_of))))
     for _, start in sorted(zip(map(id_text, names), match_of, strict=True)):
         path = {start: None}  # an ordered set
         row = start
@@ -308,31 +358,21 @@ def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterato
 
 def _name_nearer_matches(decisions: Decisions) -> None:
     """Name the match of a removed row as its kept row, where it is kept and nearer than all kept rows of the own cluster."""
-    import pyarrow as pa
-
     rows = np.flatnonzero(decisions.removed & (decisions.cosine > decisions.kept_score))
-    matches = decisions.rows_of(decisions.max_ids.take(pa.array(rows)))
-    is_kept = (matches >= 0) & ~decisions.removed[matches]
-    _name_kept_rows(decisions, zip(rows[is_kept].tolist(), matches[is_kept].tolist(), strict=True))
+    matches = decisions.max_row[rows]
+    is_row = (matches >= 0) & (matches < len(decisions.removed))
+    rows, matches = rows[is_row], matches[is_row]
+    is_kept = ~decisions.removed[matches]
+    _name_kept_rows(decisions, rows[is_kept], matches[is_kept])
 
 
 def _name_kept_rows(
-    decisions: Decisions, pairs: Iterable[tuple[int, int]], cosine: NDArray[np.float32] | None = None
+    decisions: Decisions, rows: Indices, matches: Indices, cosine: NDArray[np.float32] | None = None
 ) -> None:
-    """For each (removed row, its match): name the match as the kept row nearest to the removed one.
+    """Name each match as the kept row nearest to its removed row.
 
     Args:
         cosine: of the pairs. None: those that the similarity tables have.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    pairs = list(pairs)
-    if not pairs:
-        return
-    rows, matches = np.array(pairs).T
-    match = np.full(len(decisions.removed), -1)
-    match[rows] = matches
-    match_ids = decisions.ids.take(pa.array(np.maximum(match, 0)))
-    decisions.kept_ids = pc.if_else(pa.array(match >= 0), match_ids, decisions.kept_ids)
+    decisions.kept_row[rows] = matches
     decisions.kept_score[rows] = decisions.cosine[rows] if cosine is None else cosine

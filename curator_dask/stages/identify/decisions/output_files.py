@@ -1,20 +1,18 @@
-"""Write the decisions to files: all of them in parts; as single files the table of duplicates, the groups and lists of ids."""
+"""Write the decisions to files: in parts, on workers; and from these, up to a size, tables and lists of all clips."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.ids import id_texts
-from curator_dask.data.tables import parquet_bytes
-from curator_dask.files.folder import Folder
+from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
 from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import (
-    DECISIONS,
     DUPLICATES_CSV,
     DUPLICATES_TABLE,
     GROUPS_TABLE,
@@ -23,37 +21,48 @@ from curator_dask.files.layout import (
     SINGLE_FILE_ROWS,
     decision_part,
 )
+from curator_dask.files.local_files import hash_of
+from curator_dask.files.names import counted
+from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.decisions.covering_columns import covering_columns, joined_lists, reasons
+from curator_dask.runtime.units import Unit, has_work, run_units
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.decisions.clip_facts import ClipFacts
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.part_files import PartTask, pack, write_part
+from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PART_ROWS = 65_536
 """A part is closed behind the cluster with which it has so many rows."""
+PART_VERSION = 1
+"""Version of the parts. One that an older version wrote is written anew."""
+PART_UNIT = "part-"
+"""The keys of the units that write parts begin so."""
+DUPLICATES_COLUMNS = (
+    *("id", "kept_id", "max_id", "cosine_sim_score", "kept_score", "cluster", "eps", "reason", "source", "start_s"),
+    *("end_s", "offset_s", "cover", "kind", "kept_ids"),
+)
+SINGLE_FILES = (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST)
 
 
 def write_decisions(
-    state: StageState, decisions: Decisions, clips: Folder | None, *, below: str = "", with_groups: bool = True
-) -> None:
+    context: RunContext, state: StageState, decisions: Decisions, facts: ClipFacts, *, below: str = "",
+    with_groups: bool = True,
+) -> None:  # fmt: skip
     """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``.
 
-    The single files are left out where there are more than `SINGLE_FILE_ROWS` clips.
+    The parts are always written. The tables and lists of all clips are left out where there are more than
+    `SINGLE_FILE_ROWS`.
     """
-    table = _duplicates_table(decisions, clips)
-    _publish_parts(state, decisions, table, below, with_groups=with_groups)
+    units = _write_parts(context, state, PartsOfDecisions(decisions, facts, with_groups), below)
     if len(decisions.removed) > SINGLE_FILE_ROWS:
-        for name in (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST):
+        for name in SINGLE_FILES:
             _unpublish(state, below + name)
         return
-    table = table.take(_order(table["id"], table["cluster"].to_numpy()))
-    state.publish(below + DUPLICATES_TABLE, parquet_bytes(table))
-    state.publish(below + DUPLICATES_CSV, _csv(table))
-    if with_groups:
-        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(decisions)))
-    state.publish(below + KEEP_LIST, _id_list(decisions.ids, ~decisions.removed))
-    state.publish(below + REMOVE_LIST, _id_list(decisions.ids, decisions.removed))
+    _publish_single_files(state, [unit.task.path for unit in units], below, with_groups=with_groups)
 
 
 def _unpublish(state: StageState, path: str) -> None:
@@ -62,152 +71,122 @@ def _unpublish(state: StageState, path: str) -> None:
         state.unpublish(path)
 
 
-def _publish_parts(
-    state: StageState, decisions: Decisions, duplicates: pa.Table, below: str, *, with_groups: bool
-) -> None:
-    """Write all rows in parts; `duplicates` are the removed ones, in their order."""
-    groups = _groups_of_rows(decisions) if with_groups else None
-    spans = part_spans(decisions.cluster)
-    for number, (start, stop) in enumerate(spans):
-        table = _part_table(decisions, duplicates, groups, start, stop)
-        state.publish(below + decision_part(number), parquet_bytes(table))
-    written = {below + decision_part(number) for number in range(len(spans))}
-    for path in [path for path in state.published() if path.startswith(f"{below}{DECISIONS}/")]:
-        if path not in written:
-            state.unpublish(path)
+def is_part(key: str) -> bool:
+    """Whether a unit writes a part of the decisions."""
+    return key.startswith(PART_UNIT)
 
 
-def part_spans(cluster: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _write_parts(
+    context: RunContext, state: StageState, parts: PartsOfDecisions, below: str
+) -> Sequence[Unit[PartTask]]:
+    """Write all parts. The first one comes last: without it there are no parts for readers."""
+    spans = part_spans(parts.decisions.rows.starts)
+    done = state.done_units()
+    units = [_send(state, parts, spans, number, below, done) for number in range(len(spans))]
+    state.forget({key for key in done if is_part(key)} - {unit.key for unit in units})
+    first, others = units[:1], units[1:]
+    if has_work(state, others) and done.pop(first[0].key, None) is not None:
+        state.forget([first[0].key])
+        _send(state, parts, spans, 0, below, done)
+    for some in (others, first):
+        outcome = run_units(context.cluster, state, some, write_part, reporter=context.reporter, what="parts")
+        outcome.raise_failures(f"{counted(len(outcome.failures), 'parts')} of the decisions could not be written")
+    for unit in units:
+        state.folder.remove(unit.task.rows)
+    return units
+
+
+def _send(
+    state: StageState, parts: PartsOfDecisions, spans: Sequence[tuple[int, int]], number: int, below: str,
+    done: Mapping[str, str],
+) -> Unit[PartTask]:  # fmt: skip
+    """The unit that writes a part. The rows of one that is not done are written to where the worker finds them."""
+    rows = parts.decisions.rows
+    part = parts.rows(*spans[number])
+    data = arrow_bytes(pack(part.columns))
+    key = f"{PART_UNIT}{number:06d}"
+    task = PartTask(
+        state.folder, below + decision_part(number), state.beside_marker(key), rows.tables.of_clusters(()), rows.id_type,
+        parts.decisions.rule.eps, None if number else (len(spans), len(rows)),
+    )  # fmt: skip
+    ids = [one.hex() for one in part.digests]
+    inputs = digest(PART_VERSION, hash_of(data), ids, str(task.id_type), task.eps, task.of_all)
+    if done.get(key) != inputs:
+        state.folder.write_bytes(task.rows, data)
+    return Unit(key, inputs, task, task.path)
+
+
+def part_spans(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
     """The first row of each part and the first behind it: whole clusters, until there are 65,536 rows or more.
 
-    >>> part_spans(np.repeat([0, 1, 5], [40_000, 30_000, 7]))
+    >>> part_spans(np.array([0, 40_000, 70_000, 70_007]))
     [(0, 70000), (70000, 70007)]
+
+    Args:
+        starts: (C + 1,) the first row of each cluster, and the number of rows.
     """
-    stops = np.append(np.flatnonzero(np.diff(cluster)) + 1, len(cluster)).tolist()
-    spans, start = [], 0
-    for stop in stops:
-        if stop - start >= PART_ROWS or stop == stops[-1]:
+    spans, start, num_rows = [], 0, int(starts[-1])
+    for stop in starts[1:].tolist():
+        if stop - start >= PART_ROWS or (stop == num_rows and stop > start):
             spans.append((start, stop))
             start = stop
-    return spans
+    return spans or [(0, 0)]
 
 
-Groups = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""(N,) each: the number of the group of each row, and the row that leads it; -1 for a row in none."""
-
-
-def _groups_of_rows(decisions: Decisions) -> Groups:
-    rows, first = decisions.rows_in_groups()
-    number, leader = np.full((2, len(decisions.removed)), -1)
-    number[rows], leader[rows] = np.cumsum(np.diff(first, prepend=-1) != 0) - 1, first
-    return number, leader
-
-
-def _part_table(decisions: Decisions, duplicates: pa.Table, groups: Groups | None, start: int, stop: int) -> pa.Table:
-    """The rows from start to stop; see `data.decisions.read_decisions.decision_columns`."""
-    import pyarrow as pa
-
-    removed = decisions.removed[start:stop]
-    first = int(np.count_nonzero(decisions.removed[:start]))
-    table = duplicates.take(pa.array(first + np.cumsum(removed) - 1, mask=~removed))
-    number, leader = (np.full(stop - start, -1),) * 2 if groups is None else (one[start:stop] for one in groups)
-    columns = {name: table[name] for name in table.column_names}
-    columns |= {
-        "id": decisions.ids.slice(start, stop - start).cast(decisions.id_type),
-        "cluster": pa.array(decisions.cluster[start:stop]),
-        "cosine_sim_score": pa.array(decisions.cosine[start:stop]),
-        "group_id": pa.array(number, mask=number < 0),
-        "representative_id": decisions.ids.take(pa.array(leader, mask=leader < 0)).cast(decisions.id_type),
-    }
-    return pa.table({"id": columns.pop("id"), "removed": removed, **columns})
-
-
-def _duplicates_table(decisions: Decisions, clips: Folder | None) -> pa.Table:
-    """One line per removed row, by cluster and rank."""
-    import pyarrow as pa
-
-    rows = np.flatnonzero(decisions.removed)
-    some = pa.array(rows)
-    kind = decisions.id_type
-    ids = decisions.ids.take(some)
-    return pa.table(
-        {
-            "id": ids.cast(kind),
-            "kept_id": decisions.kept_ids.take(some).cast(kind),
-            "max_id": decisions.max_ids.take(some).cast(kind),
-            "cosine_sim_score": decisions.cosine[rows],
-            "kept_score": decisions.kept_score[rows],
-            "cluster": decisions.cluster[rows],
-            "eps": _eps(decisions, rows),
-            "reason": reasons(decisions, rows),
-            **_sources(ids, clips),
-            **covering_columns(decisions, rows),
-        }
-    )
-
-
-def _eps(decisions: Decisions, rows: NDArray[np.int64]) -> pa.Array:
-    """The eps that the rows were decided by; nulls where the rule that has none decided."""
-    import pyarrow as pa
-
-    return pa.array(np.full(len(rows), decisions.rule.eps, np.float64), mask=~decisions.has_eps()[rows])
-
-
-def _sources(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, pa.ChunkedArray]:
-    """Source, start and end of rows from the clip index; empty values for rows that it does not hold."""
+def _publish_single_files(state: StageState, parts: Sequence[str], below: str, *, with_groups: bool) -> None:
+    """Write the tables and lists of all clips, from the parts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {"source_video": pa.scalar(""), "start_s": pa.scalar(0.0), "end_s": pa.scalar(0.0)}
-    if clips is None:
-        values = {name: pa.chunked_array([pa.repeat(nothing, len(ids))]) for name, nothing in columns.items()}
-    else:
-        index = read_clip_index(clips).select(["id", *columns])
-        place = pc.index_in(id_texts(ids), value_set=index["id"].cast(pa.large_string()))
-        values = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in columns.items()}
-    return {"source": values["source_video"], "start_s": values["start_s"], "end_s": values["end_s"]}
+    table = pa.concat_tables([_with_plain_lists(read_parquet(state.folder, path)) for path in parts])
+    removed = table.filter(table["removed"])
+    removed = removed.take(_order(removed["id"], removed["cluster"])).select(DUPLICATES_COLUMNS)
+    state.publish(below + DUPLICATES_TABLE, parquet_bytes(removed))
+    state.publish(below + DUPLICATES_CSV, _csv(removed))
+    if with_groups:
+        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(table)))
+    state.publish(below + KEEP_LIST, _id_list(table["id"].filter(pc.invert(table["removed"]))))
+    state.publish(below + REMOVE_LIST, _id_list(removed["id"]))
 
 
-def source_videos(ids: pa.ChunkedArray, clips: Folder) -> pa.ChunkedArray:
-    """The source videos of rows from the clip index; null for rows that it does not hold."""
+def _with_plain_lists(part: pa.Table) -> pa.Table:
+    """A part without metadata. Parquet names what is in a list, and Arrow keeps the name: earlier versions did not."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    index = read_clip_index(clips).select(["id", "source_video"])
-    place = pc.index_in(id_texts(ids), value_set=index["id"].cast(pa.large_string()))
-    return index["source_video"].take(place)
+    at = part.schema.get_field_index("kept_ids")
+    lists = part["kept_ids"].cast(pa.list_(part["id"].type))
+    return part.set_column(at, "kept_ids", lists).replace_schema_metadata(None)
 
 
-def _groups_table(decisions: Decisions) -> pa.Table:
+def _groups_table(decisions: pa.Table) -> pa.Table:
     """One row per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows, first = decisions.rows_in_groups()
-    kind, some = decisions.id_type, pa.array(rows)
-    kept_ids = decisions.kept_ids.take(some)
-    has_cosine = pc.and_(pc.is_valid(kept_ids), pa.array(decisions.has_eps()[rows]))
+    members = decisions.filter(pc.is_valid(decisions["group_id"]))
+    follows = pc.not_equal(id_texts(members["id"]), id_texts(members["representative_id"]))
+    order = np.lexsort((np.arange(len(members)), follows.to_numpy(), members["group_id"].to_numpy()))
+    members = members.take(pa.array(order))
+    has_cosine = pc.and_(pc.is_valid(members["kept_id"]), pc.is_valid(members["eps"]))
     return pa.table(
         {
-            "group_id": np.cumsum(np.diff(first, prepend=-1) != 0) - 1,
-            "id": decisions.ids.take(some).cast(kind),
-            "cluster": decisions.cluster[rows],
-            "kept": ~decisions.removed[rows],
-            "representative_id": decisions.ids.take(pa.array(first)).cast(kind),
-            "nearest_kept_id": kept_ids.cast(kind),
-            "nearest_kept_cosine": pc.if_else(
-                has_cosine, pa.array(decisions.kept_score[rows]), pa.scalar(None, pa.float32())
-            ),
+            "group_id": members["group_id"],
+            "id": members["id"],
+            "cluster": members["cluster"],
+            "kept": pc.invert(members["removed"]),
+            "representative_id": members["representative_id"],
+            "nearest_kept_id": members["kept_id"],
+            "nearest_kept_cosine": pc.if_else(has_cosine, members["kept_score"], pa.scalar(None, pa.float32())),
         }
     )
 
 
-def _order(ids: pa.ChunkedArray, cluster: NDArray[np.int64] | None = None) -> pa.Array:
+def _order(ids: pa.ChunkedArray, cluster: pa.ChunkedArray | None = None) -> pa.Array:
     """The positions that sort ids as text, or by cluster and then as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {} if cluster is None else {"cluster": pa.array(cluster)}
+    columns = {} if cluster is None else {"cluster": cluster}
     table = pa.table({**columns, "id": id_texts(ids)})
     return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names])
 
@@ -230,12 +209,12 @@ def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if pa.types.is_primitive(column.type) else safe_cells(id_texts(column))
 
 
-def _id_list(ids: pa.ChunkedArray, chosen: NDArray[np.bool_]) -> bytes:
-    """The chosen ids, sorted by their text, one per line."""
+def _id_list(ids: pa.ChunkedArray) -> bytes:
+    """The ids, sorted by their text, one per line."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    some = id_texts(ids.filter(pa.array(chosen)))
+    some = id_texts(ids)
     nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
     text = pc.binary_join_element_wise(escaped_lines(some.take(_order(some))), nothing, end)
     return b"".join(_text(chunk) for chunk in text.chunks)
@@ -246,3 +225,23 @@ def _text(strings: pa.LargeStringArray) -> bytes:
     _, offsets, data = strings.buffers()
     starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
     return data[int(starts[0]) : int(starts[-1])].to_pybytes() if len(strings) and data is not None else b""
+
+
+def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of ids as texts, with semicolons between the ids. A backslash or semicolon in an id gets a backslash in front."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = _one_array(lists)
+    texts = pc.replace_substring_regex(id_texts(pa.chunked_array([whole.flatten()])), r"([\\;])", r"\\\1")
+    lengths = pc.fill_null(pc.list_value_length(whole), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pa.chunked_array(
+        [pc.binary_join(pa.ListArray.from_arrays(offsets, _one_array(texts.cast(pa.string()))), ";")]
+    )
+
+
+def _one_array(values: pa.ChunkedArray) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)

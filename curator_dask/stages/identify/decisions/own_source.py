@@ -5,33 +5,36 @@ That is right for a video that shows the same picture all the time, and wrong fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.files.names import counted
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 STRICTER = {"pairwise": "a lower --eps", "greedy": "a lower --eps", "overlap": "a higher --min-cover"}
 
 
-def warn_of_emptied_sources(decisions: Decisions, sources: pa.ChunkedArray) -> tuple[int, tuple[str, ...]]:
-    """How many sources lose over half of their rows to kept rows of the same source, and a warning if there are some.
+class Sources(NamedTuple):
+    """The sources of N rows."""
 
-    Args:
-        sources: (N,) the source of each row; null where it is not known.
-    """
-    import pyarrow.compute as pc
+    code: NDArray[Any]
+    """(N,) the place of each one in `names`; -1 where it is not known."""
+    names: Sequence[str]
 
-    coded = pc.dictionary_encode(sources).combine_chunks()
-    codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    kept_rows = decisions.rows_of(decisions.kept_ids)
-    own = decisions.removed & (kept_rows >= 0) & (codes >= 0) & (codes == codes[kept_rows])
-    num_rows = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
-    lost = np.bincount(codes[own], minlength=len(coded.dictionary))
+
+def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int, tuple[str, ...]]:
+    """How many sources lose over half of their rows to kept rows of the same source, and a warning if there are some."""
+    codes = sources.code
+    rows = np.flatnonzero(decisions.removed & (codes >= 0))
+    kept_rows = decisions.kept_row[rows]
+    known = (kept_rows >= 0) & (kept_rows < len(codes))
+    rows, kept_rows = rows[known], kept_rows[known]
+    own = codes[rows] == codes[kept_rows]
+    num_rows = np.bincount(codes[codes >= 0], minlength=len(sources.names))
+    lost = np.bincount(codes[rows[own]], minlength=len(sources.names))
     emptied = np.flatnonzero(2 * lost > num_rows)
     if not len(emptied):
         return 0, ()
@@ -40,6 +43,6 @@ def warn_of_emptied_sources(decisions: Decisions, sources: pa.ChunkedArray) -> t
     remedy = "" if decisions.rule.scope == "same" else "--scope cross, or "
     return len(emptied), (
         f"{counted(len(emptied), 'source videos')} {lose} over half of {their} clips to clips of the same video, for example "
-        f"{coded.dictionary[int(worst)].as_py()} ({lost[worst]:,} of {num_rows[worst]:,}). If these show different "
+        f"{sources.names[int(worst)]} ({lost[worst]:,} of {num_rows[worst]:,}). If these show different "
         f"moments, keep them with {remedy}{STRICTER[decisions.rule.name]}",
     )

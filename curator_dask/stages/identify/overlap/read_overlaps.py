@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps, joine
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
+from curator_dask.stages.identify.decisions.clip_facts import codes_of_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,16 +32,41 @@ OTHER_NUMBER = "other_reference_number"
 """The column that numbers the reference of `other_id` in the table of overlaps; 0 for none."""
 
 
+class Finder(Protocol):
+    """Finds clips by their ids, such as a `RowIndex`."""
+
+    def find(self, texts: pa.ChunkedArray) -> NDArray[np.int64]:
+        """The place of each id; -1 for one that is not there."""
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Some of the clips to decide on, one after the other: the rows, which come first, or clips that stay."""
+
+    number: int
+    """As align numbers the sets."""
+    first: int
+    """The place of its first clip among all."""
+    index: Finder
+    """Finds the places in the set."""
+
+    def find(self, texts: pa.ChunkedArray) -> Indices:
+        """The places of ids among all clips; -1 for those that are not in the set."""
+        places = self.index.find(texts)
+        return np.where(places >= 0, places + self.first, -1)
+
+
 @dataclass(frozen=True)
 class ClipSpans:
-    """Where N rows lie in their sources."""
+    """Where N clips lie in their sources."""
 
-    source: pa.ChunkedArray
-    """(N,) text. A row that the align stage does not know is a source of its own, with its id for a name."""
+    source: NDArray[np.int32]
+    """(N,) the place in `names`. A clip that the align stage does not know is a source of its own, with its id for a name."""
+    names: list[str]
     start: Indices
     """(N,) microseconds."""
     length: Indices
-    """(N,) microseconds; 0 for a row that the align stage does not know."""
+    """(N,) microseconds; 0 for a clip that the align stage does not know."""
 
 
 @dataclass(frozen=True)
@@ -64,39 +90,52 @@ def with_standing_pictures(found: FoundOverlaps) -> FoundOverlaps:
     return FoundOverlaps(joined_overlaps(found.overlaps, more), np.concatenate([found.offset_s, offset_s]), kind)
 
 
-def read_spans(folder: Folder, ids: pa.ChunkedArray) -> ClipSpans:
-    """The spans and sources of rows. `ids` are texts. Clips that align took from a reference are no rows."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def read_spans(
+    folder: Folder, sets: Sequence[ClipSet], num_clips: int, texts_of: Callable[[Indices], list[str]]
+) -> ClipSpans:
+    """The spans and sources of clips, among which those of references are not looked for.
 
+    Args:
+        texts_of: gives the ids, as texts, of clips at some places.
+    """
     table, in_reference = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"], IN_REFERENCE)
     if in_reference is not None:
         table = table.filter(~in_reference)
-    place = pc.index_in(ids, value_set=_texts(table["id"]))
-    source = pc.coalesce(table["source"].cast(pa.large_string()).take(place), ids)
-    start, end = (_micros(pc.fill_null(table[name].take(place), 0.0), folder, CLIP_INDEX) for name in TIMES[:2])
-    return ClipSpans(source, start, np.maximum(end - start, 0))
+    spans = ClipSpans(np.full(num_clips, -1, np.int32), [], *np.zeros((2, num_clips), np.int64))
+    codes: dict[str, int] = {}
+    own = codes_of_names(table["source"], codes)
+    start, end = (_micros(_or_zero(table[name]), folder, CLIP_INDEX) for name in TIMES[:2])
+    for places in (one.find(_texts(table["id"])) for one in sets):
+        line = np.flatnonzero(places >= 0)[::-1]  # of several lines for a clip the first one stays
+        clip = places[line]
+        spans.source[clip], spans.start[clip] = own[line], start[line]
+        spans.length[clip] = np.maximum(end[line] - start[line], 0)
+    unknown = np.flatnonzero(spans.source < 0)
+    spans.source[unknown] = [codes.setdefault(name, len(codes)) for name in texts_of(unknown)]
+    return replace(spans, names=list(codes))
 
 
-def read_overlaps(folder: Folder, ids: pa.ChunkedArray, sets: Sequence[tuple[int, int]]) -> FoundOverlaps:
-    """The overlaps of the clips with these ids, which are texts. Those of other clips are left out.
+def _or_zero(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(values, 0.0)
+
+
+def read_overlaps(folder: Folder, sets: Sequence[ClipSet], num_clips: int) -> FoundOverlaps:
+    """The overlaps of the clips of these sets. Those of other clips are left out.
 
     Raises InputError where a value is none, or where not one overlap is between two of the clips.
-
-    Args:
-        ids: those of the rows, then those of clips that stay.
-        sets: the number of each set of clips as align numbers them, and the place of its first id. The rows are the first.
     """
     import pyarrow.compute as pc
 
     table, number = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES], OTHER_NUMBER)
-    row = _places(table["id"], ids, sets, None if number is None else np.zeros_like(number))
-    other = _places(table["other_id"], ids, sets, number)
+    row = _places(table["id"], sets, None if number is None else np.zeros_like(number))
+    other = _places(table["other_id"], sets, number)
     known = (row >= 0) & (other >= 0)
     of_reference = False if number is None else number > 0
     if len(table) and not (known | ((row >= 0) & of_reference)).any():
         raise InputError(
-            f"{folder.join(OVERLAPS_TABLE)} names no two of the {len(ids):,} clips to decide on: is overlaps_path the "
+            f"{folder.join(OVERLAPS_TABLE)} names no two of the {num_clips:,} clips to decide on: is overlaps_path the "
             "output that align made from these clips?"
         )
     table = table.filter(known)
@@ -142,27 +181,17 @@ def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return id_texts(plain_ids(ids))
 
 
-def _places(
-    wanted: pa.ChunkedArray, ids: pa.ChunkedArray, sets: Sequence[tuple[int, int]], number: NDArray[Any] | None
-) -> Indices:
-    """The places of clips among the ids; -1 for one that is not there.
+def _places(wanted: pa.ChunkedArray, sets: Sequence[ClipSet], number: NDArray[Any] | None) -> Indices:
+    """The places of clips among all; -1 for one that is not there.
 
     `number` holds that of the set of each clip. Where it is None, a clip is looked for in all sets, one after the other.
     """
     texts = _texts(wanted)
     places = np.full(len(texts), -1)
-    stops = [*(first for _, first in sets[1:]), len(ids)]
-    for (own, first), stop in zip(sets, stops, strict=True):
-        found = _place_in(texts, ids.slice(first, stop - first))
-        here = (places < 0) & (found >= 0) & (True if number is None else number == own)
-        places[here] = found[here] + first
-    return places
-
-
-def _place_in(texts: pa.ChunkedArray, ids: pa.ChunkedArray) -> Indices:
-    import pyarrow.compute as pc
-
-    places: Indices = pc.fill_null(pc.index_in(texts, value_set=ids), -1).to_numpy().astype(np.int64)
+    for one in sets:
+        found = one.find(texts)
+        here = (places < 0) & (found >= 0) & (True if number is None else number == one.number)
+        places[here] = found[here]
     return places
 
 

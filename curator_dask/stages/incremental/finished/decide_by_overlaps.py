@@ -6,7 +6,7 @@ was held against.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.groups import find_reference
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.stages.identify.decisions.table_rows import ClusterTables
 from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, require_index
@@ -123,7 +124,7 @@ def list_new_rows(
 
 
 def decide_new(
-    tables: Iterable[pa.Table], overlaps: Folder, new: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]],
+    tables: ClusterTables, overlaps: Folder, new: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]],
     how: FinishedOverlaps, strategy: RankingStrategy,
 ) -> OverlapDecisions:  # fmt: skip
     """Decide on the new rows.

@@ -1,0 +1,151 @@
+"""The rows of all clusters as numbers, by cluster and rank. Their ids stay in the tables until they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.decisions.row_index import RowIndex
+from curator_dask.data.ids import one_type
+from curator_dask.data.tables import read_unit_tables
+from curator_dask.runtime.state import StageState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Indices = NDArray[Any]
+
+
+class ClusterTables(Protocol):
+    """The table of each cluster: one line per row, in ranked order."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The clusters, ascending."""
+
+    def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The tables of the clusters at some places, in this order."""
+
+    def of_clusters(self, numbers: Sequence[int]) -> ClusterTables:
+        """The tables of some clusters alone."""
+
+
+@dataclass(frozen=True)
+class UnitTables:
+    """Tables beside the markers of a stage's units."""
+
+    state: StageState
+    prefix: str
+    """Stands before the number of the cluster in the keys of the units."""
+    numbers: tuple[int, ...]
+
+    def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        return read_unit_tables(self.state, [self._path(self.numbers[place]) for place in places], columns)
+
+    def of_clusters(self, numbers: Sequence[int]) -> UnitTables:
+        return UnitTables(self.state, self.prefix, tuple(numbers))
+
+    def _path(self, number: int) -> str:
+        return self.state.beside_marker(key_of_cluster(self.prefix, number))
+
+
+def key_of_cluster(prefix: str, number: int) -> str:
+    return f"{prefix}-{number:06d}"
+
+
+@dataclass(frozen=True)
+class TablesInMemory:
+    """Tables at hand, by the numbers of their clusters."""
+
+    tables: Mapping[int, pa.Table]
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        return sorted(self.tables)
+
+    def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        for place in places:
+            table = self.tables[self.numbers[place]]
+            yield table if columns is None else table.select(list(columns))
+
+    def of_clusters(self, numbers: Sequence[int]) -> TablesInMemory:
+        return TablesInMemory({number: self.tables[number] for number in numbers})
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """N rows that are decided on."""
+
+    tables: ClusterTables
+    table_starts: NDArray[np.int64]
+    """(C + 1,) the first line of each table where all lie one after the other."""
+    id_type: Any
+    """The type of ids in files."""
+    staying: NDArray[np.int64] | None = None
+    """(N,) the lines that are decided on, ascending; None: all."""
+    digests: tuple[bytes, ...] = field(default=(), repr=False)
+    """(C,) one digest of the ids of each table."""
+
+    def __len__(self) -> int:
+        return int(self.table_starts[-1]) if self.staying is None else len(self.staying)
+
+    def of_all_lines(self) -> TableRows:
+        """All lines of the tables as rows."""
+        return replace(self, staying=None)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(C + 1,) the first row of each cluster."""
+        if self.staying is None:
+            return self.table_starts
+        return np.searchsorted(self.staying, self.table_starts)
+
+    def clusters(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The numbers of the clusters of the rows from start to stop."""
+        stops = np.clip(self.starts, start, stop)
+        return np.repeat(np.array(self.tables.numbers, np.int64), np.diff(stops))
+
+    def places(self, rows: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The place of the table of each row among all, and its line there."""
+        lines = np.asarray(rows, np.int64) if self.staying is None else self.staying[rows]
+        place = np.searchsorted(self.table_starts, lines, side="right") - 1
+        return place, lines - self.table_starts[place]
+
+    def ids(self, rows: Indices) -> pa.Array:
+        """The ids of some rows, in their order. It reads the tables of their clusters."""
+        place, line = self.places(rows)
+        return ids_at(self.tables, place, line, self.id_type)
+
+    @cached_property
+    def index(self) -> RowIndex:
+        """Finds rows by their ids. Drop it with `forget_index` where it is of no use any more: it holds 20 bytes per row."""
+        columns = ("digest_high", "digest_low")
+        parts = [np.stack([table[name].to_numpy() for name in columns]) for table in self._all(columns)]
+        high, low = np.concatenate([np.zeros((2, 0), np.uint64), *parts], axis=1)
+        return RowIndex.of(high, low) if self.staying is None else RowIndex.of(high[self.staying], low[self.staying])
+
+    def forget_index(self) -> None:
+        self.__dict__.pop("index", None)
+
+    def _all(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        return self.tables.read(range(len(self.tables.numbers)), columns)
+
+
+def ids_at(tables: ClusterTables, place: NDArray[np.int64], line: NDArray[np.int64], id_type: Any) -> pa.Array:
+    """The ids at some lines of some tables, in the order given. A table is in memory at a time."""
+    import pyarrow as pa
+
+    order = np.argsort(place, kind="stable")
+    wanted, starts = np.unique(place[order], return_index=True)
+    lines = np.split(line[order], starts[1:]) if len(wanted) else []
+    read = tables.read(wanted.tolist(), ["id"])
+    parts = [table["id"].combine_chunks().take(pa.array(some)) for table, some in zip(read, lines, strict=True)]
+    ids = pa.concat_arrays(one_type(parts)).cast(id_type) if parts else pa.array([], id_type)
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return ids.take(pa.array(back))
