@@ -49,22 +49,22 @@ class RowIndex:
     """The most rows whose first halves are one number."""
 
     @staticmethod
-    def of(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> RowIndex:
-        """The index of rows with these digests, by their halves."""
+    def of(halves: list[NDArray[np.uint64]]) -> RowIndex:
+        """The index of rows with these digests. It takes their two halves, (N,) each, out of the list, to save memory."""
+        low, high = halves.pop(), halves.pop()
         order = np.argsort(high, kind="stable")
         if len(high) < 2**32:
             order = order.astype(np.uint32)
-        high, low = high[order], low[order]
-        starts = np.flatnonzero(np.append(True, high[1:] != high[:-1])) if len(high) else np.zeros(0, np.int64)
-        most_alike = int(np.diff(np.append(starts, len(high))).max(initial=0))
-        return RowIndex(high, low, order, most_alike)
+        high = high[order]
+        low = low[order]
+        return RowIndex(high, low, order, _most_alike(high))
 
     def find(self, texts: pa.ChunkedArray) -> NDArray[np.int64]:
         """(M,) the row of each id; -1 for one that is not there. Of rows with one id, it is the first.
 
         >>> import pyarrow as pa
         >>> digests = id_digests(pa.chunked_array([["a", "b", "c", "b"]]))
-        >>> RowIndex.of(*digests.T).find(pa.chunked_array([["c", "x", "b"]])).tolist()
+        >>> RowIndex.of([*digests.T]).find(pa.chunked_array([["c", "x", "b"]])).tolist()
         [2, -1, 1]
         """
         wanted = id_digests(texts)
@@ -75,3 +75,11 @@ class RowIndex:
             hit = (found < 0) & (self.high[at] == wanted[:, 0]) & (self.low[at] == wanted[:, 1])
             found[hit] = self.row[at[hit]]
         return found
+
+
+def _most_alike(ordered: NDArray[np.uint64]) -> int:
+    """The most times that one number stands in a sorted array."""
+    most = min(len(ordered), 1)
+    while (ordered[most:] == ordered[: len(ordered) - most]).any():
+        most += 1
+    return most

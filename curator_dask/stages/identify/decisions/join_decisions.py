@@ -188,16 +188,16 @@ def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]
 
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in NUMBERS}
     named: dict[str, list[Named]] = {name: [] for name in NAMES}
-    sizes, digests, kinds = [0], [], []
+    starts, digests, kinds = [0], [], []
     for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, "id"]):
         for name in NUMBERS:
-            parts[name].append(table[name].to_numpy())
+            parts[name].append(short_copy(table[name]))
         for name in NAMES:
-            named[name] += named_in(table[name], sum(sizes))
-        sizes.append(len(table))
+            named[name] += named_in(table[name], starts[-1])
+        starts.append(starts[-1] + len(table))
         digests.append(table.schema.metadata[IDS])
         kinds.append(table["id"].type)
-    rows = TableRows(tables, np.cumsum(sizes), common_type(kinds), digests=tuple(digests))
+    rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
     size_of = row_type(len(rows))
     joined = {name: _joined(parts.pop(name), rows.starts, name, size_of) for name in NUMBERS}
     no_others = pa.chunked_array([], stored_type(rows.id_type))
@@ -207,6 +207,12 @@ def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]
     )  # fmt: skip
     find_named(decisions, named)
     return decisions, np.flatnonzero(joined["cross_cluster"])
+
+
+def short_copy(column: pa.ChunkedArray) -> NDArray[Any]:
+    """The values of a cluster as numbers of four bytes at most: a view would keep the whole file in memory."""
+    values: NDArray[Any] = column.to_numpy()
+    return values.astype(np.int32 if values.dtype == np.int64 else values.dtype)
 
 
 def row_type(num_rows: int) -> type[np.int32] | type[np.int64]:

@@ -124,16 +124,20 @@ class TableRows:
     @cached_property
     def index(self) -> RowIndex:
         """Finds rows by their ids. Drop it with `forget_index` where it is of no use any more: it holds 20 bytes per row."""
-        columns = ("digest_high", "digest_low")
-        parts = [np.stack([table[name].to_numpy() for name in columns]) for table in self._all(columns)]
-        high, low = np.concatenate([np.zeros((2, 0), np.uint64), *parts], axis=1)
-        return RowIndex.of(high, low) if self.staying is None else RowIndex.of(high[self.staying], low[self.staying])
+        return RowIndex.of(self._halves())
 
     def forget_index(self) -> None:
         self.__dict__.pop("index", None)
 
-    def _all(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        return self.tables.read(range(len(self.tables.numbers)), columns)
+    def _halves(self) -> list[NDArray[np.uint64]]:
+        """The halves of the digests of all ids, (N,) each."""
+        columns = ("digest_high", "digest_low")
+        halves = [np.empty(self.table_starts[-1], np.uint64) for _ in columns]
+        read = self.tables.read(range(len(self.tables.numbers)), columns)
+        for start, table in zip(self.table_starts[:-1].tolist(), read, strict=True):
+            for half, name in zip(halves, columns, strict=True):
+                half[start : start + len(table)] = table[name].to_numpy()
+        return halves if self.staying is None else [half[self.staying] for half in halves]
 
 
 def ids_at(tables: ClusterTables, place: NDArray[np.int64], line: NDArray[np.int64], id_type: Any) -> pa.Array:

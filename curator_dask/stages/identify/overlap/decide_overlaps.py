@@ -139,7 +139,7 @@ def _rows(tables: ClusterTables, strategy: RankingStrategy, staying: Sequence[St
     others = pa.chunked_array([chunk for one in staying for chunk in one.ids.chunks], pa.large_string())
     sets = [ClipSet(0, 0, rows.index)]
     for one, at in zip(staying, first[:-1], strict=True):
-        sets.append(ClipSet(one.number, at, RowIndex.of(*id_digests(one.ids).T)))
+        sets.append(ClipSet(one.number, at, RowIndex.of([*id_digests(one.ids).T])))
     first_reference = first[sum(not one.in_reference for one in staying)]
     return _Rows(rows, matches, values, others, tuple(sets), first_reference)
 

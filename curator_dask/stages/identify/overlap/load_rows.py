@@ -13,7 +13,7 @@ from curator_dask.data.clusters import column_values
 from curator_dask.data.ids import id_texts
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.stages.identify.decisions.decision_table import IDS
-from curator_dask.stages.identify.decisions.join_decisions import Named, common_type, named_in, row_type
+from curator_dask.stages.identify.decisions.join_decisions import Named, common_type, named_in, row_type, short_copy
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows
 from curator_dask.stages.identify.overlap.ranked_rows import rank_names
 
@@ -68,20 +68,20 @@ def load_ranked_rows(
     """The rows of all clusters, what their scores come from, and the columns that rank, by their own names."""
     import pyarrow as pa
 
-    names, sizes = rank_names(strategy), [0]
+    names, starts = rank_names(strategy), [0]
     lines, cosines, digests, kinds, ranking = [], [], [], [], []
     named: list[Named] = []
     columns = ["id", "max_row", "max_id", "cosine_sim_score", *names.values()]
     for table in tables.read(range(len(tables.numbers)), columns):
-        line, first = table["max_row"].to_numpy(), sum(sizes)
+        line, first = table["max_row"].to_numpy(), starts[-1]
         lines.append(np.where(line >= 0, line.astype(np.int64) + first, -1).astype(row_type(first + len(line))))
         named += named_in(table["max_id"], first)
-        cosines.append(table["cosine_sim_score"].to_numpy())
+        cosines.append(short_copy(table["cosine_sim_score"]))
         digests.append(table.schema.metadata[IDS])
         kinds.append(table["id"].type)
         ranking.append(table.select(list(names.values())))
-        sizes.append(len(table))
-    rows = TableRows(tables, np.cumsum(sizes), common_type(kinds), digests=tuple(digests))
+        starts.append(first + len(table))
+    rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
     values = pa.concat_tables(ranking, promote_options="permissive")
     matches = Matches(np.concatenate(lines), tuple(named), np.concatenate(cosines))
     return rows, matches, {name: column_values(values, held) for name, held in names.items()}

@@ -1,0 +1,91 @@
+"""The single files say what they said before the decisions lay in parts: digests from a run of that version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from curator_dask import IncrementalStage
+from curator_dask.stages.base import RunContext
+from tests.stages import builders
+from tests.stages.identify import test_also_copies as both
+
+RULES: dict[str, dict[str, Any]] = {
+    "pairwise": {"tables": "x", "rule": "pairwise", "also": None},
+    "greedy": {"tables": "x", "rule": "greedy", "also": None, "hand": True},
+    "cross": {"rule": "greedy", "also": None, "scope": "cross"},
+    "filters": {"tables": "x", "rule": "greedy", "also": None, "min_motion": 0.2},
+    "overlap": {"rule": "overlap", "also": None, "eps": None, "hand": True, "min_motion": 0.2},
+    "copies": {"tables": "x", "hand": True},
+}
+EXPECTED = {
+    "pairwise": "2c4445f06d1bc5f7",
+    "greedy": "bb2ca612e821b54a",
+    "cross": "f1c2a1f5687cebfb",
+    "filters": "d67ce4c248c88d03",
+    "overlap": "24c89fd52d7b7056",
+    "copies": "ae3876d692cf3aa8",
+    "addition": "7d38f11a558a7702",
+}
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory, cluster: Any) -> Path:
+    """Rows in crowds, similarity tables within clusters and across, overlaps, a clip index and decisions by hand."""
+    root = tmp_path_factory.mktemp("before")
+
+    def write(ids: list[str], X: Any) -> Path:
+        builders.write_vectors(root / "v2" / "b.parquet", ids[200:], X[200:])
+        return builders.write_vectors(root / "v" / "a.parquet", ids[:200], X[:200])
+
+    both.make(root, RunContext(cluster), write, 3)
+    names = sorted(f"clip-{number:04d}" for number in range(240))
+    clips = [
+        {"id": name, "source_video": f"/v/{at // 6}.mp4", "relative_path": f"{at // 6}.mp4", "span_index": at % 6,
+         "start_s": 10.0 * (at % 6), "end_s": 10.0 * (at % 6) + 10, "valid": True, "motion_mean": at * 37 % 100 / 100,
+         "frozen_share": 0.0, "black_share": 0.0}
+        for at, name in enumerate(names)
+    ]  # fmt: skip
+    builders.write_clip_index(root / "clips", clips)
+    lines = [f"{name},{'keep' if at % 2 else 'remove'}," for at, name in enumerate(names[::6])]
+    (root / "hand.csv").write_text("\n".join(["id,decision,note", *lines, "nobody,keep,"]) + "\n")
+    return root
+
+
+def digest_of(folder: Path) -> str:
+    """Digest of all single files. Scores count to two digits: processors add up in different orders."""
+    said: list[Any] = [(folder / name).read_text() for name in ("keep.txt", "remove.txt")]
+    for name in ("duplicates.parquet", "groups.parquet"):
+        table = pq.read_table(folder / name) if (folder / name).exists() else None
+        said.append(
+            None if table is None else [table.column_names, str(table.schema.types), rounded(table.to_pylist())]
+        )
+    said.append([len(line.split(",")) for line in (folder / "duplicates.csv").read_text().splitlines()])
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+def rounded(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    return [[round(value, 2) if isinstance(value, float) else value for value in row.values()] for row in rows]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_files_of_each_rule(scored, context, name):
+    given = {"clips_path": str(scored / "clips"), **RULES[name]}
+    if given.pop("hand", False):
+        given["overrides"] = str(scored / "hand.csv")
+    if given.get("rule", "overlap") != "overlap":
+        given["overlaps_path"] = None
+    both.stage(scored, name, **given).run(context=context)
+    assert digest_of(scored / name) == EXPECTED[name]
+
+
+def test_files_of_an_addition(scored, context):
+    both.stage(scored, "plain", rule="greedy", also=None, overlaps_path=None).run(context=context)
+    paths = [str(scored / name) for name in ("v2", "k", "plain", "added")]
+    IncrementalStage(*paths, clips_path=str(scored / "clips")).run(context=context)
+    assert digest_of(scored / "added" / "duplicates") == EXPECTED["addition"]
