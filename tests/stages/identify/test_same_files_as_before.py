@@ -27,7 +27,7 @@ EXPECTED = {
     "pairwise": "2c4445f06d1bc5f7",
     "greedy": "bb2ca612e821b54a",
     "cross": "f1c2a1f5687cebfb",
-    "filters": "d67ce4c248c88d03",
+    "filters": "75e9e69993d42be5",
     "overlap": "24c89fd52d7b7056",
     "copies": "ae3876d692cf3aa8",
     "addition": "7d38f11a558a7702",
