@@ -29,7 +29,7 @@ from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import is_part
-from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
@@ -39,7 +39,7 @@ from curator_dask.stages.identify.worker import decide_cluster
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CLUSTER_UNIT, EPS_UNIT, RECALL_UNIT = "cluster", "eps", "recall"
+EPS_UNIT, RECALL_UNIT = "eps", "recall"
 RECALL_VERSION = 2
 """Version of what counts as found. A recall of an older version is measured again."""
 

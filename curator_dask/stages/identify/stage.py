@@ -20,7 +20,7 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
-from curator_dask.stages.identify.by_scores import CLUSTER_UNIT, ByScores, all_done
+from curator_dask.stages.identify.by_scores import ByScores, all_done
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
@@ -34,7 +34,7 @@ from curator_dask.stages.identify.decisions.dropped import (
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
 from curator_dask.stages.identify.decisions.own_source import Sources, warn_of_emptied_sources
-from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import (
     OverlapDecisions,

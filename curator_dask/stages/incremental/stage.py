@@ -31,12 +31,11 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.by_scores import CLUSTER_UNIT
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
-from curator_dask.stages.identify.decisions.table_rows import ClusterTables, UnitTables, key_of_cluster
+from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, ClusterTables, UnitTables, key_of_cluster
 from curator_dask.stages.incremental.assign_new import assign_new, is_assigned
 from curator_dask.stages.incremental.finished.decide_by_overlaps import (
     FinishedOverlaps,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Indices = NDArray[Any]
+CLUSTER_UNIT = "cluster"
+"""The keys of the units that decide on clusters begin so."""
 
 
 class ClusterTables(Protocol):
