@@ -70,7 +70,26 @@ def test_vectors_are_not_dictionary_encoded_and_text_is(folder, table):
     assert set(columns) == {"id", "n", "embedding.list.element"}
     assert columns["embedding.list.element"].dictionary_page_offset is None
     assert columns["id"].dictionary_page_offset is not None
-    assert {column.compression for column in columns.values()} == {"ZSTD"}
+    assert {columns[name].compression for name in ("id", "n")} == {"ZSTD"}
+    assert columns["id"].statistics is not None
+    assert columns["embedding.list.element"].statistics is None
+
+
+@pytest.mark.parametrize(("kind", "codec"), [(np.float32, "UNCOMPRESSED"), (np.float16, "ZSTD")])
+def test_vectors_are_compressed_where_that_saves_space_however_they_are_cut(kind, codec):
+    X = np.random.default_rng(0).standard_normal((500, 64)).astype(kind).astype(np.float32)
+    whole = pa.table({"v": matrix_column(X)})
+    cut = pa.table({"v": pa.chunked_array([matrix_column(X[:7]), matrix_column(X[7:])])})
+    for table in (whole, cut):
+        with pq.ParquetFile(pa.BufferReader(parquet_bytes(table, vectors=["v"]))) as file:
+            assert file.metadata.row_group(0).column(0).compression == codec
+            assert file.read() == whole
+    assert (len(parquet_bytes(whole, vectors=["v"])) < 0.7 * X.nbytes) == (codec == "ZSTD")
+
+
+def test_vectors_of_no_rows_are_written():
+    table = pa.table({"v": matrix_column(np.zeros((0, 4), np.float32))})
+    assert pq.read_table(pa.BufferReader(parquet_bytes(table, vectors=["v"]))) == table
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" + b"\xff" * 100 + b"PAR1", b"no parquet at all", None])
