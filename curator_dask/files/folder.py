@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -32,7 +34,9 @@ from curator_dask.files.local_files import (
     link,
     local_entries,
     local_entry,
+    local_sizes,
     open_file,
+    read_file,
     remove,
     writing_to,
 )
@@ -76,8 +80,11 @@ class Folder:
         """The path without its protocol; absolute on a local disk."""
         if not self.is_local:
             return cast(str, self.fs._strip_protocol(self.url)).rstrip("/")
+        path = self.url.removeprefix("file://")
+        if path.startswith("/"):
+            return _plain_path(path)
         try:
-            return str(Path(self.url.removeprefix("file://")).expanduser().absolute())
+            return str(Path(path).expanduser().absolute())
         except RuntimeError as error:
             raise ParameterError(f"{self.url}: {error}. Write ./~name for a folder whose name begins so") from error
 
@@ -158,8 +165,16 @@ class Folder:
                 found = list(_remote_entries(fs, start, max_depth))
             found = found if hidden else _with_hidden_as_one(found)
         if path:
-            found = [replace(entry, path=f"{path}/{entry.path}") for entry in found]
-        return sorted(found, key=lambda entry: entry.path)
+            found = [Entry(f"{path}/{one.path}", one.num_bytes, one.version, one.passed_over) for one in found]
+        return sorted(found, key=attrgetter("path"))
+
+    def sizes(self, path: str = "", *, max_depth: int | None = None) -> dict[str, int]:
+        """Path → bytes of the files that `entries` lists, with less work and memory for each."""
+        if not self.is_local:
+            return {entry.path: entry.num_bytes for entry in self.entries(path, max_depth=max_depth)}
+        prefix = f"{path}/" if path else ""
+        found = local_sizes(self.join(path) if path else self.root, max_depth=max_depth)
+        return {prefix + name: num_bytes for name, num_bytes in found}
 
     def each_entry(self, path: str) -> Iterator[Entry]:
         """As `entries` of a folder below, one at a time and in any order: for folders of very many files.
@@ -200,8 +215,7 @@ class Folder:
 
     def read_bytes(self, path: str) -> bytes:
         if self.is_local:
-            with open_file(self.join(path)) as stream:
-                return stream.read()
+            return read_file(self.join(path))
         with self._reach() as fs:
             return read_whole(fs, self.join(path))
 
@@ -371,6 +385,16 @@ class Folder:
             except OSError:
                 break
 
+    def remove_many(self, paths: Sequence[str]) -> None:
+        """Remove many small files of one folder, which stays; an object store is asked for many at a time."""
+        if self.is_local:
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    os.unlink(self.join(path))  # noqa: PTH108  pathlib costs more than the call
+            return
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(self.remove, paths))
+
     def sweep(self, *, owned_by: str) -> int:
         """Remove what killed writers left below (temporary files and scratch folders); returns how many.
 
@@ -418,6 +442,12 @@ class Folder:
                 f"cannot work with {self.url}: {type(error).__name__}: {error}. "
                 "Check the address, the access rights and the storage options"
             ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _plain_path(path: str) -> str:
+    """An absolute path without doubled slashes and the like. Kept, as every operation on a file asks for that of its folder."""
+    return str(Path(path))
 
 
 def _pipe_new(fs: Any, path: str, data: bytes) -> bool:

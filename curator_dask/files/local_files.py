@@ -127,15 +127,33 @@ def link(temporary: Path, target: Path) -> bool:
 
 
 def open_file(path: str) -> IO[bytes]:
+    return os.fdopen(_descriptor(path)[0], "rb")
+
+
+def read_file(path: str) -> bytes:
+    """The content of a file. For a small one this takes half the time of `open_file`."""
+    descriptor, num_bytes = _descriptor(path)
+    try:
+        parts = [os.read(descriptor, num_bytes + 1)]
+        while len(parts[-1]):  # a file that is being written, or one of more bytes than one call gives
+            parts.append(os.read(descriptor, 1 << 20))
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor(path: str) -> tuple[int, int]:
+    """A regular file opened for reading, and its size."""
     try:
         # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except NotADirectoryError as error:  # what should be a folder is a file, so nothing is in it
         raise FileNotFoundError(error.errno, error.strerror, path) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
         raise InputError(f"{path!r} is not a regular file")
-    return os.fdopen(descriptor, "rb")
+    return descriptor, info.st_size
 
 
 def local_entries(
@@ -145,6 +163,26 @@ def local_entries(
 
     What is passed over (hidden names; without `follow_links`, links that lead out of the folder) is named and not entered.
     """
+    for path, item, reason in _walk(start, hidden, max_depth, follow_links):
+        yield Entry(path, 0, "", reason) if reason else _entry_of(item.stat, path)
+
+
+def local_sizes(start: str, *, max_depth: int | None = None) -> Iterator[tuple[str, int]]:
+    """Path and bytes of the files that `local_entries` lists, with less work for each."""
+    for path, item, reason in _walk(start, False, max_depth, True):
+        if not reason:
+            try:
+                info = item.stat()
+            except OSError:  # a dangling link
+                yield path, 0
+            else:
+                yield path, info.st_size if stat.S_ISREG(info.st_mode) else 0
+
+
+def _walk(
+    start: str, hidden: bool, max_depth: int | None, follow_links: bool
+) -> Iterator[tuple[str, os.DirEntry[str], str]]:
+    """Path, entry of its folder, and why it is passed over, of each file and of what is not entered."""
     seen: set[tuple[int, int]] = set()
     pending: list[tuple[str, str]] = [(start, "")]
     linked: list[tuple[str, str]] = []
@@ -161,9 +199,9 @@ def local_entries(
         for item in _scan(folder):
             path, is_folder = prefix + item.name, _is_folder(item)
             if reason := reason_for(item):
-                yield Entry(f"{path}/" if is_folder else path, 0, "", reason)
+                yield f"{path}/" if is_folder else path, item, reason
             elif not is_folder:
-                yield _entry(item.stat, path)
+                yield path, item, ""
             elif max_depth is None or path.count("/") + 1 < max_depth:
                 (linked if item.is_symlink() else pending).append((item.path, f"{path}/"))
 
@@ -221,12 +259,12 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def local_entry(full: str, path: str) -> Entry:
-    return _entry(Path(full).stat, path)
+    return _entry_of(lambda: os.stat(full), path)  # noqa: PTH116  pathlib would cost more than the call
 
 
-def _entry(read: Callable[[], os.stat_result], path: str) -> Entry:
+def _entry_of(look: Callable[[], os.stat_result], path: str) -> Entry:
     try:
-        info = read()
+        info = look()
     except OSError:  # a dangling link: listed, so that whoever reads it can say so
         return Entry(path, 0, "unreadable")
     return Entry(path, info.st_size if stat.S_ISREG(info.st_mode) else 0, str(info.st_mtime_ns))
