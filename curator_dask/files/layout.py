@@ -86,6 +86,7 @@ STATE = ".curator"
 PARAMETERS = "params.json"
 LOCK = "lock"
 UNITS = "units"
+BATCHES = "batches"
 PUBLISHED = "files.json"
 SUMMARY = "summary.json"
 

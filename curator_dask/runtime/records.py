@@ -79,6 +79,30 @@ class UnitRecord:
     def to_json(self) -> bytes:
         return seal({**asdict(self), "hashes": hashes_of(self.outputs)})
 
+    def fields(self) -> dict[str, JSON]:
+        """All but the key, for a line of a batch. Outputs are path → bytes, or path → [bytes, hash]."""
+        return {
+            "counts": self.counts,
+            "data": self.data,
+            "failures": [asdict(failure) for failure in self.failures],
+            "final": self.final,
+            "inputs": self.inputs,
+            "outputs": {path: _with_hash(size) for path, size in self.outputs.items()},
+        }
+
+    @staticmethod
+    def from_fields(key: str, fields: Mapping[str, JSON]) -> UnitRecord:
+        """What `fields` gave. Raises ValueError for other fields, of a later version maybe."""
+        try:
+            sizes = fields["outputs"].items()
+            outputs = {path: Written(*size) if isinstance(size, list) else size for path, size in sizes}
+            failures = tuple(Failure(**failure) for failure in fields["failures"])
+            return UnitRecord(
+                key, fields["inputs"], outputs, fields["counts"], failures, fields["data"], fields["final"]
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a unit record: {error!r}") from error
+
     @staticmethod
     def from_json(text: bytes) -> UnitRecord:
         """Raises ValueError for bytes that are no record (a damaged disk, another program's file)."""
@@ -94,6 +118,10 @@ class UnitRecord:
 def dump_json(value: JSON) -> bytes:
     """The same bytes for the same value: sorted keys, two spaces, pure ASCII (names that are no valid UTF-8 become escapes)."""
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def _with_hash(size: int) -> int | list[JSON]:
+    return [int(size), size.content_hash] if isinstance(size, Written) and size.content_hash else int(size)
 
 
 def hashes_of(files: Mapping[str, int]) -> dict[str, str]:

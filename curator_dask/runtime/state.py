@@ -5,6 +5,7 @@
     {output}/.curator/{stage}/params.json        the parameters that determine the result
     {output}/.curator/{stage}/units/{key}.json   one marker per finished unit, written after the unit's outputs
     {output}/.curator/{stage}/units/{key}.arrow  a unit's table for the stage itself, see `StageState.beside_marker`
+    {output}/.curator/{stage}/batches/*.jsonl    the markers of many units in one file, see `markers.packing`
     {output}/.curator/{stage}/files.json         files of the stage as a whole (tables, lists), see `publish`
     {output}/.curator/{stage}/summary.json       counts over all units, written last
     {output}/.curator/{stage}/failures.jsonl
@@ -20,15 +21,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder, Written
-from curator_dask.files.layout import FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
+from curator_dask.files.layout import BATCHES, FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
 from curator_dask.files.local_files import hash_of, hash_of_stream
+from curator_dask.runtime.markers.markers import Markers
+from curator_dask.runtime.markers.packing import drop_damaged, forget, pack
+from curator_dask.runtime.markers.sizes import Sizes
 from curator_dask.runtime.parameters import FORMAT, RELATIVE, Comparison, as_record, moved_path, without_relative
 from curator_dask.runtime.records import (
     JSON,
@@ -77,13 +81,18 @@ class StageState:
 
         Raises InputError for a file that is not there.
         """
-        markers = self.folder.read_many([f"{path.removesuffix('.arrow')}.json" for path in paths])
+        hashes = self._hashes_beside(paths)
         try:
-            for (path, data), (marker, text) in zip(self.folder.read_many(paths), markers, strict=True):
-                record = self._parse(marker, text)
-                yield path, data, hashes_of(record.outputs).get(path, "") if record else ""
+            for path, data in self.folder.read_many(paths):
+                yield path, data, hashes.get(path, "")
         except FileNotFoundError as error:
             raise InputError(f"{error.filename or error} is not there any more: run again") from error
+
+    def _hashes_beside(self, paths: Sequence[str]) -> dict[str, str]:
+        """Path → hash in the marker, of files beside markers."""
+        keys = {path.rpartition("/")[2].removesuffix(".arrow"): path for path in paths}
+        found = ((keys[record.key], hashes_of(record.outputs)) for record in self._markers.of(list(keys)))
+        return {path: hashes[path] for path, hashes in found if path in hashes}
 
     def scratch_parts(self) -> tuple[str, ...]:
         return (STATE, self.stage, "tmp")
@@ -202,36 +211,40 @@ class StageState:
 
     def records(self) -> Iterator[UnitRecord]:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
-        paths = [entry.path for entry in self.folder.entries(self.path(UNITS)) if entry.path.endswith(".json")]
-        for path, data in self.folder.read_many(paths):
-            record = self._parse(path, data)
-            if record is not None:
-                yield record
+        return self._markers.records()
 
     def records_of(self, keys: Sequence[str]) -> Iterator[UnitRecord]:
-        """The markers of these units, in this order, few in memory at a time. Units without one are left out."""
-        for path, data in self.folder.read_many([self._marker(key) for key in keys], missing_ok=True):
-            record = self._parse(path, data)
-            if record is not None:
-                yield record
+        """The markers of these units, in any order, few in memory at a time. Units without one are left out."""
+        return self._markers.of(keys)
 
     def record(self, key: str) -> UnitRecord | None:
         """The marker of one unit; None where there is none that can be read."""
-        path = self._marker(key)
-        try:
-            return self._parse(path, self.folder.read_bytes(path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return self._markers.record(key)
 
-    def write(self, record: UnitRecord) -> None:
-        """Write a unit's marker, after removing what an earlier version of the same unit wrote and this one did not."""
-        before = self.record(record.key)
-        if before is not None:
-            for path in sorted(before.outputs.keys() - record.outputs.keys()):
-                self.folder.remove(path)
+    def write(self, record: UnitRecord, before: Collection[str] | None = None) -> None:
+        """Write a unit's marker, after removing what an earlier version of the same unit wrote and this one did not.
+
+        `before`: what the earlier version wrote, as far as a batch tells it; None: it is looked up.
+        """
+        loose = self._markers.loose(record.key)
+        if loose is None and before is None:
+            loose = self.record(record.key)
+        for path in sorted({*(loose.outputs if loose else before or ())} - record.outputs.keys()):
+            self.folder.remove(path)
         self.folder.write_bytes(
-            self._marker(record.key), replace(record, outputs=self._hashed(record.outputs)).to_json()
+            self._markers.loose_path(record.key), replace(record, outputs=self._hashed(record.outputs)).to_json()
         )
+
+    def pack(self) -> set[str]:
+        """Put the markers of finished units together in few files, if there are many. For the client of a run alone.
+
+        Returns the keys of the units that had a file of their own before.
+        """
+        return pack(self._markers)
+
+    @property
+    def _markers(self) -> Markers[UnitRecord]:
+        return Markers(self.folder, self.path(), UnitRecord.from_json, UnitRecord.from_fields)
 
     def _hashed(self, outputs: Mapping[str, int]) -> dict[str, int]:
         """The outputs with their hashes. A file whose writer could not tell its hash is read once more."""
@@ -243,32 +256,47 @@ class StageState:
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes."""
-        files = (*self.folder.entries(), *self.folder.entries(self.path(UNITS)))  # the latter are hidden
-        sizes = {entry.path: entry.num_bytes for entry in files}
-        return {
-            record.key: record.inputs
-            for record in self.records()
-            if record.is_done and all(sizes.get(path) == num_bytes for path, num_bytes in record.outputs.items())
-        }
+        return {record.key: record.inputs for record, is_done in self.checked_records() if is_done}
+
+    def checked_records(self) -> Iterator[tuple[UnitRecord, bool]]:
+        """All markers, and whether the unit is done: no open failure, and all outputs there with the recorded sizes."""
+        sizes = Sizes(self.folder)
+        for record in self.records():
+            is_done = record.is_done and all(sizes.of(path) == size for path, size in record.outputs.items())
+            yield record, is_done
 
     def units_with_failures(self) -> set[str]:
         """The keys of units that recorded failures, final ones too: with ``--retry-failed`` they are done again."""
         return {record.key for record in self.records() if record.failures}
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """Remove units that are no longer part of the stage: their recorded outputs, then their markers."""
-        for key in sorted(keys):
-            record = self.record(key)
+    def forget(self, keys: Iterable[str], *, known: Set[str] | None = None) -> None:
+        """Remove units that are no longer part of the stage: their recorded outputs, then their markers.
+
+        `known`: the keys that batches may hold, where the caller knows them; None: it is looked up.
+        """
+        wanted = sorted(keys)
+        batches = self._markers.batches.listed() if known is None or not known.isdisjoint(wanted) else []
+        packed = {record.key: record for record in self._markers.packed_ones(wanted, batches)}
+        for key in wanted:
+            record = self._markers.loose(key) or packed.get(key)
             # A unit that failed may have left the file beside its marker and no marker.
             for path in sorted({self.beside_marker(key), *(record.outputs if record else ())}):
                 self.folder.remove(path)
-            self.folder.remove(self._marker(key))
+        forget(self._markers, packed)  # before the loose ones: an older version must not come back
+        for key in wanted:
+            self.folder.remove(self._markers.loose_path(key))
 
     def mark_broken(self, key: str) -> None:
         """Note that a unit is to be done again, as its outputs are not what it wrote. They stay where they are."""
         record = self.record(key)
         if record is not None and not record.inputs.startswith(BROKEN):
-            self.folder.write_bytes(self._marker(key), replace(record, inputs=BROKEN + record.inputs).to_json())
+            self.folder.write_bytes(
+                self._markers.loose_path(key), replace(record, inputs=BROKEN + record.inputs).to_json()
+            )
+
+    def drop_damaged(self) -> None:
+        """Leave out of the batches what cannot be read in them."""
+        drop_damaged(self._markers.batches)
 
     def publish(self, path: str, data: bytes) -> None:
         """Write a file of the stage as a whole (a table over all units) and note that the stage owns it.
@@ -350,7 +378,9 @@ class StageState:
         """Remove everything that this stage recorded as its own."""
         for path in self._published_paths():
             self.folder.remove(path)
-        self.forget([record.key for record in self.records()])
+        for record in self.records():
+            for path in record.outputs:
+                self.folder.remove(path)
         # The parameters last: until then the folder still counts as taken.
         own = [entry.path for entry in self.folder.entries(self.path(), hidden=True)]
         for path in sorted(own, key=lambda path: (path == self.path(PARAMETERS), path)):
@@ -366,7 +396,7 @@ class StageState:
         Only the folders of such files are listed, not those of the units' outputs: a finished stage does this too.
         """
         beside_tables = {path.rpartition("/")[0] for path in self._published_paths()}
-        self.folder.sweep_directly(sorted({"", self.path(), self.path(UNITS), *beside_tables}))
+        self.folder.sweep_directly(sorted({"", self.path(), self.path(UNITS), self.path(BATCHES), *beside_tables}))
 
     def summarise(
         self, counts: Mapping[str, int], extra: Mapping[str, JSON] | None = None, *,
@@ -398,16 +428,6 @@ class StageState:
     def _published_paths(self) -> list[str]:
         """The published files, without the stage's own records."""
         return [path for path in self.published() if not path.startswith(f"{STATE}/")]
-
-    def _marker(self, key: str) -> str:
-        return self.path(UNITS, f"{key}.json")
-
-    def _parse(self, path: str, data: bytes) -> UnitRecord | None:
-        try:
-            return UnitRecord.from_json(data)
-        except ValueError as error:
-            logger.warning("%s is damaged, its unit will be done again: %s", self.folder.join(path), error)
-            return None
 
     def _read_json(self, name: str) -> JSON:
         try:

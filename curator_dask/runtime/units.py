@@ -14,7 +14,7 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -29,8 +29,9 @@ from curator_dask.runtime.agreement.versions import refuse_other_version
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.failing.final_reasons import reason_of
 from curator_dask.runtime.failing.halving import Halving
+from curator_dask.runtime.markers.packing import MOST_LOOSE
 from curator_dask.runtime.progress import Reporter
-from curator_dask.runtime.records import Failure, UnitRecord, UnitResult, add_counts
+from curator_dask.runtime.records import Failure, UnitRecord, UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import ALL_WORKERS_DIED, LOOK_EVERY_S, WorkerWatch
 
@@ -76,6 +77,8 @@ class Unit(Generic[T]):
     """The task with these parts set aside: they fail as `WORKER_LOST`, and the others are done."""
     careful: T | None = None
     """Another task for the same unit, for workers that died of the first: it leaves out what a later stage does too."""
+    before: tuple[str, ...] = ()
+    """What an earlier version of the unit wrote. `run_units` fills it in."""
 
 
 @dataclass(frozen=True)
@@ -123,39 +126,80 @@ def run_units(
         ClusterError: the scheduler is lost, or has had no workers for a long time. The finished units stay finished.
     """
     _check_keys(units)
-    todo = _undone(state, units, again)
-    unfinished: dict[str, UnitRecord] = {}
+    state.pack()
+    found = _survey(state, units, again)
+    finished = _Finished(state, found.tally)
     reporter.start(state.stage, len(units), what)
     try:
-        reporter.advance(len(units) - len(todo))
+        reporter.advance(len(units) - len(found.todo))
         do = functools.partial(_run_task_for, Run.of(state), state, work=work, together=together)
-        with contextlib.closing(_complete(cluster, state, todo, do, reporter)) as records:
+        with contextlib.closing(_complete(cluster, state, found.todo, do, reporter)) as records:
             for record in records:
-                if not record.is_done:
-                    unfinished[record.key] = record
                 if not record.is_done and not record.outputs:
-                    state.forget([record.key])
+                    state.forget([record.key], known=found.known)
+                finished.add(record)
                 reporter.add_video(record.counts.get(CLIP_MILLISECONDS, 0) / 1000)
                 reporter.advance()
+        finished.settle()
     finally:
         reporter.finish()
-    return _outcome(state, units, unfinished, num_run=len(todo))
+    return _outcome(state, units, found)
 
 
 def has_work(state: StageState, units: Sequence[Unit[Any]], again: Collection[str] = ()) -> bool:
     """Whether `run_units` would do some of the units."""
-    return bool(_undone(state, units, again))
+    return bool(_survey(state, units, again).todo)
 
 
 def count_work(state: StageState, units: Sequence[Unit[Any]], again: Collection[str] = ()) -> tuple[int, int]:
     """How many of the units `run_units` would do, and how many are done."""
-    num_todo = len(_undone(state, units, again))
+    num_todo = len(_survey(state, units, again).todo)
     return num_todo, len(units) - num_todo
 
 
-def _undone(state: StageState, units: Sequence[Unit[T]], again: Collection[str]) -> list[Unit[T]]:
-    done = state.done_units()
-    return [unit for unit in units if done.get(unit.key) != unit.inputs or unit.key in again]
+@dataclass
+class _Tally:
+    """Counts and failures of units, in any order."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
+    """Unit key → its failures, if it has some."""
+    keys: set[str] = field(default_factory=set)
+
+    def add(self, record: UnitRecord) -> None:
+        self.keys.add(record.key)
+        for name, number in record.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + number
+        if record.failures:
+            self.failures[record.key] = record.failures
+
+
+@dataclass
+class _Survey(Generic[T]):
+    """What earlier runs left of the planned units."""
+
+    todo: list[Unit[T]]
+    known: Set[str]
+    """The keys of those units to do that have a marker."""
+    tally: _Tally
+    """The units that are done."""
+
+
+def _survey(state: StageState, units: Sequence[Unit[T]], again: Collection[str]) -> _Survey[T]:
+    """Read all markers once."""
+    tally, before = _Tally(), dict[str, tuple[str, ...]]()
+    planned = {unit.key: unit.inputs for unit in units}
+    for record, is_done in state.checked_records():
+        if is_done and planned.get(record.key) == record.inputs and record.key not in again:
+            tally.add(record)
+        elif record.key in planned:
+            before[record.key] = tuple(record.outputs)
+    todo = [
+        replace(unit, before=before[unit.key]) if before.get(unit.key) else unit
+        for unit in units
+        if unit.key not in tally.keys
+    ]
+    return _Survey(todo, before.keys(), tally)
 
 
 def _check_keys(units: Sequence[Unit[T]]) -> None:
@@ -171,22 +215,46 @@ def _check_keys(units: Sequence[Unit[T]]) -> None:
         seen.add(unit.key)
 
 
-def _outcome(
-    state: StageState, units: Sequence[Unit[T]], unfinished: dict[str, UnitRecord], num_run: int
-) -> UnitsOutcome:
-    """Counts and failures of all units, from their markers and from those that this run could not finish."""
-    left = {unit.key: unit for unit in units}
-    counts: list[dict[str, int]] = []
-    failures: list[Failure] = []
-    for record in (*unfinished.values(), *state.records()):
-        if left.pop(record.key, None) is not None:
-            counts.append(record.counts)
-            failures.extend(record.failures)
-    for unit in left.values():
-        lost = _failure_record(state, unit, "record-lost", "its record vanished during the run; run again")
-        counts.append(lost.counts)
-        failures.extend(lost.failures)
-    return UnitsOutcome(add_counts(counts), tuple(failures), num_run, len(units) - num_run)
+@dataclass
+class _Finished:
+    """Units that this run finished. Before they count, their markers must have been seen."""
+
+    state: StageState
+    tally: _Tally
+    records: list[UnitRecord] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    """The keys of markers that lay there, also of units that are done but have not been told of yet."""
+
+    num_left: int = 0
+    """Markers that were not packed, as they are large: the more there are, the more seldom they are listed."""
+
+    def add(self, record: UnitRecord) -> None:
+        self.records.append(record)
+        if len(self.records) >= max(MOST_LOOSE, self.num_left):
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the last ones, and pack all markers if there are many. A unit without a marker is left out."""
+        if not self.records:
+            return
+        loose = self.state.pack()
+        self.num_left = len(loose) - len(self.records)
+        self.seen |= loose
+        for record in self.records:
+            if not record.is_done or record.key in self.seen:
+                self.tally.add(record)
+            self.seen.discard(record.key)
+        self.records.clear()
+
+
+def _outcome(state: StageState, units: Sequence[Unit[T]], found: _Survey[T]) -> UnitsOutcome:
+    """Counts and failures of all units: of those that were done before, and of those that this run did or could not do."""
+    tally = found.tally
+    for unit in units:
+        if unit.key not in tally.keys:
+            tally.add(_failure_record(state, unit, "record-lost", "its record vanished during the run; run again"))
+    failures = tuple(failure for key in sorted(tally.failures) for failure in tally.failures[key])
+    return UnitsOutcome(tally.counts, failures, len(found.todo), len(units) - len(found.todo))
 
 
 def _complete(
@@ -453,7 +521,7 @@ def _mark_done(state: StageState, unit: Unit[T], result: UnitResult) -> UnitReco
     """
     record = UnitRecord.of(unit.key, unit.inputs, result)
     if record.is_done or (record.final and record.outputs):
-        state.write(record)
+        state.write(record, unit.before)
     return replace(record, data={}, outputs={} if record.is_done or not record.final else record.outputs)
 
 

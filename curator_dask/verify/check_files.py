@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curator_dask.errors import CuratorError
 from curator_dask.files.folder import TEMPORARY_PREFIX, Folder, Written
-from curator_dask.files.layout import FAILURES, LOCK, PARAMETERS, PUBLISHED, RUN_RECORD, STATE, SUMMARY, UNITS
+from curator_dask.files.layout import BATCHES, FAILURES, LOCK, PARAMETERS, PUBLISHED, RUN_RECORD, STATE, SUMMARY, UNITS
 from curator_dask.verify.finding import CHANGED, DAMAGED, DOUBLED, EXTRA, MISSING, ORPHANED, Finding
 from curator_dask.verify.stage_records import StageRecords
 
 THREADS = 8
 """Files that are read at a time."""
 _OF_STATE = frozenset({PARAMETERS, PUBLISHED, SUMMARY, FAILURES, LOCK})
+_ENDINGS_OF_RECORDS = {UNITS: (".json",), BATCHES: (".jsonl",)}
 _OF_RUN = (RUN_RECORD, FAILURES, "report", "overrides.csv", "previews/")
 """What the records of stages do not name: files of the run as a whole, and what people see and write."""
 
@@ -102,8 +103,8 @@ def _kind_of_unrecorded(path: str) -> str:
     if not found:
         return EXTRA
     inside = after.split("/", 1)[-1]
-    is_record = inside in _OF_STATE or (inside.startswith(f"{UNITS}/") and inside.endswith(".json"))
-    return "" if is_record else ORPHANED
+    folder, _, name = inside.rpartition("/")
+    return "" if inside in _OF_STATE or name.endswith(_ENDINGS_OF_RECORDS.get(folder, ())) else ORPHANED
 
 
 def _stage_of(stages: Sequence[StageRecords], path: str) -> str:

@@ -67,8 +67,8 @@ def prune_output(path: str, *, remove: bool = False, storage_options: Mapping[st
         return _find(root, stages).leftovers
     with locked_stages([(stage.state.folder, stage.name) for stage in stages], set()):
         found = _find(root, find_stages(root, root.entries(hidden=True)))
-        for stage, key in found.units:
-            stage.state.forget([key])
+        for state in {stage.state: None for stage, _ in found.units}:
+            state.forget([key for stage, key in found.units if stage.state == state])
         for orphan in found.orphans:
             root.remove(orphan)
     return replace(found.leftovers, removed=True)
@@ -160,6 +160,6 @@ def _previews_of(gone: Iterable[UnitRecord], stages: Iterable[StageRecords]) -> 
 
 
 def _files_of(stage: StageRecords, key: str) -> list[str]:
-    """What a unit wrote, and its marker."""
+    """What a unit wrote, and its marker, which has a file of its own or not."""
     marker = stage.state.path(UNITS, f"{key}.json")
     return [stage.prefix + path for path in (*stage.units[key].outputs, marker)]

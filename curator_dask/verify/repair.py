@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from curator_dask.files.layout import PARAMETERS, UNITS
+from curator_dask.files.layout import BATCHES, PARAMETERS, UNITS
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.verify.finding import REDONE, Finding
 from curator_dask.verify.stage_records import StageRecords
@@ -34,3 +34,5 @@ def _drop_damaged_records(stage: StageRecords) -> None:
             stage.state.give_up_parameters()
         elif path.startswith(stage.state.path(UNITS, "")):
             stage.state.folder.remove(path)
+        elif path.startswith(stage.state.path(BATCHES, "")):
+            stage.state.drop_damaged()

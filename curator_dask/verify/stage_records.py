@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.layout import PARAMETERS, PUBLISHED, STATE, UNITS
+from curator_dask.files.layout import BATCHES, PARAMETERS, PUBLISHED, STATE, UNITS
+from curator_dask.runtime.markers.lines import fields_of, lines_in
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import FREE, StageState, parse_published
 
@@ -24,7 +26,7 @@ class StageRecords:
     published: Mapping[str, int]
     """Files of the stage as a whole, as `StageState.published` gives them."""
     damaged: Mapping[str, str]
-    """Path of each record that cannot be read → why."""
+    """Path of each record that cannot be read → why; of one in a batch, with the number of its line behind a colon."""
     damaged_texts: tuple[bytes, ...] = ()
     """What is left of the records that cannot be read."""
 
@@ -57,25 +59,69 @@ def find_stages(root: Folder, entries: Iterable[Entry]) -> list[StageRecords]:
 def _read(root: Folder, folder: str, stage: str, paths: list[str]) -> StageRecords:
     state = StageState(root.below(folder) if folder else root, stage)
     prefix = f"{folder}/" if folder else ""
-    units: dict[str, UnitRecord] = {}
-    published: dict[str, int] = {}
-    damaged: dict[str, str] = {}
-    texts: list[bytes] = []
-    markers, list_of_files = prefix + state.path(UNITS, ""), prefix + state.path(PUBLISHED)
-    records = [path for path in paths if path == list_of_files or (path.startswith(markers) and path.endswith(".json"))]
-    for path, text in root.read_many(records):
+    found = _Found(state, prefix)
+    # The oldest batch first, then the markers that are files of their own: what comes later counts.
+    found.read_batches(root, _of(paths, prefix + state.path(BATCHES, ""), ".jsonl"))
+    found.read_markers(root, _of(paths, prefix + state.path(UNITS, ""), ".json"))
+    found.read_list(root, _of(paths, prefix + state.path(PUBLISHED), ""))
+    if why := _fault_of_parameters(state, anything=bool(found.units or found.published)):
+        found.damaged[state.path(PARAMETERS)] = why
+    return StageRecords(
+        state, prefix, dict(sorted(found.units.items())), found.published, found.damaged, tuple(found.texts)
+    )
+
+
+def _of(paths: Iterable[str], start: str, ending: str) -> list[str]:
+    return sorted(path for path in paths if path.startswith(start) and path.endswith(ending))
+
+
+@dataclass
+class _Found:
+    """What the files of a stage's records say."""
+
+    state: StageState
+    prefix: str
+    units: dict[str, UnitRecord] = field(default_factory=dict)
+    published: dict[str, int] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    texts: list[bytes] = field(default_factory=list)
+
+    def read_batches(self, root: Folder, paths: Sequence[str]) -> None:
+        for path, text in root.read_many(paths):
+            whole, damaged = lines_in(text)
+            for key, fields in fields_of(whole):
+                self.units.pop(key, None)
+                if fields is not None:
+                    self._add(path, key, fields)
+            numbers = {line: number for number, line in enumerate(text.split(b"\n"), start=1)} if damaged else {}
+            for line in damaged:
+                self._note(f"{path}:{numbers[line]}", line, "its bytes are not those that were written")
+
+    def _add(self, path: str, key: str, fields: dict[str, Any]) -> None:
         try:
-            if path == list_of_files:
-                published = parse_published(text)
-            else:
+            self.units[key] = UnitRecord.from_fields(key, fields)
+        except ValueError as error:  # written by a later version
+            self.damaged[f"{path}:{key}".removeprefix(self.prefix)] = str(error)
+
+    def read_markers(self, root: Folder, paths: Sequence[str]) -> None:
+        for path, text in root.read_many(paths):
+            try:
                 record = UnitRecord.from_json(text)
-                units[record.key] = record
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            damaged[path.removeprefix(prefix)] = str(error)
-            texts.append(text)
-    if why := _fault_of_parameters(state, anything=bool(units or published)):
-        damaged[state.path(PARAMETERS)] = why
-    return StageRecords(state, prefix, units, published, damaged, tuple(texts))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self._note(path, text, str(error))
+            else:
+                self.units[record.key] = record
+
+    def read_list(self, root: Folder, paths: Sequence[str]) -> None:
+        for path, text in root.read_many(paths):
+            try:
+                self.published = parse_published(text)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self._note(path, text, str(error))
+
+    def _note(self, path: str, text: bytes, why: str) -> None:
+        self.damaged[path.removeprefix(self.prefix)] = why
+        self.texts.append(text)
 
 
 def _fault_of_parameters(state: StageState, *, anything: bool) -> str:

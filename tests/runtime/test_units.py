@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
@@ -26,6 +27,7 @@ from curator_dask.runtime import units as execution
 from curator_dask.runtime import waiting
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.markers import packing
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import Failure, UnitResult, digest
 from curator_dask.runtime.state import StageState, recorded_versions
@@ -117,6 +119,64 @@ def test_every_unit_runs_once_and_never_again(job):
     assert job.files() == [f"{unit.key}.txt" for unit in units]
     assert (job.reporter.total, job.reporter.done, job.reporter.finished) == (20, 40, 2)
     assert job.state.record("a").data == {"bulk": "a" * 1000}
+
+
+@pytest.fixture
+def few_loose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markers go to batches already when there are three."""
+    for module in (execution, packing):
+        monkeypatch.setattr(module, "MOST_LOOSE", 3)
+
+
+@pytest.mark.usefixtures("few_loose")
+def test_packed_units_are_as_done_as_others(job):
+    units = job.units("abcdefghijklmnopqrst")
+    made = UnitsOutcome({"made": 20, "bytes": 200}, (), num_run=20, num_skipped=0)
+    assert job.run(units) == made
+    folders = {entry.path.split("/")[2] for entry in job.state.folder.entries(".curator")}
+    assert "batches" in folders
+    assert job.run(units) == replace(made, num_run=0, num_skipped=20)
+    assert set(job.attempts().values()) == {1}
+    job.state.folder.remove("b.txt")
+    units[3] = job.units("d", inputs="v2")[0]
+    assert job.run(units).num_run == 2
+    assert job.attempts() == {unit.key: 2 if unit.key in "bd" else 1 for unit in units}
+    assert [record.key for record in job.state.records()] == [unit.key for unit in units]
+
+
+@pytest.mark.usefixtures("few_loose")
+def test_a_packed_unit_that_fails_on_new_inputs_leaves_nothing_of_the_old_ones(job):
+    job.run(job.units("abcdef"))
+
+    def behave(key: str) -> None:
+        raise InputError("worse than before")
+
+    outcome = job.run([*job.units("acdef"), *job.units("b", inputs="v2")], behave)
+    assert outcome.counts == {"made": 5, "bytes": 50, "units_failed": 1}
+    assert job.files() == [f"{key}.txt" for key in "acdef"]
+    assert [record.key for record in job.state.records()] == list("acdef")
+
+
+@pytest.mark.parametrize("most", [2000, 3])
+def test_a_unit_whose_marker_vanishes_is_a_failure(job, monkeypatch, most):
+    """As if a worker had written it to another disk."""
+    for module in (execution, packing):
+        monkeypatch.setattr(module, "MOST_LOOSE", most)
+    markers = job.state.folder.local_path(job.state.path("units"))
+
+    class Careless(Counted):
+        def advance(self, count: int = 1) -> None:
+            if (path := markers / "c.json").exists():
+                path.unlink()
+
+    job.reporter = Careless()
+    units = job.units("abcdefgh")
+    outcome = job.run(units)
+    lost = [failure.source for failure in outcome.failures if failure.reason == "record-lost"]
+    assert lost in ([], ["/videos/c.mp4"])  # unless it was packed before
+    assert outcome.counts.get("made", 0) == 8 - len(lost)
+    assert len(lost) == 1 or job.state.record("c") is not None
+    assert job.run(units).num_run == len(lost)
 
 
 def test_nothing_to_do_starts_no_cluster(tmp_path, job):
