@@ -157,7 +157,8 @@ def _join_softly(writer: FilmWriter, pieces: Iterator[Frames], random: Random, *
     waiting = next(pieces)
     for coming in pieces:
         length = int(random.choice([6, 12, 20]))
-        length = min(length, len(waiting) - 2, len(coming) - 2)
+        # At least one frame: a short scene may be used up by the change before.
+        length = max(min(length, len(waiting) - 2, len(coming) - 2), 1)
         writer.write(waiting[:-length])
         end, start = waiting[-length:].astype(np.float32), coming[:length].astype(np.float32)
         share = ((np.arange(length) + 1) / (length + 1))[:, None, None, None]

@@ -1,6 +1,7 @@
 """Are the changes between shots found, and nothing else? Our two splitting algorithms and PySceneDetect's two detectors.
 
-    python -m benchmarks.shots --model-dir models [--films 2] [--halves tuning held-out] [--kinds hard fades ...] [--misses]
+    python -m benchmarks.shots --model-dir models [--films 2] [--first-seed 0] [--halves tuning held-out]
+        [--kinds hard fades ...] [--misses]
     python -m benchmarks.shots --model-dir models --cost
 
 Films are joined from scenes that hold no cut, so each change is known by its frame. Every detector sees the same files in the
@@ -9,12 +10,14 @@ dissolve is found if a mark lies in it, or one frame beside it; more marks in it
 marks are false. Precision is the share of the found changes in these and the false marks. Two real trailers, whose cuts were
 found by eye, are listed apart.
 
-With --cost: the CPU time of each detector as a share of that of `split` with clips of one length.
+With --cost: the CPU time of each detector as a share of that of `split` with clips of one length, and of what they have in
+common, the decoding to small frames.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -38,7 +41,8 @@ from curator_dask.stages.split.splitters.registry import make_splitter
 from curator_dask.stages.split.splitters.transnetv2 import TransNetV2Splitter
 from curator_dask.stages.split.stage import SplitStage
 from curator_dask.video.probe import probe_video
-from curator_dask.video.shots.content import mark_content_changes, measure
+from curator_dask.video.shots.content import ContentMeasures, Measuring, mark_content_changes, measure
+from curator_dask.video.shots.refine import refine_marks
 from curator_dask.video.shots.small_frames import SmallFrames
 
 Run = tuple[int, int]
@@ -97,7 +101,8 @@ def detectors(model_dir: str) -> dict[str, Detector]:
     assert isinstance(network, TransNetV2Splitter)
     return {
         "content": lambda path: _content(path, content.threshold),
-        "transnetv2": lambda path: _transnetv2(path, network),
+        "transnetv2": lambda path: _transnetv2(path, network, refine=True),
+        "network of transnetv2 alone": lambda path: _transnetv2(path, network, refine=False),
         **_scenedetect(),
     }
 
@@ -106,11 +111,20 @@ def _content(path: Path, threshold: float) -> list[Run]:
     return _runs(mark_content_changes(measure(SmallFrames(probe_video(path)).blocks()), threshold))
 
 
-def _transnetv2(path: Path, splitter: TransNetV2Splitter) -> list[Run]:
+def _transnetv2(path: Path, splitter: TransNetV2Splitter, *, refine: bool) -> list[Run]:
+    probabilities, measures = _probabilities(path, splitter)
+    marks = refine_marks(probabilities, splitter.threshold, measures) if refine else probabilities > splitter.threshold
+    return _runs(marks)
+
+
+@functools.lru_cache(maxsize=1)
+def _probabilities(path: Path, splitter: TransNetV2Splitter) -> tuple[np.ndarray, ContentMeasures]:
+    """What the network says of the frames of a film, and what is measured on them."""
     from curator_dask.models.transnetv2.detect import change_probabilities
 
-    blocks = SmallFrames(probe_video(path)).blocks()
-    return _runs(change_probabilities(blocks, splitter.weights, splitter.device) > splitter.threshold)
+    measuring = Measuring()
+    blocks = measuring.passing(SmallFrames(probe_video(path)).blocks())
+    return change_probabilities(blocks, splitter.weights, splitter.device), measuring.measures()
 
 
 def _runs(marks: np.ndarray) -> list[Run]:
@@ -140,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-dir", default="./models")
     parser.add_argument("--films", type=int, default=2, help="per kind and half")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the films; others give films nobody has seen")
     parser.add_argument("--kinds", nargs="+", default=[*KINDS, "trailers"], choices=[*KINDS, "trailers"])
     parser.add_argument("--halves", nargs="+", default=list(HALVES), choices=HALVES)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 360))
@@ -165,7 +180,7 @@ def main() -> None:
 def make_films(options: argparse.Namespace, folder: Path) -> list[Film]:
     joined = [
         make_film(folder / f"{half}_{kind.replace(' ', '_')}_{seed}.mp4", kind, half, seed, tuple(options.size))
-        for seed in range(options.films)
+        for seed in range(options.first_seed, options.first_seed + options.films)
         for half in options.halves
         for kind in options.kinds
         if kind != "trailers"
@@ -229,6 +244,12 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
+def _decode(path: Path) -> list[Run]:
+    for _ in SmallFrames(probe_video(path)).blocks():
+        pass
+    return []
+
+
 def measure_cost(options: argparse.Namespace, folder: Path, chosen: dict[str, Detector]) -> None:
     """CPU seconds of splitting films, and of each detector."""
     films = [
@@ -245,8 +266,9 @@ def measure_cost(options: argparse.Namespace, folder: Path, chosen: dict[str, De
     print(f"{len(films)} films of {options.size[0]}x{options.size[1]}, {frames} frames, {os.cpu_count()} cores\n")
     print("| | CPU s | CPU ms per frame | share of split |\n|---|---|---|---|")
     print(f"| split | {split_s:.1f} | {1000 * split_s / frames:.2f} | |")
-    for name, detector in chosen.items():
+    for name, detector in {"decoding to small frames": _decode, **chosen}.items():
         detector(films[0].path)  # loads what it needs
+        _probabilities.cache_clear()
         _, cpu_s = timed(lambda _, detector=detector: [detector(film.path) for film in films])
         print(f"| {name} | {cpu_s:.1f} | {1000 * cpu_s / frames:.2f} | {cpu_s / split_s:.1%} |")
 

@@ -327,6 +327,7 @@ def curate(
     transnetv2_max_length_s: float = 10.0,
     transnetv2_max_length_mode: Literal["stride", "truncate"] = "stride",
     transnetv2_crop_s: float = 0.5,
+    transnetv2_refine: bool = True,
     spans: str | None = None,
     limit_clips: int = 0,
     transcode_encoder: str = "libopenh264",
@@ -417,6 +418,8 @@ def curate(
         transnetv2_max_length_s: longest clip in seconds, before it is cropped.
         transnetv2_max_length_mode: what becomes of longer shots: ``stride`` (several clips) or ``truncate`` (only the first).
         transnetv2_crop_s: seconds taken away from both ends of each clip.
+        transnetv2_refine: whether the pictures have a say beside the network: a flash is no cut, and a clear cut that the
+            network misses is one. False: the network alone.
         spans: a table of your own with the columns ``path``, ``start`` and ``end`` (seconds): these spans are cut, no others.
         limit_clips: only the first N clips of each video; 0: all.
         transcode_encoder: ``libopenh264``, ``libx264``, ``h264_nvenc``, or ``copy`` (no encoding, cuts at key frames).

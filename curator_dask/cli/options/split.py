@@ -82,6 +82,13 @@ ShotMaxLengthMode = Annotated[
 ShotCrop = Annotated[
     float, option("--transnetv2-crop-s", help="Seconds taken away from both ends of each clip of a shot.")
 ]
+ShotRefine = Annotated[
+    bool,
+    option(
+        "--transnetv2-refine/--no-transnetv2-refine",
+        help="Take flashes for no cuts, and clear cuts that the network misses for cuts; or let the network decide alone.",
+    ),
+]
 ShotDecoder = Annotated[
     str | None,
     option(
@@ -197,6 +204,7 @@ class SplitOptions:
     transnetv2_max_length_s: ShotMaxLength = 10.0
     transnetv2_max_length_mode: ShotMaxLengthMode = "stride"
     transnetv2_crop_s: ShotCrop = 0.5
+    transnetv2_refine: ShotRefine = True
     transnetv2_frame_decoder_mode: ShotDecoder = None
     transnetv2_gpu_memory_gb: ShotMemory = None
     spans: Spans = None

@@ -41,6 +41,7 @@ _LATER_PARAMETERS = {
     "part_minutes": 120.0,
     "content_threshold": 3.0, "transnetv2_threshold": 0.4, "transnetv2_min_length_s": 2.0,
     "transnetv2_max_length_s": 10.0, "transnetv2_max_length_mode": "stride", "transnetv2_crop_s": 0.5,
+    "transnetv2_refine": False,
 }  # fmt: skip
 """Parameters that the first version did not have, with the values that do what it did."""
 CHOOSE_VIDEOS = ("video_limit", "include", "exclude", "follow_links")
@@ -96,6 +97,8 @@ class SplitStage(Stage):
         transnetv2_max_length_s: longest clip in seconds, before it is cropped.
         transnetv2_max_length_mode: what becomes of longer shots: ``stride`` (several clips) or ``truncate`` (only the first).
         transnetv2_crop_s: seconds taken away from both ends of each clip.
+        transnetv2_refine: whether the pictures have a say beside the network: a flash is no cut, and a clear cut that the
+            network misses is one. False: the network alone.
         model_dir: the folder with the weights of ``transnetv2``.
         torch_device: where ``transnetv2`` runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         spans: a table of your own, a CSV or Parquet file or URL with the columns ``path``, ``start`` and ``end`` (seconds from
@@ -135,6 +138,7 @@ class SplitStage(Stage):
     transnetv2_max_length_s: float = 10.0
     transnetv2_max_length_mode: Literal["stride", "truncate"] = "stride"
     transnetv2_crop_s: float = 0.5
+    transnetv2_refine: bool = True
     model_dir: str = "./models"
     torch_device: str = "auto"
     spans: str | None = None
@@ -215,6 +219,8 @@ class SplitStage(Stage):
         left_out |= set(CHOOSE_VIDEOS)
         if self.transcode_encoder == "libopenh264":
             left_out.add("transcode_encoder_threads")
+        if self._algorithm != "transnetv2":
+            left_out.add("transnetv2_refine")
         # At their defaults, later parameters are left out, so that folders of earlier versions go on.
         left_out |= {name for name, usual in _LATER_PARAMETERS.items() if getattr(self, name) == usual}
         params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}

@@ -68,13 +68,42 @@ class ContentMeasures:
     """(N,): standard deviation of the grey levels of each frame."""
 
 
+class Measuring:
+    """Measures frames that come in blocks, in order. Memory holds what was measured."""
+
+    def __init__(self) -> None:
+        self._before: Floats | None = None
+        self._parts: list[tuple[Floats, Floats, Floats]] = []
+
+    def passing(self, blocks: Iterable[Frames]) -> Iterator[Frames]:
+        """Yield the blocks, each (N, 27, 48, 3) uint8, after they were measured."""
+        for frames in blocks:
+            self._add(frames)
+            yield frames
+
+    def _add(self, frames: Frames) -> None:
+        """Measure a block. The frames before it may be those of the block before."""
+        pooled = _pooled(frames)
+        known = 0 if self._before is None else len(self._before)
+        joined = pooled if self._before is None else np.concatenate([self._before, pooled])
+        differences = np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)])
+        self._parts.append((differences, _spread(joined)[known:], _contrasts(frames)))
+        self._before = joined[-_LAGS:]
+
+    def measures(self) -> ContentMeasures:
+        """What was measured so far."""
+        if not self._parts:
+            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((2, 0), np.float32))
+        differences, spread, contrasts = zip(*self._parts, strict=True)
+        return ContentMeasures(np.concatenate(differences, axis=1), np.concatenate(spread), np.concatenate(contrasts))
+
+
 def measure(blocks: Iterable[Frames]) -> ContentMeasures:
     """Measure the frames, which come in blocks of (N, 27, 48, 3) uint8."""
-    parts = list(_measured(blocks))
-    if not parts:
-        return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((2, 0), np.float32))
-    differences, spread, contrasts = zip(*parts, strict=True)
-    return ContentMeasures(np.concatenate(differences, axis=1), np.concatenate(spread), np.concatenate(contrasts))
+    measuring = Measuring()
+    for _ in measuring.passing(blocks):
+        pass
+    return measuring.measures()
 
 
 def mark_content_changes(measures: ContentMeasures, threshold: float) -> Marks:
@@ -92,8 +121,7 @@ def mark_content_changes(measures: ContentMeasures, threshold: float) -> Marks:
 def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int64]:
     """The first frames behind hard cuts, ascending."""
     steps = measures.differences[0]
-    usual, across = _usual_steps(steps), _least_across(measures.differences)
-    scores = across / (usual + _USUAL_NOISE)
+    across, scores = _least_across(measures.differences), cut_scores(measures)
     everywhere = (measures.spread >= LEAST_SPREAD) | _stands(steps)
     lasting = across >= LEAST_RETURN * _largest_steps(steps)
     found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE) & everywhere & lasting)
@@ -103,16 +131,22 @@ def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int
     return np.array([t for t in apart if 0 < t < len(steps)], dtype=np.int64)
 
 
-def _measured(blocks: Iterable[Frames]) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """Per block, the differences to frames before, which may be those of the block before, their spread, and the contrasts."""
-    before: Floats | None = None
-    for frames in blocks:
-        pooled = _pooled(frames)
-        known = 0 if before is None else len(before)
-        joined = pooled if before is None else np.concatenate([before, pooled])
-        differences = np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)])
-        yield differences, _spread(joined)[known:], _contrasts(frames)
-        before = joined[-_LAGS:]
+def cut_scores(measures: ContentMeasures) -> Floats:
+    """(N,) float32: how many times as much the sides of each frame differ as neighbours do there."""
+    scores: Floats = _least_across(measures.differences) / _least_of_change(measures)
+    return scores
+
+
+def flashes(measures: ContentMeasures, threshold: float) -> Marks:
+    """(N,) bool: frames around which the picture changes at once, by `threshold` times as much as usual, and comes back."""
+    largest = _largest_steps(measures.differences[0])
+    comes_back = _least_across(measures.differences) < LEAST_RETURN * largest
+    return comes_back & (largest >= threshold * _least_of_change(measures))
+
+
+def _least_of_change(measures: ContentMeasures) -> Floats:
+    """(N,) what neighbours differ by around each frame, and a little more."""
+    return _usual_steps(measures.differences[0]) + np.float32(_USUAL_NOISE)
 
 
 def _pooled(frames: Frames) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,6 +12,8 @@ import pytest
 
 from curator_dask import SplitStage
 from curator_dask.errors import FolderInUseError, ModelError, ParameterError
+from curator_dask.models.transnetv2.files import find_weights
+from tests.left_out import NO_TRANSNETV2
 from tests.video.videotools import run_ffmpeg
 
 SCENES = ("testsrc=size=96x54:rate=25", "mandelbrot=size=96x54:rate=25", "testsrc2=size=96x54:rate=25")
@@ -41,6 +45,29 @@ def test_clips_end_with_their_shots(film, tmp_path, context):
     assert (result.counts["clips"], result.counts["clips_planned"], result.counts["spans_too_short"]) == (4, 4, 1)
     with pytest.raises(FolderInUseError, match="splitting_algorithm"):
         SplitStage(str(film), str(tmp_path / "out")).run(context=context)
+
+
+def test_the_network_cuts_at_shots_and_its_own_marks_are_another_output(film, tmp_path, context):
+    try:
+        weights = find_weights(os.environ.get("CURATOR_DASK_MODEL_DIR", "./models"))
+    except ModelError as error:
+        pytest.skip(f"{NO_TRANSNETV2}: {error}")
+    given = {"splitting_algorithm": "transnetv2", "model_dir": str(weights.parent), "torch_device": "cpu"}
+    stage = SplitStage(str(film), str(tmp_path / "out"), **given, transnetv2_crop_s=0.0)
+    result = stage.run(context=context)
+    rows = pq.read_table(tmp_path / "out" / "clips.parquet").sort_by("span_index").to_pylist()
+    assert [(row["start_s"], row["end_s"]) for row in rows] == [(0, 3.2), (3.2, 8.4), (8.4, 11)]
+    assert result.counts["clips"] == 3
+    alone = replace(stage, transnetv2_refine=False)
+    with pytest.raises(FolderInUseError, match="transnetv2_refine"):
+        alone.run(context=context)
+    # What the first version of this algorithm wrote goes on with the network alone.
+    assert set(stage.identity()) - set(alone.identity()) == {"transnetv2_refine"}
+
+
+def test_the_parameter_of_one_algorithm_is_none_of_others():
+    assert "transnetv2_refine" not in SplitStage("videos", "out").identity()
+    assert "transnetv2_refine" not in SplitStage("videos", "out", splitting_algorithm="content").identity()
 
 
 @pytest.mark.parametrize(

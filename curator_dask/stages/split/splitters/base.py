@@ -70,6 +70,7 @@ class SplittingParameters:
     transnetv2_max_length_s: float = 10.0
     transnetv2_max_length_mode: MaxLengthMode = "stride"
     transnetv2_crop_s: float = 0.5
+    transnetv2_refine: bool = True
     limit_clips: int = 0
     model_dir: str = "./models"
     torch_device: str = "auto"
