@@ -44,8 +44,8 @@ def test_without_a_rule_or_an_eps_similarity_decides_by_the_eps_of_the_model(tmp
     result = run(few_videos, tmp_path / "out", context)
     assert [one.stage for one in result.stages] == ["split", "embed", "kmeans", "pairwise", "identify", "export"]
     rows = pq.read_table(tmp_path / "out/duplicates/duplicates.parquet").to_pylist()
-    assert {row["eps"] for row in rows} == {0.15}
-    assert all(row["cosine_sim_score"] >= 0.85 for row in rows)
+    assert {row["eps"] for row in rows} == {0.14}
+    assert all(row["cosine_sim_score"] >= 0.86 for row in rows)
     assert result.totals.removed == len(rows) >= 2  # the planted twins, at least
 
 
