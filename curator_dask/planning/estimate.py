@@ -13,6 +13,7 @@ from typing import Final
 
 from curator_dask.planning.rates import StageRates
 from curator_dask.planning.run_size import RunSize
+from curator_dask.stages.embed.units import CLIPS_PER_UNIT
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import choose_sample
 
@@ -116,7 +117,8 @@ def _stages(size: RunSize, rates: StageRates) -> Iterator[StageEstimate]:
 
 def _split(size: RunSize, rates: StageRates) -> StageEstimate:
     core_s, client_s = size.num_hours * rates.split_core_s_per_hour, size.num_videos * rates.unit_client_s
-    return _on_cpus("split", core_s, client_s, size.clips_gb, _client_gb(size, rates.index_bytes_per_clip))
+    client_gb = CLIENT_GB + size.num_videos * rates.split_unit_bytes / 1e9
+    return _on_cpus("split", core_s, client_s, size.clips_gb, client_gb)
 
 
 def _embed(size: RunSize, rates: StageRates) -> StageEstimate:
@@ -125,9 +127,11 @@ def _embed(size: RunSize, rates: StageRates) -> StageEstimate:
     gpu_s = size.clips * size.model_tflop / rates.gpu_model_tflops
     tracks_gb = size.num_hours * 3600 * rates.track_bytes_per_s / 1e9
     client_s = size.num_videos * rates.unit_client_s
+    num_units = size.num_videos + size.clips / CLIPS_PER_UNIT  # at most
+    client_gb = CLIENT_GB + num_units * rates.embed_unit_bytes / 1e9
     return StageEstimate(
         "embed", core_s / 3600, client_s / 3600, gpu_s / 3600 if size.model_tflop else None,
-        size.vectors_gb + tracks_gb, 0.0, _client_gb(size, rates.index_bytes_per_clip), WORKER_GB, network_s / 3600,
+        size.vectors_gb + tracks_gb, 0.0, client_gb, WORKER_GB, network_s / 3600,
     )  # fmt: skip
 
 

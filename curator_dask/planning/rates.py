@@ -45,8 +45,12 @@ class StageRates:
     """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
     identify_bytes_per_clip: float = 600.0
     """Memory of the client per clip in identify, beside 0.3 GB (whole_dedup_2_cores.md: 0.65 to 0.86 GB at a million)."""
+    split_unit_bytes: float = 830.0
+    """Memory of the client per video, in split (clip_index_2_cores.md)."""
+    embed_unit_bytes: float = 660.0
+    """Memory of the client per unit of embed, which has up to 32 clips of a video (clip_index_2_cores.md)."""
     index_bytes_per_clip: float = 2600.0
-    """Memory of the client per row of the clip index as Python objects, in split, embed and export; at least this much."""
+    """Memory of the client per row of the clip index as Python objects, in export; at least this much."""
     track_bytes_per_s: float = 143.0
     """Bytes of a track per second of video (embed_2_cores.md)."""
     table_bytes_per_clip: float = 100.0
