@@ -15,10 +15,12 @@ from curator_dask.planning.rates import StageRates
 from curator_dask.planning.run_size import RunSize
 from curator_dask.stages.embed.units import CLIPS_PER_UNIT
 from curator_dask.stages.kmeans.parameters import KMeansParameters
-from curator_dask.stages.kmeans.sample import choose_sample
+from curator_dask.stages.kmeans.sample import Sample, choose_sample
 
 ITERATIONS: Final = 15
 """Iterations of k-means until its stop rule ends it (10 to 18 were measured)."""
+SAMPLE_ITERATIONS: Final = 9
+"""The same on a sample, where it stops earlier (6 and 11 were measured)."""
 CLIENT_GB: Final = 0.3
 """Memory of a client that has loaded the package and Dask."""
 WORKER_GB: Final = 0.6
@@ -143,15 +145,16 @@ def _align(size: RunSize, rates: StageRates) -> StageEstimate:
 
 
 def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
-    sample_gb = choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim).fraction * size.vectors_gb
+    sample = _sample(size)
+    held_gb = size.vectors_gb * (sample.fraction + (sample.kept and sample.refined))
     flop = (2 + _fit_passes(size)) * _flop_per_assignment(size)
-    # Read three times (census, step, assignment), written twice (buckets, clusters).
-    passes_s = 5 * rates.pass_core_s_per_gb * size.vectors_gb
+    # Read once where workers keep the rows, else three times (census, step, assignment); written twice (buckets, clusters).
+    passes_s = (3 if sample.kept else 5) * rates.pass_core_s_per_gb * size.vectors_gb
     copy_gb = size.vectors_gb + size.clips * rates.table_bytes_per_clip / 1e9
     return _with_products(
         "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
         # The hashes of all ids, twice while they are sorted.
-        client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.1, sample_gb) / 2 + 0.3,
+        client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.7, held_gb) / 2 + 0.3,
         client_s=rates.start_ns * 1e-9 * size.num_clusters**2 * size.dim,
     )  # fmt: skip
 
@@ -215,7 +218,12 @@ def _flop_within(size: RunSize) -> float:
 
 def _fit_passes(size: RunSize) -> float:
     """The iterations of the fit, in passes over all rows."""
-    return ITERATIONS * choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim).fraction
+    sample = _sample(size)
+    return sample.fraction * (SAMPLE_ITERATIONS if sample.refined else ITERATIONS)
+
+
+def _sample(size: RunSize) -> Sample:
+    return choose_sample(KMeansParameters(size.n_clusters), int(size.clips), size.dim)
 
 
 def _client_gb(size: RunSize, bytes_per_clip: float) -> float:

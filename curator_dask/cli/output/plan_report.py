@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from curator_dask.planning.estimate import ITERATIONS, RunPlan, StageEstimate
+from curator_dask.planning.estimate import ITERATIONS, SAMPLE_ITERATIONS, RunPlan, StageEstimate
 
 LARGE_CLIENT_GB = 64.0
 """More memory than this for one process is worth a warning."""
@@ -111,7 +111,7 @@ def assumptions_of(plan: RunPlan) -> list[str]:
     said = [
         "all cores and GPUs are busy all the time, and disks and network keep up with them: nothing of this is measured here",
         "clusters are equally large; uneven ones take longer in pairwise",
-        f"k-means ends after {ITERATIONS} iterations over its sample of rows",
+        f"k-means ends after {SAMPLE_ITERATIONS} iterations over its sample of rows, {ITERATIONS} over all rows",
         "clips last 10 s unless the hours say otherwise; encoding is that of 720p video",
         f"rates: {plan.rates.origin}",
         *(f"{name} {value:g}" for name, value in plan.rates.to_dict().items() if name != "origin"),
