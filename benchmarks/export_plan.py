@@ -1,8 +1,9 @@
 """What export costs in the client before any shard is written: CPU time and memory per clip of each step.
 
-Run: ``python -m benchmarks.export_plan``. The clip index, the kept ids and the records of split are made up; the media files
-are there, and empty but for their size. Each size runs in a process of its own. The peak of each step is counted above the
-memory in use at its start, and the last line gives the peak of all steps above the memory before the first. Linux only.
+Run: ``python -m benchmarks.export_plan``. The clip index and the decisions are made up, and so are the tables of sizes and
+hashes of media files. With ``--files`` there are files, empty but for their size, and records of split, and export lists and
+reads them. Each size runs in a process of its own. The peak of each step is counted above the memory in use at its start,
+that of the last line above the memory before the first step. Linux only.
 """
 
 from __future__ import annotations
@@ -11,62 +12,103 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 
 from curator_dask.data.clip_index import schema
-from curator_dask.data.tables import parquet_bytes
+from curator_dask.data.tables import parquet_bytes, parquet_bytes_of_batches
 from curator_dask.export.plan import PlanParameters
 from curator_dask.export.planned.cut import PlannedShard
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import CLIP_INDEX, KEEP_LIST, clip_path
+from curator_dask.files.layout import CLIP_INDEX, DECISIONS, clip_path, decision_part
 from curator_dask.files.local_files import Written
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.export.clips.chosen import choose
 from curator_dask.stages.export.clips.exported import ExportedClips
 from curator_dask.stages.export.clips.plan_files import plan_files, shard_key
+from curator_dask.stages.export.clips.sources import Sources
 from curator_dask.stages.export.stage import ExportStage
 
 Result = TypeVar("Result")
 SPLITS = {"train": 0.9, "val": 0.1}
+CLIPS_PER_VIDEO, BLOCK = 20, 65_536
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 500_000, 1_000_000])
+    parser.add_argument("--files", action="store_true")
+    given = parser.parse_args()
     print("| clips | step | CPU seconds | CPU µs per clip | peak MB |\n|---|---|---|---|---|", flush=True)
-    for num_clips in parser.parse_args().clips:
-        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(num_clips,))
+    for num_clips in given.clips:
+        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(num_clips, given.files))
         process.start()
         process.join()
         if process.exitcode:
             raise SystemExit(f"the process for {num_clips} clips ended with {process.exitcode}")
 
 
-def _measure(num_clips: int) -> None:
+def _measure(num_clips: int, with_files: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        writing = multiprocessing.get_context("spawn").Process(target=_write_input, args=(root, num_clips))
+        writing = multiprocessing.get_context("spawn").Process(target=_write_input, args=(root, num_clips, with_files))
         writing.start()  # in a process of its own, so that its memory does not count
         writing.join()
         stage = ExportStage(str(root), str(root / "out"), str(root), shards=PlanParameters(splits=SPLITS))
+        sources = stage._sources() if with_files else MadeUp(**vars(stage._sources()), made_up=num_clips)
         (root / "buckets").mkdir()
         before, start, peaks = _memory("VmRSS"), time.process_time(), list[int]()
 
         def step(name: str, work: Callable[[], Result]) -> Result:
             return _step(name, num_clips, work, peaks)
 
-        chosen = step("all that is known of the clips, joined", lambda: choose(stage._sources(), 0, root / "buckets"))
+        chosen = step("all that is known of the clips, joined", lambda: choose(sources, 0, root / "buckets"))
         clips = ExportedClips(chosen, stage.shards, root / "buckets")
         step("splits", clips.splits)
         shards = step("shards, with their digests", clips.shards)
-        step("hashes of the media, from the records of split", lambda: clips.add_hashes(stage._sources().hashes()))
+        step("hashes of the media", lambda: clips.add_hashes(sources.hashes()))
         step("plans for the workers", lambda: _write_plans(stage, clips, shards))
         _line(num_clips, f"all, for {len(shards)} shards", time.process_time() - start, max(peaks) - before)
+
+
+@dataclass(frozen=True)
+class MadeUp(Sources):
+    """Sources of an export without media files and without records of split."""
+
+    made_up: int = 0
+    """The number of clips."""
+
+    def media(self) -> Iterator[pa.Table]:
+        for numbers in _blocks(self.made_up):
+            yield pa.table(
+                {"id": pa.array(map(_id, numbers), pa.large_string()), "num_bytes": list(map(_size, numbers))}
+            )
+
+    def hashes(self) -> Iterator[pa.Table]:
+        for numbers in _blocks(self.made_up):
+            told = [pa.array(map(one, numbers), pa.large_string()) for one in (_id, _hash)]
+            yield pa.table(told, names=["id", "content_hash"])
+
+
+def _blocks(num_clips: int) -> Iterator[range]:
+    return (range(start, min(start + BLOCK, num_clips)) for start in range(0, num_clips, BLOCK))
+
+
+def _id(number: int) -> str:
+    return f"{number:08x}-0000-5000-a000-{number:012x}"
+
+
+def _size(number: int) -> int:
+    return 2_000_000 + number % 1000
+
+
+def _hash(number: int) -> str:
+    return f"blake2b:{number * 2**96 // 7:032x}"
 
 
 def _write_plans(stage: ExportStage, clips: ExportedClips, shards: list[PlannedShard]) -> None:
@@ -74,26 +116,27 @@ def _write_plans(stage: ExportStage, clips: ExportedClips, shards: list[PlannedS
         pass
 
 
-def _write_input(root: Path, num_clips: int, clips_per_video: int = 20) -> None:
+def _write_input(root: Path, num_clips: int, with_files: bool) -> None:
     """A clip index whose clips are all kept, 20 of each video."""
-    ids = [f"{number:08x}-0000-5000-a000-{number:012x}" for number in range(num_clips)]
-    rows = [_row(number, clip, clips_per_video) for number, clip in enumerate(ids)]
-    (root / CLIP_INDEX).write_bytes(parquet_bytes(pa.Table.from_pylist(rows, schema=schema())))
-    (root / KEEP_LIST).write_text("\n".join(ids) + "\n")
+    tables = (pa.Table.from_pylist(list(map(_row, numbers)), schema=schema()) for numbers in _blocks(num_clips))
+    (root / CLIP_INDEX).write_bytes(parquet_bytes_of_batches(schema(), tables))
+    (root / DECISIONS).mkdir()
+    for part, numbers in enumerate(_blocks(num_clips)):
+        decided = pa.table({"id": list(map(_id, numbers)), "removed": pa.repeat(False, len(numbers))})
+        (root / decision_part(part)).write_bytes(parquet_bytes(decided))
     (root / "clips").mkdir()
     (root / StageState(_folder(root), "split").path("units")).mkdir(parents=True)
-    for start in range(0, num_clips, clips_per_video):
-        _write_video(root, rows[start : start + clips_per_video], f"{start:012x}")
+    for first in range(0, num_clips if with_files else 0, CLIPS_PER_VIDEO):
+        _write_video(root, range(first, min(first + CLIPS_PER_VIDEO, num_clips)))
 
 
-def _write_video(root: Path, rows: list[dict[str, object]], key: str) -> None:
-    outputs = {}
-    for row in rows:
-        path, size = clip_path(str(row["id"])), int(str(row["num_bytes"]))
-        with (root / path).open("wb") as file:
-            file.truncate(size)
-        outputs[path] = Written(size, f"blake2b:{size:032x}")
-    record = UnitRecord(key, key, outputs, data={"clips": rows})
+def _write_video(root: Path, numbers: range) -> None:
+    outputs, key = {}, f"{numbers.start:012x}"
+    for number in numbers:
+        with (root / clip_path(_id(number))).open("wb") as file:
+            file.truncate(_size(number))
+        outputs[clip_path(_id(number))] = Written(_size(number), _hash(number))
+    record = UnitRecord(key, key, outputs, data={"clips": list(map(_row, numbers))})
     (root / StageState(_folder(root), "split").path("units", f"{key}.json")).write_bytes(record.to_json())
 
 
@@ -101,14 +144,14 @@ def _folder(root: Path) -> Folder:
     return Folder(str(root))
 
 
-def _row(number: int, clip: str, clips_per_video: int) -> dict[str, object]:
-    video, span = divmod(number, clips_per_video)
+def _row(number: int) -> dict[str, object]:
+    video, span = divmod(number, CLIPS_PER_VIDEO)
     name = f"folder/video_{video:07d}.mp4"
     return {
-        "id": clip, "source_video": f"/videos/{name}", "relative_path": name, "span_index": span,
+        "id": _id(number), "source_video": f"/videos/{name}", "relative_path": name, "span_index": span,
         "start_s": span * 10.0, "end_s": span * 10.0 + 10.0, "num_frames": 300, "width": 1280, "height": 720,
-        "framerate": 30.0, "video_codec": "h264", "num_bytes": 2_000_000 + number % 1000,
-        "clip_path": f"clips/{clip}.mp4", "valid": True,
+        "framerate": 30.0, "video_codec": "h264", "num_bytes": _size(number),
+        "clip_path": clip_path(_id(number)), "valid": True,
     }  # fmt: skip
 
 
