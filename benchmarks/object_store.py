@@ -1,14 +1,17 @@
 """What a run costs on an object store: requests of each stage by kind, and the time beside a local disk.
 
 Run: ``python -m benchmarks.object_store``. The store is a real server of S3's language (moto) on this machine, which waits
-before each answer as a network would. Each stage runs twice: the second run finds all done. The numbers of requests do not
-depend on what else the machine does; the times do.
+before each answer as a network would, and sends and takes each file at the pace of one connection. Each stage runs twice: the
+second run finds all done. Then one large file goes to the store and back, in parts and as one request. The numbers of requests
+do not depend on what else the machine does; the times do.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import logging
 import multiprocessing
 import os
 import shutil
@@ -16,29 +19,54 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.files.folder import Folder
+from curator_dask.files.object_store import ranged_file, transfers
+from curator_dask.stages.embed.clip_vectors import vector_table
 from curator_dask.video.samples import render_samples
 
 KINDS = ("LIST", "HEAD", "GET", "PUT", "POST", "DELETE")
 KEYS = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_DEFAULT_REGION": "us-east-1"}
+BLOCK_BYTES = 1 << 20
 STAGES = ("split", "embed", "kmeans", "pairwise", "identify", "export")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What lies between a client and a store."""
+
+    latency_s: float
+    bytes_per_s: float
+    """The pace of one connection; several at a time do not slow each other down."""
+
+    def carry(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        """The blocks of an answer, one after the other."""
+        for whole in body:
+            for at in range(0, len(whole), BLOCK_BYTES):
+                block = whole[at : at + BLOCK_BYTES]
+                time.sleep(len(block) / self.bytes_per_s)
+                yield block
 
 
 class Slow:
     """Stands before the server: notes each request, and lets it wait."""
 
-    def __init__(self, server: Callable[..., Iterable[bytes]], log: Path, latency_s: float) -> None:
-        self._server, self._log, self._latency_s = server, log, latency_s
+    def __init__(self, server: Callable[..., Iterable[bytes]], log: Path, network: Network) -> None:
+        self._server, self._log, self._network = server, log, network
 
     def __call__(self, request: dict[str, Any], answer: Callable[..., Any]) -> Iterable[bytes]:
         with self._log.open("a") as log:
             log.write(f"{kind_of(request['REQUEST_METHOD'], request['PATH_INFO'], request['QUERY_STRING'])}\n")
-        time.sleep(self._latency_s)
-        return self._server(request, answer)
+        num_sent = int(request.get("CONTENT_LENGTH") or 0)
+        time.sleep(self._network.latency_s + num_sent / self._network.bytes_per_s)
+        return self._network.carry(self._server(request, answer))
 
 
 def kind_of(method: str, path: str, query: str) -> str:
@@ -47,13 +75,14 @@ def kind_of(method: str, path: str, query: str) -> str:
     return "LIST" if method == "GET" and (is_bucket or "list-type" in query) else method
 
 
-def serve(folder: Path, latency_s: float) -> None:
+def serve(folder: Path, network: Network) -> None:
     """Run the server for ever; its address goes to the file ``url``."""
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     os.environ["MOTO_PORT"] = "0"
-    application = Slow(DomainDispatcherApplication(create_backend_app), folder / "requests", latency_s)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    application = Slow(DomainDispatcherApplication(create_backend_app), folder / "requests", network)
     server = make_server("127.0.0.1", 0, application, threaded=True)
     (folder / "url.part").write_text(f"http://127.0.0.1:{server.server_port}")
     (folder / "url.part").replace(folder / "url")
@@ -83,8 +112,8 @@ class Store:
         fs.put(str(videos), "bucket/videos", recursive=True)
 
 
-def running_store(folder: Path, latency_s: float) -> Iterator[Store]:
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, latency_s), daemon=True)
+def running_store(folder: Path, network: Network) -> Iterator[Store]:
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, network), daemon=True)
     process.start()
     while not (folder / "url").exists():
         time.sleep(0.05)
@@ -126,20 +155,78 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--latency-ms", type=float, default=20.0)
+    parser.add_argument("--mb-per-s", type=float, default=20.0, help="the pace of one connection")
+    parser.add_argument("--large-mib", type=int, default=64, help="size of the large file; 0: none")
+    parser.add_argument("--stages", nargs="*", choices=STAGES, default=STAGES)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         render_samples(folder / "videos", num_scenes=chosen.scenes, length_s=4.0, size=(160, 88))
-        for store in running_store(folder, chosen.latency_ms / 1000):
+        for store in running_store(folder, Network(chosen.latency_ms / 1000, chosen.mb_per_s * 1e6)):
             store.fill(folder / "videos")
             store.requests()
-            _print_table(folder, store)
+            if chosen.stages:
+                _print_table(folder, store, chosen.stages)
+            if chosen.large_mib:
+                _print_large(folder, store, chosen.large_mib << 20)
 
 
-def _print_table(folder: Path, store: Store) -> None:
+def _print_large(folder: Path, store: Store, num_bytes: int) -> None:
+    """Times of one large file of vectors: on the local disk, in the store, and in the store without parts."""
+    options = {"key": "none", "secret": "none", "endpoint_url": store.url}
+    local, remote = Folder(str(folder / "large")), Folder("s3://bucket/large", options)
+    work = _works(num_bytes)
+    columns = ("requests", "local, s", "store, s", "store without parts, s", "ratio to local")
+    print(f"\n| {num_bytes >> 20} MiB | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for name, do in work.items():
+        local_s = _seconds(do, local)
+        store.requests()
+        store_s = _seconds(do, remote)
+        requests = ", ".join(f"{count} {kind}" for kind, count in sorted(store.requests().items()))
+        with _parts_of(2 * num_bytes):
+            alone_s = _seconds(do, remote)
+        print(f"| {name} | {requests} | {local_s:.2f} | {store_s:.2f} | {alone_s:.2f} | {store_s / local_s:.1f} |")
+
+
+def _works(num_bytes: int) -> dict[str, Callable[[Folder], object]]:
+    rows = num_bytes // 4096
+    vectors = np.random.default_rng(7).random((rows, 1024), np.float32)
+    data = parquet_bytes(vector_table([str(row) for row in range(rows)], list(vectors), "id", "embedding"))
+
+    def fetch(place: Folder) -> None:
+        with place.local_copy("a.parquet") as copy:
+            copy.read_bytes()
+
+    return {
+        "written": lambda place: place.write_bytes("a.parquet", data),
+        "copied to a local disk": fetch,
+        "read as vectors": lambda place: read_parquet(place, "a.parquet", ["embedding"]),
+    }
+
+
+def _seconds(do: Callable[[Folder], object], place: Folder) -> float:
+    began = time.perf_counter()
+    do(place)
+    return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _parts_of(num_bytes: int) -> Iterator[None]:
+    """For the time of the block, parts are so large."""
+    before = {module: module.PART_BYTES for module in (transfers, ranged_file)}
+    try:
+        for module in before:
+            module.PART_BYTES = num_bytes
+        yield
+    finally:
+        for module, part_bytes in before.items():
+            module.PART_BYTES = part_bytes
+
+
+def _print_table(folder: Path, store: Store, stages: Sequence[str]) -> None:
     print(f"| stage | run | {' | '.join(KINDS)} | local, s | store, s | ratio |\n|---|---|{'---|' * 9}", flush=True)
     shutil.rmtree(folder / "out", ignore_errors=True)
-    for stage in STAGES:
+    for stage in stages:
         for run in ("first", "second"):
             local_s = run_stage(command(stage, str(folder / "videos"), str(folder / "out")), [])
             options = ["--storage-option", f"endpoint_url={store.url}"]
