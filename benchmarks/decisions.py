@@ -65,7 +65,7 @@ def _measure(num_clips: int) -> None:
         tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
         decisions = _step("join the clusters", num_clips, lambda: join_decisions(tables, RULE))
         facts = _step("find the clips in the clip index", num_clips, lambda: _facts(decisions, folder))
-        decisions.rows.forget_index()
+        _step("count", num_clips, lambda: (decisions.counts(), warn_of_emptied_sources(decisions, facts.sources)))
         parts = PartsOfDecisions(decisions, facts, with_groups=True)
         tasks = _step("send the parts", num_clips, lambda: _send(state, parts))
         _step("write the parts (workers)", num_clips, lambda: [write_part(task) for task in tasks])
@@ -77,8 +77,7 @@ def _measure(num_clips: int) -> None:
 
 def _facts(decisions: Decisions, folder: Folder) -> ClipFacts:
     facts = clip_facts(decisions.rows, decisions.removed, folder)
-    decisions.counts()
-    warn_of_emptied_sources(decisions, facts.sources)
+    decisions.rows.forget_index()
     return facts
 
 

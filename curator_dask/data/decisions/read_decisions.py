@@ -96,6 +96,16 @@ def decision_batches(folder: Folder, columns: Sequence[str], *, texts: bool = Tr
         yield with_id_texts(batch) if texts else batch
 
 
+def ids_left_out(folder: Folder) -> Iterator[pa.Array]:
+    """The ids, as texts, of the clips that were removed, and of those that filters dropped."""
+    import pyarrow as pa
+
+    for batch in decision_batches(folder, ["id", "removed"]):
+        yield from batch.filter(batch["removed"])["id"].chunks
+    if folder.exists(layout.DROP_LIST):
+        yield pa.array(read_id_list(folder.read_bytes(layout.DROP_LIST)), pa.large_string())
+
+
 def kept_by_cluster(folder: Folder) -> Iterator[tuple[int, list[str]]]:
     """The number of each cluster, ascending, with the texts of its kept ids, in ranked order; for folders with parts."""
     runs = (run for batch in decision_batches(folder, ["id", "removed", "cluster"]) for run in _kept_runs(batch))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from curator_dask.data.decisions.read_decisions import has_decisions, ids_left_out
 from curator_dask.errors import InputError, MediaError
 from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.verify import Fault, verify_export
 from curator_dask.files.folder import Folder
-from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import DROP_LIST, MANIFEST_NAME, REMOVE_LIST
+from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
 from curator_dask.stages.export.clips.keep_list import read_keep_list
 
 
@@ -50,9 +50,7 @@ def verify_dataset(
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
     removed: list[str] = []
     if duplicates_path is not None:
-        decisions = Folder(duplicates_path, options)
-        lists = [REMOVE_LIST, *([DROP_LIST] if decisions.exists(DROP_LIST) else [])]
-        removed = [name for one in lists for name in read_id_list(decisions.read_bytes(one))]
+        removed = _left_out(Folder(duplicates_path, options))
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,
@@ -64,6 +62,13 @@ def verify_dataset(
         listed=None if keep_list is None else read_keep_list(keep_list, options),
     )
     return Verification(manifest, tuple(faults))
+
+
+def _left_out(decisions: Folder) -> list[str]:
+    """The clips that were removed or dropped. Raises InputError if nothing was decided in the folder."""
+    if not has_decisions(decisions) and not decisions.exists(REMOVE_LIST):
+        raise InputError(f"{decisions.url} holds no {REMOVE_LIST}: give the output of identify")
+    return [name for ids in ids_left_out(decisions) for name in ids.to_pylist()]
 
 
 def check_mp4(path: Path) -> str | None:

@@ -139,8 +139,9 @@ def taken_table(pairs: NearRows) -> pa.Table:
 
 
 def places_taken(table: pa.Table | None, cluster: int) -> tuple[int, ...]:
-    """The places of the rows of a cluster in such a table."""
+    """The places of the rows of a cluster in such a table, which is sorted by clusters."""
     if table is None:
         return ()
-    places: list[int] = table["place"].to_numpy()[table["cluster"].to_numpy() == cluster].tolist()
+    start, stop = np.searchsorted(table["cluster"].to_numpy(), [cluster, cluster + 1]).tolist()
+    places: list[int] = table["place"].slice(start, stop - start).to_pylist()
     return tuple(places)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts
 from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
+from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import (
     DUPLICATES_CSV,
@@ -45,6 +46,7 @@ DUPLICATES_COLUMNS = (
     *("id", "kept_id", "max_id", "cosine_sim_score", "kept_score", "cluster", "eps", "reason", "source", "start_s"),
     *("end_s", "offset_s", "cover", "kind", "kept_ids"),
 )
+GROUP_COLUMNS = ("group_id", "id", "cluster", "representative_id", "kept_id", "kept_score")
 SINGLE_FILES = (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST)
 
 
@@ -134,36 +136,50 @@ def part_spans(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _publish_single_files(state: StageState, parts: Sequence[str], below: str, *, with_groups: bool) -> None:
-    """Write the tables and lists of all clips, from the parts."""
-    import pyarrow as pa
+    """Write the tables and lists of all clips, from the parts: one file after the other, each from the rows that it needs."""
     import pyarrow.compute as pc
 
-    table = pa.concat_tables([_with_plain_lists(read_parquet(state.folder, path)) for path in parts])
-    removed = table.filter(table["removed"])
-    removed = removed.take(_order(removed["id"], removed["cluster"])).select(DUPLICATES_COLUMNS)
+    removed = _chosen(state.folder, parts, lambda part: part["removed"], DUPLICATES_COLUMNS)
+    removed = removed.take(_order(removed["id"], removed["cluster"]))
     state.publish(below + DUPLICATES_TABLE, parquet_bytes(removed))
     state.publish(below + DUPLICATES_CSV, _csv(removed))
+    ids = removed["id"]
+    del removed
+    state.publish(below + REMOVE_LIST, _id_list(ids))
+    del ids
     if with_groups:
-        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(table)))
-    state.publish(below + KEEP_LIST, _id_list(table["id"].filter(pc.invert(table["removed"]))))
-    state.publish(below + REMOVE_LIST, _id_list(removed["id"]))
+        members = _chosen(
+            state.folder, parts, lambda part: pc.is_valid(part["group_id"]), ["removed", "eps", *GROUP_COLUMNS]
+        )
+        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(members)))
+        del members
+    kept = _chosen(state.folder, parts, lambda part: pc.invert(part["removed"]), ["id"])
+    state.publish(below + KEEP_LIST, _id_list(kept["id"]))
 
 
-def _with_plain_lists(part: pa.Table) -> pa.Table:
-    """A part without metadata. Parquet names what is in a list, and Arrow keeps the name: earlier versions did not."""
+def _chosen(folder: Folder, parts: Sequence[str], rows: Callable[[pa.Table], Any], columns: Sequence[str]) -> pa.Table:
+    """Some rows of all parts, without the metadata of these. `rows` gives the mask of the rows of a part."""
     import pyarrow as pa
 
-    at = part.schema.get_field_index("kept_ids")
-    lists = part["kept_ids"].cast(pa.list_(part["id"].type))
-    return part.set_column(at, "kept_ids", lists).replace_schema_metadata(None)
+    read = list(dict.fromkeys([*columns, "removed", "group_id"]))
+    tables = (read_parquet(folder, path, read).replace_schema_metadata(None) for path in parts)
+    table = pa.concat_tables([part.filter(rows(part)).select(list(columns)) for part in tables])
+    return _with_plain_lists(table) if "kept_ids" in columns else table
 
 
-def _groups_table(decisions: pa.Table) -> pa.Table:
-    """One row per member of a group. Groups are numbered in the order of cluster and rank of their first members."""
+def _with_plain_lists(table: pa.Table) -> pa.Table:
+    """Parquet names what is in a list, and Arrow keeps the name; earlier versions did not write it."""
+    import pyarrow as pa
+
+    at = table.schema.get_field_index("kept_ids")
+    return table.set_column(at, "kept_ids", table["kept_ids"].cast(pa.list_(table["id"].type)))
+
+
+def _groups_table(members: pa.Table) -> pa.Table:
+    """One row per member of a group. Members come by cluster and rank, and groups are numbered by their first members."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    members = decisions.filter(pc.is_valid(decisions["group_id"]))
     follows = pc.not_equal(id_texts(members["id"]), id_texts(members["representative_id"]))
     order = np.lexsort((np.arange(len(members)), follows.to_numpy(), members["group_id"].to_numpy()))
     members = members.take(pa.array(order))

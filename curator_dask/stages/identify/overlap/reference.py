@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curator_dask.data.clip_index import clip_index_batches, has_clip_index
-from curator_dask.data.decisions.read_decisions import decision_batches
+from curator_dask.data.decisions.read_decisions import ids_left_out
 from curator_dask.data.ids import id_texts, plain_ids
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.layout import CLIP_INDEX, DROP_LIST, DUPLICATES
+from curator_dask.files.layout import CLIP_INDEX, DUPLICATES
 from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
@@ -70,18 +69,8 @@ def kept_ids(folder: Folder) -> pa.ChunkedArray:
         chunk for table in clip_index_batches(folder, ["id"]) for chunk in id_texts(plain_ids(table["id"])).chunks
     ]
     ids = pa.chunked_array(chunks, pa.large_string())
-    gone = pa.chunked_array([*_gone(folder.below(DUPLICATES))], pa.large_string())
+    gone = pa.chunked_array([*ids_left_out(folder.below(DUPLICATES))], pa.large_string())
     return ids.filter(pc.invert(pc.is_in(ids, value_set=gone))) if len(gone) else ids
-
-
-def _gone(decided: Folder) -> Iterator[pa.Array]:
-    """The ids, as texts, that an output of identify removed or dropped."""
-    import pyarrow as pa
-
-    for batch in decision_batches(decided, ["id", "removed"]):
-        yield from batch.filter(batch["removed"])["id"].chunks
-    if decided.exists(DROP_LIST):
-        yield pa.array(read_id_list(decided.read_bytes(DROP_LIST)), pa.large_string())
 
 
 def require_index(folder: Folder) -> None:
