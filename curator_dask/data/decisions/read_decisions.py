@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curator_dask.data.decisions.edited_lists import lists_were_edited
 from curator_dask.data.ids import id_list, id_texts, plain_ids
 from curator_dask.data.tables import open_parquet, read_parquet, unreadable, without_views
 from curator_dask.files import layout
@@ -59,9 +60,12 @@ def extent(num_parts: int, num_rows: int) -> dict[bytes, bytes]:
 
 
 def decision_parts(folder: Folder) -> list[str]:
-    """The paths of the parts, in order; none in an output of an earlier version. Raises InputError for a damaged first part."""
+    """The paths of the parts, in order. Raises InputError for a damaged first part.
+
+    There are none in an output of an earlier version, and none count where a person changed ``keep.txt`` or ``remove.txt``.
+    """
     first = layout.decision_part(0)
-    if not folder.exists(first):
+    if not folder.exists(first) or lists_were_edited(folder):
         return []
     with open_parquet(folder, first) as file:
         found = file.schema_arrow.metadata or {}
@@ -193,18 +197,31 @@ def _lists_of_texts(lists: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _batches_of_lists(folder: Folder, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The decisions of an output of an earlier version."""
+    """The decisions of an output of an earlier version, or of one whose lists a person changed.
+
+    What ``keep.txt`` names is kept, whatever the other files say.
+    """
     group_of = _groups(folder) if {"group_id", "representative_id"} & set(columns) else {}
-    if folder.exists(layout.KEEP_LIST):
-        yield from _listed(folder, layout.KEEP_LIST, columns, group_of, removed=False)
-    if not folder.exists(layout.DUPLICATES_TABLE):
-        if folder.exists(layout.REMOVE_LIST):
-            yield from _listed(folder, layout.REMOVE_LIST, columns, group_of, removed=True)
-        return
-    with open_parquet(folder, layout.DUPLICATES_TABLE) as file:
-        there = [name for name in decision_columns().names if name in file.schema_arrow.names]
-    for batch in parquet_batches(folder, layout.DUPLICATES_TABLE, there):
-        yield _completed(batch, columns, group_of, removed=True)
+    kept = read_id_list(folder.read_bytes(layout.KEEP_LIST)) if folder.exists(layout.KEEP_LIST) else []
+    yield from _listed(kept, columns, group_of, removed=False)
+    if folder.exists(layout.DUPLICATES_TABLE):
+        with open_parquet(folder, layout.DUPLICATES_TABLE) as file:
+            there = [name for name in decision_columns().names if name in file.schema_arrow.names]
+        for batch in parquet_batches(folder, layout.DUPLICATES_TABLE, there):
+            yield _completed(_without(kept, batch), columns, group_of, removed=True)
+    elif folder.exists(layout.REMOVE_LIST):
+        known = set(kept)
+        removed = [one for one in read_id_list(folder.read_bytes(layout.REMOVE_LIST)) if one not in known]
+        yield from _listed(removed, columns, group_of, removed=True)
+
+
+def _without(ids: list[str], rows: pa.Table) -> pa.Table:
+    """The rows with other ids than these."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = id_texts(plain_ids(rows["id"]))
+    return rows.filter(pc.invert(pc.is_in(texts, value_set=pa.array(ids, texts.type))))
 
 
 Groups = dict[str, tuple[int, str]]
@@ -219,13 +236,10 @@ def _groups(folder: Folder) -> Groups:
     return dict(zip(ids, zip(numbers, leaders, strict=True), strict=True))
 
 
-def _listed(
-    folder: Folder, path: str, columns: Sequence[str], group_of: Groups, *, removed: bool
-) -> Iterator[pa.Table]:
+def _listed(ids: list[str], columns: Sequence[str], group_of: Groups, *, removed: bool) -> Iterator[pa.Table]:
     """The ids of a list, as decisions."""
     import pyarrow as pa
 
-    ids = read_id_list(folder.read_bytes(path))
     for start in range(0, len(ids), ROWS_AT_ONCE):
         some = pa.array(ids[start : start + ROWS_AT_ONCE], pa.large_string())
         yield _completed(pa.table({"id": some}), columns, group_of, removed=removed)

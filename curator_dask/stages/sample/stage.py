@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final
 
 from curator_dask.data.clusters import cluster_folders
-from curator_dask.data.decisions.read_decisions import decision_parts, has_decisions, kept_by_cluster
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_parts, has_decisions, kept_by_cluster
 from curator_dask.data.ids import id_column, id_list, id_text
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.dedup.ranking.quotas import quotas
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.files.id_lists import id_list_bytes, read_id_list
+from curator_dask.files.id_lists import id_list_bytes
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import dump_json
 from curator_dask.runtime.state import StageState
@@ -70,8 +70,8 @@ class SampleStage(Stage):
         max_per_cluster: the most clips of one cluster; None: no limit.
         seed: decides which clips of a cluster are chosen.
         duplicates_path: the output of the identify stage; None: ``duplicates`` below `input_path`.
-        kmeans_path: the output of the k-means stage; None: ``kmeans`` below `input_path`. It is read where an earlier version
-            decided, whose list of kept clips does not tell their clusters.
+        kmeans_path: the output of the k-means stage, whose clusters are taken. None: the clusters that the decisions name;
+            an earlier version named none, and then ``kmeans`` below `input_path` is read.
         output_path: folder or URL for the sample; None: ``sample`` below `input_path`.
         id_field: column of the ids in the output of k-means.
         storage_options: fsspec options for all of these.
@@ -143,13 +143,16 @@ class SampleStage(Stage):
             raise InputError(
                 f"{folder.url} holds no {layout.KEEP_LIST}: give the output of a run, or run identify into it"
             )
-        if not decision_parts(folder):
+        if self.kmeans_path is not None or not decision_parts(folder):
             return iter(self._groups_of_list(folder).items())
         return ((cluster, sorted(ids)) for cluster, ids in kept_by_cluster(folder))
 
     def _groups_of_list(self, folder: Folder) -> dict[int, list[str]]:
-        """The same of an output of an earlier version, all at once: its list does not tell the clusters."""
-        left = set(read_id_list(folder.read_bytes(layout.KEEP_LIST)))
+        """The same with the clusters of an output of k-means, all at once."""
+        import pyarrow.compute as pc
+
+        batches = decision_batches(folder, ["id", "removed"])
+        left = {one for batch in batches for one in batch.filter(pc.invert(batch["removed"]))["id"].to_pylist()}
         groups: dict[int, list[str]] = {}
         kmeans = self._folder(self.kmeans_path, layout.KMEANS)
         for cluster, entries in cluster_folders(kmeans).items():
