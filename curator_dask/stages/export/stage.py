@@ -144,8 +144,10 @@ class ExportStage(ExportParameters, Stage):
 
     def _clips(self, scratch: Path, context: RunContext) -> ExportedClips:
         """The clips to export. Raises InputError if there are none."""
-        chosen = choose(self._sources(), self.shards.seed, scratch)
-        clips = ExportedClips(chosen, self.shards, scratch)
+        sources = self._sources()
+        clips = ExportedClips(choose(sources, self.shards.seed, scratch), self.shards, scratch)
+        if len(self.shards.splits) > 1:
+            clips.add_groups(sources.groups())
         if (found := metadata_table(self, self.input_storage_options)) is not None:
             clips.metadata = join_to_clips(*found, self.input, clips.all_ids())
             for sentence in clips.metadata.joined.sentences:

@@ -36,6 +36,7 @@ class ExportedClips:
     _later_failures: list[Failure] = field(default_factory=list)
     _left_out: set[str] = field(default_factory=set)
     _hashes: Buckets | None = None
+    _groups: Buckets | None = None
     _splits: SplitOf | None = None
 
     @property
@@ -73,6 +74,10 @@ class ExportedClips:
         rows = self.chosen.rows
         self._hashes = gather(tables, self.scratch, rows.num_buckets, self.parameters.seed)
 
+    def add_groups(self, tables: Iterable[pa.Table]) -> None:
+        """Keep clips that belong together in one split: tables with the ids, and the group of each."""
+        self._groups = gather(tables, self.scratch, self.chosen.rows.num_buckets, self.parameters.seed)
+
     def _bare(self) -> Iterator[pa.Table]:
         """The rows of the clips that are not left out, bucket by bucket."""
         import pyarrow as pa
@@ -109,8 +114,8 @@ class ExportedClips:
         """The split of each source. Raises InputError if there are too few sources."""
         if self._splits is None:
             families = Families()
-            for table in self._bare() if len(self.parameters.splits) > 1 else ():
-                families.add(table)
+            for number, table in enumerate(self._bare() if len(self.parameters.splits) > 1 else ()):
+                families.add(table if self._groups is None else _with_groups(table, self._groups.read(number)))
             self._splits = (
                 families.split(self.parameters.splits, self.parameters.seed) if families.num_clips else ONE_SPLIT
             )
@@ -128,3 +133,11 @@ class ExportedClips:
 
 def _with_hashes(table: pa.Table, hashes: pa.Table) -> pa.Table:
     return table.append_column(CONTENT_HASH, hashes[CONTENT_HASH].take(rows_of(table["id"], hashes)))
+
+
+def _with_groups(table: pa.Table, groups: pa.Table) -> pa.Table:
+    """The rows with their groups. Only splits need them: samples tell nothing of the clips that were removed."""
+    import pyarrow.compute as pc
+
+    values = pc.fill_null(groups["group"].take(rows_of(table["id"], groups)), "")
+    return table.set_column(table.column_names.index("group"), "group", values)

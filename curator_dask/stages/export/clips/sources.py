@@ -82,6 +82,17 @@ class Sources:
         """``id`` and the quality columns of clips whose frames the embed stage saw; the others are in the index."""
         return quality_beside_vectors(self.clips, self.embeddings)
 
+    def groups(self) -> Iterator[pa.Table]:
+        """``id`` and ``group``, as texts, of the kept clips that belong to a group of duplicates."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.decisions is None:
+            return
+        for batch in decision_batches(self.decisions, ["id", "removed", "group_id"]):
+            kept = batch.filter(pc.and_(pc.invert(batch["removed"]), batch["group_id"].is_valid()))
+            yield pa.table({"id": kept["id"], "group": kept["group_id"].cast(pa.string())})
+
     def scored(self) -> Iterator[pa.Table]:
         """``id`` and `SCORES` from the similarity tables; nothing where none were given."""
         import pyarrow as pa
