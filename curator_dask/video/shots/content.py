@@ -10,8 +10,12 @@ six after, and by much more than neighbours usually do there::
 Two more things are no cut. Behind a flash in a scene that moves, the picture comes back a little changed: the sides then differ
 far less than the flash differs from them. And where something in the picture moves at once, few cells of it change.
 
-A fade is a run of frames that lose their contrast one after the other until a plain picture, or gain it from there. Its
-frames belong to no shot. Dissolves, in which one shot shows through the other, are beyond this.
+Between two fast pans the sides differ little more than neighbours do. There neighbours are compared without the motion of the
+camera too.
+
+A fade is a run of frames that lose their contrast one after the other until a plain picture, or gain it from there, while the
+picture stays. Its frames belong to no shot. A dull shot that only comes near to a plain picture is none. Dissolves, in which
+one shot shows through the other, are beyond this.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator_dask.video.frames.pipe import Frames
+from curator_dask.video.shots.motion import steps_without_motion
 from curator_dask.video.shots.shots import Marks
 
 Floats = npt.NDArray[np.float32]
@@ -36,8 +41,10 @@ _NEIGHBOURS = 6
 """Frames on each side whose steps tell how much neighbours differ."""
 LEAST_DIFFERENCE = 5.0
 """Mean difference of grey levels (0 to 255) below which nothing is a cut."""
-LEAST_RETURN = 0.4
+LEAST_RETURN = 0.45
 """The sides of a cut differ by at least this share of the largest step around it. Behind a flash they differ by less."""
+_ALIKE_BY_CHANCE = 3
+"""So many of the 36 pairs may be more alike: beside a fast pan some frames are. Behind a flash more pairs are alike."""
 _FLASH = 5
 """Frames on each side in which that step is looked for."""
 LEAST_SPREAD = 0.35
@@ -46,12 +53,20 @@ CHANGED = 8.0
 """Mean difference of grey levels above which a cell has changed."""
 STANDING = 0.2
 """Where no neighbours differ by more, the picture stands, as slides do. There any change is one of shots."""
+MOST_WITHOUT_MOTION = np.float32(3.0)
+"""How much higher the score of a cut may be without the motion of the camera."""
 _USUAL_NOISE = 1.5
 """Added to what neighbours differ by: a still picture would make everything a cut."""
 PLAIN_CONTRAST = 3.0
 """Standard deviation of grey levels below which a picture is plain."""
 _FADING = 0.97
 """A frame of a fade has at most this share of the contrast of the frame beside it, further from the plain picture."""
+_NO_PICTURE = 1.0
+"""Contrast below which nothing of a picture is left. A dull shot has more, and becomes a fade only by what is beside it."""
+_FADED_CONTRAST = 6.0
+"""A fade from a picture that is not quite plain leads to one with this contrast at least. A dull shot wavers by less."""
+_LIKENESS = 0.5
+"""Frames of a fade correlate with those beside them, as the picture stays. Those of a pan to a wall do so less."""
 LONGEST_PLAIN_FRAMES = 75
 """A plain picture that stands longer is a shot."""
 
@@ -66,6 +81,10 @@ class ContentMeasures:
     """(N,): the share of the cells that differ between frame t and frame t - 1; 0 for the first frame."""
     contrasts: Floats
     """(N,): standard deviation of the grey levels of each frame."""
+    likeness: Floats
+    """(N,): the correlation of frame t and frame t - 1, however bright they are; 1 where one of them is plain."""
+    unmoved_steps: Floats
+    """(N,): how much frame t differs from frame t - 1 without the motion of the camera (`motion`); infinite for the first."""
 
 
 class Measuring:
@@ -73,7 +92,8 @@ class Measuring:
 
     def __init__(self) -> None:
         self._before: Floats | None = None
-        self._parts: list[tuple[Floats, Floats, Floats]] = []
+        self._last: Floats | None = None
+        self._parts: list[tuple[Floats, ...]] = []
 
     def passing(self, blocks: Iterable[Frames]) -> Iterator[Frames]:
         """Yield the blocks, each (N, 27, 48, 3) uint8, after they were measured."""
@@ -87,15 +107,22 @@ class Measuring:
         known = 0 if self._before is None else len(self._before)
         joined = pooled if self._before is None else np.concatenate([self._before, pooled])
         differences = np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)])
-        self._parts.append((differences, _spread(joined)[known:], _contrasts(frames)))
+        self._parts.append((differences, _spread(joined)[known:], *self._measure_grey(frames)))
         self._before = joined[-_LAGS:]
+
+    def _measure_grey(self, frames: Frames) -> tuple[Floats, Floats, Floats]:
+        """Contrasts, likeness and steps without motion of the frames of a block."""
+        coming = frames.mean(axis=3, dtype=np.float32)
+        grey = coming if self._last is None else np.concatenate([self._last, coming])
+        known, self._last = len(grey) - len(coming), coming[-1:]
+        contrasts: Floats = grey.std(axis=(1, 2))
+        return contrasts[known:], _likeness(grey, contrasts)[known:], steps_without_motion(grey)[known:]
 
     def measures(self) -> ContentMeasures:
         """What was measured so far."""
         if not self._parts:
-            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((2, 0), np.float32))
-        differences, spread, contrasts = zip(*self._parts, strict=True)
-        return ContentMeasures(np.concatenate(differences, axis=1), np.concatenate(spread), np.concatenate(contrasts))
+            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((4, 0), np.float32))
+        return ContentMeasures(*(np.concatenate(parts, axis=-1) for parts in zip(*self._parts, strict=True)))
 
 
 def measure(blocks: Iterable[Frames]) -> ContentMeasures:
@@ -123,7 +150,7 @@ def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int
     steps = measures.differences[0]
     across, scores = _least_across(measures.differences), cut_scores(measures)
     everywhere = (measures.spread >= LEAST_SPREAD) | _stands(steps)
-    lasting = across >= LEAST_RETURN * _largest_steps(steps)
+    lasting = ~_comes_back(measures)
     found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE) & everywhere & lasting)
     kept = [t for t in found.tolist() if scores[t] >= scores[max(t - SHORTEST_SHOT, 0) : t + SHORTEST_SHOT + 1].max()]
     before = [-SHORTEST_SHOT, *kept]
@@ -132,21 +159,33 @@ def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int
 
 
 def cut_scores(measures: ContentMeasures) -> Floats:
-    """(N,) float32: how many times as much the sides of each frame differ as neighbours do there."""
-    scores: Floats = _least_across(measures.differences) / _least_of_change(measures)
-    return scores
+    """(N,) float32: how many times as much the sides of each frame differ as neighbours do there.
+
+    Where a camera pans, it counts too how many times as much the step to the frame is as all others around, without the motion:
+    up to `MOST_WITHOUT_MOTION` times the score with it. The step to a flash is no such step, as the one behind it is large too.
+    """
+    scores: Floats = _least_across(measures.differences) / _least_of_change(measures.differences[0])
+    others = _largest_steps(measures.unmoved_steps, but_its_own=True)
+    without_motion = measures.unmoved_steps / (others + np.float32(_USUAL_NOISE))
+    return np.maximum(scores, np.minimum(without_motion, MOST_WITHOUT_MOTION * scores))
 
 
 def flashes(measures: ContentMeasures, threshold: float) -> Marks:
     """(N,) bool: frames around which the picture changes at once, by `threshold` times as much as usual, and comes back."""
     largest = _largest_steps(measures.differences[0])
-    comes_back = _least_across(measures.differences) < LEAST_RETURN * largest
-    return comes_back & (largest >= threshold * _least_of_change(measures))
+    return _comes_back(measures) & (largest >= threshold * _least_of_change(measures.differences[0]))
 
 
-def _least_of_change(measures: ContentMeasures) -> Floats:
+def _comes_back(measures: ContentMeasures) -> Marks:
+    """(N,) bool: frames around which the two sides differ far less than some neighbours do there."""
+    across = _least_across(measures.differences, _ALIKE_BY_CHANCE)
+    back: Marks = across < LEAST_RETURN * _largest_steps(measures.differences[0])
+    return back
+
+
+def _least_of_change(steps: Floats) -> Floats:
     """(N,) what neighbours differ by around each frame, and a little more."""
-    return _usual_steps(measures.differences[0]) + np.float32(_USUAL_NOISE)
+    return _usual_steps(steps) + np.float32(_USUAL_NOISE)
 
 
 def _pooled(frames: Frames) -> Floats:
@@ -170,19 +209,30 @@ def _spread(pooled: Floats) -> Floats:
     return spread
 
 
-def _contrasts(frames: Frames) -> Floats:
-    contrasts: Floats = frames.mean(axis=3, dtype=np.float32).std(axis=(1, 2))
-    return contrasts
+def _likeness(grey: Floats, contrasts: Floats) -> Floats:
+    likeness = np.ones(len(grey), np.float32)
+    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
+    products = contrasts[1:] * contrasts[:-1]
+    shared = (centred[1:] * centred[:-1]).mean(axis=(1, 2)) / np.maximum(products, 1e-6)
+    plain = np.minimum(contrasts[1:], contrasts[:-1]) < _NO_PICTURE
+    likeness[1:] = np.where(plain, 1, shared)
+    return likeness
 
 
-def _least_across(differences: Floats) -> Floats:
-    """(N,): the least difference of the six frames before t from the six from t on; 0 for the first frame."""
+def _least_across(differences: Floats, passed_over: int = 0) -> Floats:
+    """(N,): the least difference of the six frames before t from the six from t on, but for some pairs that differ even less.
+
+    Near the ends of the video, where there are fewer pairs, it is the largest of theirs at most; 0 for the first frame.
+    """
     num_frames = differences.shape[1]
-    least = np.full(num_frames, np.inf, np.float32)
-    for after in range(SIDE):
-        for lag in range(after + 1, after + SIDE + 1):
-            least[: num_frames - after] = np.minimum(least[: num_frames - after], differences[lag - 1, after:])
-    return np.where(np.isfinite(least), least, 0)
+    least = np.full((passed_over + 1, num_frames), np.inf, np.float32)
+    for after, before in np.ndindex(SIDE, SIDE):
+        coming = np.full(num_frames, np.inf, np.float32)
+        coming[: max(num_frames - after, 0)] = differences[after + before, after:]
+        for row in least:
+            row[:], coming = np.minimum(row, coming), np.maximum(row, coming)
+    across: Floats = np.where(np.isfinite(least), least, 0).max(axis=0)
+    return across
 
 
 def _usual_steps(steps: Floats) -> Floats:
@@ -198,10 +248,13 @@ def _usual_steps(steps: Floats) -> Floats:
     return steps_around
 
 
-def _largest_steps(steps: Floats) -> Floats:
-    """(N,): the largest step of the frames around each."""
+def _largest_steps(steps: Floats, *, but_its_own: bool = False) -> Floats:
+    """(N,): the largest step of the frames around each, with or without its own."""
     padded = np.pad(np.where(np.isfinite(steps), steps, 0), _FLASH)
-    largest: Floats = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FLASH + 1).max(axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _FLASH + 1)
+    if but_its_own:
+        windows = np.delete(windows, _FLASH, axis=1)
+    largest: Floats = windows.max(axis=1)
     return largest
 
 
@@ -219,8 +272,8 @@ def _fades(measures: ContentMeasures) -> Marks:
     marks = np.zeros(len(contrasts), dtype=bool)
     edges = np.flatnonzero(np.diff(np.r_[False, contrasts < PLAIN_CONTRAST, False].astype(np.int8)))
     for first, after in edges.reshape(-1, 2).tolist():
-        begin, end = _ramp(contrasts, first, -1), _ramp(contrasts, after - 1, 1)
-        if _is_flash(measures.differences, begin, end):
+        begin, end = _ramp(measures, first, -1), _ramp(measures, after - 1, 1)
+        if not _is_plain(contrasts, begin, end) or _is_flash(measures.differences, begin, end):
             continue
         if after - first <= LONGEST_PLAIN_FRAMES and (begin < first or end >= after):
             marks[first:after] = True
@@ -229,13 +282,21 @@ def _fades(measures: ContentMeasures) -> Marks:
     return marks
 
 
-def _ramp(contrasts: Floats, plain: int, step: int) -> int:
+def _is_plain(contrasts: Floats, begin: int, end: int) -> bool:
+    """Whether these frames reach a plain picture or come from one, and are no dull shot."""
+    least, most = contrasts[begin : end + 1].min(), max(contrasts[begin], contrasts[end])
+    return bool(least < _NO_PICTURE or most >= _FADED_CONTRAST)
+
+
+def _ramp(measures: ContentMeasures, plain: int, step: int) -> int:
     """The frame furthest from a plain one in one direction, up to which each has clearly more contrast than the one before.
 
     A ramp of less than three frames is a cut to the plain picture: then it is the plain frame itself.
     """
-    frame = plain
+    contrasts, frame = measures.contrasts, plain
     while 0 <= frame + step < len(contrasts) and contrasts[frame] <= _FADING * contrasts[frame + step]:
+        if measures.likeness[max(frame, frame + step)] < _LIKENESS:
+            break
         frame += step
     return frame if abs(frame - plain) >= SHORTEST_SHOT else plain
 

@@ -83,3 +83,71 @@ def test_a_still_picture_is_one_shot():
     assert shots(np.repeat(scene(1), 50, axis=0)) == [(0, 50)]
     assert shots(np.zeros((90, 27, 48, 3), np.uint8)) == [(0, 90)]
     assert shots(scene(1)) == [(0, 1)]
+
+
+@pytest.mark.parametrize("num_frames", range(2, 9))
+def test_a_video_of_a_few_frames(num_frames):
+    assert shots(scene(num_frames)) == [(0, num_frames)]
+
+
+@pytest.mark.parametrize("speeds", [(5, 7), (7, -6), (-5, 5)])
+def test_a_cut_between_fast_pans_is_found(speeds):
+    assert shots(np.concatenate([scene(40, speeds[0]), scene(40, speeds[1])])) == [(0, 40), (40, 80)]
+
+
+@pytest.mark.parametrize("pan", [3, 7, 12])
+def test_a_fast_pan_that_turns_back_is_no_cut(pan):
+    there = scene(30, pan)
+    assert shots(np.concatenate([there, there[::-1]])) == [(0, 60)]
+
+
+def test_a_flash_in_a_fast_pan_is_no_cut():
+    frames = scene(60, 5)
+    frames[30:32] = 250
+    assert shots(frames) == [(0, 60)]
+
+
+def with_caption(frames: np.ndarray, first: int) -> np.ndarray:
+    """Three short lines of bright letters at the lower edge, from frame `first` on."""
+    written = frames.copy()
+    written[first:, 19:26:3, 8:40:2] = 255
+    return written
+
+
+def test_a_caption_in_a_still_scene_is_no_cut():
+    standing = np.repeat(scene(1), 60, axis=0)
+    assert shots(with_caption(scene(60), 30)) == [(0, 60)]
+    assert shots(with_caption(standing, 30)) == [(0, 60)]
+    assert shots(with_caption(scene(60, pan=4), 30)) == [(0, 60)]
+
+
+def dull(frames: np.ndarray, contrast: np.ndarray, level: float) -> np.ndarray:
+    """The frames around one grey level, with a standard deviation of `contrast` (N,)."""
+    grey = frames.astype(float).mean(axis=(1, 2, 3), keepdims=True)
+    deviation = frames.mean(axis=3).std(axis=(1, 2))
+    around = level + (frames - grey) * (contrast / deviation)[:, None, None, None]
+    return np.clip(np.round(around), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("contrast", [1.5, 2.5, 3.5])
+def test_a_dull_shot_that_comes_to_its_contrast_is_a_shot(contrast):
+    middle = dull(scene(57), contrast * np.r_[np.linspace(1, 1.5, 20), np.full(37, 1.5)], 160)
+    assert shots(np.concatenate([scene(40), middle, scene(40)])) == [(0, 40), (40, 97), (97, 137)]
+
+
+@pytest.mark.parametrize("least", [0.0, 1.5])
+def test_a_fade_to_what_is_nearly_plain_is_a_fade(least):
+    contrast = np.r_[
+        np.full(30, 40.0), np.linspace(40, least, 15), np.full(10, least), np.linspace(least, 40, 15), np.full(30, 40.0)
+    ]
+    found = shots(dull(scene(100), contrast, 128))
+    assert len(found) == 2
+    assert 28 <= found[0][1] <= 33
+    assert 67 <= found[1][0] <= 72
+
+
+def test_a_pan_to_a_plain_wall_is_no_fade():
+    picture = np.full((27, 48 * 4, 3), 120, np.uint8)
+    picture[:, :96] = scene(1)[0].repeat(2, axis=1)
+    pan = np.stack([picture[:, x : x + 48] for x in [*range(0, 97, 6), *[96] * 10, *range(96, 0, -6)]])
+    assert shots(pan) == [(0, len(pan))]
