@@ -167,7 +167,8 @@ def cut_scores(measures: ContentMeasures) -> Floats:
     scores: Floats = _least_across(measures.differences) / _least_of_change(measures.differences[0])
     others = _largest_steps(measures.unmoved_steps, but_its_own=True)
     without_motion = measures.unmoved_steps / (others + np.float32(_USUAL_NOISE))
-    return np.maximum(scores, np.minimum(without_motion, MOST_WITHOUT_MOTION * scores))
+    either: Floats = np.maximum(scores, np.minimum(without_motion, MOST_WITHOUT_MOTION * scores))
+    return either
 
 
 def flashes(measures: ContentMeasures, threshold: float) -> Marks:

@@ -73,3 +73,13 @@ def test_a_still_picture_and_a_single_frame():
     assert refined(scene(50), {}) == []
     assert refined(scene(1), {0: 0.9}) == [0]
     assert refined(np.repeat(scene(1), 50, axis=0), {20: 0.9}) == [20]
+
+
+@pytest.mark.parametrize("speeds", [(5, 7), (7, -6)])
+def test_a_cut_between_fast_pans_needs_a_hint(speeds):
+    assert refined(np.concatenate([scene(40, speeds[0]), scene(40, speeds[1])]), {39: 0.2}) == [39]
+    assert refined(scene(80, speeds[0]), {39: 0.2}) == []
+
+
+def test_a_flash_in_a_fast_pan_is_no_cut():
+    assert refined(flash(scene(60, 5), 30, [1.0, 0.6, 0.36, 0.22]), {29: 0.2}) == []
