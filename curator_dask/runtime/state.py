@@ -117,7 +117,7 @@ class StageState:
         compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
         if compared.same():
             if compared.held.get(FREE):
-                self.folder.write_bytes(self.path(PARAMETERS), seal(wanted))
+                self._rewrite_parameters(wanted)
             return ""
         if not overwrite:
             self._refuse(compared, replaceable)
@@ -181,7 +181,14 @@ class StageState:
         """Leave the folder to any parameters if no unit counts a `result` (clips, say); the same ones still go on here."""
         held = self.held_for()
         if held and not any(record.counts.get(result) for record in self.records()):
-            self.folder.write_bytes(self.path(PARAMETERS), seal({**held, FREE: True}))
+            self._rewrite_parameters({**held, FREE: True})
+
+    def _rewrite_parameters(self, record: Mapping[str, JSON]) -> None:
+        """Write other parameters; where a finished run noted their hash, that follows, as nothing is damaged."""
+        was_noted = bool(self._hash_of_parameters())
+        self.folder.write_bytes(self.path(PARAMETERS), seal(record))
+        if was_noted:
+            self.note_parameters()
 
     def held_for(self) -> dict[str, JSON] | None:
         """What the folder is taken for: format, stage and parameters. None if it is not taken.

@@ -182,6 +182,17 @@ class TestClaim:
         state.claim({"eps": 0.2})
         assert list(state.records()) == []
 
+    def test_the_hash_of_released_parameters_is_that_of_their_file(self, state):
+        state.claim(PARAMETERS)
+        finish(state, "empty", "empty.json")
+        state.summarise({"n": 0})
+        path = state.path("params.json")
+        for change in (lambda: state.release("clips"), lambda: state.claim(PARAMETERS)):
+            before = state.folder.read_bytes(path)
+            change()
+            assert state.folder.read_bytes(path) != before
+            assert state.published()[path].content_hash == state.folder.content_hash(path)
+
     def test_a_folder_with_a_result_is_not_released(self, state):
         state.claim(PARAMETERS)
         state.write(UnitRecord("a", "v1", counts={"clips": 1}))

@@ -64,15 +64,20 @@ def decision_parts(folder: Folder) -> list[str]:
 
     There are none in an output of an earlier version, and none count where a person changed ``keep.txt`` or ``remove.txt``.
     """
+    return _parts(folder)[0]
+
+
+def _parts(folder: Folder) -> tuple[list[str], int]:
+    """The paths of the parts, and the number of their rows."""
     first = layout.decision_part(0)
     if not folder.exists(first) or lists_were_edited(folder):
-        return []
+        return [], 0
     with open_parquet(folder, first) as file:
         found = file.schema_arrow.metadata or {}
-    number = found.get(b"num_parts", b"")
-    if not number.isdigit():
-        raise unreadable(folder, first, "it does not say how many parts there are")
-    return [layout.decision_part(at) for at in range(int(number))]
+    num_parts, num_rows = (found.get(name, b"") for name in (b"num_parts", b"num_rows"))
+    if not num_parts.isdigit() or not num_rows.isdigit():
+        raise unreadable(folder, first, "it does not say how many parts and rows there are")
+    return [layout.decision_part(at) for at in range(int(num_parts))], int(num_rows)
 
 
 def part_entries(folder: Folder) -> list[Entry]:
@@ -92,12 +97,23 @@ def decision_batches(folder: Folder, columns: Sequence[str], *, texts: bool = Tr
 
     Raises InputError for a file that cannot be read.
     """
-    if parts := decision_parts(folder):
-        batches: Iterator[pa.Table] = (one for path in parts for one in parquet_batches(folder, path, columns))
-    else:
-        batches = _batches_of_lists(folder, columns)
+    parts, num_rows = _parts(folder)
+    batches = _batches_of_parts(folder, parts, num_rows, columns) if parts else _batches_of_lists(folder, columns)
     for batch in batches:
         yield with_id_texts(batch) if texts else batch
+
+
+def _batches_of_parts(
+    folder: Folder, parts: Sequence[str], num_rows: int, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """The rows of all parts. Raises InputError at the end where they are more or fewer than were written."""
+    found = 0
+    for path in parts:
+        for batch in parquet_batches(folder, path, columns):
+            found += len(batch)
+            yield batch
+    if found != num_rows:
+        raise unreadable(folder, parts[0], f"the parts have {found:,} rows in place of {num_rows:,}")
 
 
 def ids_left_out(folder: Folder) -> Iterator[pa.Array]:

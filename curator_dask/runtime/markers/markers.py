@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import BATCHES, UNITS
 from curator_dask.runtime.markers.batches import PIECE_BYTES, Batch, Batches
@@ -79,13 +80,29 @@ class Markers(Generic[R]):
         return self._as_records(_newest(heapq.merge(*streams) if batches else streams[0]))
 
     def _of_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, int, R | bytes]]:
-        for path, data in self.folder.read_many(paths):
-            if record := self.parsed(path, data):
+        for path, record in self._read_loose(paths):
+            if record is not None:
                 yield path.rpartition("/")[2], 0, record
 
+    def _read_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, R | None]]:
+        """Each path with its record. Another process may put markers into a batch meanwhile: those are looked for there."""
+        at = 0
+        for path, data in itertools.chain(self.folder.read_many(paths, missing_ok=True), [("", b"")]):
+            stop = paths.index(path, at) if path else len(paths)
+            for gone in paths[at:stop]:
+                yield gone, self.packed(self.key_of_loose(gone), self.batches.listed())
+            if path:
+                yield path, self.parsed(path, data)
+            at = stop + 1
+
     def _of_batch(self, batch: Batch, rank: int, piece_bytes: int) -> Iterator[tuple[str, int, R | bytes]]:
-        for line in self.batches.whole_lines(batch, piece_bytes=piece_bytes):
-            yield place_of(key_of(line)), rank, line
+        try:
+            for line in self.batches.whole_lines(batch, piece_bytes=piece_bytes):
+                yield place_of(key_of(line)), rank, line
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.folder.join(batch.path)} is gone: a run puts its records together at this moment. Try again"
+            ) from error
 
     def record(self, key: str) -> R | None:
         """The record of one unit; None where there is none that can be read."""
@@ -125,12 +142,20 @@ class Markers(Generic[R]):
         if len(keys) <= FEW:
             yield from filter(None, (self.packed(key, batches) for key in keys))
             return
-        left, found = set(keys), list[bytes]()
+        try:
+            found = self._lines_of(keys, batches)
+        except FileNotFoundError:  # as above
+            yield from filter(None, map(self.record, keys))
+        else:
+            yield from self._as_records(iter(found))
+
+    def _lines_of(self, keys: Collection[str], batches: Sequence[Batch]) -> list[R | bytes]:
+        left, found = set(keys), list[R | bytes]()
         for batch in reversed(batches):
             for line in self.batches.some(batch, left):
                 left.discard(key_of(line))
                 found.append(line)
-        yield from self._as_records(iter(found))
+        return found
 
     def parsed(self, path: str, data: bytes) -> R | None:
         """The record in these bytes of a loose marker; None where they are damaged, which the log tells."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import Written
 from curator_dask.runtime.markers import batches as batch_files
@@ -312,6 +313,7 @@ def dying(function):
 for name in ("replace", "unlink", "rmdir"):
     setattr(os, name, dying(getattr(os, name)))
 
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.markers import packing
 from curator_dask.runtime.state import StageState
@@ -389,3 +391,37 @@ def test_some_records_out_of_several_batches(state: StageState, monkeypatch: pyt
     wanted = [records[number].key for number in chosen]
     found = sorted(state.records_of([*wanted, "never-there"]), key=lambda record: record.key)
     assert found == [record for record in records if record.key in wanted and record.key != "u22"]
+
+
+class TestReadWhilePacked:
+    """Another process reads the markers while the client of the run packs them."""
+
+    def test_loose_markers_that_are_packed_meanwhile_are_not_lost(self, state):
+        records = [finish(state, f"k{number:03}") for number in range(300)]
+        reading = state.records()
+        found = [next(reading)]
+        state.pack()
+        assert not names(state, "units")
+        assert [one.key for one in [*found, *reading]] == [one.key for one in records]
+
+    def test_a_unit_that_is_forgotten_meanwhile_is_left_out(self, state):
+        for number in range(300):
+            finish(state, f"k{number:03}")
+        reading = state.records()
+        next(reading)
+        state.pack()
+        state.forget(["k299"])
+        assert [one.key for one in reading] == [f"k{number:03}" for number in range(1, 299)]
+
+    def test_a_batch_that_is_joined_meanwhile_is_an_error_that_says_so(self, local, monkeypatch):
+        monkeypatch.setattr(all_markers, "ALL_PIECES_BYTES", 1)
+        for number in range(600):
+            finish(local, f"k{number:03}")
+        local.pack()
+        reading = local.records()
+        next(reading)
+        for number in range(600, 1300):
+            finish(local, f"k{number:03}")
+        local.pack()
+        with pytest.raises(InputError, match="Try again"):
+            list(reading)

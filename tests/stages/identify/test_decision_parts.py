@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import SampleStage
-from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, has_decisions
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, extent, has_decisions
+from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.overlap.reference import kept_ids
@@ -95,7 +96,12 @@ def test_verify_counts_the_parts_and_finds_a_clip_twice(chained, context, monkey
     assert not verify_output(str(chained / "d")).findings
     path = chained / "d" / "decisions" / "part-000000.parquet"
     rows = pq.read_table(path)
-    pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), path)
+    more = pa.concat_tables([rows, rows.slice(0, 1)])
+    pq.write_table(more, path)
+    told = {finding.what for finding in verify_output(str(chained / "d")).findings if finding.path == "decisions"}
+    assert len(told) == 1
+    assert f"the parts have {len(more)} rows in place of {len(rows)}" in told.pop()
+    pq.write_table(more.replace_schema_metadata(extent(1, len(more))), path)
     told = {finding.what for finding in verify_output(str(chained / "d")).findings if finding.path == "decisions"}
     assert told == {"hold 4 clips kept; the stage counted 3", "the clip 'A' is listed twice"}
     path.write_bytes(b"PAR1")
@@ -132,3 +138,17 @@ def test_readers_take_parts_alone(tmp_path, context, write_vectors, monkeypatch)
     both.stage(scored, tables="x").run(context=context)
     shutil.rmtree(scored / "d" / "decisions")
     assert look() == with_both
+
+
+def test_a_part_in_the_place_of_another_is_refused(chained, context, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    stage(chained).run(context=context)
+    first, second = sorted((chained / "d" / "decisions").iterdir())
+    rows = pq.read_table(second)
+    pq.write_table(rows.slice(1), second)
+    with pytest.raises(InputError, match=f"the parts have {len(read_rows(first)) + len(rows) - 1} rows in place of"):
+        read(chained / "d")
+
+
+def read_rows(path: Path) -> list[Any]:
+    return list(pq.read_table(path).to_pylist())
