@@ -363,8 +363,7 @@ class Folder:
             return
         parent = self.local_path(*parts) if parts else Path(self.root)
         with writing_to(parent, refused=True):
-            parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
+            made = in_folder(parent / TEMPORARY_PREFIX, lambda: _private_folder(parent))
         with made as name, writing_to(Path(name)):
             yield Path(name)
 
@@ -495,6 +494,10 @@ def _refuse_outside(url: str, parts: Sequence[str]) -> None:
     path = "/".join(parts)
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise InputError(f"the name {path!r} does not stay inside {url}")
+
+
+def _private_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
 
 
 def _remote_entries(fs: Any, start: str, max_depth: int | None) -> Iterator[Entry]:

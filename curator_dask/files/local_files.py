@@ -11,9 +11,11 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from curator_dask.errors import InputError
+
+Made = TypeVar("Made")
 
 # Long enough that no other program's file begins with it: files that do are removed after a crash.
 TEMPORARY_PREFIX = ".curator-tmp-"
@@ -100,17 +102,16 @@ def writing_to(path: Path, *, refused: bool = False) -> Iterator[None]:
         raise
 
 
-def in_folder(target: Path, action: Callable[[], object], attempts: int = 50) -> None:
-    """Make the target's folder and act in it, again if another process tidied the empty folder away in between."""
-    for left in reversed(range(attempts)):
+def in_folder(target: Path, action: Callable[[], Made], attempts: int = 50) -> Made:
+    """Make the target's folder and do the action in it, again if another process tidied the empty folder away in between."""
+    while True:
+        attempts -= 1
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            action()
+            return action()
         except (FileNotFoundError, FileExistsError):
-            if not left:
+            if not attempts:
                 raise
-        else:
-            return
 
 
 def link(temporary: Path, target: Path) -> bool:

@@ -118,6 +118,8 @@ class TestWholeWrites:
                 for _ in range(60):
                     folder.write_bytes(f"deep/er/{number}.bin", b"x")
                     folder.remove(f"deep/er/{number}.bin")
+                    with folder.scratch("deep", "er"):
+                        pass
             except BaseException as error:
                 faults.append(error)
 

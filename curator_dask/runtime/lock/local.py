@@ -42,7 +42,8 @@ def _open_locked(path: Path, where: str) -> int:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:  # the last holder removed the empty folder in between, or no folder can be made there
+        except (FileNotFoundError, FileExistsError):
+            # The last holder removed the empty folder in between (`mkdir` meets it and then does not), or none can be made there.
             if attempts == MOST_ATTEMPTS:
                 raise
             continue
