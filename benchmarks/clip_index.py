@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import resource
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  so that its memory counts for no step
 
+from benchmarks.measuring import for_each_size, measure_step
 from curator_dask import EmbedStage
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.files.folder import Folder
@@ -79,12 +78,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     print("| clips | step | CPU seconds | CPU µs per clip | peak bytes per clip |\n|---|---|---|---|---|", flush=True)
-    for num_clips in options.clips:
-        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(num_clips, options.markers))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"the process for {num_clips} clips ended with {process.exitcode}")
+    for_each_size(options.clips, _measure, options.markers)
 
 
 def _measure(num_clips: int, kept: Path | None) -> None:
@@ -107,21 +101,9 @@ def _measure(num_clips: int, kept: Path | None) -> None:
 
 
 def _step(name: str, num_clips: int, work: Callable[[], object]) -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
-    before, start = _memory("VmRSS"), time.process_time()
-    work()
-    seconds = time.process_time() - start
-    growth = max(_memory("VmHWM") - before, 0)
-    print(
-        f"| {num_clips:,} | {name} | {seconds:.2f} | {seconds / num_clips * 1e6:.1f} | {growth / num_clips:,.0f} |",
-        flush=True,
-    )
-
-
-def _memory(field: str) -> int:
-    """A figure of this process in bytes: ``VmRSS``, memory in use now, or ``VmHWM``, its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+    step = measure_step(work)
+    per_clip = f"{step.seconds / num_clips * 1e6:.1f} | {step.growth / num_clips:,.0f}"
+    print(f"| {num_clips:,} | {name} | {step.seconds:.2f} | {per_clip} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ step is counted above the memory in use at its start. Linux only.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.measuring import apart, for_each_size, measure_step
 from curator_dask.data.clip_index import extent
 from curator_dask.data.decisions.read_decisions import decision_batches
 from curator_dask.data.scored_clusters import Scores
@@ -47,21 +45,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
     print("| clips | step | CPU seconds | CPU µs per clip | peak bytes per clip | MB of the process |", flush=True)
     print("|---|---|---|---|---|---|", flush=True)
-    for num_clips in parser.parse_args().clips:
-        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(num_clips,))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"the process for {num_clips} clips ended with {process.exitcode}")
+    for_each_size(parser.parse_args().clips, _measure)
 
 
 def _measure(num_clips: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
         state = StageState(folder, "identify")
-        writer = multiprocessing.get_context("spawn").Process(target=_write_input, args=(state, num_clips))
-        writer.start()  # apart, so that what it needs does not count
-        writer.join()
+        apart(_write_input, state, num_clips)
         tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
         decisions = _step("join the clusters", num_clips, lambda: join_decisions(tables, RULE))
         facts = _step("find the clips in the clip index", num_clips, lambda: _facts(decisions, folder))
@@ -138,21 +129,10 @@ def _write_clip_index(folder: Folder, num_clips: int, part_rows: int = 65_536) -
 
 
 def _step(name: str, num_clips: int, work: Callable[[], Result]) -> Result:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
-    before, start = _memory("VmRSS"), time.process_time()
-    result = work()
-    seconds = time.process_time() - start
-    peak = _memory("VmHWM")
-    growth = max(peak - before, 0)
-    per_clip = f"{seconds / num_clips * 1e6:.2f} | {growth / num_clips:,.0f}"
-    print(f"| {num_clips:,} | {name} | {seconds:.2f} | {per_clip} | {peak / 1e6:,.0f} |", flush=True)
-    return result
-
-
-def _memory(name: str) -> int:
-    """A line of ``/proc/self/status``, in bytes."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
-    return int(line.split()[1]) * 1024
+    step = measure_step(work)
+    per_clip = f"{step.seconds / num_clips * 1e6:.2f} | {step.growth / num_clips:,.0f}"
+    print(f"| {num_clips:,} | {name} | {step.seconds:.2f} | {per_clip} | {step.peak / 1e6:,.0f} |", flush=True)
+    return step.result
 
 
 if __name__ == "__main__":

@@ -9,18 +9,21 @@ that of the last line above the memory before the first step. Linux only.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 
+from benchmarks.measuring import apart, for_each_size, measure_step, memory
 from curator_dask.data.clip_index import schema
+from curator_dask.data.decisions.read_decisions import extent
 from curator_dask.data.tables import parquet_bytes, parquet_bytes_of_batches
+from curator_dask.data.user_tables.metadata import Choice
+from curator_dask.data.user_tables.table import UserTable
 from curator_dask.export.plan import PlanParameters
 from curator_dask.export.planned.cut import PlannedShard
 from curator_dask.files.folder import Folder
@@ -28,10 +31,12 @@ from curator_dask.files.layout import CLIP_INDEX, DECISIONS, clip_path, decision
 from curator_dask.files.local_files import Written
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.export.clips.carried import join_to_clips
 from curator_dask.stages.export.clips.chosen import choose
 from curator_dask.stages.export.clips.exported import ExportedClips
 from curator_dask.stages.export.clips.plan_files import plan_files, shard_key
 from curator_dask.stages.export.clips.sources import Sources
+from curator_dask.stages.export.metadata import metadata_table
 from curator_dask.stages.export.stage import ExportStage
 
 Result = TypeVar("Result")
@@ -43,32 +48,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 500_000, 1_000_000])
     parser.add_argument("--files", action="store_true")
+    parser.add_argument("--metadata", choices=("clip", "video"), help="carry a table with a row for each of these")
     given = parser.parse_args()
     print("| clips | step | CPU seconds | CPU µs per clip | peak MB |\n|---|---|---|---|---|", flush=True)
-    for num_clips in given.clips:
-        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(num_clips, given.files))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"the process for {num_clips} clips ended with {process.exitcode}")
+    for_each_size(given.clips, _measure, given.files, given.metadata)
 
 
-def _measure(num_clips: int, with_files: bool) -> None:
+def _measure(num_clips: int, with_files: bool, named: str | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        writing = multiprocessing.get_context("spawn").Process(target=_write_input, args=(root, num_clips, with_files))
-        writing.start()  # in a process of its own, so that its memory does not count
-        writing.join()
+        apart(_write_input, root, num_clips, with_files)
         stage = ExportStage(str(root), str(root / "out"), str(root), shards=PlanParameters(splits=SPLITS))
+        if named is not None:
+            apart(_write_metadata, root, num_clips, named)
+            stage = replace(stage, metadata=str(root / "metadata.csv"), caption_column="caption")
         sources = stage._sources() if with_files else MadeUp(**vars(stage._sources()), made_up=num_clips)
         (root / "buckets").mkdir()
-        before, start, peaks = _memory("VmRSS"), time.process_time(), list[int]()
+        before, start, peaks = memory("VmRSS"), time.process_time(), list[int]()
 
         def step(name: str, work: Callable[[], Result]) -> Result:
             return _step(name, num_clips, work, peaks)
 
         chosen = step("all that is known of the clips, joined", lambda: choose(sources, 0, root / "buckets"))
         clips = ExportedClips(chosen, stage.shards, root / "buckets")
+        if (table := metadata_table(stage, {})) is not None:
+            step(f"the table, with a row per {named}", lambda: _join(clips, table, stage))
         step("splits", clips.splits)
         shards = step("shards, with their digests", clips.shards)
         step("hashes of the media", lambda: clips.add_hashes(sources.hashes()))
@@ -111,6 +115,10 @@ def _hash(number: int) -> str:
     return f"blake2b:{number * 2**96 // 7:032x}"
 
 
+def _join(clips: ExportedClips, table: tuple[UserTable, Choice], stage: ExportStage) -> None:
+    clips.metadata = join_to_clips(*table, stage.input, clips.all_ids())
+
+
 def _write_plans(stage: ExportStage, clips: ExportedClips, shards: list[PlannedShard]) -> None:
     with plan_files(StageState(stage.output, stage.name), clips, shards, set(map(shard_key, shards))):
         pass
@@ -121,13 +129,27 @@ def _write_input(root: Path, num_clips: int, with_files: bool) -> None:
     tables = (pa.Table.from_pylist(list(map(_row, numbers)), schema=schema()) for numbers in _blocks(num_clips))
     (root / CLIP_INDEX).write_bytes(parquet_bytes_of_batches(schema(), tables))
     (root / DECISIONS).mkdir()
+    num_parts = sum(1 for _ in _blocks(num_clips))
     for part, numbers in enumerate(_blocks(num_clips)):
         decided = pa.table({"id": list(map(_id, numbers)), "removed": pa.repeat(False, len(numbers))})
+        decided = decided.replace_schema_metadata(extent(num_parts, num_clips))
         (root / decision_part(part)).write_bytes(parquet_bytes(decided))
     (root / "clips").mkdir()
     (root / StageState(_folder(root), "split").path("units")).mkdir(parents=True)
     for first in range(0, num_clips if with_files else 0, CLIPS_PER_VIDEO):
         _write_video(root, range(first, min(first + CLIPS_PER_VIDEO, num_clips)))
+
+
+def _write_metadata(root: Path, num_clips: int, named: str) -> None:
+    """A table with a title and a caption of each clip, or of each video."""
+    with (root / "metadata.csv").open("w") as file:
+        file.write(f"{named}_id,title,year,caption\n" if named == "clip" else "video,title,year,caption\n")
+        for number in range(0, num_clips, 1 if named == "clip" else CLIPS_PER_VIDEO):
+            row = _row(number)
+            name = row["id"] if named == "clip" else row["relative_path"]
+            file.write(
+                f"{name},the title of number {number},{1900 + number % 100},Number {number} walks along a road.\n"
+            )
 
 
 def _write_video(root: Path, numbers: range) -> None:
@@ -156,23 +178,15 @@ def _row(number: int) -> dict[str, object]:
 
 
 def _step(name: str, num_clips: int, work: Callable[[], Result], peaks: list[int]) -> Result:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
-    before, start = _memory("VmRSS"), time.process_time()
-    result = work()
-    peaks.append(_memory("VmHWM"))
-    _line(num_clips, name, time.process_time() - start, peaks[-1] - before)
-    return result
+    step = measure_step(work)
+    peaks.append(step.peak)
+    _line(num_clips, name, step.seconds, step.growth)
+    return step.result
 
 
 def _line(num_clips: int, name: str, seconds: float, num_bytes: int) -> None:
     per_clip = seconds / num_clips * 1e6
     print(f"| {num_clips:,} | {name} | {seconds:.2f} | {per_clip:.1f} | {max(num_bytes, 0) / 1e6:,.0f} |", flush=True)
-
-
-def _memory(field: str) -> int:
-    """A figure of this process in bytes: ``VmRSS``, memory in use now, or ``VmHWM``, its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":
