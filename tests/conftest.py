@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from curator_dask.runtime import units
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from tests.left_out import NO_SHARED, left_out_lines
+
+# A busy machine makes an example slow now and then, and no test here judges speed.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

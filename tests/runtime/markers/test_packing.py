@@ -224,7 +224,7 @@ def test_large_batches_are_left_alone(local: StageState, monkeypatch: pytest.Mon
     look_up=st.integers(1, 700),
     piece=st.integers(1, 900),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_record_is_found_whatever_is_read_at_a_time(tmp_path_factory, lengths, look_up, piece) -> None:  # type: ignore[no-untyped-def]
     state = StageState(Folder(str(tmp_path_factory.mktemp("found"))), "work")
     records = [UnitRecord(f"k{2 * n}", "v1", data={"text": "x" * length}) for n, length in enumerate(lengths)]

@@ -95,7 +95,7 @@ def components(found: Decisions, parts: list[Cluster]) -> set[frozenset[str]]:
     return {frozenset(group) for group in groups.values() if len(group) > 1}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(parts=clusters(), name=st.sampled_from(["pairwise", "greedy"]))
 def test_what_must_hold(parts, name):
     rule = Rule(name, EPS)
