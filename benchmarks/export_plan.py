@@ -22,7 +22,7 @@ from benchmarks.measuring import apart, for_each_size, measure_step, memory
 from curator_dask.data.clip_index import schema
 from curator_dask.data.decisions.read_decisions import extent
 from curator_dask.data.tables import parquet_bytes, parquet_bytes_of_batches
-from curator_dask.data.user_tables.metadata import Choice
+from curator_dask.data.user_tables.choice import Choice
 from curator_dask.data.user_tables.table import UserTable
 from curator_dask.export.plan import PlanParameters
 from curator_dask.export.planned.cut import PlannedShard
@@ -116,7 +116,7 @@ def _hash(number: int) -> str:
 
 
 def _join(clips: ExportedClips, table: tuple[UserTable, Choice], stage: ExportStage) -> None:
-    clips.metadata = join_to_clips(*table, stage.input, clips.all_ids())
+    clips.metadata = join_to_clips(*table, stage.input, clips.chosen.rows, clips.parameters.seed, clips.scratch)
 
 
 def _write_plans(stage: ExportStage, clips: ExportedClips, shards: list[PlannedShard]) -> None:

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from curator_dask.export.plan import PlanParameters, ShardPlan
-from curator_dask.export.planned.buckets import Buckets, bucket_of
 from curator_dask.export.planned.columns import EXTRA_BYTES, TOLD, record_table, records_of
 from curator_dask.export.planned.cut import PlannedShard, plan_tables, shard_rows
 from curator_dask.export.planned.families import ONE_SPLIT, Families, SplitOf
 from curator_dask.export.planned.keys import check_ids, check_keys
 from curator_dask.export.planned.ordering import BY_SOURCE, PLACE, in_ranges, shuffled
-from curator_dask.export.planned.places import places
 from curator_dask.export.samples import ClipRecord
+from curator_dask.files.buckets.buckets import Buckets, bucket_of
+from curator_dask.files.buckets.places import places
 
 ExtraSizes = Mapping[str, Callable[[ClipRecord], int]]
 

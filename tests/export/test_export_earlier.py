@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from curator_dask.dedup.quality.measure import Quality
 from curator_dask.errors import InputError
 from curator_dask.export.plan import PlanParameters
-from curator_dask.export.planned.buckets import buckets_for
 from curator_dask.export.planned.columns import plain_columns, record_table, records_of
 from curator_dask.export.planned.json_texts import inputs_and_sizes
-from curator_dask.export.planned.places import order_of, places
 from curator_dask.export.samples import ClipMetadata, ClipRecord, clip_json_bytes, clip_record, record_inputs
+from curator_dask.files.buckets.buckets import buckets_for
+from curator_dask.files.buckets.places import order_of, places
 from tests.export import earlier_plan
 from tests.export.planning import plan_with_inputs
 

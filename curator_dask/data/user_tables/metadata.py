@@ -1,264 +1,262 @@
 """Rows of a user's table, joined to clips: by the clip's id, or by its source video.
 
-The table is read twice: first to see what its columns hold and which of them names clips or videos, then to take the rows
-of the wanted clips. So only these are in memory, as the JSON that a sample gets.
+::
+
+    names of clips or videos ─┐
+    cells of the table ───────┴─ by the text ──> rows with their targets ─┐
+    wanted clips with their targets ─────────────────────────────────────┴─ by the target ──> JSON and caption of each clip
+
+The table is read twice: first to see what its columns hold and which of them names clips or videos, then to take its rows.
+What belongs together meets in buckets, files on a local disk. So a table may have more rows than fit into memory.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts, plain_ids
-from curator_dask.data.tables import require_columns
-from curator_dask.data.user_tables.carried import carried_values, kind_of
-from curator_dask.data.user_tables.csv_kinds import csv_kinds, csv_values
-from curator_dask.data.user_tables.names import AMBIGUOUS, UNKNOWN, Names
+from curator_dask.data.user_tables.carried_rows import CarriedRows
+from curator_dask.data.user_tables.choice import Choice, key_columns
+from curator_dask.data.user_tables.names import AMBIGUOUS, UNKNOWN, meeting_texts
 from curator_dask.data.user_tables.table import UserTable
+from curator_dask.data.user_tables.targets import CLIP, VIDEO, ClipNames, Targets
 from curator_dask.errors import InputError
+from curator_dask.files.buckets.buckets import buckets_for
+from curator_dask.files.buckets.meeting import gather, read_bucket
 from curator_dask.files.names import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEYS: Final = (
-    "clip_id", "id", "span_uuid", "source_video", "relative_path", "source", "path", "video", "video_path", "video_id",
-    "file", "filename", "file_name", "name", "url",
-)  # fmt: skip
-"""Columns that may name clips or videos, in any case of letters. Of those that do, the one with most hits is the key."""
-MAX_ROW_BYTES: Final = 512 << 10
-"""The most that one row may be as JSON, and the most that a caption may have."""
 SHOWN: Final = 5
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is taken from a table."""
-
-    key: str | None = None
-    columns: Sequence[str] | None = None
-    caption_column: str | None = None
-
-    def carried(self, table: UserTable, key: str) -> list[str]:
-        """The columns that go into the JSON: those that were named, else all but the key and the caption."""
-        if self.columns is not None:
-            return list(self.columns)
-        return [name for name in table.columns() if name not in ("", key, self.caption_column)]
-
-    def check(self, table: UserTable) -> None:
-        """Raise InputError where the table lacks a column that is named, or has none that could be the key."""
-        names = table.columns()
-        require_columns(table.shown, names, self._named())
-        if self.key is None and not key_columns(names):
-            raise InputError(
-                f"no column of {table.shown} has a name that tells of clips or videos ({', '.join(KEYS)}); its columns are "
-                f"{', '.join(map(printable, names))}. Name the one that does with metadata_key"
-            )
-
-    def _named(self) -> list[str]:
-        named = (self.key, *(self.columns or ()), self.caption_column)
-        return list(dict.fromkeys(name for name in named if name is not None))
-
-
-@dataclass(frozen=True)
-class ClipNames:
-    """All clips of an output and their videos, and which of these clips are wanted."""
-
-    ids: Sequence[str]
-    videos: Sequence[tuple[str, str]]
-    """The relative and the full path of each video."""
-    video_of: Sequence[int]
-    """(N,) the number of each clip's video."""
-    wanted: Collection[str]
-
-    def by_kind(self) -> dict[str, Names]:
-        return {"clip": Names.of_clips(self.ids), "video": Names.of_videos(self.videos)}
-
-    def key_of(self, kind: str) -> dict[str, int]:
-        """Wanted clip → the number of what names it, the clip itself or its video."""
-        numbers = range(len(self.ids)) if kind == "clip" else self.video_of
-        return {clip_id: number for clip_id, number in zip(self.ids, numbers, strict=True) if clip_id in self.wanted}
+BYTES_OF_ROW: Final = 256
+"""What a row of a table takes, about: so many bytes of the file make a row when its buckets are counted."""
+_COLUMN, _CELL, _ROW, _TARGET = "column", "cell", "row", "target"
 
 
 @dataclass
-class _Rows:
-    """The rows that were found, by the number of what they name."""
-
-    found: dict[int, tuple[str, str | None]] = field(default_factory=dict)
-    doubled: set[int] = field(default_factory=set)
-    num_rows: int = 0
-    unmatched: list[str] = field(default_factory=list)
-    num_unmatched: int = 0
-    ambiguous: list[str] = field(default_factory=list)
-    num_ambiguous: int = 0
-
-    def add(self, number: int, row: tuple[str, str | None]) -> None:
-        if self.found.setdefault(number, row) != row:
-            self.doubled.add(number)
-
-
-@dataclass(frozen=True)
 class Metadata:
-    """What a table says of the wanted clips."""
+    """What a table says of the wanted clips. All but the kinds is known when `rows` have been read."""
 
+    shown: str
+    """The name of the table for messages."""
     kinds: Mapping[str, str]
     """Carried column → its kind in JSON, see `carried`."""
-    rows: Mapping[str, tuple[str, str | None]]
-    """Clip id → the carried columns as one JSON object, and the caption; only clips that a row names."""
-    doubled: Collection[str]
+    kind: str
+    """What the rows name: ``clip`` or ``video``."""
+    has_unnamed: bool = False
+    """Whether a column without a name is left out."""
+    num_rows: int = 0
+    num_unmatched: int = 0
+    num_ambiguous: int = 0
+    num_doubled: int = 0
     """Clips that rows with different values name: none of these rows is taken."""
-    num_rows: int
-    num_unmatched: int
-    num_ambiguous: int
-    sentences: Sequence[str]
-    """What a person should know: which rows could not be used."""
+    unmatched: list[tuple[int, str]] = field(default_factory=list)
+    """The first rows that name nothing, by their numbers; so `ambiguous`."""
+    ambiguous: list[tuple[int, str]] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
 
     @property
     def without_row(self) -> str:
         """The JSON object of a clip that no row names."""
         return json.dumps(dict.fromkeys(self.kinds))
 
+    @property
+    def sentences(self) -> list[str]:
+        """What a person should know: which rows could not be used."""
+        return [f"metadata {self.shown}: {sentence}" for sentence in self._sentences()]
 
-def join_metadata(table: UserTable, choice: Choice, clips: ClipNames) -> Metadata:
-    """The rows of the table that name wanted clips.
+    def _sentences(self) -> Iterator[str]:
+        of_all, kind = f"of {self.num_rows:,}", self.kind
+        if self.has_unnamed:
+            yield "a column without a name is left out"
+        if self.num_unmatched:
+            some = _some([text for _, text in self.unmatched])
+            yield f"rows that name no {kind} of this output: {self.num_unmatched:,} {of_all}: {some}"
+        if self.num_ambiguous:
+            some = _some([text for _, text in self.ambiguous])
+            yield f"rows that name several videos by one file name: {self.num_ambiguous:,} {of_all}: {some}"
+        if self.num_doubled:
+            several = f"clips that get nothing, as rows of different values name them: {self.num_doubled:,}"
+            yield f"{several}: {_some(self.doubled)}"
+
+    def note(self, numbers: NDArray[np.int64], rows: pa.Table) -> None:
+        """Count rows, and keep the first ones that name nothing or several videos."""
+        self.num_rows += len(numbers)
+        self.num_unmatched += int(np.sum(numbers == UNKNOWN))
+        self.num_ambiguous += int(np.sum(numbers == AMBIGUOUS))
+        self.unmatched = heapq.nsmallest(SHOWN, [*self.unmatched, *_first(rows, numbers == UNKNOWN)])
+        self.ambiguous = heapq.nsmallest(SHOWN, [*self.ambiguous, *_first(rows, numbers == AMBIGUOUS)])
+
+    def note_doubled(self, clips: Sequence[str]) -> None:
+        self.num_doubled += len(clips)
+        self.doubled = heapq.nsmallest(SHOWN, [*self.doubled, *clips])
+
+
+def _first(rows: pa.Table, where: NDArray[np.bool_]) -> list[tuple[int, str]]:
+    at = np.flatnonzero(where)
+    numbers = rows[_ROW].to_numpy()[at]
+    order = np.argsort(numbers)[:SHOWN]
+    return [(int(numbers[one]), rows[_CELL][int(at[one])].as_py() or "") for one in order]
+
+
+def join_metadata(
+    table: UserTable, choice: Choice, clips: ClipNames, scratch: Path
+) -> tuple[Metadata, Iterator[pa.Table]]:
+    """The rows of the table that name wanted clips: tables of ``id``, ``metadata`` (the carried columns as one JSON object)
+    and ``caption``, of clips that a row names. Memory holds one bucket; the others are files in `scratch`.
 
     Raises InputError where no row names any clip of the output, where a column is missing or holds what cannot be carried,
     and where a row is too long.
     """
     choice.check(table)
-    names = clips.by_kind()
+    join = _Join(table, clips, scratch)
     candidates = [choice.key] if choice.key is not None else key_columns(table.columns())
-    key, kind = _key(table, candidates, names)
-    reader = _reader(table, key, choice)
-    key_of = clips.key_of(kind)
-    rows = reader.read(names[kind], set(key_of.values()))
-    good = {clip_id: number for clip_id, number in key_of.items() if number not in rows.doubled}
-    found = {clip_id: rows.found[number] for clip_id, number in good.items() if number in rows.found}
-    doubled = sorted(key_of.keys() - good.keys())
-    unnamed = ["a column without a name is left out"] if "" in table.columns() and choice.columns is None else []
-    sentences = [*unnamed, *_sentences(rows, kind, doubled)]
-    return Metadata(
-        reader.kinds, found, doubled, rows.num_rows, rows.num_unmatched, rows.num_ambiguous,
-        [f"metadata {table.shown}: {sentence}" for sentence in sentences],
-    )  # fmt: skip
+    key, kind = join.key(candidates)
+    rows = CarriedRows.of(table, key, choice)
+    has_unnamed = "" in table.columns() and choice.columns is None
+    metadata = Metadata(table.shown, rows.kinds, kind, has_unnamed)
+    return metadata, join.rows(rows, metadata)
 
 
-def key_columns(names: Sequence[str]) -> list[str]:
-    """The columns that may be the key, by their names, the likeliest first."""
-    likely = [name for name in names if name.strip().lower() in KEYS]
-    return sorted(likely, key=lambda name: KEYS.index(name.strip().lower()))
+class _Join:
+    """The buckets in which cells, names, rows and clips meet."""
 
+    def __init__(self, table: UserTable, clips: ClipNames, scratch: Path) -> None:
+        self._table, self._clips, self._scratch = table, clips, scratch
+        self._num_buckets = buckets_for(max(clips.num_clips, table.num_bytes() // BYTES_OF_ROW))
+        self._targets = {kind: Targets(kind, clips, scratch, self._num_buckets) for kind in (CLIP, VIDEO)}
 
-def _key(table: UserTable, candidates: Sequence[str], names: Mapping[str, Names]) -> tuple[str, str]:
-    """The column that names most, and whether it names clips or videos."""
-    hits = dict.fromkeys(((column, kind) for column in candidates for kind in names), 0)
-    example = ""
-    for batch in table.batches(candidates):
-        for column in candidates:
-            cells = _texts(batch[column])
-            example = example or next((cell for cell in cells.to_pylist() if cell), "")
-            for kind in names:
-                hits[column, kind] += int(np.sum(names[kind].find(cells) != UNKNOWN))
-    best = max(hits, key=lambda one: hits[one])
-    if not hits[best]:
-        known = [next(iter(names[kind].numbers), "") for kind in ("clip", "video")]
-        raise InputError(
-            f"no row of {table.shown} names a clip or a video of this output, by {' or '.join(map(printable, candidates))}; "
-            f"a cell is {printable(example)[:200]!r}, while a clip is {known[0]!r} and a video {printable(known[1])!r}"
+    def key(self, candidates: Sequence[str]) -> tuple[str, str]:
+        """The column that names most, and whether it names clips or videos."""
+        hits, example = {(column, kind): 0 for column in candidates for kind in self._targets}, ""
+        cells = gather(self._cells(candidates), self._scratch, self._num_buckets, by=_meeting_text)
+        for number in range(self._num_buckets):
+            if (rows := read_bucket(cells, number)) is None:
+                continue
+            column_of, texts = rows[_COLUMN].to_numpy(), rows[_CELL].combine_chunks()
+            for kind, targets in self._targets.items():
+                named = column_of[targets.bucket(number).find(texts) != UNKNOWN]
+                for at, column in enumerate(candidates):
+                    hits[column, kind] += int(np.sum(named == at))
+            example = example or next((cell for cell in texts.to_pylist() if cell), "")
+        if cells is not None:
+            cells.remove()
+        best = max(hits, key=lambda one: hits[one])
+        if not hits[best]:
+            raise self._no_hit(candidates, example)
+        return best
+
+    def _cells(self, candidates: Sequence[str]) -> Iterator[pa.Table]:
+        """The cells of these columns, each with the number of its column."""
+        import pyarrow as pa
+
+        for batch in self._table.batches(candidates):
+            for at, column in enumerate(candidates):
+                yield pa.table({_COLUMN: pa.array(np.full(len(batch), at, np.int16)), _CELL: _texts(batch[column])})
+
+    def _no_hit(self, candidates: Sequence[str], example: str) -> InputError:
+        first = next((one for table in self._clips.every() for one in table.slice(0, 1).to_pylist()), None)
+        clip, video = (first["id"], first["relative_path"]) if first is not None else ("", "")
+        return InputError(
+            f"no row of {self._table.shown} names a clip or a video of this output, by "
+            f"{' or '.join(map(printable, candidates))}; a cell is {printable(example)[:200]!r}, while a clip is {clip!r} and "
+            f"a video {printable(video)!r}"
         )
-    return best
+
+    def rows(self, rows: CarriedRows, metadata: Metadata) -> Iterator[pa.Table]:
+        """What the rows say of each wanted clip that one of them names."""
+        by_target = gather(self._named(rows, metadata), self._scratch, self._num_buckets, by=_target)
+        clips = gather(
+            self._clips.targets(metadata.kind), self._scratch, self._num_buckets, by=lambda one: one["target"]
+        )
+        for number in range(self._num_buckets):
+            some, wanted = read_bucket(by_target, number), read_bucket(clips, number)
+            if some is not None and wanted is not None:
+                yield _said(rows, some, wanted, metadata)
+
+    def _named(self, rows: CarriedRows, metadata: Metadata) -> Iterator[pa.Table]:
+        """The rows that name something, with what each of them names."""
+        targets = self._targets[metadata.kind]
+        cells = gather(_numbered(rows), self._scratch, self._num_buckets, by=_meeting_text)
+        for number in range(self._num_buckets):
+            if (some := read_bucket(cells, number)) is not None:
+                names = targets.bucket(number)
+                found = names.find(some[_CELL].combine_chunks())
+                metadata.note(found, some)
+                yield _with_targets(some, found, names.targets)
+        for done in (cells, *self._targets.values()):
+            if done is not None:
+                done.remove()
 
 
 def _texts(cells: Any) -> Any:
     return id_texts(plain_ids(cells))
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads the rows of some clips or videos."""
-
-    table: UserTable
-    key: str
-    carried: Sequence[str]
-    caption: str | None
-    known: Mapping[str, str]
-    """The kinds of the carried columns and of the caption."""
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        return {name: self.known[name] for name in self.carried}
-
-    def read(self, names: Names, wanted: Collection[int]) -> _Rows:
-        rows = _Rows()
-        targets = np.array(sorted(wanted), np.int64)
-        for batch in self.table.batches(list(dict.fromkeys((self.key, *self.known)))):
-            cells = _texts(batch[self.key])
-            numbers = names.find(cells)
-            _note(rows, numbers, cells)
-            is_wanted = np.isin(numbers, targets)
-            for number, row in zip(numbers[is_wanted].tolist(), self._rows(batch, is_wanted), strict=True):
-                rows.add(number, row)
-        return rows
-
-    def _rows(self, batch: pa.Table, is_wanted: Any) -> Iterator[tuple[str, str | None]]:
-        import pyarrow as pa
-
-        some = batch.filter(pa.array(is_wanted))
-        columns = {name: self._values(name, some[name]).to_pylist() for name in self.known}
-        captions = columns[self.caption] if self.caption is not None else [None] * len(some)
-        for at, caption in enumerate(captions):
-            text = json.dumps({name: columns[name][at] for name in self.carried}, allow_nan=False)
-            told = None if self.caption is None else "" if caption is None else str(caption)
-            self._check_size(text, told)
-            yield text, told
-
-    def _values(self, name: str, cells: Any) -> Any:
-        return csv_values(cells, self.known[name]) if self.table.is_text else carried_values(name, cells)
-
-    def _check_size(self, text: str, caption: str | None) -> None:
-        if max(len(text), len((caption or "").encode())) > MAX_ROW_BYTES:
-            raise InputError(
-                f"a row of {self.table.shown} is longer than {MAX_ROW_BYTES >> 10} KiB: {printable(text[:100])!r}… Choose "
-                "the columns to carry with metadata_columns"
-            )
+def _meeting_text(rows: pa.Table) -> Any:
+    return meeting_texts(rows[_CELL])
 
 
-def _reader(table: UserTable, key: str, choice: Choice) -> _Reader:
-    carried, caption = choice.carried(table, key), choice.caption_column
-    columns = list(dict.fromkeys((*carried, *([caption] if caption is not None else []))))
-    if table.is_text:
-        found = csv_kinds(table.batches(columns)) if columns else {}
-        known = {name: found.get(name, "str") for name in columns}
-    else:
-        types = table.types()
-        known = {name: kind_of(name, types[name]) for name in columns}
-    if caption is not None and known[caption].startswith("list["):
-        raise InputError(f"caption_column {printable(caption)!r} holds lists: name a column of texts")
-    return _Reader(table, key, carried, caption, known)
+def _target(rows: pa.Table) -> Any:
+    return rows[_TARGET]
 
 
-def _note(rows: _Rows, numbers: Any, cells: Any) -> None:
-    """Count the rows, and keep some of the cells that name nothing or several videos."""
-    rows.num_rows += len(numbers)
-    for what, examples in ((UNKNOWN, rows.unmatched), (AMBIGUOUS, rows.ambiguous)):
-        where = np.flatnonzero(numbers == what)
-        examples += [cells[int(at)].as_py() or "" for at in where[: SHOWN - len(examples)]]
-    rows.num_unmatched += int(np.sum(numbers == UNKNOWN))
-    rows.num_ambiguous += int(np.sum(numbers == AMBIGUOUS))
+def _numbered(rows: CarriedRows) -> Iterator[pa.Table]:
+    """The rows of a table with their numbers and the texts of their keys."""
+    import pyarrow as pa
+
+    start = 0
+    for key, columns in rows.batches():
+        numbers = pa.array(np.arange(start, start + len(columns)))
+        start += len(columns)
+        yield columns.append_column(_ROW, numbers).append_column(_CELL, _texts(key))
 
 
-def _sentences(rows: _Rows, kind: str, doubled: Sequence[str]) -> Iterator[str]:
-    if rows.num_unmatched:
-        yield f"rows that name no {kind} of this output: {rows.num_unmatched:,} of {rows.num_rows:,}: {_some(rows.unmatched)}"
-    if rows.num_ambiguous:
-        several = f"rows that name several videos by one file name: {rows.num_ambiguous:,} of {rows.num_rows:,}"
-        yield f"{several}: {_some(rows.ambiguous)}"
-    if doubled:
-        yield f"clips that get nothing, as rows of different values name them: {len(doubled):,}: {_some(doubled[:SHOWN])}"
+def _with_targets(rows: pa.Table, numbers: NDArray[np.int64], targets: Any) -> pa.Table:
+    import pyarrow as pa
+
+    is_known = numbers >= 0
+    known = rows.filter(pa.array(is_known)).drop_columns([_CELL])
+    return known.append_column(_TARGET, targets.take(pa.array(numbers[is_known])))
+
+
+def _said(rows: CarriedRows, named: pa.Table, clips: pa.Table, metadata: Metadata) -> pa.Table:
+    """What the rows of one bucket say of its clips. Clips that rows with different values name get nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = clips["target"].combine_chunks()
+    named = named.filter(pc.is_in(named[_TARGET], value_set=wanted)).sort_by(_ROW)
+    found, doubled = _first_of_each(named[_TARGET].to_pylist(), rows.texts(named))
+    told = [(clip, *found[one]) for clip, one in _pairs(clips) if one in found and one not in doubled]
+    metadata.note_doubled([clip for clip, one in _pairs(clips) if one in doubled])
+    kinds = pa.schema([(name, pa.large_string()) for name in ("id", "metadata", "caption")])
+    return pa.table(list(map(list, zip(*told, strict=True))) if told else [[], [], []], schema=kinds)
+
+
+def _pairs(clips: pa.Table) -> Iterable[tuple[str, bytes]]:
+    return zip(clips["id"].to_pylist(), clips["target"].to_pylist(), strict=True)
+
+
+def _first_of_each(
+    targets: Iterable[bytes], texts: Iterable[tuple[str, str | None]]
+) -> tuple[dict[bytes, tuple[str, str | None]], set[bytes]]:
+    """What the first row of each target says, and the targets of which another row says something else."""
+    found: dict[bytes, tuple[str, str | None]] = {}
+    doubled = set()
+    for target, row in zip(targets, texts, strict=True):
+        if found.setdefault(target, row) != row:
+            doubled.add(target)
+    return found, doubled
 
 
 def _some(examples: Sequence[str]) -> str:

@@ -72,6 +72,10 @@ class UserTable:
         with self._csv() as reader:
             return list(reader.schema.names)
 
+    def num_bytes(self) -> int:
+        """The size of the file."""
+        return self.folder.size(self.name) or 0
+
     def check_rows(self) -> None:
         """Read a CSV file through. Raises InputError where no row can be told from the next, as by a quote that is not closed."""
         for _ in self._text_batches(self.columns()[:1]) if self.is_text else ():

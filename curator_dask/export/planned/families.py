@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.groups import connected_groups
 from curator_dask.errors import InputError
-from curator_dask.export.planned.places import digests
+from curator_dask.files.buckets.places import digests, keys_of
 from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS: Final = 131_072
 """Rows that wait before rows of the same source are made one."""
-_KEYED: Final = 0
-"""Stands before the texts whose digests are keys."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,6 @@ class SplitOf:
 
 
 ONE_SPLIT: Final = SplitOf(np.empty(0, "S16"), np.empty(0, np.int8))
-
-
-def keys_of(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
-    """(n,) S16, the key of each text. Each different text is digested once."""
-    import pyarrow as pa
-
-    encoded = (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts).dictionary_encode()
-    whole = digests(encoded.dictionary, _KEYED)[:, :2].astype(">u8")
-    keys: NDArray[np.bytes_] = np.ascontiguousarray(whole).view("S16").reshape(-1)
-    of_each: NDArray[np.bytes_] = keys[encoded.indices.to_numpy()]
-    return of_each
 
 
 class Families:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from curator_dask.export.planned.buckets import Buckets
-from curator_dask.export.planned.places import order_of
+from curator_dask.files.buckets.buckets import Buckets
+from curator_dask.files.buckets.places import order_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curator_dask.data.user_tables.metadata import Choice
+from curator_dask.data.user_tables.choice import Choice
 from curator_dask.data.user_tables.table import UserTable
 from curator_dask.stages.export.parameters import ExportParameters
 

@@ -149,7 +149,7 @@ class ExportStage(ExportParameters, Stage):
         if len(self.shards.splits) > 1:
             clips.add_groups(sources.groups())
         if (found := metadata_table(self, self.input_storage_options)) is not None:
-            clips.metadata = join_to_clips(*found, self.input, clips.all_ids())
+            clips.metadata = join_to_clips(*found, self.input, clips.chosen.rows, self.shards.seed, scratch)
             for sentence in clips.metadata.joined.sentences:
                 context.reporter.note(sentence)
         return clips

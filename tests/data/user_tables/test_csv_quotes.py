@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import pytest
@@ -61,14 +62,14 @@ def test_the_separator_of_the_file_counts():
 def test_a_table_with_such_a_quote_is_refused_by_its_line(tmp_path, rest):
     table = table_of(tmp_path, f'path,title\na/film.mp4,"One\n{rest}')
     with pytest.raises(InputError, match=r"t\.csv cannot be read: the quote that opens a cell in line 2 is not closed"):
-        join(table)
+        join(tmp_path, table)
 
 
 def test_so_is_one_in_a_later_part_of_a_long_table(tmp_path, monkeypatch):
     monkeypatch.setattr(table_module, "BLOCK_BYTES", 256)
     table = table_of(tmp_path, "path,title\n" + "a/film.mp4,One\n" * 100 + 'c/other.mp4,"Two\nb/film.mp4,Three\n')
     assert table.columns() == ["path", "title"]
-    for read in (join, UserTable.check_rows):
+    for read in (functools.partial(join, tmp_path), UserTable.check_rows):
         with pytest.raises(InputError, match="in line 102 is not closed"):
             read(table)
 
@@ -79,4 +80,4 @@ def test_the_line_is_told_where_the_cell_grows_too_long(tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match="a row is longer than 0 MiB; a quote in line 2 opens a cell that does not end"
     ):
-        join(table)
+        join(tmp_path, table)

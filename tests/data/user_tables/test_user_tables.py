@@ -13,14 +13,28 @@ import pytest
 
 from curator_dask.data.user_tables import table as table_module
 from curator_dask.data.user_tables.carried import carried_values, kind_of
+from curator_dask.data.user_tables.choice import Choice
 from curator_dask.data.user_tables.csv_kinds import csv_kinds, csv_values
-from curator_dask.data.user_tables.metadata import Choice, ClipNames, join_metadata
+from curator_dask.data.user_tables.metadata import join_metadata
 from curator_dask.data.user_tables.names import AMBIGUOUS, UNKNOWN, Names
 from curator_dask.data.user_tables.table import UserTable
+from curator_dask.data.user_tables.targets import ClipNames
 from curator_dask.errors import InputError
+from curator_dask.files.buckets import buckets
 
 VIDEOS = [("a/film.mp4", "/in/a/film.mp4"), ("b/film.mp4", "/in/b/film.mp4"), ("c/other.mp4", "/in/c/other.mp4")]
-CLIPS = ClipNames([f"clip-{n}" for n in range(6)], VIDEOS, [0, 0, 1, 1, 2, 2], {f"clip-{n}" for n in range(5)})
+CLIPS = [{"id": f"clip-{n}", "relative_path": VIDEOS[n // 2][0], "source_video": VIDEOS[n // 2][1]} for n in range(6)]
+NUM_WANTED = 5
+
+
+@pytest.fixture(params=["one bucket", "many buckets"])
+def scratch(request, tmp_path, monkeypatch) -> Path:
+    """A folder for buckets, with one bucket or with several."""
+    if request.param == "many buckets":
+        monkeypatch.setattr(buckets, "BLOCK_ROWS", 4)
+        monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
 
 
 def table_of(tmp_path: Path, content: str | bytes | dict, name: str = "t.csv") -> UserTable:
@@ -32,8 +46,12 @@ def table_of(tmp_path: Path, content: str | bytes | dict, name: str = "t.csv") -
     return UserTable.at(str(path))
 
 
-def join(table: UserTable, clips: ClipNames = CLIPS, **choice):
-    return join_metadata(table, Choice(**choice), clips)
+def join(scratch: Path, table: UserTable, **choice):
+    """What is known of the join, and what the table says of each clip."""
+    clips = pa.Table.from_pylist(CLIPS)
+    names = ClipNames(lambda: [clips.slice(0, 2), clips.slice(2)], lambda: [clips.slice(0, NUM_WANTED)], len(clips))
+    metadata, rows = join_metadata(table, Choice(**choice), names, scratch)
+    return metadata, {row["id"]: (row["metadata"], row["caption"]) for some in rows for row in some.to_pylist()}
 
 
 @pytest.mark.parametrize(
@@ -120,13 +138,13 @@ def test_a_path_goes_before_a_file_name():
     assert names.find(pa.array(["film.mp4", "film"])).tolist() == [0, AMBIGUOUS]
 
 
-def test_rows_of_videos_reach_all_of_their_clips(tmp_path):
+def test_rows_of_videos_reach_all_of_their_clips(scratch, tmp_path):
     table = table_of(
         tmp_path, "id,path,title,year\n1,a/film.mp4,One,1999\n2,other,,2001\n3,film.mp4,Two,2000\n4,gone,X,1\n"
     )
-    found = join(table)
+    found, said = join(scratch, table)
     assert found.kinds == {"id": "int", "title": "str", "year": "int"}
-    assert {clip: json.loads(text) for clip, (text, _) in found.rows.items()} == {
+    assert {clip: json.loads(text) for clip, (text, _) in said.items()} == {
         "clip-0": {"id": 1, "title": "One", "year": 1999},
         "clip-1": {"id": 1, "title": "One", "year": 1999},
         "clip-4": {"id": 2, "title": None, "year": 2001},
@@ -136,37 +154,39 @@ def test_rows_of_videos_reach_all_of_their_clips(tmp_path):
     assert json.loads(found.without_row) == {"id": None, "title": None, "year": None}
 
 
-def test_rows_of_clips_and_typed_columns_of_parquet(tmp_path):
+def test_rows_of_clips_and_typed_columns_of_parquet(scratch, tmp_path):
     table = table_of(
         tmp_path,
         {"Clip_ID": ["clip-5", "clip-0", "x"], "when": [datetime.date(2026, 1, 1)] * 3, "score": [1, 2, None]},
         "t.parquet",
     )
-    found = join(table, columns=["score", "when"])
-    assert {clip: text for clip, (text, _) in found.rows.items()} == {"clip-0": '{"score": 2, "when": "2026-01-01"}'}
+    found, said = join(scratch, table, columns=["score", "when"])
+    assert {clip: text for clip, (text, _) in said.items()} == {"clip-0": '{"score": 2, "when": "2026-01-01"}'}
     assert found.num_unmatched == 1, "clip-5 is not wanted, and it is not unknown"
 
 
-def test_rows_that_contradict_each_other_are_not_taken_and_equal_ones_count_once(tmp_path):
-    found = join(table_of(tmp_path, "path,x\na/film.mp4,1\na/film.mp4,1\nb/film.mp4,1\nb/film.mp4,2\n"))
-    assert sorted(found.rows) == ["clip-0", "clip-1"]
-    assert found.doubled == ["clip-2", "clip-3"]
+def test_rows_that_contradict_each_other_are_not_taken_and_equal_ones_count_once(scratch, tmp_path):
+    found, said = join(scratch, table_of(tmp_path, "path,x\na/film.mp4,1\na/film.mp4,1\nb/film.mp4,1\nb/film.mp4,2\n"))
+    assert sorted(said) == ["clip-0", "clip-1"]
+    assert (found.num_doubled, found.doubled) == (2, ["clip-2", "clip-3"])
     assert "clips that get nothing, as rows of different values name them: 2: 'clip-2', 'clip-3'" in found.sentences[0]
 
 
-def test_captions_are_texts_and_empty_where_there_is_none(tmp_path):
+def test_captions_are_texts_and_empty_where_there_is_none(scratch, tmp_path):
     text = 'path,caption,n\na/film.mp4,"a ""dog"",\nand ünïcode",1\nother,,2\n'
-    found = join(table_of(tmp_path, text), caption_column="caption")
-    assert found.rows["clip-0"] == ('{"n": 1}', 'a "dog",\nand ünïcode')
-    assert found.rows["clip-4"] == ('{"n": 2}', "")
+    _found, said = join(scratch, table_of(tmp_path, text), caption_column="caption")
+    assert said["clip-0"] == ('{"n": 1}', 'a "dog",\nand ünïcode')
+    assert said["clip-4"] == ('{"n": 2}', "")
 
 
 def test_many_batches_and_few_rows_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(table_module, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(buckets, "BLOCK_ROWS", 1000)
+    monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 500)
     rows = "".join(f"v{n}.mp4,{'x' * 100},{n}\n" for n in range(5000))
-    found = join(table_of(tmp_path, f"path,pad,n\n{rows}other,end,0.5\n"))
+    found, said = join(tmp_path, table_of(tmp_path, f"path,pad,n\n{rows}other,end,0.5\n"))
     assert (found.num_rows, found.num_unmatched) == (5001, 5000)
-    assert json.loads(found.rows["clip-4"][0]) == {"pad": "end", "n": 0.5}
+    assert json.loads(said["clip-4"][0]) == {"pad": "end", "n": 0.5}
     assert found.kinds["n"] == "float", "the last row decides too"
 
 
@@ -188,17 +208,17 @@ def test_many_batches_and_few_rows_in_memory(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_gets_a_clear_error(tmp_path, content, why):
     with pytest.raises(InputError, match=why) as error:
-        join(table_of(tmp_path, content))
+        join(tmp_path, table_of(tmp_path, content))
     assert "\x1b" not in str(error.value)
 
 
 def test_a_row_longer_than_what_is_read_at_a_time_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(table_module, "BLOCK_BYTES", 1 << 16)
     with pytest.raises(InputError, match="a row is longer than"):
-        join(table_of(tmp_path, f"path,x\nother,{'y' * (1 << 18)}\nother,1\n"))
+        join(tmp_path, table_of(tmp_path, f"path,x\nother,{'y' * (1 << 18)}\nother,1\n"))
 
 
-def test_other_files_and_missing_columns_are_refused(tmp_path):
+def test_other_files_and_missing_columns_are_refused(scratch, tmp_path):
     with pytest.raises(
         InputError, match=r"no table that can be read: its name must end in one of .csv .tsv .parquet .pq"
     ):
@@ -206,23 +226,23 @@ def test_other_files_and_missing_columns_are_refused(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         UserTable.at(str(tmp_path / "x.csv"))
     with pytest.raises(InputError, match="no whole Parquet file"):
-        join(table_of(tmp_path, b"PAR1", "x.parquet"))
+        join(scratch, table_of(tmp_path, b"PAR1", "x.parquet"))
     table = table_of(tmp_path, "path,x\nother,1\n")
     for choice in ({"key": "nope"}, {"columns": ["nope"]}, {"caption_column": "nope"}):
         with pytest.raises(InputError, match="has no column 'nope'; its columns are path, x"):
-            join(table, **choice)
+            join(scratch, table, **choice)
     with pytest.raises(InputError, match=r"'tags'\) holds lists|caption_column 'tags' holds lists"):
-        join(table_of(tmp_path, {"path": ["other"], "tags": [["a"]]}, "l.parquet"), caption_column="tags")
+        join(scratch, table_of(tmp_path, {"path": ["other"], "tags": [["a"]]}, "l.parquet"), caption_column="tags")
     with pytest.raises(InputError, match="ids must be integers, strings"):
-        join(table_of(tmp_path, {"path": [1.5], "x": [1]}, "f.parquet"))
+        join(scratch, table_of(tmp_path, {"path": [1.5], "x": [1]}, "f.parquet"))
 
 
-def test_a_column_without_a_name_is_left_out_and_said(tmp_path):
-    found = join(table_of(tmp_path, ",path,x\n0,other,1\n"))
-    assert found.rows["clip-4"][0] == '{"x": 1}'
+def test_a_column_without_a_name_is_left_out_and_said(scratch, tmp_path):
+    found, said = join(scratch, table_of(tmp_path, ",path,x\n0,other,1\n"))
+    assert said["clip-4"][0] == '{"x": 1}'
     assert "a column without a name is left out" in found.sentences[0]
 
 
-def test_tabs_a_byte_order_mark_and_blank_lines(tmp_path):
-    found = join(table_of(tmp_path, "\ufeffpath\tx\n\nother\t1, 2\n\n", "t.tsv"))
-    assert found.rows["clip-4"][0] == '{"x": "1, 2"}'
+def test_tabs_a_byte_order_mark_and_blank_lines(scratch, tmp_path):
+    _found, said = join(scratch, table_of(tmp_path, "\ufeffpath\tx\n\nother\t1, 2\n\n", "t.tsv"))
+    assert said["clip-4"][0] == '{"x": "1, 2"}'

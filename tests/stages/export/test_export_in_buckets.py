@@ -11,7 +11,7 @@ import pytest
 
 from curator_dask import ExportStage, InputError, PlanParameters, SplitStage
 from curator_dask.dedup.quality.measure import COLUMNS
-from curator_dask.export.planned import buckets
+from curator_dask.files.buckets import buckets
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import id_list_bytes
 from curator_dask.runtime.state import StageState

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -26,6 +27,7 @@ from curator_dask import (
     verify_output,
 )
 from curator_dask.cli.app import app
+from curator_dask.files.buckets import buckets
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
@@ -103,6 +105,25 @@ def test_columns_go_into_the_json_and_captions_into_members(clips, videos, clust
     assert list(manifest["fields"]) == list(json.loads(found[videos[0]]["json"]))
     assert verify_dataset(str(tmp_path / "data")).faults == ()
     assert verify_output(str(tmp_path / "data")).findings == ()
+
+
+def test_many_buckets_give_the_bytes_of_one(clips, videos, cluster, tmp_path, monkeypatch):
+    ids = pq.read_table(clips / "clips.parquet")["id"].to_pylist()
+    of_clips = [{"clip_id": clip, "title": f"clip {n}", "say": "x" * n} for n, clip in enumerate([*ids[:-1], ids[0]])]
+    of_videos = [*rows_of(videos), {**rows_of(videos)[1], "year": 1}]
+    tables = {"clips": write_csv(tmp_path / "clips.csv", of_clips), "videos": write_csv(tmp_path / "v.csv", of_videos)}
+    forms = [{}, {"shards": replace(ONE_EACH, order="shuffled")}, {"format": "parquet"}]
+    counts = []
+    for size in ("one", "many"):
+        for name, table in tables.items():
+            for number, form in enumerate(forms):
+                out = tmp_path / size / f"{name}-{number}"
+                counts.append(export(clips, out, cluster, metadata=table, caption_column="say", **form).counts)
+        monkeypatch.setattr(buckets, "BLOCK_ROWS", 2)
+        monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
+    assert tree(tmp_path / "one") == tree(tmp_path / "many")
+    assert counts[: len(counts) // 2] == counts[len(counts) // 2 :]
+    assert {one["clips_without_metadata"] for one in counts} == {2}, "the last one, and one that rows contradict"
 
 
 def test_what_could_not_be_used_is_said(clips, videos, cluster, tmp_path, caplog):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curator_dask import ExportStage, PlanParameters
-from curator_dask.export.planned import buckets
+from curator_dask.files.buckets import buckets
 from curator_dask.stages.base import RunContext
 from tests.stages import builders
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from curator_dask.data.ids import id_texts
 from curator_dask.errors import InputError
-from curator_dask.export.planned.buckets import Buckets, buckets_for
 from curator_dask.export.planned.columns import QUALITY, plain_columns, record_schema, records_of
 from curator_dask.export.planned.keys import check_ids
-from curator_dask.export.planned.meeting import gather, rows_of
 from curator_dask.export.planned.ordering import PLACE
-from curator_dask.export.planned.places import places
 from curator_dask.export.samples import QUALITY_NOT_KNOWN, ClipRecord
 from curator_dask.export.shards import media_fault
+from curator_dask.files.buckets.buckets import Buckets, buckets_for
+from curator_dask.files.buckets.meeting import gather, rows_of
+from curator_dask.files.buckets.places import places
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import Failure
 from curator_dask.stages.export.clips.keep_list import check_numbers

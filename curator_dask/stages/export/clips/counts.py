@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from curator_dask.stages.export.clips.chosen import IS_PLAIN
 from curator_dask.stages.export.clips.exported import ExportedClips
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def count_clips(clips: ExportedClips, *, has_list: bool) -> dict[str, int]:
@@ -29,10 +33,12 @@ def count_clips(clips: ExportedClips, *, has_list: bool) -> dict[str, int]:
         **({"clips_open": num_open} if num_open else {}),
         "plain_failed": num_plain_failed + clips.chosen.num_plain_failed,
         **({"clips_not_sampled": clips.chosen.num_known - clips.chosen.num_chosen} if has_list else {}),
-        **(metadata.counts(_ids_without(clips, failed)) if metadata is not None else {}),
+        **(metadata.counts(_without(clips, gone)) if metadata is not None else {}),
     }
 
 
-def _ids_without(clips: ExportedClips, failed: set[str]) -> Iterator[str]:
-    for table in clips.tables():
-        yield from (one for one in table["id"].to_pylist() if one not in failed)
+def _without(clips: ExportedClips, gone: pa.Array) -> Iterator[pa.Table]:
+    import pyarrow.compute as pc
+
+    for table in clips.dressed():
+        yield table.filter(pc.invert(pc.is_in(table["id"], value_set=gone)))

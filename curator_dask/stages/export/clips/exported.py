@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curator_dask.export.plan import PlanParameters
-from curator_dask.export.planned.buckets import Buckets
 from curator_dask.export.planned.columns import CONTENT_HASH
 from curator_dask.export.planned.cut import PlannedShard, plan_tables, shard_rows
 from curator_dask.export.planned.families import ONE_SPLIT, Families, SplitOf
 from curator_dask.export.planned.keys import check_keys
-from curator_dask.export.planned.meeting import gather, rows_of
 from curator_dask.export.planned.ordering import BY_SOURCE, Tables, in_ranges, shuffled
+from curator_dask.files.buckets.buckets import Buckets
+from curator_dask.files.buckets.meeting import gather, rows_of
 from curator_dask.runtime.records import Failure
 from curator_dask.stages.export.clips.carried import ExportedMetadata
 from curator_dask.stages.export.clips.chosen import Chosen
@@ -59,11 +59,6 @@ class ExportedClips:
         """All rows, those of the clips that are left out too, bucket by bucket."""
         return self.chosen.rows.tables()
 
-    def all_ids(self) -> set[str]:
-        """The ids of all chosen clips."""
-        ids = {one for table in self.tables() for one in table["id"].to_pylist()}
-        return ids | {failure.clip_id for failure in self.chosen.failures}
-
     @property
     def num_clips(self) -> int:
         """Those that are not left out."""
@@ -78,8 +73,8 @@ class ExportedClips:
         """Keep clips that belong together in one split: tables with the ids, and the group of each."""
         self._groups = gather(tables, self.scratch, self.chosen.rows.num_buckets, self.parameters.seed)
 
-    def _bare(self) -> Iterator[pa.Table]:
-        """The rows of the clips that are not left out, bucket by bucket."""
+    def _bare(self, *, dressed: bool = False) -> Iterator[pa.Table]:
+        """The rows of the clips that are not left out, bucket by bucket; dressed: with all that goes into their samples."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -88,27 +83,31 @@ class ExportedClips:
             table = self.chosen.rows.read(number)
             if self._hashes is not None:
                 table = _with_hashes(table, self._hashes.read(number))
-            yield table.filter(pc.invert(pc.is_in(table["id"], value_set=gone))) if len(gone) else table
+            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=gone))) if len(gone) else table
+            yield self._dress(table, number) if dressed else table
 
-    def _dressed(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """The rows with what a user's table says of them, and with their previews."""
-        for table in tables:
-            for more in (self.metadata, self.previews):
-                columns = more.columns(table["id"].to_pylist()) if more is not None else {}
-                for name, values in columns.items():
-                    table = table.append_column(name, values)
-            yield table
+    def dressed(self) -> Iterator[pa.Table]:
+        """The rows of the clips that are not left out, with what a user's table says of them, and with their previews."""
+        return self._bare(dressed=True)
+
+    def _dress(self, clips: pa.Table, number: int) -> pa.Table:
+        if self.metadata is not None:
+            clips = self.metadata.add_to(clips, number)
+        for name, values in (
+            self.previews.columns(clips["id"].to_pylist()) if self.previews is not None else {}
+        ).items():
+            clips = clips.append_column(name, values)
+        return clips
 
     def in_order(self) -> Tables:
         """Gives the rows in the order of the shards."""
         if self.parameters.order == "shuffled":
-            return lambda: self._dressed(shuffled(self._bare, self.parameters.seed))
+            return lambda: shuffled(self.dressed, self.parameters.seed)
         return self.by(BY_SOURCE)
 
     def by(self, columns: Sequence[str]) -> Tables:
         """Gives the rows sorted by some columns."""
-        ranges = in_ranges(self._bare, self.chosen.rows.num_buckets, columns, self.scratch)
-        return lambda: self._dressed(ranges())
+        return in_ranges(self.dressed, self.chosen.rows.num_buckets, columns, self.scratch)
 
     def splits(self) -> SplitOf:
         """The split of each source. Raises InputError if there are too few sources."""

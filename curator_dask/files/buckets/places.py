@@ -1,4 +1,4 @@
-"""The place of a clip in a shuffled export: the SHA-256 of the seed and its id.
+"""The place of a row: the SHA-256 of a seed and a text of the row. It shuffles the clips of an export by their ids.
 
 Sorting by a keyed digest shuffles as well as a generator does, and no library version can change it. The first bits of the
 digest also tell the bucket in which all that is known of a clip meets, so that buckets in their order give the whole order.
@@ -7,13 +7,16 @@ digest also tell the bucket in which all that is known of a clip meets, so that 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_KEYED: Final = 0
+"""Stands before the texts whose digests are keys."""
 
 
 def digests(texts: pa.ChunkedArray, seed: int) -> NDArray[np.uint64]:
@@ -40,3 +43,14 @@ def order_of(ids: Any, firsts: NDArray[np.uint64], seed: int) -> NDArray[np.int6
         whole = digests(ids, seed)
         order = np.lexsort(whole.T[::-1])
     return order.astype(np.int64)
+
+
+def keys_of(texts: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    """(n,) S16, the key of each text. Each different text is digested once."""
+    import pyarrow as pa
+
+    encoded = (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts).dictionary_encode()
+    whole = digests(encoded.dictionary, _KEYED)[:, :2].astype(">u8")
+    keys: NDArray[np.bytes_] = np.ascontiguousarray(whole).view("S16").reshape(-1)
+    of_each: NDArray[np.bytes_] = keys[encoded.indices.to_numpy()]
+    return of_each

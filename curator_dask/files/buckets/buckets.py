@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS: Final = 131_072
 """Rows that are sorted by bucket and written together."""
+BLOCK_BYTES: Final = 64 << 20
+"""Fewer rows are written together where they take more than this."""
 ROWS_OF_BUCKET: Final = 32_768
 """How many rows a bucket should have, about."""
 
@@ -47,16 +49,17 @@ class Buckets:
         self._folder, self._prefix = folder, f"{next(self._names)}"
         self._files: list[Path] = []
         self._pending: list[tuple[pa.Table, NDArray[np.int64]]] = []
-        self._num_pending = 0
+        self._num_pending = self._bytes_pending = 0
 
     def add(self, rows: pa.Table, numbers: NDArray[np.int64]) -> None:
         """Add rows, each to the bucket of its number."""
         if not len(rows):
             return
         self._pending.append((rows.select(self.schema.names), numbers))
-        self._num_pending += len(rows)
+        self._num_pending, self._bytes_pending = self._num_pending + len(rows), self._bytes_pending + rows.nbytes
         self.num_rows += len(rows)
-        if self.num_buckets > 1 and self._num_pending >= self._block_rows:
+        is_full = self._num_pending >= self._block_rows or self._bytes_pending >= BLOCK_BYTES
+        if self.num_buckets > 1 and is_full:
             self._write_block()
 
     def read(self, number: int) -> pa.Table:
@@ -79,7 +82,7 @@ class Buckets:
         """Remove the files."""
         for path in self._files:
             path.unlink(missing_ok=True)
-        self._files, self._pending, self._num_pending = [], [], 0
+        self._files, self._pending, self._num_pending, self._bytes_pending = [], [], 0, 0
 
     def _write_block(self) -> None:
         """Write the rows that are waiting as one file with a batch for each bucket."""
@@ -89,7 +92,7 @@ class Buckets:
             return
         rows = pa.concat_tables([rows for rows, _ in self._pending]).combine_chunks()
         numbers = np.concatenate([numbers for _, numbers in self._pending])
-        self._pending, self._num_pending = [], 0
+        self._pending, self._num_pending, self._bytes_pending = [], 0, 0
         rows = rows.take(pa.array(np.argsort(numbers, kind="stable")))
         ends = np.cumsum(np.bincount(numbers, minlength=self.num_buckets))
         path = self._folder / f"{self._prefix}-{len(self._files)}.arrow"
