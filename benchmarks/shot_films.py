@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from benchmarks.shot_overlays import STANDING, bullets, captions, small_things, standing
 from benchmarks.shot_scenes import (
     REAL_SCENES,
     REAL_SLIDES,
@@ -29,7 +30,13 @@ from benchmarks.shot_scenes import (
 )
 from curator_dask.video.process.ffmpeg import ffmpeg_path
 
-KINDS = ("hard", "low quality", "quick", "fades", "dissolves", "flashes", "pans", "slides", "still")
+KINDS = (
+    "hard", "low quality", "quick", "fades", "dissolves", "flashes", "pans", "slides", "still",
+    "captions", "bullets", "small things",
+)  # fmt: skip
+Overlay = Callable[[Frames, str, Random], None]
+OVERLAYS: dict[str, Overlay] = {"captions": captions, "bullets": bullets, "small things": small_things}
+"""Films of three pieces that stand, in which much appears and vanishes that is no cut."""
 PIECES = 12
 SECOND = 24
 Size = tuple[int, int]
@@ -110,6 +117,8 @@ def _pieces(kind: str, half: str, size: Size, random: Random) -> Iterator[Frames
         return _panned(half, size, random)
     if kind == "slides":
         return _slides(half, size, random)
+    if kind in OVERLAYS:
+        return _written(OVERLAYS[kind], half, size, random)
     scenes = STILL_SCENES[half] if kind == "still" else (*REAL_SCENES[half], *RENDERED_SCENES[half])
     return _drawn(scenes, random, size, (6, 12) if kind == "quick" else (SECOND, 3 * SECOND))
 
@@ -140,6 +149,14 @@ def _slides(half: str, size: Size, random: Random) -> Iterator[Frames]:
             yield read_scene(scene, scene.first, count, size)
         else:
             yield np.repeat(slide(size, random)[None], count, axis=0)
+
+
+def _written(draw: Overlay, half: str, size: Size, random: Random) -> Iterator[Frames]:
+    """Three pictures that stand, with what is drawn on them."""
+    for kind in random.permutation(STANDING)[:3].tolist():
+        frames = standing(kind, half, size, int(random.integers(5, 8)) * SECOND, random)
+        draw(frames, half, random)
+        yield frames
 
 
 def _flashed(frames: Frames, random: Random) -> Frames:

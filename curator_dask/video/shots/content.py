@@ -10,12 +10,16 @@ six after, and by much more than neighbours usually do there::
 Two more things are no cut. Behind a flash in a scene that moves, the picture comes back a little changed: the sides then differ
 far less than the flash differs from them. And where something in the picture moves at once, few cells of it change.
 
+A picture that stands, as slides do, is looked at more closely (`writing`). There a cut may change few cells, but texture comes or
+goes over much of the height. Where it goes in places and comes in others besides, it is the next slide, and a small difference is
+enough. A caption, a new line of a list or a pointer is neither.
+
 Between two fast pans the sides differ little more than neighbours do. There neighbours are compared without the motion of the
 camera too.
 
 A fade is a run of frames that lose their contrast one after the other until a plain picture, or gain it from there, while the
-picture stays. Its frames belong to no shot. A dull shot that only comes near to a plain picture is none. Dissolves, in which
-one shot shows through the other, are beyond this.
+picture stays. Its frames belong to no shot. A dull shot that only comes near to a plain picture is none, and neither is a change
+most of which comes at once. Dissolves, in which one shot shows through the other, are beyond this.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import numpy.typing as npt
 from curator_dask.video.frames.pipe import Frames
 from curator_dask.video.shots.motion import steps_without_motion
 from curator_dask.video.shots.shots import Marks
+from curator_dask.video.shots.writing import compare_neighbours
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,11 +57,19 @@ LEAST_SPREAD = 0.35
 CHANGED = 8.0
 """Mean difference of grey levels above which a cell has changed."""
 STANDING = 0.2
-"""Where no neighbours differ by more, the picture stands, as slides do. There any change is one of shots."""
+"""Where no neighbours differ by more, the picture stands, as slides do."""
+LEAST_HEIGHT = 0.35
+"""There a cut may change less of the picture, but texture comes or goes over this share of the height. A caption needs less."""
+LEAST_EXCHANGE = 0.01
+"""Share of the pixels whose texture comes, and of those whose texture goes, where the next page comes. A line only comes."""
+LEAST_OF_PAGES = 1.0
+"""As `LEAST_DIFFERENCE`, where the next page comes in a picture that stands: most of the ground is the same."""
 MOST_WITHOUT_MOTION = np.float32(3.0)
 """How much higher the score of a cut may be without the motion of the camera."""
 _USUAL_NOISE = 1.5
 """Added to what neighbours differ by: a still picture would make everything a cut."""
+_NOISE_OF_PAGES = 0.3
+"""Added where the next page comes in a picture that stands, which has been told from writing on it otherwise."""
 PLAIN_CONTRAST = 3.0
 """Standard deviation of grey levels below which a picture is plain."""
 _FADING = 0.97
@@ -65,6 +78,8 @@ _NO_PICTURE = 1.0
 """Contrast below which nothing of a picture is left. A dull shot has more, and becomes a fade only by what is beside it."""
 _FADED_CONTRAST = 6.0
 """A fade from a picture that is not quite plain leads to one with this contrast at least. A dull shot wavers by less."""
+_MOST_AT_ONCE = 0.34
+"""Share of the contrast of a fade that comes or goes from one frame to the next at most. A flash that dies away goes faster."""
 _LIKENESS = 0.5
 """Frames of a fade correlate with those beside them, as the picture stays. Those of a pan to a wall do so less."""
 LONGEST_PLAIN_FRAMES = 75
@@ -85,6 +100,10 @@ class ContentMeasures:
     """(N,): the correlation of frame t and frame t - 1, however bright they are; 1 where one of them is plain."""
     unmoved_steps: Floats
     """(N,): how much frame t differs from frame t - 1 without the motion of the camera (`motion`); infinite for the first."""
+    heights: Floats
+    """(N,): the share of the height over which texture came or went since frame t - 1 (`writing`) if that stood; else 0."""
+    exchanges: Floats
+    """(N,): the share of the pixels where it came, or where it went, whichever is smaller; else 0."""
 
 
 class Measuring:
@@ -106,22 +125,27 @@ class Measuring:
         pooled = _pooled(frames)
         known = 0 if self._before is None else len(self._before)
         joined = pooled if self._before is None else np.concatenate([self._before, pooled])
-        differences = np.stack([_differences(joined, lag)[known:] for lag in range(1, _LAGS + 1)])
-        self._parts.append((differences, _spread(joined)[known:], *self._measure_grey(frames)))
+        differences = np.stack([_differences(joined, lag) for lag in range(1, _LAGS + 1)])
+        of_grey = self._measure_grey(frames, _breaks_rest(differences[0])[known:])
+        self._parts.append((differences[:, known:], _spread(joined)[known:], *of_grey))
         self._before = joined[-_LAGS:]
 
-    def _measure_grey(self, frames: Frames) -> tuple[Floats, Floats, Floats]:
-        """Contrasts, likeness and steps without motion of the frames of a block."""
+    def _measure_grey(self, frames: Frames, break_rest: Marks) -> tuple[Floats, ...]:
+        """Contrasts, likeness, steps without motion, and what the frames of a block change in a picture that stood."""
         coming = frames.mean(axis=3, dtype=np.float32)
         grey = coming if self._last is None else np.concatenate([self._last, coming])
         known, self._last = len(grey) - len(coming), coming[-1:]
         contrasts: Floats = grey.std(axis=(1, 2))
-        return contrasts[known:], _likeness(grey, contrasts)[known:], steps_without_motion(grey)[known:]
+        heights, exchanges = compare_neighbours(grey, np.r_[np.zeros(known, bool), break_rest])
+        return (
+            *(contrasts[known:], _likeness(grey, contrasts)[known:], steps_without_motion(grey)[known:]),
+            *(heights[known:], exchanges[known:]),
+        )
 
     def measures(self) -> ContentMeasures:
         """What was measured so far."""
         if not self._parts:
-            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((4, 0), np.float32))
+            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((6, 0), np.float32))
         return ContentMeasures(*(np.concatenate(parts, axis=-1) for parts in zip(*self._parts, strict=True)))
 
 
@@ -147,15 +171,14 @@ def mark_content_changes(measures: ContentMeasures, threshold: float) -> Marks:
 
 def hard_cuts(measures: ContentMeasures, threshold: float) -> npt.NDArray[np.int64]:
     """The first frames behind hard cuts, ascending."""
-    steps = measures.differences[0]
     across, scores = _least_across(measures.differences), cut_scores(measures)
-    everywhere = (measures.spread >= LEAST_SPREAD) | _stands(steps)
-    lasting = ~_comes_back(measures)
-    found = np.flatnonzero((scores >= threshold) & (across >= LEAST_DIFFERENCE) & everywhere & lasting)
+    everywhere = (measures.spread >= LEAST_SPREAD) | (_stands(measures) & (measures.heights >= LEAST_HEIGHT))
+    enough = across >= np.where(_pages(measures), LEAST_OF_PAGES, LEAST_DIFFERENCE)
+    found = np.flatnonzero((scores >= threshold) & enough & everywhere & ~_comes_back(measures))
     kept = [t for t in found.tolist() if scores[t] >= scores[max(t - SHORTEST_SHOT, 0) : t + SHORTEST_SHOT + 1].max()]
     before = [-SHORTEST_SHOT, *kept]
     apart = [t for last, t in zip(before, kept, strict=False) if t - last >= SHORTEST_SHOT or t == kept[0]]
-    return np.array([t for t in apart if 0 < t < len(steps)], dtype=np.int64)
+    return np.array([t for t in apart if 0 < t < len(across)], dtype=np.int64)
 
 
 def cut_scores(measures: ContentMeasures) -> Floats:
@@ -164,7 +187,7 @@ def cut_scores(measures: ContentMeasures) -> Floats:
     Where a camera pans, it counts too how many times as much the step to the frame is as all others around, without the motion:
     up to `MOST_WITHOUT_MOTION` times the score with it. The step to a flash is no such step, as the one behind it is large too.
     """
-    scores: Floats = _least_across(measures.differences) / _least_of_change(measures.differences[0])
+    scores: Floats = _least_across(measures.differences) / _least_of_change(measures)
     others = _largest_steps(measures.unmoved_steps, but_its_own=True)
     without_motion = measures.unmoved_steps / (others + np.float32(_USUAL_NOISE))
     either: Floats = np.maximum(scores, np.minimum(without_motion, MOST_WITHOUT_MOTION * scores))
@@ -174,7 +197,7 @@ def cut_scores(measures: ContentMeasures) -> Floats:
 def flashes(measures: ContentMeasures, threshold: float) -> Marks:
     """(N,) bool: frames around which the picture changes at once, by `threshold` times as much as usual, and comes back."""
     largest = _largest_steps(measures.differences[0])
-    return _comes_back(measures) & (largest >= threshold * _least_of_change(measures.differences[0]))
+    return _comes_back(measures) & (largest >= threshold * _least_of_change(measures))
 
 
 def _comes_back(measures: ContentMeasures) -> Marks:
@@ -184,9 +207,24 @@ def _comes_back(measures: ContentMeasures) -> Marks:
     return back
 
 
-def _least_of_change(steps: Floats) -> Floats:
+def _least_of_change(measures: ContentMeasures) -> Floats:
     """(N,) what neighbours differ by around each frame, and a little more."""
-    return _usual_steps(steps) + np.float32(_USUAL_NOISE)
+    noise = np.where(_pages(measures), _NOISE_OF_PAGES, _USUAL_NOISE).astype(np.float32)
+    least: Floats = _usual_steps(measures.differences[0]) + noise
+    return least
+
+
+def _pages(measures: ContentMeasures) -> Marks:
+    """(N,) whether a picture that stands becomes another page at each frame, and not only something is written on it."""
+    return _stands(measures) & (measures.heights >= LEAST_HEIGHT) & (measures.exchanges >= LEAST_EXCHANGE)
+
+
+def _breaks_rest(steps: Floats) -> Marks:
+    """(N,) whether each frame differs from the one before, which did not differ from the one before that."""
+    known = np.where(np.isfinite(steps), steps, 0)
+    breaks: Marks = known >= LEAST_OF_PAGES
+    breaks[1:] &= known[:-1] <= STANDING
+    return breaks
 
 
 def _pooled(frames: Frames) -> Floats:
@@ -259,8 +297,9 @@ def _largest_steps(steps: Floats, *, but_its_own: bool = False) -> Floats:
     return largest
 
 
-def _stands(steps: Floats) -> Marks:
+def _stands(measures: ContentMeasures) -> Marks:
     """(N,) whether none of the frames around differs from its neighbour, but for the step at t itself."""
+    steps = measures.differences[0]
     moves = np.pad((np.where(np.isfinite(steps), steps, 0) > STANDING).astype(np.int64), _NEIGHBOURS)
     around = np.lib.stride_tricks.sliding_window_view(moves, 2 * _NEIGHBOURS + 1)
     stands: Marks = around.sum(axis=1) - around[:, _NEIGHBOURS] == 0
@@ -299,7 +338,16 @@ def _ramp(measures: ContentMeasures, plain: int, step: int) -> int:
         if measures.likeness[max(frame, frame + step)] < _LIKENESS:
             break
         frame += step
+    frame = _before_jump(contrasts, plain, frame)
     return frame if abs(frame - plain) >= SHORTEST_SHOT else plain
+
+
+def _before_jump(contrasts: Floats, plain: int, furthest: int) -> int:
+    """The frame up to which the contrast grows step by step. A cut from a dull shot to a like one makes most of it at once."""
+    frames = np.arange(plain, furthest + 1) if furthest >= plain else np.arange(plain, furthest - 1, -1)
+    rises = np.diff(contrasts[frames])
+    jumps = np.flatnonzero(rises > _MOST_AT_ONCE * rises.sum())
+    return int(frames[jumps[0]]) if len(jumps) else furthest
 
 
 def _is_flash(differences: Floats, begin: int, end: int) -> bool:

@@ -5,7 +5,7 @@ put right, and nothing else is changed:
 
 * A mark whose picture comes back behind it is a flash, and no cut.
 * Where the pictures before and after differ by far more than neighbours do, there is a cut, whatever the network says. It
-  misses some beside very short shots. Where they differ less, half a word of the network is enough.
+  misses some beside very short shots, between fast pans, and between slides of one set.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from curator_dask.video.shots.content import SHORTEST_SHOT, ContentMeasures, cut_scores, flashes, hard_cuts
+from curator_dask.video.shots.content import SHORTEST_SHOT, ContentMeasures, flashes, hard_cuts
 from curator_dask.video.shots.shots import Marks
 
-CLEAR = 4.0
-"""Score (`cut_scores`) from which a hard cut needs no word of the network."""
-LIKELY = 3.0
-"""Score from which it needs a probability of `HINT`; also how abrupt a flash is."""
-HINT = 0.1
+CLEAR = 3.0
+"""Score (`cut_scores`) from which a hard cut needs no word of the network; also how abrupt a flash is."""
 
 
 def refine_marks(probabilities: npt.NDArray[np.float32], threshold: float, measures: ContentMeasures) -> Marks:
@@ -32,25 +29,15 @@ def refine_marks(probabilities: npt.NDArray[np.float32], threshold: float, measu
         measures: of the same frames.
     """
     marks = probabilities > threshold
-    gone = flashes(measures, LIKELY)
+    gone = flashes(measures, CLEAR)
     for first, after in _runs(marks):
         # The change lies at one of these frames, if there is one: a mark may be a frame beside it.
         if gone[first : after + 2].all():
             marks[first:after] = False
-    for cut in _cuts(probabilities, measures):
+    for cut in hard_cuts(measures, CLEAR).tolist():
         if not marks[max(cut - SHORTEST_SHOT, 0) : cut + SHORTEST_SHOT - 1].any():
             marks[cut - 1] = True
     return marks
-
-
-def _cuts(probabilities: npt.NDArray[np.float32], measures: ContentMeasures) -> list[int]:
-    """The first frames behind hard cuts that the pictures show, clearly or with a hint of the network."""
-    scores = cut_scores(measures)
-    return [
-        cut
-        for cut in hard_cuts(measures, LIKELY).tolist()
-        if scores[cut] >= CLEAR or probabilities[max(cut - 2, 0) : cut + 1].max() >= HINT
-    ]
 
 
 def _runs(marks: Marks) -> list[tuple[int, int]]:

@@ -151,3 +151,71 @@ def test_a_pan_to_a_plain_wall_is_no_fade():
     picture[:, :96] = scene(1)[0].repeat(2, axis=1)
     pan = np.stack([picture[:, x : x + 48] for x in [*range(0, 97, 6), *[96] * 10, *range(96, 0, -6)]])
     assert shots(pan) == [(0, len(pan))]
+
+
+def write_line(picture: np.ndarray, row: int, seed: int, length: int = 24, first: int = 4) -> None:
+    """A line of words: steps of grey levels of half the strength of the letters."""
+    picture[row, first : first + length] -= np.random.default_rng(seed).integers(0, 2, length)[:, None] * 50
+
+
+def page(num_frames: int, seed: int, num_lines: int = 5) -> np.ndarray:
+    """A slide of a set: a title and lines of words on a white ground."""
+    picture = np.full((27, 48, 3), 250, np.int64)
+    for line in range(num_lines + 1):
+        write_line(picture, 2 + 3 * line, 100 * seed + line)
+    return np.repeat(picture[None].astype(np.uint8), num_frames, axis=0)
+
+
+@pytest.mark.parametrize("first", [37, 40])
+@pytest.mark.parametrize("lines", [(5, 5), (7, 3), (4, 6)])
+def test_the_next_slide_of_a_set_is_a_shot_though_it_differs_little(first, lines):
+    before, after = page(first, 1, lines[0]), page(40, 2, lines[1])
+    assert np.abs(before[0].astype(int) - after[0]).mean() < 5
+    assert shots(np.concatenate([before, after])) == [(0, first), (first, first + 40)]
+
+
+def test_lines_that_are_added_to_a_slide_are_no_cut():
+    frames = np.concatenate([page(15, 1, num_lines) for num_lines in range(1, 8)])
+    assert shots(frames) == [(0, 105)]
+    assert shots(frames[::-1]) == [(0, 105)]
+
+
+def test_a_list_whose_earlier_lines_become_pale_is_no_cut():
+    frames = np.concatenate([page(15, 1, num_lines) for num_lines in range(1, 8)]).astype(int)
+    for number in range(7):
+        frames[15 * number : 15 * number + 15, 5 : 3 + 3 * number] = (
+            frames[15 * number : 15 * number + 15, 5 : 3 + 3 * number] + 500
+        ) // 3
+    assert shots(frames.astype(np.uint8)) == [(0, 105)]
+
+
+@pytest.mark.parametrize("num_lines", [1, 2, 3])
+@pytest.mark.parametrize("picture", ["scene", "slide"])
+def test_a_caption_that_is_replaced_in_a_picture_that_stands_is_no_cut(num_lines, picture):
+    frames = np.repeat(scene(1), 90, axis=0) if picture == "scene" else page(90, 1, 3)
+    for first, after, seed in ((15, 40, 5), (40, 65, 6)):
+        for line in range(num_lines):
+            letters = np.random.default_rng(10 * seed + line).random(32) < 0.5
+            frames[first:after, 24 - 2 * line, 8:40][:, letters] = 255 if picture == "scene" else 60
+    assert shots(frames) == [(0, 90)]
+
+
+def test_small_things_that_change_in_a_picture_that_stands_are_no_cut():
+    frames = page(120, 1)
+    for number, frame in enumerate(frames):
+        x, y = (7 * (number // 15)) % 40, (5 * (number // 15)) % 22
+        frame[y : y + 2, x : x + 2] = 20  # a pointer that jumps
+        frame[1:3, 38:46] = np.random.default_rng(number // 12).integers(0, 255, (2, 8, 1))  # a clock
+        frame[26, : number * 48 // 120] = 90  # a bar that grows
+        frame[20:26, 38 if number < 70 else 2 :][:, :8] = np.random.default_rng(number // 40).integers(
+            0, 255, (6, 8, 1)
+        )  # an inset
+    assert shots(frames) == [(0, 120)]
+
+
+@pytest.mark.parametrize("grows", [1.0, 1.05])
+def test_a_dull_shot_before_a_like_one_is_no_fade(grows):
+    bright, other = scene(1)[0].astype(float), scene(1)[0].astype(float)
+    middle = dull(np.repeat((0.7 * bright + 0.3 * other)[None], 50, axis=0), np.full(50, 2.7), 120)
+    after = dull(np.repeat(bright[None], 40, axis=0), 28 * grows ** np.minimum(np.arange(40), 8), 120)
+    assert shots(np.concatenate([scene(40), middle, after])) == [(0, 40), (40, 90), (90, 130)]

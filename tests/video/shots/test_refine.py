@@ -7,7 +7,7 @@ import pytest
 
 from curator_dask.video.shots.content import measure
 from curator_dask.video.shots.refine import refine_marks
-from tests.video.shots.test_content import scene
+from tests.video.shots.test_content import page, scene
 
 
 def refined(frames: np.ndarray, probabilities: dict[int, float]) -> list[int]:
@@ -48,11 +48,15 @@ def test_a_clear_cut_is_marked_whatever_the_network_says(said):
     assert refined(frames, {39: said, 46: said}) == [39, 46]
 
 
-@pytest.mark.parametrize(("said", "marked"), [(0.0, []), (0.05, []), (0.2, [39]), (0.9, [39])])
-def test_a_likely_cut_needs_a_hint(said, marked):
+@pytest.mark.parametrize(
+    ("said", "score", "marked"), [(0.0, 3.6, [39]), (0.0, 2.6, []), (0.2, 2.6, []), (0.9, 2.6, [39])]
+)
+def test_a_faint_cut_is_left_to_the_network(said, score, marked):
     before, after = scene(40), scene(40)
     step = np.abs(after.astype(float).mean(axis=0) - before.astype(float).mean(axis=0)).mean()
-    frames = np.concatenate([before, weaker(after, before, 9.0 / step)])  # 3.6 times as much as neighbours
+    frames = np.concatenate(
+        [before, weaker(after, before, 2.5 * score / step)]
+    )  # neighbours differ by about 1, and 1.5 are added
     assert refined(frames, {39: said}) == marked
 
 
@@ -76,9 +80,16 @@ def test_a_still_picture_and_a_single_frame():
 
 
 @pytest.mark.parametrize("speeds", [(5, 7), (7, -6)])
-def test_a_cut_between_fast_pans_needs_a_hint(speeds):
-    assert refined(np.concatenate([scene(40, speeds[0]), scene(40, speeds[1])]), {39: 0.2}) == [39]
+def test_a_cut_between_fast_pans_needs_no_word_of_the_network(speeds):
+    assert refined(np.concatenate([scene(40, speeds[0]), scene(40, speeds[1])]), {39: 0.0}) == [39]
     assert refined(scene(80, speeds[0]), {39: 0.2}) == []
+
+
+def test_the_next_slide_of_a_set_is_a_cut_and_a_caption_is_none():
+    slides = np.concatenate([page(40, seed=3), page(40, seed=4)])
+    assert refined(slides, {}) == [39]
+    slides[20:60, 22:25, 8:40:2] = 120
+    assert refined(slides, {}) == [39]
 
 
 def test_a_flash_in_a_fast_pan_is_no_cut():
