@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from curator_dask.errors import InputError
+from curator_dask.export.faults import MAX_FAULTS, Fault, OtherClip, ShardReading
 from curator_dask.export.manifest import Manifest
 from curator_dask.export.samples import CLIP_SCHEMA, QUALITY_SCHEMA, is_safe_key, member_key
 from curator_dask.export.shards import ShardResult, keys_digest
 from curator_dask.export.ustar import Member, read_members
+from curator_dask.export.verify_keys import ComparedKeys, key_rows, number_of_buckets
 from curator_dask.files.temporary.temporary_folders import temporary_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CheckMedia = Callable[[Path], str | None]
 """A function that opens the MP4 at a path and returns its fault, or None."""
 
-MAX_FAULTS = 100
-"""Reading a shard stops after so many faults: a hostile one could cause millions."""
-
 _MAX_JSON_BYTES = 1 << 20
 _MEMBER_NAME = re.compile(r"([^./]+)\.([a-z0-9]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of an export."""
-
-    shard: str
-    """The shard's path in the export, or a split's name."""
-    key: str
-    """The sample's key; "" if the fault concerns the whole shard."""
-    what: str
-
-    def __str__(self) -> str:
-        return ": ".join(part for part in (self.shard, self.key, self.what) if part)
-
-
-@dataclass(slots=True)
-class ShardReading:
-    """The keys and faults found in one shard."""
-
-    shard: str
-    keys: list[str] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-
-    def fault(self, key: str, what: str) -> None:
-        self.faults.append(Fault(self.shard, key, what))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +35,6 @@ class _Rules:
     """What every sample of an export must be like."""
 
     members: tuple[str, ...]
-    removed: Collection[str]
     fields: Mapping[str, Any]
     """The fields of the JSON by the manifest; empty: those that every export has."""
 
@@ -94,24 +70,50 @@ def verify_export(
     that must not occur; ``listed``, if given, are those that must, and no others; ``check_media`` is called for
     ``media_per_shard`` clips of each shard, evenly spaced.
     """
-    keys = removed_keys(removed)
     faults = [] if found is None else listing_faults(manifest, found)
-    readings = []
-    for shard in manifest.shards:
-        try:
-            with open_shard(shard) as stream:
-                readings.append(
-                    verify_shard(stream, shard, manifest.members, keys, check_media, media_per_shard, manifest.fields)
-                )
-        except OSError as error:
-            faults.append(Fault(shard.path, "", f"cannot be read: {error}"))
-    unlisted = [] if listed is None else unlisted_keys(readings, listed)
-    return [*faults, *(fault for reading in readings for fault in reading.faults), *doubled_keys(readings), *unlisted]
+    readings = _Readings(manifest, open_shard, check_media, media_per_shard)
+    with temporary_folder() as scratch:
+        num_samples = sum(shard.samples for shard in manifest.shards)
+        compared = ComparedKeys(scratch, number_of_buckets(num_samples))
+        compared.compare(readings.key_rows(), readings.paths, removed, listed)
+    of_shards = [fault for number in range(len(readings.paths)) for fault in readings.faults[number]]
+    told = (compared.removed.of_all(), compared.doubled.of_all(), compared.unlisted.of_all())
+    return [*faults, *readings.not_read, *of_shards, *itertools.chain(*told)]
 
 
-def removed_keys(removed: Iterable[str]) -> frozenset[str]:
-    """The keys of the clips on a removal list."""
-    return frozenset(map(member_key, removed))
+@dataclass
+class _Readings:
+    """Reads the shards of an export, and keeps their faults."""
+
+    manifest: Manifest
+    open_shard: Callable[[ShardResult], BinaryIO]
+    check_media: CheckMedia | None
+    media_per_shard: int
+    paths: list[str] = field(default_factory=list)
+    """Those of the shards that could be read."""
+    faults: list[list[Fault]] = field(default_factory=list)
+    """Of each of these shards."""
+    not_read: list[Fault] = field(default_factory=list)
+
+    def key_rows(self) -> Iterator[pa.Table]:
+        """What `key_rows` gives for each shard, as it is read."""
+        for shard in self.manifest.shards:
+            try:
+                with self.open_shard(shard) as stream:
+                    reading = verify_shard(
+                        stream,
+                        shard,
+                        self.manifest.members,
+                        self.check_media,
+                        self.media_per_shard,
+                        self.manifest.fields,
+                    )
+            except OSError as error:
+                self.not_read.append(Fault(shard.path, "", f"cannot be read: {error}"))
+                continue
+            yield key_rows(reading, len(self.paths))
+            self.paths.append(shard.path)
+            self.faults.append(reading.faults)
 
 
 def listing_faults(manifest: Manifest, found: Iterable[str]) -> list[Fault]:
@@ -124,44 +126,21 @@ def listing_faults(manifest: Manifest, found: Iterable[str]) -> list[Fault]:
     return faults
 
 
-def doubled_keys(readings: Iterable[ShardReading]) -> list[Fault]:
-    """Faults of keys that occur in more than one shard."""
-    first: dict[str, str] = {}
-    faults: list[Fault] = []
-    for reading in readings:
-        doubled = [key for key in dict.fromkeys(reading.keys) if first.setdefault(key, reading.shard) != reading.shard]
-        faults += [Fault(reading.shard, key, f"the key is also in {first[key]}") for key in doubled]
-    return faults
-
-
-def unlisted_keys(readings: Iterable[ShardReading], listed: Iterable[str]) -> list[Fault]:
-    """Faults of clips that are not on the list of the export, and of clips on it that no shard holds."""
-    keys, found = {member_key(clip_id): clip_id for clip_id in listed}, set()
-    faults: list[Fault] = []
-    for reading in readings:
-        faults += [Fault(reading.shard, key, "the clip is not on the list") for key in reading.keys if key not in keys]
-        found.update(reading.keys)
-    return faults + [
-        Fault("", key, "the clip is on the list, and no shard holds it") for key in sorted(keys.keys() - found)
-    ]
-
-
 def verify_shard(
     stream: BinaryIO,
     expected: ShardResult,
     members: tuple[str, ...],
-    removed: Collection[str] = frozenset(),
     check_media: CheckMedia | None = None,
     media_per_shard: int = 1,
     fields: Mapping[str, Any] | None = None,
 ) -> ShardReading:
-    """Reads one shard in one pass and in bounded memory; ``removed`` are keys (`removed_keys`).
+    """Reads one shard in one pass and in bounded memory.
 
     ``fields`` are those of the JSON by the manifest (`Manifest.fields`).
     """
     reading = ShardReading(expected.path)
     source = _HashingReader(stream)
-    rules = _Rules(members, removed, fields or {})
+    rules = _Rules(members, fields or {})
     try:
         _read_samples(source, reading, rules, _MediaProbe.spread(check_media, media_per_shard, expected.samples))
     except InputError as error:
@@ -230,13 +209,11 @@ def _close(sample: _Sample | None, reading: ShardReading, rules: _Rules) -> None
     if tuple(sample.extensions) != rules.members:
         found = _show(", ".join(sample.extensions))
         reading.fault(sample.key, f"the members are {found}, not {', '.join(rules.members)}")
-    if sample.key in rules.removed:
-        reading.fault(sample.key, "the clip is on the removal list")
-    if "json" in sample.extensions and (what := _clip_fault(sample, rules)):
+    if "json" in sample.extensions and (what := _clip_fault(sample, reading, rules)):
         reading.fault(sample.key, what)
 
 
-def _clip_fault(sample: _Sample, rules: _Rules) -> str | None:
+def _clip_fault(sample: _Sample, reading: ShardReading, rules: _Rules) -> str | None:
     clip = sample.clip
     if not isinstance(clip, dict):
         return "the JSON is not an object"
@@ -247,8 +224,8 @@ def _clip_fault(sample: _Sample, rules: _Rules) -> str | None:
         if what := _field_fault(name, clip[name], kind):
             return what
     if (key := member_key(clip["id"])) != sample.key:
-        listed = ", which is on the removal list" if key in rules.removed else ""
-        return f"the JSON is of another clip: {_show(clip['id'])}{listed}"
+        reading.other_clips.append(OtherClip(len(reading.keys) - 1, key, _show(clip["id"])))
+        return f"the JSON is of another clip: {_show(clip['id'])}"
     if sample.media_bytes not in (-1, clip["num_bytes"]):
         return f"the media has {sample.media_bytes} bytes, the JSON says {clip['num_bytes']}"
     return None

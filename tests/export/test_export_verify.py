@@ -11,10 +11,12 @@ from dataclasses import replace
 import av
 import pytest
 
+from curator_dask.export.faults import MAX_FAULTS, Fault, FirstFaults
 from curator_dask.export.manifest import Manifest, read_manifest
 from curator_dask.export.plan import PlanParameters
-from curator_dask.export.samples import clip_json_bytes
-from curator_dask.export.verify import MAX_FAULTS, verify_export
+from curator_dask.export.samples import clip_json_bytes, member_key
+from curator_dask.export.verify import verify_export
+from curator_dask.files.buckets import buckets
 from curator_dask.files.layout import MANIFEST_NAME
 
 SHARD = "train/000000.tar"
@@ -60,6 +62,13 @@ class Export:
         shards = list(self.manifest.shards)
         shards[0] = replace(shards[0], sha256=hashlib.sha256(data).hexdigest(), num_bytes=len(data))
         self.manifest = replace(self.manifest, shards=tuple(shards))
+
+
+@pytest.fixture(autouse=True, params=["one bucket", "many buckets"])
+def num_buckets(request, monkeypatch):
+    if request.param == "many buckets":
+        monkeypatch.setattr(buckets, "BLOCK_ROWS", 4)
+        monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
 
 
 @pytest.fixture
@@ -154,6 +163,37 @@ def test_a_key_that_comes_in_two_shards(export, clips):
     faults = export.faults()
     assert len(faults) == 5
     assert {(fault.shard, fault.what) for fault in faults} == {(second.path, f"the key is also in {first.path}")}
+
+
+def test_clips_that_are_not_as_they_are_listed(export, clips):
+    ids = [record.id for record in clips.records]
+    assert export.said(listed=ids) == []
+    assert sorted(export.said(listed=[*ids[1:], "gone", "../gone", ids[3]])) == sorted(
+        [
+            next(f"{shard}: {ids[0]}: the clip is not on the list" for shard in shards_of(export, ids[0])),
+            f"{member_key('../gone')}: the clip is on the list, and no shard holds it",
+            "gone: the clip is on the list, and no shard holds it",
+            f"{ids[3]}: the list names the clip more than once",
+        ]
+    )
+
+
+def shards_of(export, clip_id):
+    for shard in export.manifest.shards:
+        with tarfile.open(export.folder / shard.path) as archive:
+            if any(name.startswith(clip_id) for name in archive.getnames()):
+                yield shard.path
+
+
+def test_of_very_many_faults_the_first_ones_are_told():
+    faults = FirstFaults()
+    for place in reversed(range(1000)):
+        faults.add(place % 2, place, Fault(f"shard {place % 2}", str(place), "bad"))
+    told = list(faults.of_all())
+    assert len(told) == 2 * (MAX_FAULTS + 1)
+    assert [fault.key for fault in told[:3]] == ["0", "2", "4"]
+    assert str(told[MAX_FAULTS]) == f"shard 0: {500 - MAX_FAULTS} more faults like the last one"
+    assert told[MAX_FAULTS + 1].key == "1"
 
 
 def test_members_that_are_apart(export):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from curator_dask.data.decisions.read_decisions import has_decisions, ids_left_out
 from curator_dask.errors import InputError, MediaError
+from curator_dask.export.faults import Fault
 from curator_dask.export.manifest import Manifest, read_manifest
-from curator_dask.export.verify import Fault, verify_export
+from curator_dask.export.verify import verify_export
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import MANIFEST_NAME, REMOVE_LIST
-from curator_dask.stages.export.clips.keep_list import read_keep_list
+from curator_dask.stages.export.clips.keep_list import check_keep_list, keep_list_batches
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ def verify_dataset(
     if not folder.exists(MANIFEST_NAME):
         raise InputError(f"{path} holds no {MANIFEST_NAME}: it is not an export of WebDataset shards")
     manifest = read_manifest(folder.read_bytes(MANIFEST_NAME))
-    removed: list[str] = []
-    if duplicates_path is not None:
-        removed = _left_out(Folder(duplicates_path, options))
+    removed = iter(()) if duplicates_path is None else _left_out(Folder(duplicates_path, options))
+    if keep_list is not None:
+        check_keep_list(keep_list, options)
     tars = [entry.path for entry in folder.entries() if entry.path.endswith(".tar")]
     faults = verify_export(
         manifest,
@@ -59,16 +61,20 @@ def verify_dataset(
         removed=removed,
         check_media=check_mp4,
         media_per_shard=clips_opened_per_shard,
-        listed=None if keep_list is None else read_keep_list(keep_list, options),
+        listed=None if keep_list is None else _listed(keep_list, options),
     )
     return Verification(manifest, tuple(faults))
 
 
-def _left_out(decisions: Folder) -> list[str]:
+def _left_out(decisions: Folder) -> Iterator[str]:
     """The clips that were removed or dropped. Raises InputError if nothing was decided in the folder."""
     if not has_decisions(decisions) and not decisions.exists(REMOVE_LIST):
         raise InputError(f"{decisions.url} holds no {REMOVE_LIST}: give the output of identify")
-    return [name for ids in ids_left_out(decisions) for name in ids.to_pylist()]
+    return (name for ids in ids_left_out(decisions) for name in ids.to_pylist())
+
+
+def _listed(path: str, options: Mapping[str, Any]) -> Iterator[str]:
+    return itertools.chain.from_iterable(keep_list_batches(path, options))
 
 
 def check_mp4(path: Path) -> str | None:

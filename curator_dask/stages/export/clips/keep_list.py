@@ -33,10 +33,3 @@ def check_numbers(path: str, num_ids: int, num_twice: int) -> None:
         raise InputError(f"{path} names no clip: give a list of ids, one per line")
     if num_twice:
         raise InputError(f"{path} names {counted(num_twice, 'clips')} more than once: write each id on one line")
-
-
-def read_keep_list(path: str, storage_options: Mapping[str, Any]) -> list[str]:
-    """All ids of the list. Raises InputError where there is no file, no id in it, or an id twice."""
-    ids = [one for batch in keep_list_batches(path, storage_options) for one in batch]
-    check_numbers(path, len(ids), len(ids) - len(set(ids)))
-    return ids
