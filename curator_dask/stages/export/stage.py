@@ -23,7 +23,7 @@ from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.export.clips.carried import join_to_clips
 from curator_dask.stages.export.clips.chosen import choose
-from curator_dask.stages.export.clips.counts import count_clips
+from curator_dask.stages.export.clips.counts import count_clips, undecided
 from curator_dask.stages.export.clips.exported import ExportedClips
 from curator_dask.stages.export.clips.keep_list import check_keep_list
 from curator_dask.stages.export.clips.plan_files import plan_files, plan_path, shard_key
@@ -146,6 +146,8 @@ class ExportStage(ExportParameters, Stage):
         """The clips to export. Raises InputError if there are none."""
         sources = self._sources()
         clips = ExportedClips(choose(sources, self.shards.seed, scratch), self.shards, scratch)
+        if (sentence := undecided(clips)) is not None:
+            context.reporter.note(f"export: {sentence}")
         if len(self.shards.splits) > 1:
             clips.add_groups(sources.groups())
         if (found := metadata_table(self, self.input_storage_options)) is not None:

@@ -67,6 +67,25 @@ def test_many_buckets_give_the_bytes_of_one(finished, cluster, tmp_path, monkeyp
     assert times(tmp_path / "one") == before
 
 
+@pytest.mark.parametrize("block_rows", [4, 1000])
+def test_clips_without_a_decision_are_counted_and_said(finished, cluster, tmp_path, monkeypatch, caplog, block_rows):
+    monkeypatch.setattr(buckets, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
+    ids, decided = ids_of(finished), tmp_path / "decided"
+    decided.mkdir()
+    (decided / "keep.txt").write_bytes(id_list_bytes(ids[:2]))
+    (decided / "remove.txt").write_bytes(id_list_bytes(ids[2:3]))
+    (decided / "drop.txt").write_bytes(id_list_bytes(ids[3:4]))
+    result = export(finished, tmp_path / "data", cluster, duplicates_path=str(decided))
+    assert (result.counts["clips"], result.counts["clips_undecided"]) == (2, len(ids) - 4)
+    (sentence,) = [line for line in caplog.messages if "no decision names" in line]
+    assert f"are left out: {len(ids) - 4}, as they have no vector" in sentence
+    assert sentence.endswith(", ".join(map(repr, sorted(ids[4:])[:3])))
+    again = export(finished, tmp_path / "data", cluster, duplicates_path=str(decided))
+    assert (again.counts, again.num_run) == (result.counts, 0)
+    assert "clips_undecided" not in export(finished, tmp_path / "all", cluster).counts
+
+
 def test_plans_of_shards_are_gone_when_these_are_written(finished, cluster, tmp_path):
     result = export(finished, tmp_path / "data", cluster, **FORMS["shards"])
     assert result.num_run == result.counts["shards"] > 2

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 IS_PLAIN: Final = "is_plain"
 """A column: the clip is too plain for a vector, and so no decision names it."""
 
+SHOWN: Final = 3
+"""Ids that a message names."""
+
 
 @dataclass
 class Chosen:
@@ -51,6 +54,10 @@ class Chosen:
     """Clips that would be exported without a keep list and with all media."""
     num_chosen: int = 0
     """Those of them that the keep list names; all of them if there is none."""
+    num_undecided: int = 0
+    """Clips with a media file that no decision names, and that are not plain: they have no vector, or came later."""
+    undecided: list[str] = field(default_factory=list)
+    """The first of their ids."""
 
 
 @dataclass
@@ -71,7 +78,7 @@ class _List:
         self.num_ids, self.num_twice = self.num_ids + len(listed), self.num_twice + len(listed) - len(once)
         self.num_others += len(others)
         names = (one.decode("utf-8", "surrogateescape") for one in others.to_pylist())
-        self.others = nsmallest(3, [*self.others, *names])
+        self.others = nsmallest(SHOWN, [*self.others, *names])
 
     def check(self, path: str) -> None:
         """Raise InputError if the list is empty, names a clip twice, or names others than the known ones."""
@@ -131,6 +138,7 @@ class _Meeting:
         rows = self._index.read(number)
         ids, marked = id_texts(rows["id"]).combine_chunks(), _Marked.of(self._marks, number)
         is_plain, is_wanted = self._wanted(ids, marked)
+        self._note_undecided(ids, marked)
         rows, is_plain = rows.filter(is_wanted), is_plain.filter(is_wanted)
         self.chosen.num_known += len(rows)
         if self.sources.keep_list is not None:
@@ -151,6 +159,17 @@ class _Meeting:
         for decision in decisions:
             is_plain = pc.and_not(is_plain, marked.has(ids, decision))
         return is_plain, pc.or_(marked.has(ids, KEPT), pc.and_(is_plain, self.sources.keeps_plain))
+
+    def _note_undecided(self, ids: Any, marked: _Marked) -> None:
+        """Count the clips of which nothing was decided: the decisions are those of clips with a vector."""
+        if self.sources.decisions is None:
+            return
+        is_known = np.zeros(len(ids), bool)
+        for mark in (KEPT, REMOVED, DROPPED, PLAIN):
+            is_known |= marked.has(ids, mark).to_numpy(zero_copy_only=False)
+        left: list[str] = ids.filter(~is_known).to_pylist()
+        self.chosen.num_undecided += len(left)
+        self.chosen.undecided = nsmallest(SHOWN, [*self.chosen.undecided, *left])
 
     def _known(self, rows: pa.Table, number: int) -> pa.Table:
         """The records of these rows of the index, with scores and quality. Raises InputError if an id occurs twice."""

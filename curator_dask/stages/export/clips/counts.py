@@ -32,9 +32,22 @@ def count_clips(clips: ExportedClips, *, has_list: bool) -> dict[str, int]:
         "clips_failed": len(failed) - num_open,
         **({"clips_open": num_open} if num_open else {}),
         "plain_failed": num_plain_failed + clips.chosen.num_plain_failed,
+        **({"clips_undecided": clips.chosen.num_undecided} if clips.chosen.num_undecided else {}),
         **({"clips_not_sampled": clips.chosen.num_known - clips.chosen.num_chosen} if has_list else {}),
         **(metadata.counts(_without(clips, gone)) if metadata is not None else {}),
     }
+
+
+def undecided(clips: ExportedClips) -> str | None:
+    """What a person should know of clips that are in no decision; None if there are none."""
+    chosen = clips.chosen
+    if not chosen.num_undecided:
+        return None
+    return (
+        f"clips of the index that no decision names are left out: {chosen.num_undecided:,}, as they have no vector (the "
+        f"failures of embed tell why) or were not there when it was decided; for example "
+        f"{', '.join(map(repr, chosen.undecided))}"
+    )
 
 
 def _without(clips: ExportedClips, gone: pa.Array) -> Iterator[pa.Table]:

@@ -59,14 +59,14 @@ class Sources:
         return clip_index_batches(self.clips, [*names, "valid", "clip_path"])
 
     def marks(self) -> Iterator[pa.Table]:
-        """``id``, as bytes, and ``mark``. What became of a clip is only asked where it matters.
+        """``id``, as bytes, and ``mark``.
 
         Raises InputError if there are no decisions where they were asked for.
         """
         plain = read_plain_ids(self.embeddings or only_embeddings(self.clips))
         if self.decisions is not None:
             yield from _decided(self.decisions)
-        if self.decisions is not None and plain:
+        if self.decisions is not None:
             yield from _marked(DROPPED, _listed_ids(self.decisions, layout.DROP_LIST))
         yield from _marked(PLAIN, [sorted(plain)])
         if self.keep_list is not None:
