@@ -103,8 +103,8 @@ def timed(work: Any, *arguments: Any) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def measure_local(num_units: int, *, packed: bool) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as scratch:
+def measure_local(num_units: int, *, packed: bool, place: str) -> None:
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
         state = StageState(Folder(scratch), "work")
         make_finished(state, num_units, packed=packed)
         units = units_of(num_units)
@@ -180,6 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--store", type=int, nargs="*", default=[], help="numbers of units on the store")
+    in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    parser.add_argument("--place", default=in_memory, help="the local folder to make files in; default: in memory")
     parser.add_argument("--latency-ms", type=float, default=20.0)
     parser.add_argument("--first", type=int, default=0, help="units of a first run")
     chosen = parser.parse_args()
@@ -189,7 +191,7 @@ def main() -> None:
     most = packing.MOST_LOOSE
     for num_units, packed in _cases(chosen.units):
         packing.MOST_LOOSE = most
-        measure_local(num_units, packed=packed)
+        measure_local(num_units, packed=packed, place=chosen.place)
     if chosen.store:
         os.environ.update(KEYS)
         with tempfile.TemporaryDirectory() as folder:

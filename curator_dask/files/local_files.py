@@ -198,8 +198,9 @@ def _walk(
         folder, prefix = pending.pop()
         seen.add(_identity(folder))
         for item in _scan(folder):
-            path, is_folder = prefix + item.name, _is_folder(item)
-            if reason := reason_for(item):
+            name = item.name
+            path, is_folder = prefix + name, _is_folder(item)
+            if (name[0] == "." or reason_for.links_stay_in) and (reason := reason_for(item)):
                 yield f"{path}/" if is_folder else path, item, reason
             elif not is_folder:
                 yield path, item, ""

@@ -37,6 +37,7 @@ from curator_dask.runtime.parameters import FORMAT, RELATIVE, Comparison, as_rec
 from curator_dask.runtime.records import (
     JSON,
     Failure,
+    FoundUnit,
     UnitRecord,
     digest,
     dump_json,
@@ -263,14 +264,14 @@ class StageState:
 
     def done_units(self) -> dict[str, str]:
         """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes."""
-        return {record.key: record.inputs for record, is_done in self.checked_records() if is_done}
+        return {unit.key: unit.inputs for unit, is_done in self.checked_units() if is_done}
 
-    def checked_records(self) -> Iterator[tuple[UnitRecord, bool]]:
+    def checked_units(self) -> Iterator[tuple[FoundUnit, bool]]:
         """All markers, and whether the unit is done: no open failure, and all outputs there with the recorded sizes."""
         sizes = Sizes(self.folder)
-        for record in self.records():
-            is_done = record.is_done and all(sizes.of(path) == size for path, size in record.outputs.items())
-            yield record, is_done
+        markers = Markers(self.folder, self.path(), FoundUnit.from_json, FoundUnit.from_fields)
+        for unit in markers.records():
+            yield unit, unit.is_done and sizes.all_there(unit.outputs)
 
     def units_with_failures(self) -> set[str]:
         """The keys of units that recorded failures, final ones too: with ``--retry-failed`` they are done again."""

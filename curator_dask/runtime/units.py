@@ -31,7 +31,7 @@ from curator_dask.runtime.failing.final_reasons import reason_of
 from curator_dask.runtime.failing.halving import Halving
 from curator_dask.runtime.markers.packing import MOST_LOOSE
 from curator_dask.runtime.progress import Reporter
-from curator_dask.runtime.records import Failure, UnitRecord, UnitResult
+from curator_dask.runtime.records import Failure, FoundUnit, UnitRecord, UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import ALL_WORKERS_DIED, LOOK_EVERY_S, WorkerWatch
 
@@ -166,7 +166,7 @@ class _Tally:
     """Unit key → its failures, if it has some."""
     keys: set[str] = field(default_factory=set)
 
-    def add(self, record: UnitRecord) -> None:
+    def add(self, record: UnitRecord | FoundUnit) -> None:
         self.keys.add(record.key)
         for name, number in record.counts.items():
             self.counts[name] = self.counts.get(name, 0) + number
@@ -189,7 +189,7 @@ def _survey(state: StageState, units: Sequence[Unit[T]], again: Collection[str])
     """Read all markers once."""
     tally, before = _Tally(), dict[str, tuple[str, ...]]()
     planned = {unit.key: unit.inputs for unit in units}
-    for record, is_done in state.checked_records():
+    for record, is_done in state.checked_units():
         if is_done and planned.get(record.key) == record.inputs and record.key not in again:
             tally.add(record)
         elif record.key in planned:

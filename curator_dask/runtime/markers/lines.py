@@ -12,6 +12,7 @@ FORGOTTEN = "forgotten"
 """Stands in the line of a unit that is not part of the stage any more: it hides what older batches say of the unit."""
 
 _BEFORE_KEY = b'{"key": "'
+_KEY_AT = len(_BEFORE_KEY)
 _DIGITS = 32
 _END = b'"}'
 _SEAL_LENGTH = _DIGITS + len(_END)
@@ -40,13 +41,17 @@ def is_whole(line: bytes) -> bool:
 
 def key_of(line: bytes) -> str:
     """The key of the unit of a whole line."""
-    start = len(_BEFORE_KEY)
-    return line[start : line.index(b'"', start)].decode("ascii")
+    return line[_KEY_AT : line.index(b'"', _KEY_AT)].decode("ascii")
 
 
 def place_of(key: str) -> str:
     """What units are put in order by: the name of a marker that is a file of its own."""
     return f"{key}.json"
+
+
+def place_in(line: bytes) -> bytes:
+    """`place_of` the key of a whole line, as bytes: they have the same order, and half the cost."""
+    return line[_KEY_AT : line.index(b'"', _KEY_AT)] + b".json"
 
 
 def lines_in(text: bytes) -> tuple[list[bytes], list[bytes]]:

@@ -13,7 +13,7 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import BATCHES, UNITS
 from curator_dask.runtime.markers.batches import PIECE_BYTES, Batch, Batches
-from curator_dask.runtime.markers.lines import fields_of, key_of, place_of
+from curator_dask.runtime.markers.lines import fields_of, key_of, place_in
 
 ENDING = ".json"
 AT_A_TIME = 256
@@ -29,9 +29,6 @@ class Record(Protocol):
 
     @property
     def key(self) -> str: ...
-    @property
-    def is_done(self) -> bool: ...
-    def fields(self) -> dict[str, Any]: ...
 
 
 R = TypeVar("R", bound=Record)
@@ -79,10 +76,10 @@ class Markers(Generic[R]):
             )
         return self._as_records(_newest(heapq.merge(*streams) if batches else streams[0]))
 
-    def _of_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, int, R | bytes]]:
+    def _of_loose(self, paths: Sequence[str]) -> Iterator[tuple[bytes, int, R | bytes]]:
         for path, record in self._read_loose(paths):
             if record is not None:
-                yield path.rpartition("/")[2], 0, record
+                yield path.rpartition("/")[2].encode("utf-8", "surrogateescape"), 0, record
 
     def _read_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, R | None]]:
         """Each path with its record. Another process may put markers into a batch meanwhile: those are looked for there."""
@@ -95,10 +92,10 @@ class Markers(Generic[R]):
                 yield path, self.parsed(path, data)
             at = stop + 1
 
-    def _of_batch(self, batch: Batch, rank: int, piece_bytes: int) -> Iterator[tuple[str, int, R | bytes]]:
+    def _of_batch(self, batch: Batch, rank: int, piece_bytes: int) -> Iterator[tuple[bytes, int, R | bytes]]:
         try:
             for line in self.batches.whole_lines(batch, piece_bytes=piece_bytes):
-                yield place_of(key_of(line)), rank, line
+                yield place_in(line), rank, line
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.folder.join(batch.path)} is gone: a run puts its records together at this moment. Try again"
@@ -168,9 +165,10 @@ class Markers(Generic[R]):
     def _as_records(self, found: Iterator[R | bytes]) -> Iterator[R]:
         """What was found as records, without those of forgotten units."""
         while some := list(itertools.islice(found, AT_A_TIME)):
-            packed = self._of_lines([one for one in some if isinstance(one, bytes)])
-            for one in some:
-                record = next(packed) if isinstance(one, bytes) else one
+            lines = [one for one in some if isinstance(one, bytes)]
+            packed = self._of_lines(lines)
+            records = packed if len(lines) == len(some) else _in_order(some, packed)
+            for record in records:
                 if record is not None:
                     yield record
 
@@ -184,9 +182,14 @@ class Markers(Generic[R]):
                 yield None
 
 
-def _newest(found: Iterator[tuple[str, int, R | bytes]]) -> Iterator[R | bytes]:
+def _in_order(found: Sequence[R | bytes], packed: Iterator[R | None]) -> Iterator[R | None]:
+    """What was found, with the records of lines in place of these."""
+    return (next(packed) if isinstance(one, bytes) else one for one in found)
+
+
+def _newest(found: Iterator[tuple[bytes, int, R | bytes]]) -> Iterator[R | bytes]:
     """Of all that is said of a unit, what counts."""
-    last = ""
+    last = b""
     for place, _, says in found:
         if place != last:
             last = place

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from curator_dask.files.folder import Entry
 from curator_dask.runtime.markers.batches import MOST_BYTES, Batch, Batches
@@ -17,7 +18,7 @@ from curator_dask.runtime.markers.lines import (
     line_of_forgotten,
     place_of,
 )
-from curator_dask.runtime.markers.markers import Markers, R
+from curator_dask.runtime.markers.markers import Markers, Record
 
 MOST_LOOSE = 2000
 """So many markers may be files of their own. Fewer are read in a tenth of a second."""
@@ -27,7 +28,18 @@ PACKED_BYTES = 1 << 25
 """At most about so many bytes of loose markers become one batch."""
 
 
-def pack(markers: Markers[R]) -> set[str]:
+class Packable(Record, Protocol):
+    """What packing knows of the record of a unit."""
+
+    @property
+    def is_done(self) -> bool: ...
+    def fields(self) -> dict[str, Any]: ...
+
+
+P = TypeVar("P", bound=Packable)
+
+
+def pack(markers: Markers[P]) -> set[str]:
     """Put the loose markers into batches, if there are many; returns the keys of the units that had one.
 
     Large ones stay, and those of units with open failures, as these are done again.
@@ -54,7 +66,7 @@ def _portions(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield some
 
 
-def _pack_some(markers: Markers[R], entries: Sequence[Entry]) -> None:
+def _pack_some(markers: Markers[P], entries: Sequence[Entry]) -> None:
     versions = {entry.path: entry.version for entry in entries}
     done = {path: record for path, record in _read(markers, list(versions)) if record.is_done}
     if not done:
@@ -65,13 +77,13 @@ def _pack_some(markers: Markers[R], entries: Sequence[Entry]) -> None:
     markers.folder.remove_many([path for path in done if now.get(path) == versions[path]])
 
 
-def _read(markers: Markers[R], paths: Sequence[str]) -> Iterator[tuple[str, R]]:
+def _read(markers: Markers[P], paths: Sequence[str]) -> Iterator[tuple[str, P]]:
     for path, data in markers.folder.read_many(paths):
         if record := markers.parsed(path, data):
             yield path, record
 
 
-def forget(markers: Markers[R], keys: Iterable[str]) -> None:
+def forget(markers: Markers[P], keys: Iterable[str]) -> None:
     """Note that these units, which lie in batches, are not part of the stage any more."""
     lines = [line_of_forgotten(key) for key in sorted(keys, key=place_of)]
     if lines:

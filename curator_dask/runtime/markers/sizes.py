@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
+
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import STATE
 
@@ -11,16 +14,23 @@ class Sizes:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._parts: dict[str, dict[str, int]] = {}
+        self._listed: set[str] = set()
+        self._sizes: dict[str, int] = {}
 
     def of(self, path: str) -> int | None:
         """Bytes of a file; None where there is none."""
-        part = _part_of(path)
-        if part not in self._parts:
-            self._parts[part] = self._listed(part)
-        return self._parts[part].get(path)
+        size = self._sizes.get(path)
+        if size is None and (part := _part_of(path)) not in self._listed:
+            self._listed.add(part)
+            self._sizes.update(self._list(part))
+            size = self._sizes.get(path)
+        return size
 
-    def _listed(self, part: str) -> dict[str, int]:
+    def all_there(self, outputs: Mapping[str, int]) -> bool:
+        """Whether each of these files is there with its size."""
+        return all(map(operator.eq, map(self.of, outputs), outputs.values()))  # a generator would take twice as long
+
+    def _list(self, part: str) -> dict[str, int]:
         if ".." in part.split("/"):
             return {}  # no stage writes there
         depth = 1 if not part or part.startswith(f"{STATE}/") else None
