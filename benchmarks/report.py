@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -44,7 +45,8 @@ def _measure(num_clips: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         apart(_write_output, scratch, num_clips)
         before = memory("VmRSS")
-        output = _step("read the output", num_clips, lambda: read_output(Folder(scratch)))
+        (Path(scratch) / "buckets").mkdir()
+        output = _step("read the output", num_clips, lambda: read_output(Folder(scratch), Path(scratch) / "buckets"))
         report = _step("count", num_clips, lambda: build_report(output))
         digest = hashlib.sha256(json.dumps({**report, "name": ""}, sort_keys=True).encode()).hexdigest()[:16]
         print(f"| {num_clips:,} | in use before: {before / 1e6:,.0f} MB; the report: {digest} | | | | |", flush=True)
@@ -72,7 +74,7 @@ def _id(number: int) -> str:
 
 
 def _clips(numbers: np.ndarray) -> pa.Table:
-    span, video = numbers % CLIPS_PER_VIDEO, (numbers * 7919 // CLIPS_PER_VIDEO).tolist()
+    span, video = numbers % CLIPS_PER_VIDEO, (numbers // CLIPS_PER_VIDEO).tolist()
     known = {
         "id": list(map(_id, numbers.tolist())),
         "relative_path": [f"folder/video_{one:09d}.mp4" for one in video],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
 from curator_dask.files.names import counted
-from curator_dask.report.numbers import cluster_sizes, removed_by, shares, sums_per_state, sweep
+from curator_dask.report.numbers import cluster_sizes, removed_by, shares_of, sums_per_state, sweep
 from curator_dask.report.pairs import MOST_GROUPS, borderline, groups, ids_of_pairs, number
 from curator_dask.report.quality import dropped_lines, quality_histograms
 from curator_dask.report.run_output import DROPPED, FAILED, KEPT, PLAIN, REMOVED, RunOutput
@@ -41,9 +42,9 @@ def build_report(output: RunOutput, *, most_groups: int = MOST_GROUPS) -> Json:
         "orphans": output.record.get("stages", {}).get("identify", {}).get("orphans"),
         "removed_by": removed_by(output),
         "warnings": list(_warnings(output)),
-        "sweep": sweep(output) if len(output.scores) else [],
+        "sweep": sweep(output),
         "sweep_rule": "pairwise",
-        "scores": shares(output.scores["cosine_sim_score"]),
+        "scores": shares_of(rows["cosine_sim_score"] for rows in output.scores()),
         "overlaps": _overlaps(output),
         "clusters": cluster_sizes(output),
         "groups": shown,
@@ -67,20 +68,20 @@ def with_previews(report: Json, previews: Mapping[str, str]) -> Json:
 
 def totals(output: RunOutput) -> Json:
     """The clips by their state, and the line that a run ends with."""
-    counts = output.clips["state"].value_counts()
-    held = {state: int(counts.get(state, 0)) for state in (KEPT, REMOVED, DROPPED, PLAIN, FAILED)}
+    counts, num_open = Counter[str](), 0
     waiting = {one.get("clip_id") for one in output.failures if one.get("open")}
-    num_open = int((output.clips["id"].isin(waiting) & (output.clips["state"] == FAILED)).sum())
+    for clips in output.clips():
+        counts.update(clips["state"])
+        num_open += int((clips["id"].isin(waiting) & (clips["state"] == FAILED)).sum())
+    held = {state: counts[state] for state in (KEPT, REMOVED, DROPPED, PLAIN, FAILED)}
     plain = f" + {held[DROPPED]} dropped" if held[DROPPED] else ""
     plain += f" + {held[PLAIN]} plain" if held[PLAIN] else ""
     left = f" + {num_open} open" if num_open else ""
     held[FAILED] -= num_open
-    line = (
-        f"{len(output.clips)} clips = {held[KEPT]} kept + {held[REMOVED]} removed{plain} + {held[FAILED]} failed{left}"
-    )
+    line = f"{counts.total()} clips = {held[KEPT]} kept + {held[REMOVED]} removed{plain} + {held[FAILED]} failed{left}"
     if not held[DROPPED]:
         del held[DROPPED]
-    return {"clips": len(output.clips), **held, **({"open": num_open} if num_open else {}), "line": line}
+    return {"clips": counts.total(), **held, **({"open": num_open} if num_open else {}), "line": line}
 
 
 def _decided_by(output: RunOutput) -> Json:
@@ -102,23 +103,34 @@ def _warnings(output: RunOutput) -> Iterator[str]:
     unusual = unusual_share(totals(output))
     if unusual:
         yield unusual
-    expected = output.clips[output.clips["width"].notna() & output.clips["state"].isin([KEPT, REMOVED])]
-    missing = len(expected) - int(expected["has_file"].fillna(value=False).astype(bool).sum())
+    num_expected, missing = _files_missing(output)
     if missing:
-        yield f"{missing:,} of {counted(len(expected), 'clips')} cannot be played or shown in pictures: their files are not here."
-    removed = output.with_sources(output.removed, "kept_id")
-    lost = removed[removed["same_source"]]["id"].map(output.clip_of["source"]).value_counts()
-    sizes = output.clips["source"].value_counts()
+        yield f"{missing:,} of {counted(num_expected, 'clips')} cannot be played or shown in pictures: their files are not here."
+    lost = Counter[str]()
+    for removed in output.removed():
+        lost.update(removed[removed["same_source"].astype(bool)]["source"].dropna())
+    sizes = output.videos["clips"].to_dict() if lost else {}
     emptied = sorted(str(name) for name, count in lost.items() if 2 * count > sizes[name])
     if emptied:
         videos = "1 video loses" if len(emptied) == 1 else f"{len(emptied):,} videos lose"
         yield f"{videos} over half of the clips to clips of the same video, for example {emptied[0]}."
 
 
+def _files_missing(output: RunOutput) -> tuple[int, int]:
+    """How many clips should have a file, and how many of them have none."""
+    num_expected = num_there = 0
+    for clips in output.clips():
+        expected = clips[clips["width"].notna() & clips["state"].isin([KEPT, REMOVED])]
+        num_expected += len(expected)
+        num_there += int(expected["has_file"].fillna(value=False).astype(bool).sum())
+    return num_expected, num_expected - num_there
+
+
 def _overlaps(output: RunOutput) -> Json | None:
-    if output.overlaps is None:
+    overlaps = output.overlaps
+    if overlaps is None:
         return None
-    return {name: shares(output.overlaps[name]) for name in ("picture", "motion")}
+    return {name: shares_of(rows[name] for rows in overlaps()) for name in ("picture", "motion")}
 
 
 def _ids_of_groups(shown: Iterable[Json]) -> list[str]:
@@ -151,7 +163,7 @@ def _plain(output: RunOutput) -> list[Json]:
 def _clips(output: RunOutput, named: Iterable[str]) -> Json:
     """What is known of the named clips, in the order in which they are named first."""
     wanted = list(dict.fromkeys(named))
-    rows = output.clip_of.reindex(wanted)
+    rows = output.clips_named(set(wanted)).reindex(wanted)
     return {
         name: {
             "source": row.source if isinstance(row.source, str) else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from curator_dask.report.run_output import KEPT, RunOutput
+from curator_dask.report.run_output import KEPT, Frames, RunOutput, first_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,15 +32,30 @@ def groups(output: RunOutput, most: int = MOST_GROUPS) -> tuple[list[Json], int]
 
     Clips that were removed by hand, and orphans, are in none: no kept clip is named for them.
     """
-    removed = output.with_sources(output.removed.dropna(subset=["kept_id"]), "kept_id")
+    number, best = 0, list[_Ranked]()
+    for rows in output.groups():
+        ranked = _ranked(rows, most)
+        number += rows["group"].nunique()
+        best = heapq.nsmallest(most, [*best, *ranked], key=lambda one: one[:2])
+    return [
+        _group(pairs, size) for size, _, pairs in ((-less, first, pairs) for less, first, pairs in best)
+    ], number - len(best)
+
+
+_Ranked = tuple[int, str, list[Json]]
+"""A group: the number of its removed clips, negative; its first kept id; and as many of the removed clips as are shown."""
+
+
+def _ranked(removed: pd.DataFrame, most: int) -> list[_Ranked]:
+    """The groups with most removed clips among these, which are whole groups."""
     sizes = removed["group"].value_counts().to_dict()
     heads = removed.sort_values("kept_id").drop_duplicates("group")
     first = dict(zip(heads["group"], heads["kept_id"], strict=True))
-    ordered = sorted(sizes, key=lambda name: (-sizes[name], first[name]))
-    listed = removed[removed["group"].isin(ordered[:most])].sort_values(["group", "kept_id", "id"])
+    ordered = heapq.nsmallest(most, sizes, key=lambda name: (-sizes[name], first[name]))
+    listed = removed[removed["group"].isin(ordered)].sort_values(["group", "kept_id", "id"])
     rows = groupby(listed.groupby("group").head(MOST_REMOVED).to_dict("records"), lambda row: row["group"])
     pairs = {name: [removed_clip(row) for row in some] for name, some in rows}
-    return [_group(pairs[name], int(sizes[name])) for name in ordered[:most]], max(len(ordered) - most, 0)
+    return [(-int(sizes[name]), first[name], pairs[name]) for name in ordered]
 
 
 def _group(pairs: list[Json], size: int) -> Json:
@@ -68,12 +84,10 @@ def removed_clip(row: Mapping[Any, Any]) -> Json:
 
 def borderline(output: RunOutput) -> dict[str, list[Json]]:
     """The removed clips that were nearest to staying, and the kept ones that were nearest to going."""
-    by_overlap = output.overlaps is not None and output.rule == "overlap"
-    found = (
-        _close_by_cover(output, output.overlaps)
-        if by_overlap and output.overlaps is not None
-        else _close_by_score(output)
-    )
+    if output.overlaps is not None and output.rule == "overlap":
+        found = _close_by_cover(output, output.overlaps)
+    else:
+        found = _close_by_score(output)
     return {
         "removed": [_pair(row) for row in output.with_sources(found[0], "other_id").to_dict("records")],
         "kept": [_pair(row) for row in output.with_sources(found[1], "other_id").to_dict("records")],
@@ -81,24 +95,26 @@ def borderline(output: RunOutput) -> dict[str, list[Json]]:
 
 
 def _close_by_score(output: RunOutput) -> tuple[pd.DataFrame, pd.DataFrame]:
-    removed = output.removed[~output.removed["reason"].isin([OVERRIDE, COPY])]
-    removed = removed.sort_values(["cosine_sim_score", "id"]).head(MOST_CLOSE)
+    decided = (one[~one["reason"].isin([OVERRIDE, COPY])] for one in output.removed())
+    removed = first_rows(decided, ["cosine_sim_score", "id"], MOST_CLOSE)
     removed = removed.assign(other_id=removed["kept_id"].fillna(removed["max_id"]))
-    scores = output.scores[output.scores["id"] != output.scores["max_id"]]
-    stays = scores[scores["id"].map(output.clip_of["state"]) == KEPT]
-    kept = stays.sort_values(["cosine_sim_score", "id"], ascending=[False, True]).head(MOST_CLOSE)
+    stays = (one[(one["id"] != one["max_id"]) & (one["state"] == KEPT)] for one in output.scores())
+    kept = first_rows(stays, ["cosine_sim_score", "id"], MOST_CLOSE, ascending=[False, True])
     return removed, kept.assign(other_id=kept["max_id"])
 
 
-def _close_by_cover(output: RunOutput, overlaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    removed = output.removed.dropna(subset=["kept_id"]).sort_values(["cover", "kept_score", "id"]).head(MOST_CLOSE)
+def _close_by_cover(output: RunOutput, overlaps: Frames) -> tuple[pd.DataFrame, pd.DataFrame]:
+    covered = (one.dropna(subset=["kept_id"]) for one in output.removed())
+    removed = first_rows(covered, ["cover", "kept_score", "id"], MOST_CLOSE)
     removed = removed.assign(other_id=removed["kept_id"], strength=removed["kept_score"])
-    state, clips = output.clip_of["state"], output.clip_of
-    both = overlaps[(overlaps["id"].map(state) == KEPT) & (overlaps["other_id"].map(state) == KEPT)]
-    length = both["id"].map(clips["end_s"] - clips["start_s"])
+    close = (_with_cover(one[(one["state"] == KEPT) & (one["other_state"] == KEPT)]) for one in overlaps())
+    return removed, first_rows(close, ["cover", "id", "other_id"], MOST_CLOSE, ascending=[False, True, True])
+
+
+def _with_cover(both: pd.DataFrame) -> pd.DataFrame:
+    length = both["end_of_clip_s"] - both["start_of_clip_s"]
     strength = both["picture"].where(both["kind"] == "still", both["motion"])
-    close = both.assign(cover=(both["end_s"] - both["start_s"]) / length, strength=strength)
-    return removed, close.sort_values(["cover", "id", "other_id"], ascending=[False, True, True]).head(MOST_CLOSE)
+    return both.assign(cover=(both["end_s"] - both["start_s"]) / length, strength=strength)
 
 
 def _pair(row: Mapping[Any, Any]) -> Json:

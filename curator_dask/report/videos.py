@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections import defaultdict
 from itertools import groupby
 from typing import Any, Final
 
 from curator_dask.report.pairs import number
-from curator_dask.report.run_output import KEPT, RunOutput
+from curator_dask.report.run_output import RunOutput, joined
 
 MOST_SOURCES: Final = 2_000
 MOST_CLIPS: Final = 20_000
@@ -18,20 +19,20 @@ MOST_TWINS: Final = 20
 
 def sources(output: RunOutput) -> tuple[list[dict[str, Any]], int]:
     """The videos, those with a clip that does not stay first; and how many of them are left out."""
-    clips = output.clips.dropna(subset=["source"])
-    changed = clips[clips["state"] != KEPT].groupby("source").size()
-    sizes = clips.groupby("source").size()
-    ordered = sorted(sizes.index, key=lambda name: (-int(changed.get(name, 0) > 0), str(name)))
+    videos = output.videos
+    ordered = sorted(
+        zip(videos.index, videos["clips"], videos["changed"], strict=True), key=lambda one: (not one[2], one[0])
+    )
     chosen: list[str] = []
     room = MOST_CLIPS
-    for name in ordered[:MOST_SOURCES]:
-        room -= int(sizes[name])
+    for name, size, _ in ordered[:MOST_SOURCES]:
+        room -= int(size)
         if room < 0 and chosen:
             break
         chosen.append(name)
-    shown = clips[clips["source"].isin(chosen)].sort_values(["source", "start_s", "id"])
+    shown = joined([one[one["source"].isin(chosen)] for one in output.clips()]).sort_values(["source", "start_s", "id"])
     rows = {name: list(some) for name, some in groupby(shown.to_dict("records"), lambda row: row["source"])}
-    twins = _twins(output)
+    twins = _twins(output, set(shown["id"]))
     return [_source(name, rows[name], twins) for name in chosen], len(ordered) - len(chosen)
 
 
@@ -53,14 +54,17 @@ def _source(name: str, rows: list[dict[Any, Any]], twins: dict[str, list[str]]) 
     }
 
 
-def _twins(output: RunOutput) -> dict[str, list[str]]:
-    """The clips that each clip shows again, or that show it."""
-    found: dict[str, list[str]] = defaultdict(list)
-    removed = output.removed
-    for name, kept_id, kept_ids in zip(removed["id"], removed["kept_id"], removed["kept_ids"], strict=True):
-        several = [str(one) for one in kept_ids] if kept_ids is not None and len(kept_ids) else [kept_id]
-        for kept in several:
-            if isinstance(kept, str):
-                found[name].append(kept)
-                found[kept].append(name)
-    return found
+def _twins(output: RunOutput, shown: set[str]) -> dict[str, list[str]]:
+    """The clips that each of the shown clips shows again, or that show it."""
+    found: dict[str, list[tuple[Any, str]]] = defaultdict(list)
+    for removed in output.removed():
+        columns = (removed[name] for name in ("id", "kept_id", "kept_ids", "cluster"))
+        for name, kept_id, kept_ids, cluster in zip(*columns, strict=True):
+            several = [str(one) for one in kept_ids] if kept_ids is not None and len(kept_ids) else [kept_id]
+            place = (cluster if cluster == cluster else math.inf, name)
+            for kept in several:
+                if name in shown and isinstance(kept, str):
+                    found[name].append((place, kept))
+                if kept in shown:
+                    found[kept].append((place, name))
+    return {name: [twin for _, twin in sorted(some, key=lambda one: one[0])] for name, some in found.items()}

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.keywords import with_suggestions
 from curator_dask.report.build import build_report, with_previews
 from curator_dask.report.page.glance import glance_html
@@ -67,7 +68,8 @@ class InspectStage(Stage):
 
     def execute(self, context: RunContext) -> StageResult:
         state = StageState(self.output, self.name)
-        report = build_report(read_output(self.output), most_groups=self.max_groups)
+        with temporary_folder() as scratch:
+            report = build_report(read_output(self.output, scratch), most_groups=self.max_groups)
         counts = {"groups": len(report["groups"]), "sources": len(report["sources"])}
         if context.dry_run:
             self.check(context)

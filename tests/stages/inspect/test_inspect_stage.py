@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,11 @@ from curator_dask import (
     Workflow,
     inspect_run,
 )
+from curator_dask.files.buckets import buckets
+from curator_dask.files.folder import Folder
+from curator_dask.report.build import build_report
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.inspect.read_output import read_output
 from tests.trees import times, tree
 
 
@@ -119,6 +124,25 @@ def test_close_calls_are_ordered_by_how_close_they_are(by_eps):
     assert removed == sorted(removed)
     assert kept == sorted(kept, reverse=True)
     assert min(removed) >= 1 - 0.65 > max(kept)
+
+
+@pytest.mark.parametrize("which", ["by_moments", "by_eps", "without an index"])
+def test_many_buckets_give_the_numbers_of_one(which, request, tmp_path, monkeypatch):
+    out = request.getfixturevalue("by_eps" if which == "without an index" else which)
+    if which == "without an index":
+        for name in ("duplicates", "pairwise"):
+            shutil.copytree(out / name, tmp_path / "out" / name)
+        out = tmp_path / "out"
+    found = []
+    for size in ("one", "many"):
+        (tmp_path / size).mkdir()
+        found.append(build_report(read_output(Folder(str(out)), tmp_path / size), most_groups=2))
+        monkeypatch.setattr(buckets, "BLOCK_ROWS", 3)
+        monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
+    assert not list((tmp_path / "one").iterdir())
+    assert list((tmp_path / "many").iterdir())
+    assert found[0] == found[1]
+    assert found[0]["totals"]["removed"] > 0
 
 
 def test_previews_show_six_pictures_of_each_clip(by_moments):
