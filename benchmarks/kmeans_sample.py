@@ -8,6 +8,7 @@ Each line is one way to fit; all of them start from the same centres and are mea
 * together: the share of near copies (cosine about .995) that are in the cluster of their original. What is not together
   is found by the cross-cluster stage only.
 * largest: rows of the largest cluster.
+* The stage's way comes last: few rows and all centres, then more rows and the centres near each of them.
 * `--places 3000`: rows lie around 3,000 directions. `--places 0`: each 20,000 rows have 3,000 directions of their own, so
   that clusters have almost no structure, which is the hardest case for a sample.
 * `--faiss`: also faiss with its defaults (25 iterations, 256 rows per centroid); needs the extra bench.
@@ -26,9 +27,19 @@ from numpy.typing import NDArray
 
 from benchmarks.kmeans import faiss_kmeans, mixture
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
-from curator_dask.dedup.kmeans.lloyd import lloyd, lloyd_partial, new_centres, sum_of_sq_norms
+from curator_dask.dedup.kmeans.lloyd import (
+    Partial,
+    iterate,
+    labelled_partial,
+    lloyd,
+    lloyd_partial,
+    new_centres,
+    sum_of_sq_norms,
+)
+from curator_dask.dedup.kmeans.near import find_near, nearest_of
 from curator_dask.dedup.kmeans.start import initial_centres
-from curator_dask.stages.kmeans.sample import sample_tol
+from curator_dask.stages.kmeans.levels import LAST_STEPS, STEPS_BETWEEN
+from curator_dask.stages.kmeans.sample import LEVELS, sample_tol
 
 PART = 20_000
 COPIES = PART // 5
@@ -68,6 +79,22 @@ class Trial:
     def fit(self, rows: Rows, tol: float = 1e-4) -> Rows:
         sq_norms = sum_of_sq_norms(rows)
         return lloyd(lambda C: lloyd_partial(rows, C), self.start, sq_norms, max_iter=300, tol=tol).centroids
+
+    def fit_in_levels(self, per_cluster: int) -> Rows:
+        """As `curator_dask.stages.kmeans.levels` does it on workers."""
+        first, *others = (self.sample(round(level * per_cluster)) for level in LEVELS)
+        C = iterate(
+            lambda C: lloyd_partial(first, C), self.start, sum_of_sq_norms(first), max_iter=300,
+            tol=sample_tol(1e-4, len(first), self.k),
+        ).centroids  # fmt: skip
+        for rows, steps in zip(others, (STEPS_BETWEEN, LAST_STEPS), strict=True):
+            near = find_near(rows, C)
+
+            def among_near(C: Rows, rows: Rows = rows, near: NDArray[np.int32] = near) -> Partial:
+                return labelled_partial(rows, nearest_of(rows, C, near), self.k)
+
+            C = iterate(among_near, C, sum_of_sq_norms(rows), max_iter=steps, tol=1e-4).centroids
+        return C
 
     def step(self, C: Rows) -> Rows:
         return new_centres(lloyd_partial(self.X, C), C)
@@ -114,6 +141,7 @@ def main() -> None:
         )
         for step in range(1, options.steps + 1):
             C, seconds = trial.tell(f"{per_cluster} and {step} over all", lambda C=C: trial.step(C), seconds)
+    trial.tell("64, 256 and 512, as the stage does", lambda: trial.fit_in_levels(256), trial.start_s)
     if options.faiss:
         trial.tell("faiss, its defaults", lambda: faiss_kmeans(trial.sample(256), options.clusters, 25), 0.0)
 

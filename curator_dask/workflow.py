@@ -463,7 +463,7 @@ def curate(
         fit_data_fraction: share of the rows to fit on; None: all of up to 262,144 rows, else `fit_rows_per_cluster`; at most
             as many as 2 GiB of vectors hold.
         fit_rows_per_cluster: rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all;
-            one step over all rows follows.
+            the last iterations take twice as many.
         which_to_keep: which of similar clips to keep: ``hard`` (far from the centroid), ``easy`` (near it), ``random``.
         keep: instead of `which_to_keep`: ``largest``, ``longest``, ``column:desc`` and the like, several with commas.
         sim_metric: distance to the centroid that ranks: ``cosine`` or ``l2``.

@@ -329,10 +329,13 @@ class Folder:
         return size
 
     @contextlib.contextmanager
-    def writing(self, path: str) -> Iterator[Path]:
-        """A local temporary path to write to; becomes the file when the block ends well, vanishes when it does not."""
+    def writing(self, path: str, *, for_this_run: bool = False) -> Iterator[Path]:
+        """A local temporary path to write to; becomes the file when the block ends well, vanishes when it does not.
+
+        A file for this run only, which a later run would make anew, is not flushed: it may never have to reach the disk.
+        """
         if self.is_local:
-            with self._temporary(path) as temporary:
+            with self._temporary(path, flushed=not for_this_run) as temporary:
                 yield temporary
             return
         with temporary_folder() as scratch:
@@ -408,7 +411,9 @@ class Folder:
         return sum(remove(left) for path in paths for left in self.local_path(path).glob(f"{TEMPORARY_PREFIX}*"))
 
     @contextlib.contextmanager
-    def _temporary(self, path: str, place: Callable[[Path, Path], None] = os.replace) -> Iterator[Path]:
+    def _temporary(
+        self, path: str, place: Callable[[Path, Path], None] = os.replace, *, flushed: bool = True
+    ) -> Iterator[Path]:
         target = self.local_path(path)
         # Not derived from the target's name, which may be as long as the file system allows.
         temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
@@ -417,9 +422,11 @@ class Folder:
         try:
             with writing_to(target):
                 yield temporary
-                flush(temporary)
+                if flushed:
+                    flush(temporary)
                 place(temporary, target)
-                flush(target.parent)
+                if flushed:
+                    flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -19,8 +19,10 @@ from curator_dask.stages.kmeans.sample import Sample, choose_sample
 
 ITERATIONS: Final = 15
 """Iterations of k-means until its stop rule ends it (10 to 18 were measured)."""
-SAMPLE_ITERATIONS: Final = 9
-"""The same on a sample, where it stops earlier (6 and 11 were measured)."""
+SAMPLE_ITERATIONS: Final = 6
+"""The same on the first rows of a sample, where it stops earlier (4 and 6 were measured)."""
+NEAR_STEPS: Final = 1.9
+"""Passes that finding the near centres of a level's rows and the iterations among them take, in those over its rows."""
 CLIENT_GB: Final = 0.3
 """Memory of a client that has loaded the package and Dask."""
 WORKER_GB: Final = 0.6
@@ -87,7 +89,7 @@ class RunPlan:
 
     def balanced_clusters(self) -> int:
         """The number of clusters at which finding the clusters costs as much as comparing within them."""
-        return max(1, round((self.size.clips / 2 / (2 + _fit_passes(self.size))) ** 0.5)) if self.size.clips >= 2 else 1
+        return max(1, round((self.size.clips / 2 / (1 + _fit_passes(self.size))) ** 0.5)) if self.size.clips >= 2 else 1
 
 
 def plan_run(size: RunSize, rates: StageRates | None = None) -> RunPlan:
@@ -147,9 +149,9 @@ def _align(size: RunSize, rates: StageRates) -> StageEstimate:
 def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
     sample = _sample(size)
     held_gb = size.vectors_gb * (sample.fraction + (sample.kept and sample.refined))
-    flop = (2 + _fit_passes(size)) * _flop_per_assignment(size)
-    # Read once where workers keep the rows, else three times (census, step, assignment); written twice (buckets, clusters).
-    passes_s = (3 if sample.kept else 5) * rates.pass_core_s_per_gb * size.vectors_gb
+    flop = (1 + _fit_passes(size)) * _flop_per_assignment(size)
+    # Read once where workers keep the rows, else for the census, a step and the assignment; written twice (buckets, clusters).
+    passes_s = (3 if sample.kept else 4 + sample.step) * rates.pass_core_s_per_gb * size.vectors_gb
     copy_gb = size.vectors_gb + size.clips * rates.table_bytes_per_clip / 1e9
     return _with_products(
         "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
@@ -217,9 +219,12 @@ def _flop_within(size: RunSize) -> float:
 
 
 def _fit_passes(size: RunSize) -> float:
-    """The iterations of the fit, in passes over all rows."""
+    """The iterations of the fit, and the step over all rows where there is one, in passes over all rows."""
     sample = _sample(size)
-    return sample.fraction * (SAMPLE_ITERATIONS if sample.refined else ITERATIONS)
+    if not sample.levels:
+        return sample.fraction * ITERATIONS
+    first, *others = sample.levels
+    return first * SAMPLE_ITERATIONS + NEAR_STEPS * sum(others) + sample.step
 
 
 def _sample(size: RunSize) -> Sample:

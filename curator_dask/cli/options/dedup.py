@@ -42,8 +42,8 @@ FitRowsPerCluster = Annotated[
     int,
     option(
         "--fit-rows-per-cluster",
-        help="Rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all. One step over "
-        "all rows follows.",
+        help="Rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all. The last "
+        "iterations take twice as many.",
     ),
 ]
 CachePath = Annotated[str | None, option("--cache-path", help="Folder for a copy of the centroids.")]

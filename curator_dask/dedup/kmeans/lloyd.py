@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +81,17 @@ def lloyd_partial(X: Array, C: Array, *, max_rows: int | None = None) -> Partial
     ``max_rows`` is that of `assign`, and changes only the memory.
     """
     labels, _ = assign(X, C, max_rows=max_rows)
+    return labelled_partial(X, labels, C.shape[0])
+
+
+def labelled_partial(X: Array, labels: Array, k: int) -> Partial:
+    """The partial of rows (N, D) with these labels (N,), of k clusters.
+
+    >>> labelled_partial(np.float32([[1, 0], [0, 1], [1, 0]]), np.int32([1, 0, 1]), 2).sums.tolist()
+    [[0.0, 1.0], [2.0, 0.0]]
+    """
     add_up = _add_up_on_host if array_module(X) is np else _add_up_on_device
-    sums = to_host(add_up(X, labels, C.shape[0])) / GRID
-    return Partial(sums, np.bincount(to_host(labels), minlength=C.shape[0]))
+    return Partial(to_host(add_up(X, labels, k)) / GRID, np.bincount(to_host(labels), minlength=k))
 
 
 def _add_up_on_host(X: Array, labels: Array, k: int) -> Array:
@@ -132,13 +140,18 @@ def _round_to_grid(rows: Array) -> Array:
 
 def sum_of_sq_norms(X: Array) -> float:
     """The sum of the squared lengths of the rows of ``X`` (N, D), as exact as the sums: add it up over chunks."""
+    return float(sq_norms_of(X).sum())
+
+
+def sq_norms_of(X: Array) -> Array:
+    """(N,) float64, the squared lengths of the rows of ``X`` (N, D), rounded to multiples of 2**-24: they add up exactly."""
     xp = array_module(X)
-    total = 0.0
+    sq_norms = xp.empty(X.shape[0])
     for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
         on_grid = _round_to_grid(X[rows]) / GRID
         # Squares are multiples of 2**-48 and a row of them adds up to about 1: exact in any order.
-        total += float(xp.rint((on_grid * on_grid).sum(axis=1) * GRID).sum()) / GRID
-    return total
+        sq_norms[rows] = xp.rint((on_grid * on_grid).sum(axis=1) * GRID) / GRID
+    return sq_norms
 
 
 def merge(a: Partial, b: Partial) -> Partial:
@@ -189,29 +202,29 @@ def has_converged(cost: float, last_cost: float | None, shift: float, tol: float
     return settled or shift < tol or shift == 0.0
 
 
-def lloyd(
-    sum_up: Callable[[NDArray[np.float32]], Partial],
+class Iterations(NamedTuple):
+    """Where iterations ended."""
+
+    centroids: NDArray[np.float32]
+    """(k, D)"""
+    n_iter: int
+    converged: bool
+
+
+SumUp = Callable[[NDArray[np.float32]], Partial]
+"""Computes the `Partial` of all rows, wherever they are, assigned to the centres (k, D) that it is given."""
+
+
+def iterate(
+    sum_up: SumUp,
     C: NDArray[np.float32],
     sq_norms: float,
     *,
     max_iter: int,
     tol: float,
     after_each: Callable[[float], None] | None = None,
-) -> KMeansResult:
-    """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it.
-
-    >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
-    >>> fitted = lloyd(lambda C: lloyd_partial(X, C), X[:2], sum_of_sq_norms(X), max_iter=300, tol=1e-4)
-    >>> fitted.centroids.round(2).astype(str).tolist(), fitted.counts.tolist(), fitted.n_iter
-    ([['1.0', '0.0'], ['0.47', '0.8']], [1, 3], 2)
-
-    Args:
-        sum_up: computes the ``Partial`` of all rows, wherever they are, assigned to the centres that it is given.
-        sq_norms: the `sum_of_sq_norms` of all rows.
-        max_iter: stop after this many iterations at the latest.
-        tol: see `has_converged`.
-        after_each: receives the cost of every iteration, with the centres that the iteration began with.
-    """
+) -> Iterations:
+    """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it; the parameters are those of `lloyd`."""
     last_cost: float | None = None
     done = False
     n_iter = 0
@@ -223,6 +236,33 @@ def lloyd(
         C, last_cost = next_C, cost
         if after_each is not None:
             after_each(cost)
+    return Iterations(C, n_iter, done)
+
+
+def lloyd(
+    sum_up: SumUp,
+    C: NDArray[np.float32],
+    sq_norms: float,
+    *,
+    max_iter: int,
+    tol: float,
+    after_each: Callable[[float], None] | None = None,
+) -> KMeansResult:
+    """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it, then measure the last centres.
+
+    >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
+    >>> fitted = lloyd(lambda C: lloyd_partial(X, C), X[:2], sum_of_sq_norms(X), max_iter=300, tol=1e-4)
+    >>> fitted.centroids.round(2).astype(str).tolist(), fitted.counts.tolist(), fitted.n_iter
+    ([['1.0', '0.0'], ['0.47', '0.8']], [1, 3], 2)
+
+    Args:
+        sum_up: see `SumUp`.
+        sq_norms: the `sum_of_sq_norms` of all rows.
+        max_iter: stop after this many iterations at the latest.
+        tol: see `has_converged`.
+        after_each: receives the cost of every iteration, with the centres that the iteration began with.
+    """
+    C, n_iter, done = iterate(sum_up, C, sq_norms, max_iter=max_iter, tol=tol, after_each=after_each)
     final = sum_up(C)
     return KMeansResult(C, final.counts, final.cost(C, sq_norms), n_iter, done)
 

@@ -6,7 +6,7 @@ sums are exact (`curator_dask.dedup.kmeans.lloyd`), so partitions, workers and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,7 @@ from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
-from curator_dask.dedup.kmeans.lloyd import (
-    KMeansResult,
-    Partial,
-    lloyd,
-    lloyd_partial,
-    merge,
-    new_centres,
-    sum_of_sq_norms,
-)
+from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, new_centres, sq_norms_of
 from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.files.names import counted
@@ -34,16 +26,17 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
+from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, merge_tree
+from curator_dask.stages.kmeans.levels import fit_in_levels
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
-from curator_dask.stages.kmeans.spec import FitRows, FitSpec
+from curator_dask.stages.kmeans.spec import FitRows, FitSpec, priority_limit
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
 
 START_ROWS_PER_CLUSTER = 20
 """The start is chosen from a sample of this many rows per cluster."""
-MERGE_FAN_IN = 8
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,9 @@ class Census:
     """The facts of a chunk that the client needs."""
 
     all_priority: NDArray[np.uint64]
-    num_fit_rows: int
-    sq_norms: float
+    level_rows: tuple[int, ...]
+    """The rows of each level of the fit, or of its only one; a level has those of the levels before it too."""
+    level_sq_norms: tuple[float, ...]
     rejects: tuple[dict[str, Any], ...]
 
 
@@ -94,35 +88,35 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
         kept or chunks,
         source=spec.source,
         fraction=sample.fraction,
+        in_order=bool(sample.levels),
         seed=parameters.random_state,
         device=spec.device,
         pure=False,
     )
-    census = gather(client, client.map(_take_census, loaded, pure=False), reporter.note)
+    in_levels = sample.levels or (1.0,)
+    census = gather(client, client.map(_take_census, loaded, levels=in_levels, pure=False), reporter.note)
     num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
     _refuse_doubled_ids(client, spec, chunks, [part.all_priority for part in census], reporter)
     n_clusters = fitting_n_clusters(parameters, num_rows if sample.refined else num_fit_rows, num_fit_rows, reporter)
-    held = RowsOnWorkers(
-        client, reporter.note, loaded, num_fit_rows, spec.dimension, sum(part.sq_norms for part in census)
-    )
-    if sample.refined:
+    held = RowsOnWorkers(client, reporter.note, loaded, _add_up_levels(census, in_levels), spec.dimension)
+    if sample.refined and len(held.levels) == 1:
         tol = sample_tol(parameters.tol, num_fit_rows, n_clusters)
         spec = replace(spec, parameters=replace(parameters, tol=tol))
     result = _fit_best(held, spec, n_clusters, reporter)
-    if sample.refined:
+    if sample.step:
         result = _step_over_all(client, spec, kept or chunks, result, reporter)
     return Fit(result, num_rows, num_fit_rows, n_clusters, rejects, kept)
 
 
 def _choose_sample(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Sample:
     counts = gather(client, client.map(_count_rows, chunks, source=spec.source, pure=False), reporter.note)
-    return choose_sample(spec.parameters, sum(counts), spec.dimension)
+    return choose_sample(spec.parameters, sum(counts), spec.dimension, spec.device)
 
 
 def _add_up_census(census: Sequence[Census], sample: Sample) -> tuple[int, int, tuple[dict[str, Any], ...]]:
     """``(rows, rows of the sample, rejects)``. Raises InputError if there are no rows, or none in the sample."""
     num_rows = sum(len(part.all_priority) for part in census)
-    num_fit_rows = sum(part.num_fit_rows for part in census)
+    num_fit_rows = sum(part.level_rows[-1] for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
         raise InputError(f"no usable vectors among {counted(len(rejects), 'rows')} ({_count_reasons(rejects)})")
@@ -132,6 +126,12 @@ def _add_up_census(census: Sequence[Census], sample: Sample) -> tuple[int, int, 
             "one, or none"
         )
     return num_rows, num_fit_rows, rejects
+
+
+def _add_up_levels(census: Sequence[Census], shares: Sequence[float]) -> tuple[Level, ...]:
+    rows = [sum(counts) for counts in zip(*(part.level_rows for part in census), strict=True)]
+    sq_norms = [sum(sums) for sums in zip(*(part.level_sq_norms for part in census), strict=True)]
+    return tuple(map(Level, shares, rows, sq_norms))
 
 
 def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, num_fit_rows: int, reporter: Reporter) -> int:
@@ -151,13 +151,17 @@ def _read_to_keep(chunk: Chunk, *, source: VectorSource, device: str) -> Rows:
     return replace(rows, X=to_host(rows.X))
 
 
-def load_fit_rows(chunk: Chunk | Rows, *, source: VectorSource, fraction: float, seed: int, device: str) -> FitRows:
-    """The rows to fit on of a chunk, or of its rows where they are kept."""
+def load_fit_rows(
+    chunk: Chunk | Rows, *, source: VectorSource, fraction: float, seed: int, device: str, in_order: bool = False
+) -> FitRows:
+    """The rows to fit on of a chunk, or of its rows where they are kept; with `in_order`, in the order of their hashes."""
     rows = chunk if isinstance(chunk, Rows) else read_rows(source, chunk, device)
     priority = sample_priority(id_array(rows.ids), seed)
-    chosen = priority < np.uint64(int(fraction * 2.0**64)) if fraction < 1 else slice(None)
+    chosen: Any = np.flatnonzero(priority < priority_limit(fraction)) if fraction < 1 else slice(None)
+    if in_order:
+        chosen = np.argsort(priority, kind="stable")[: len(priority[chosen])]
     X = to_host(rows.X[chosen])
-    return FitRows(X, priority[chosen], priority, sum_of_sq_norms(X), rows.rejects)
+    return FitRows(X, priority[chosen], priority, sq_norms_of(X), rows.rejects)
 
 
 def id_array(ids: Any) -> NDArray[Any]:
@@ -165,8 +169,10 @@ def id_array(ids: Any) -> NDArray[Any]:
     return array
 
 
-def _take_census(rows: FitRows) -> Census:
-    return Census(rows.all_priority, len(rows.priority), rows.sq_norms, rows.rejects)
+def _take_census(rows: FitRows, *, levels: tuple[float, ...]) -> Census:
+    numbers = tuple(rows.num_below(share) for share in levels)
+    sq_norms = tuple(float(rows.sq_norms[:number].sum()) for number in numbers)
+    return Census(rows.all_priority, numbers, sq_norms, rows.rejects)
 
 
 def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
@@ -208,20 +214,6 @@ def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint
     return [identifier for identifier, doubled in zip(id_list(ids), chosen, strict=True) if doubled]
 
 
-@dataclass(frozen=True)
-class RowsOnWorkers:
-    """The rows of a fit, which the workers hold."""
-
-    client: Any
-    say: Callable[[str], None]
-    """Hears of it if there are no workers."""
-    loaded: list[Any]
-    """Futures of `FitRows`, one per chunk."""
-    num_rows: int
-    dimension: int
-    sq_norms: float
-
-
 def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Reporter) -> KMeansResult:
     parameters = spec.parameters
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
@@ -242,14 +234,18 @@ def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, rep
         if spec.verbose:
             reporter.note(f"kmeans: inertia {cost:.9g}")
 
-    if spec.device == "gpu" and held.num_rows >= len(start):  # cuML refuses fewer rows than centres
+    level = held.all_rows
+    if spec.device == "gpu" and level.num_rows >= len(start):  # cuML refuses fewer rows than centres
         return _fit_by_cuml(held, start, spec)
+    if len(held.levels) > 1:
+        return fit_in_levels(held, spec, start, tell)
+    parameters = spec.parameters
     return lloyd(
-        lambda C: _sum_up(held, C, spec),
+        lambda C: held.sum_up(C, spec, level),
         start,
-        held.sq_norms,
-        max_iter=spec.parameters.max_iter,
-        tol=spec.parameters.tol,
+        level.sq_norms,
+        max_iter=parameters.max_iter,
+        tol=parameters.tol,
         after_each=tell,
     )
 
@@ -264,14 +260,14 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
         spec.in_host_memory,
     )
     C, n_iter = fit_on_gpus(held.client, held.loaded, start, told, held.say)
-    final = _sum_up(held, C, spec)
-    return KMeansResult(C, final.counts, final.cost(C, held.sq_norms), n_iter, n_iter < parameters.max_iter)
+    final = held.sum_up(C, spec, held.all_rows)
+    return KMeansResult(C, final.counts, final.cost(C, held.all_rows.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
 def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters: int, seed: int) -> NDArray[np.float32]:
     if not isinstance(parameters.init, str):
         return check_centres(parameters.init, n_clusters, held.dimension)
-    sample = _draw_sample(held, min(held.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
+    sample = _draw_sample(held, min(held.all_rows.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
         return random_start(sample, n_clusters)
     return d2_start(sample, n_clusters, seed, parameters.oversampling_factor)
@@ -279,7 +275,7 @@ def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters:
 
 def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.float32]:
     """The `num_rows` rows of lowest priority, in that order; the partitions do not matter."""
-    share = min(1.0, (1.5 * num_rows + 100) / held.num_rows)
+    share = min(1.0, (1.5 * num_rows + 100) / held.all_rows.num_rows)
     while True:
         drawn = held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False)
         parts = gather(held.client, drawn, held.say)
@@ -303,8 +299,8 @@ def _step_over_all(
 ) -> KMeansResult:
     """Move the centroids of a fit on a sample to the means of all rows: one iteration of Lloyd.
 
-    It is worth its time: what the sample left out costs inertia and splits near rows, and one step over all rows takes
-    back more of it than a sample of twice the size (benchmarks/results/kmeans_sample_2_cores.md).
+    Where a sample has too few rows per cluster, it is worth its time: it takes back more of the inertia and of the near
+    rows that are split than a sample of twice the size would (benchmarks/results/kmeans_sample_2_cores.md).
     """
     centres = hold(client, result.centroids)
     parts = client.map(
@@ -316,7 +312,7 @@ def _step_over_all(
         device=spec.device,
         pure=False,
     )
-    partial = _merge_tree(client, parts, reporter.note)
+    partial = merge_tree(client, parts, reporter.note)
     return replace(result, centroids=new_centres(partial, result.centroids), counts=partial.counts)
 
 
@@ -326,35 +322,6 @@ def _partial_of_chunk(
     rows = chunk if isinstance(chunk, Rows) else read_rows(source, chunk, device)
     X = to_device(rows.X, device)
     return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
-
-
-def _sum_up(held: RowsOnWorkers, C: NDArray[np.float32], spec: FitSpec) -> Partial:
-    centres = hold(held.client, C)
-    parts = held.client.map(
-        _partial, held.loaded, C=centres, max_rows=spec.parameters.max_samples_per_batch, device=spec.device, pure=False
-    )
-    return _merge_tree(held.client, parts, held.say)
-
-
-def _merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
-    """The sum of the partials of these futures, a few at a time on each worker."""
-    while len(level) > 1:
-        groups = [level[at : at + MERGE_FAN_IN] for at in range(0, len(level), MERGE_FAN_IN)]
-        level = [client.submit(_merge_all, group, pure=False) for group in groups]
-    partial: Partial = gather(client, level, say)[0]
-    return partial
-
-
-def _partial(rows: FitRows, *, C: NDArray[np.float32], max_rows: int, device: str) -> Partial:
-    X = to_device(rows.X, device)
-    return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
-
-
-def _merge_all(partials: list[Partial]) -> Partial:
-    total = partials[0]
-    for partial in partials[1:]:
-        total = merge(total, partial)
-    return total
 
 
 def _count_reasons(rejects: Sequence[dict[str, Any]]) -> str:

@@ -26,7 +26,7 @@ class KMeansParameters:
     """The fit stops after this many iterations at the latest."""
     tol: float = 1e-4
     """The fit stops as soon as an iteration lowers the cost by less than this share of it. On a sample that
-    `fit_rows_per_cluster` asks for, it stops at an eighth of one part in the rows per cluster already: 0.0005 at 256."""
+    `fit_rows_per_cluster` asks for, the first iterations stop at an eighth of one part in their rows per cluster already."""
     random_state: int = 42
     """Seed of the start and of the sample to fit on."""
     init: Init = "k-means||"
@@ -43,8 +43,8 @@ class KMeansParameters:
     """Share of the rows to fit on, chosen by id. None: all rows up to 262,144 of them, else as many as
     `fit_rows_per_cluster` says; at most as many as 2 GiB of vectors hold."""
     fit_rows_per_cluster: int = FIT_ROWS_PER_CLUSTER
-    """Of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster, and at least 65,536. One
-    step over all rows follows. It counts only where `fit_data_fraction` is None."""
+    """Of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster, and at least 65,536. The
+    first iterations take a fourth of them, the last ones twice as many. It counts only where `fit_data_fraction` is None."""
 
     def __post_init__(self) -> None:
         if isinstance(self.init, str):

@@ -39,12 +39,21 @@ class FitRows:
     X: Any
     """(n, D) float32 unit rows of the fit's sample, in host memory."""
     priority: NDArray[np.uint64]
-    """(n,) hashes of the ids of the same rows."""
+    """(n,) hashes of the ids of the same rows; in order where the sample has levels, so that each level is a beginning."""
     all_priority: NDArray[np.uint64]
     """Hashes of the ids of all good rows, for finding doubled ids."""
-    sq_norms: float
-    """The `sum_of_sq_norms` of the rows of X."""
+    sq_norms: NDArray[np.float64]
+    """(n,) the `sq_norms_of` the rows of X."""
     rejects: tuple[dict[str, Any], ...]
+
+    def num_below(self, share: float) -> int:
+        """How many of the rows belong to the level that takes this share of all rows."""
+        return len(self.priority) if share >= 1 else int(np.searchsorted(self.priority, priority_limit(share)))
+
+
+def priority_limit(share: float) -> np.uint64:
+    """The rows whose hash is below this are a `share` (below 1) of all rows."""
+    return np.uint64(int(share * 2.0**64))
 
 
 @dataclass(frozen=True)

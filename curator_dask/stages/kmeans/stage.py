@@ -80,7 +80,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         fit_data_fraction: share of the rows to fit on; None: all rows up to 262,144 of them, else as many as
             `fit_rows_per_cluster` says; at most as many as 2 GiB of vectors hold.
         fit_rows_per_cluster: of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster,
-            and at least 65,536. One step over all rows follows. It counts only where `fit_data_fraction` is None.
+            and at least 65,536. The first iterations take a fourth of them, the last ones twice as many. It counts only
+            where `fit_data_fraction` is None.
     """
 
     id_field: str = "id"

@@ -51,7 +51,7 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     ends = np.searchsorted(bucket, np.arange(spec.n_buckets), side="right")
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
     with (
-        spec.output.writing(path) as temporary,
+        spec.output.writing(path, for_this_run=True) as temporary,  # a later run assigns anew
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
@@ -131,9 +131,16 @@ def _read_bucket(task: BucketTask) -> list[pa.Table]:
     for entry in folder.entries(bucket_folder(task.spec.state), hidden=True):
         if not entry.path.endswith(BUCKET_FILE):  # the temporary file of a worker that died
             continue
-        with folder.open(entry.path) as stream:
+        with _open_to_read(folder, entry.path) as stream:
             parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number)]))
     return [part for part in parts if part.num_rows]
+
+
+def _open_to_read(folder: Folder, path: str) -> Any:
+    """A local file mapped into memory, so that its numbers are copied once only: to their places in the cluster."""
+    import pyarrow as pa
+
+    return pa.memory_map(str(folder.local_path(path))) if folder.is_local else folder.open(path)
 
 
 def _sort_rows(parts: list[pa.Table], source: VectorSource) -> tuple[pa.Table, int, NDArray[np.float32]]:

@@ -248,7 +248,7 @@ class TestParameters:
 
 
 class TestSampleOfALargeInput:
-    """Above `SMALL_ROWS`, which is lowered here, the fit takes some rows per cluster, and then a step over all rows."""
+    """Above `SMALL_ROWS`, which is lowered here, the fit takes some rows per cluster, and at last twice as many."""
 
     @pytest.fixture(autouse=True)
     def large(self, monkeypatch):
@@ -267,7 +267,7 @@ class TestSampleOfALargeInput:
         check(sampled, dict(enumerate(X)))
         cost = self.fit(sampled)
         assert "kmeans: fitted on" in caplog.text
-        assert 380 < cost["rows_fitted"] < 580
+        assert 860 < cost["rows_fitted"] < 1060
         assert cost["rows"] == 6000
         l2 = np.array([row["l2_dist_to_cent"] for row in rows_of(sampled).values()])
         assert cost["inertia_per_row"] == pytest.approx((l2.astype(float) ** 2).mean(), rel=1e-6)
@@ -275,12 +275,28 @@ class TestSampleOfALargeInput:
         assert cost["inertia_per_row"] < 1.02 * self.fit(whole)["inertia"] / 6000
         assert "rows_fitted" not in self.fit(whole)
 
-    def test_a_step_over_all_rows_follows(self, run, write_vectors):
-        """From an array and with one iteration, what the step does can be computed apart."""
+    def test_it_begins_on_a_few_rows_and_ends_on_more(self, run, write_vectors):
+        """From an array and with one iteration, what the levels do can be computed apart."""
         X = vectors(3000)
         unit = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
         out = run(write_vectors(list(range(3000)), X), 4, init=unit[:4], fit_rows_per_cluster=30, max_iter=1)
-        chosen = unit[sample_priority(np.arange(3000), 42) < np.uint64(int(120 / 3000 * 2.0**64))]
+
+        def rows_of_level(per_cluster: int) -> np.ndarray:
+            return unit[sample_priority(np.arange(3000), 42) < np.uint64(int(4 * per_cluster / 3000 * 2.0**64))]
+
+        assert self.fit(out)["rows_fitted"] == len(rows_of_level(60))
+        assert self.fit(out)["n_iter"] == 2
+        expected = means(rows_of_level(60), means(rows_of_level(7.5), unit[:4]))
+        np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), expected, atol=1e-6)
+
+    def test_a_step_over_all_rows_follows_where_memory_holds_too_few(self, run, write_vectors, monkeypatch):
+        X = vectors(3000)
+        unit = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+        share = 25 / 3000  # fewer than on the first of the levels
+        monkeypatch.setattr(kmeans_sample, "FIT_BYTES", share * X.nbytes)
+        assert kmeans_sample.choose_sample(KMeansParameters(4), 3000, 16) == (share, False, (share,), True)
+        out = run(write_vectors(list(range(3000)), X), 4, init=unit[:4], fit_rows_per_cluster=30, max_iter=1)
+        chosen = unit[sample_priority(np.arange(3000), 42) < np.uint64(int(share * 2.0**64))]
         assert self.fit(out)["rows_fitted"] == len(chosen)
         after_sample = means(chosen, unit[:4])
         np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), means(unit, after_sample), atol=1e-6)
