@@ -38,7 +38,7 @@ from curator_dask.dedup.kmeans.lloyd import (
 )
 from curator_dask.dedup.kmeans.near import find_near, nearest_of
 from curator_dask.dedup.kmeans.start import initial_centres
-from curator_dask.stages.kmeans.levels import LAST_STEPS, STEPS_BETWEEN
+from curator_dask.stages.kmeans.fit import LAST_STEPS, STEPS_BETWEEN
 from curator_dask.stages.kmeans.sample import LEVELS, sample_tol
 
 PART = 20_000
@@ -81,7 +81,7 @@ class Trial:
         return lloyd(lambda C: lloyd_partial(rows, C), self.start, sq_norms, max_iter=300, tol=tol).centroids
 
     def fit_in_levels(self, per_cluster: int) -> Rows:
-        """As `curator_dask.stages.kmeans.levels` does it on workers."""
+        """As `curator_dask.stages.kmeans.fit` does it on workers."""
         first, *others = (self.sample(round(level * per_cluster)) for level in LEVELS)
         C = iterate(
             lambda C: lloyd_partial(first, C), self.start, sum_of_sq_norms(first), max_iter=300,

@@ -6,7 +6,7 @@ sums are exact (`curator_dask.dedup.kmeans.lloyd`), so partitions, workers and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,15 @@ from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
-from curator_dask.dedup.kmeans.lloyd import KMeansResult, Partial, lloyd, lloyd_partial, new_centres, sq_norms_of
+from curator_dask.dedup.kmeans.lloyd import (
+    KMeansResult,
+    Partial,
+    iterate,
+    lloyd,
+    lloyd_partial,
+    new_centres,
+    sq_norms_of,
+)
 from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
 from curator_dask.errors import InputError
 from curator_dask.files.names import counted
@@ -27,7 +35,6 @@ from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, merge_tree
-from curator_dask.stages.kmeans.levels import fit_in_levels
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec, priority_limit
@@ -37,6 +44,10 @@ if TYPE_CHECKING:
 
 START_ROWS_PER_CLUSTER = 20
 """The start is chosen from a sample of this many rows per cluster."""
+STEPS_BETWEEN = 3
+"""At most this many iterations on each level of a sample between the first and the last."""
+LAST_STEPS = 6
+"""At most this many iterations on the last level."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +249,7 @@ def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, rep
     if spec.device == "gpu" and level.num_rows >= len(start):  # cuML refuses fewer rows than centres
         return _fit_by_cuml(held, start, spec)
     if len(held.levels) > 1:
-        return fit_in_levels(held, spec, start, tell)
+        return _fit_in_levels(held, spec, start, tell)
     parameters = spec.parameters
     return lloyd(
         lambda C: held.sum_up(C, spec, level),
@@ -248,6 +259,32 @@ def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, rep
         tol=parameters.tol,
         after_each=tell,
     )
+
+
+def _fit_in_levels(
+    held: RowsOnWorkers, spec: FitSpec, start: NDArray[np.float32], tell: Callable[[float], None]
+) -> KMeansResult:
+    """Fit on a sample that grows, in two levels or more, from the centres ``start`` (k, D).
+
+    The first iterations move the centroids far, and a few rows tell where to. What is left to move is less than the
+    differences between a row's near centres, so later iterations need not compare a row with all others.
+
+    ``max_iter`` limits the iterations of all levels together; at least one more is on the last level. The inertia of the
+    result is that of the last level, with the near centres of its rows; ``tell`` hears the cost of every iteration.
+    """
+    most, tol = spec.parameters.max_iter, spec.parameters.tol
+    first, *between, last = held.levels
+    first_tol = sample_tol(tol, first.num_rows, len(start))
+    C, n_iter, _ = iterate(
+        lambda C: held.sum_up(C, spec, first), start, first.sq_norms, max_iter=most, tol=first_tol, after_each=tell
+    )
+    for level in between:
+        steps = min(STEPS_BETWEEN, most - n_iter)
+        C, more, _ = iterate(held.among_near(level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+        n_iter += more
+    steps = min(LAST_STEPS, max(1, most - n_iter))
+    result = lloyd(held.among_near(last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+    return replace(result, n_iter=n_iter + result.n_iter)
 
 
 def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec) -> KMeansResult:
