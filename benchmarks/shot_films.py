@@ -32,7 +32,7 @@ from curator_dask.video.process.ffmpeg import ffmpeg_path
 
 KINDS = (
     "hard", "low quality", "quick", "fades", "dissolves", "flashes", "pans", "slides", "still",
-    "captions", "bullets", "small things",
+    "captions", "bullets", "small things", "talks",
 )  # fmt: skip
 Overlay = Callable[[Frames, str, Random], None]
 OVERLAYS: dict[str, Overlay] = {"captions": captions, "bullets": bullets, "small things": small_things}
@@ -117,6 +117,8 @@ def _pieces(kind: str, half: str, size: Size, random: Random) -> Iterator[Frames
         return _panned(half, size, random)
     if kind == "slides":
         return _slides(half, size, random)
+    if kind == "talks":
+        return _talked(half, size, random)
     if kind in OVERLAYS:
         return _written(OVERLAYS[kind], half, size, random)
     scenes = STILL_SCENES[half] if kind == "still" else (*REAL_SCENES[half], *RENDERED_SCENES[half])
@@ -149,6 +151,24 @@ def _slides(half: str, size: Size, random: Random) -> Iterator[Frames]:
             yield read_scene(scene, scene.first, count, size)
         else:
             yield np.repeat(slide(size, random)[None], count, axis=0)
+
+
+def _talked(half: str, size: Size, random: Random) -> Iterator[Frames]:
+    """Slides with a video in a corner that runs on over the cuts: one who speaks."""
+    width, height = (
+        int(size[0] * random.uniform(0.15, 0.28)) // 2 * 2,
+        int(size[1] * random.uniform(0.15, 0.28)) // 2 * 2,
+    )
+    scene, first, count = draw_piece(REAL_SCENES[half], None, random, (100, 300))
+    speaker = read_scene(scene, first, count, (width, height))
+    there_and_back, shown = np.concatenate([speaker, speaker[::-1]]), 0
+    left = int(random.choice([0, size[0] - width]))
+    for frames in _slides(half, size, random):
+        frames = frames.copy()
+        places = (shown + np.arange(len(frames))) % len(there_and_back)
+        frames[:, size[1] - height :, left : left + width] = there_and_back[places]
+        shown += len(frames)
+        yield frames
 
 
 def _written(draw: Overlay, half: str, size: Size, random: Random) -> Iterator[Frames]:

@@ -10,8 +10,8 @@ six after, and by much more than neighbours usually do there::
 Two more things are no cut. Behind a flash in a scene that moves, the picture comes back a little changed: the sides then differ
 far less than the flash differs from them. And where something in the picture moves at once, few cells of it change.
 
-A picture that stands, as slides do, is looked at more closely (`writing`). There a cut may change few cells, but texture comes or
-goes over much of the height. Where it goes in places and comes in others besides, it is the next slide, and a small difference is
+A picture that stands, as slides do, is looked at more closely (`writing`). There a cut may change few cells, but
+over much of the height. Where texture goes in places and comes in others besides, it is the next slide, and a small difference is
 enough. A caption, a new line of a list or a pointer is neither.
 
 Between two fast pans the sides differ little more than neighbours do. There neighbours are compared without the motion of the
@@ -58,8 +58,12 @@ CHANGED = 8.0
 """Mean difference of grey levels above which a cell has changed."""
 STANDING = 0.2
 """Where no neighbours differ by more, the picture stands, as slides do."""
-LEAST_HEIGHT = 0.35
-"""There a cut may change less of the picture, but texture comes or goes over this share of the height. A caption needs less."""
+MOVED = 1.0
+"""Mean difference of grey levels above which something moves in a cell."""
+MOST_MOVING = 0.12
+"""A picture stands, too, where no more than this share of the cells moves: one who speaks beside slides."""
+LEAST_HEIGHT = 0.36
+"""There a cut may change fewer cells, but over this share of the height. A caption of three lines needs less."""
 LEAST_EXCHANGE = 0.01
 """Share of the pixels whose texture comes, and of those whose texture goes, where the next page comes. A line only comes."""
 LEAST_OF_PAGES = 1.0
@@ -94,6 +98,8 @@ class ContentMeasures:
     """(11, N): how much frame t differs from frame t - 1, …, t - 11; infinite where there is none."""
     spread: Floats
     """(N,): the share of the cells that differ between frame t and frame t - 1; 0 for the first frame."""
+    moving: Floats
+    """(N,): the share of the cells that differ by more than noise does; 0 for the first frame."""
     contrasts: Floats
     """(N,): standard deviation of the grey levels of each frame."""
     likeness: Floats
@@ -101,9 +107,9 @@ class ContentMeasures:
     unmoved_steps: Floats
     """(N,): how much frame t differs from frame t - 1 without the motion of the camera (`motion`); infinite for the first."""
     heights: Floats
-    """(N,): the share of the height over which texture came or went since frame t - 1 (`writing`) if that stood; else 0."""
+    """(N,): the share of the height that changed since frame t - 1 (`writing`) if that stood; else 0."""
     exchanges: Floats
-    """(N,): the share of the pixels where it came, or where it went, whichever is smaller; else 0."""
+    """(N,): the share of the pixels where texture came, or where it went, whichever is smaller; else 0."""
 
 
 class Measuring:
@@ -126,8 +132,9 @@ class Measuring:
         known = 0 if self._before is None else len(self._before)
         joined = pooled if self._before is None else np.concatenate([self._before, pooled])
         differences = np.stack([_differences(joined, lag) for lag in range(1, _LAGS + 1)])
-        of_grey = self._measure_grey(frames, _breaks_rest(differences[0])[known:])
-        self._parts.append((differences[:, known:], _spread(joined)[known:], *of_grey))
+        spread, moving = _spreads(joined)
+        of_grey = self._measure_grey(frames, _breaks_rest(differences[0], moving)[known:])
+        self._parts.append((differences[:, known:], spread[known:], moving[known:], *of_grey))
         self._before = joined[-_LAGS:]
 
     def _measure_grey(self, frames: Frames, break_rest: Marks) -> tuple[Floats, ...]:
@@ -145,7 +152,7 @@ class Measuring:
     def measures(self) -> ContentMeasures:
         """What was measured so far."""
         if not self._parts:
-            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((6, 0), np.float32))
+            return ContentMeasures(np.empty((_LAGS, 0), np.float32), *np.empty((7, 0), np.float32))
         return ContentMeasures(*(np.concatenate(parts, axis=-1) for parts in zip(*self._parts, strict=True)))
 
 
@@ -219,11 +226,10 @@ def _pages(measures: ContentMeasures) -> Marks:
     return _stands(measures) & (measures.heights >= LEAST_HEIGHT) & (measures.exchanges >= LEAST_EXCHANGE)
 
 
-def _breaks_rest(steps: Floats) -> Marks:
+def _breaks_rest(steps: Floats, moving: Floats) -> Marks:
     """(N,) whether each frame differs from the one before, which did not differ from the one before that."""
-    known = np.where(np.isfinite(steps), steps, 0)
-    breaks: Marks = known >= LEAST_OF_PAGES
-    breaks[1:] &= known[:-1] <= STANDING
+    breaks: Marks = np.isfinite(steps) & (steps >= LEAST_OF_PAGES)
+    breaks[1:] &= _rests(steps, moving)[:-1]
     return breaks
 
 
@@ -241,11 +247,18 @@ def _differences(pooled: Floats, lag: int) -> Floats:
     return different
 
 
-def _spread(pooled: Floats) -> Floats:
-    spread = np.zeros(len(pooled), np.float32)
+def _spreads(pooled: Floats) -> tuple[Floats, Floats]:
+    """Twice (N,): the share of the cells that change by more than `CHANGED`, and by more than `MOVED`; 0 for the first frame."""
     cells = np.abs(pooled[1:] - pooled[:-1]).reshape(len(pooled) - 1, pooled.shape[1] // 3, 3).mean(axis=2)
-    spread[1:] = (cells > CHANGED).mean(axis=1)
-    return spread
+    both = np.zeros((2, len(pooled)), np.float32)
+    both[:, 1:] = [(cells > least).mean(axis=1) for least in (CHANGED, MOVED)]
+    return both[0], both[1]
+
+
+def _rests(steps: Floats, moving: Floats) -> Marks:
+    """(N,) whether each frame is as the one before, but for a small part of the picture; so is the first."""
+    rests: Marks = (np.where(np.isfinite(steps), steps, 0) <= STANDING) | (moving <= MOST_MOVING)
+    return rests
 
 
 def _likeness(grey: Floats, contrasts: Floats) -> Floats:
@@ -298,9 +311,8 @@ def _largest_steps(steps: Floats, *, but_its_own: bool = False) -> Floats:
 
 
 def _stands(measures: ContentMeasures) -> Marks:
-    """(N,) whether none of the frames around differs from its neighbour, but for the step at t itself."""
-    steps = measures.differences[0]
-    moves = np.pad((np.where(np.isfinite(steps), steps, 0) > STANDING).astype(np.int64), _NEIGHBOURS)
+    """(N,) whether all frames around rest, but for the step at t itself."""
+    moves = np.pad((~_rests(measures.differences[0], measures.moving)).astype(np.int64), _NEIGHBOURS)
     around = np.lib.stride_tricks.sliding_window_view(moves, 2 * _NEIGHBOURS + 1)
     stands: Marks = around.sum(axis=1) - around[:, _NEIGHBOURS] == 0
     return stands

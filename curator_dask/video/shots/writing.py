@@ -1,9 +1,9 @@
-"""How what stands in a picture changes at once: is it another page, or was something written on this one?
+"""How a picture that stands changes at once: is it another page, or was something written on this one?
 
 A caption changes a picture that stands as much as the next slide of a set does, but elsewhere and otherwise::
 
-    a caption, a bullet, a pointer       lines come, go or are replaced in a narrow band
-    the next slide                       lines go in places and come in others, over much of the height
+    a caption, a bullet, a pointer       a narrow band changes
+    the next slide                       much of the height changes: text goes in places and comes in others
 
 Arithmetic on small frames. A line of text is one or two pixels high there, and a row of short steps of grey levels.
 """
@@ -17,24 +17,25 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 _STEP = 8.0
-"""Grey levels by which the texture of a pixel (what it differs by from the one to the right and the one below) has changed."""
-_PIXELS_PER_ROW = 2
-"""So many pixels of a row change where a line of text does."""
+"""Grey levels by which a pixel has changed, or its texture: what it differs by from the one to the right and the one below."""
+_TIMES = 1.5
+"""Texture comes where it grows so many times too. Where a decoder refines a picture, all texture changes a little."""
+_PIXELS_PER_ROW = 3
+"""So many pixels of a row change where a line of text does. A pointer is smaller."""
 _GAP = 3
 """So many rows may lie between two lines of one page. A caption and a clock are further apart."""
 
 
 def compare_writing(before: Floats, after: Floats) -> tuple[float, float]:
-    """How the texture changes from one picture to the next, both (height, width) in grey levels (0 to 255).
+    """How a picture changes to the next, both (height, width) in grey levels (0 to 255).
 
     Returns:
-        The share of the height over which it comes, or over which it goes: the larger one.
-        The share of the pixels where it comes, or where it goes: the smaller one. It is 0 where something is only added.
+        The share of the height that changes, from the first to the last row of those that lie together.
+        The share of the pixels where texture comes, or where it goes: the smaller one. It is 0 where something is only added.
     """
-    change = _texture(after) - _texture(before)
-    comes, goes = change > _STEP, change < -_STEP
-    height = max(_tallest(comes), _tallest(goes)) / len(change)
-    return height, float(min(comes.mean(), goes.mean()))
+    old, new = _texture(before), _texture(after)
+    height = _tallest(np.abs(after - before) > _STEP) / len(before)
+    return height, float(min(_grows(old, new).mean(), _grows(new, old).mean()))
 
 
 def compare_neighbours(grey: Floats, those: Flags) -> tuple[Floats, Floats]:
@@ -43,6 +44,12 @@ def compare_neighbours(grey: Floats, those: Flags) -> tuple[Floats, Floats]:
     for t in np.flatnonzero(those).tolist():
         both[:, t] = compare_writing(grey[t - 1], grey[t])
     return both[0], both[1]
+
+
+def _grows(old: Floats, new: Floats) -> Flags:
+    """Where there is much more texture in the second picture."""
+    grows: Flags = (new - old > _STEP) & (new > _TIMES * old)
+    return grows
 
 
 def _texture(picture: Floats) -> Floats:
