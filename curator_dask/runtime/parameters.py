@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from curator_dask.files.folder import Folder
@@ -41,6 +41,8 @@ class Comparison:
 
     held: Mapping[str, Any]
     wanted: Mapping[str, Any]
+    unrecorded: Mapping[str, JSON] = field(default_factory=dict)
+    """The values of parameters that a record leaves out."""
 
     def same(self) -> bool:
         """Whether the results are those of the wanted parameters."""
@@ -55,9 +57,10 @@ class Comparison:
     def describe(self) -> str:
         """``eps was 0.65 and is now 0.1``; empty if no parameter differs."""
         old, new = self._params()
-        return "; ".join(
-            f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}" for name in self.fields()
+        shown = (
+            (name, *(_show(one.get(name, self.unrecorded.get(name))) for one in (old, new))) for name in self.fields()
         )
+        return "; ".join(f"{name} was {then} and is now {now}" for name, then, now in shown)
 
     def _params(self) -> tuple[dict[str, Any], dict[str, Any]]:
         old = self.held.get("params")

@@ -22,7 +22,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class StageState:
 
     folder: Folder
     stage: str
+    unrecorded: Mapping[str, JSON] = field(default_factory=dict, compare=False)
+    """The values of parameters that the identity leaves out, for messages."""
 
     def path(self, *parts: str) -> str:
         return "/".join((STATE, self.stage, *parts))
@@ -115,7 +117,9 @@ class StageState:
         is_new = self.held_for() is None and not self._has_results()
         if is_new and self.folder.create_bytes(self.path(PARAMETERS), seal(wanted)):
             return ""
-        compared = Comparison(self.held_for() or {}, wanted)  # another run may have taken the folder just now
+        compared = Comparison(
+            self.held_for() or {}, wanted, self.unrecorded
+        )  # another run may have taken the folder just now
         if compared.same():
             if compared.held.get(FREE):
                 self._rewrite_parameters(wanted)
@@ -132,7 +136,7 @@ class StageState:
         self.folder.check_is_no_file()
         held = self.held_for()
         wanted = as_record(self.folder, self.stage, identity)
-        compared = Comparison(held or {}, wanted)
+        compared = Comparison(held or {}, wanted, self.unrecorded)
         if (held is None and not self._has_results()) or compared.same() or self._as_recorded(wanted):
             return ""
         self._refuse(compared, replaceable)

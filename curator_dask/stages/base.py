@@ -16,7 +16,7 @@ from curator_dask.files.left_out import LeftOut, describe_left_out
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.progress import Reporter
-from curator_dask.runtime.records import Failure
+from curator_dask.runtime.records import JSON, Failure
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, count_work
 from curator_dask.stages.notebook_progress import CellReporter, default_reporter
@@ -136,6 +136,9 @@ class Stage(ABC):
     replaceable: ClassVar[frozenset[str]] = frozenset()
     """Parts of the identity that only change decisions: results of others are replaced without being asked."""
 
+    unrecorded: ClassVar[Mapping[str, JSON]] = {}
+    """Parameters that the identity leaves out where they have these values: an earlier version did not have them."""
+
     @property
     def output(self) -> Folder | None:
         """The folder that the results go to. None: there is none to lock, and none that may hold other results."""
@@ -151,7 +154,7 @@ class Stage(ABC):
 
     def state(self) -> StageState | None:
         """What the stage has recorded in its output folder; None where it has none."""
-        return None if self.output is None else StageState(self.output, self.name)
+        return None if self.output is None else StageState(self.output, self.name, self.unrecorded)
 
     def check_input(self) -> None:  # noqa: B027  most stages find it out soon enough by themselves
         """Refuse input that is not there, before anything is locked, loaded or started. Raises InputError and ToolError."""

@@ -11,7 +11,7 @@ from curator_dask.errors import ParameterError, ToolError
 from curator_dask.files.folder import Folder
 from curator_dask.files.video_listing import SourceVideo, VideoChoice, VideoListing, list_videos, refuse_missing_videos
 from curator_dask.keywords import with_suggestions
-from curator_dask.runtime.records import digest
+from curator_dask.runtime.records import JSON, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
@@ -144,6 +144,7 @@ class SplitStage(Stage):
     spans: str | None = None
 
     name: ClassVar[str] = SPLIT
+    unrecorded: ClassVar[Mapping[str, JSON]] = _LATER_PARAMETERS
 
     def __post_init__(self) -> None:
         check_ids(self.ids)
@@ -207,7 +208,7 @@ class SplitStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         # Some only choose videos, and the bytes of libopenh264 do not depend on its threads.
-        left_out = {
+        names = {
             "output_path",
             "input_storage_options",
             "output_storage_options",
@@ -216,14 +217,14 @@ class SplitStage(Stage):
             "torch_device",
             "spans",  # what it says of a video is an input of that video
         }
-        left_out |= set(CHOOSE_VIDEOS)
+        names |= set(CHOOSE_VIDEOS)
         if self.transcode_encoder == "libopenh264":
-            left_out.add("transcode_encoder_threads")
+            names.add("transcode_encoder_threads")
         if self._algorithm != "transnetv2":
-            left_out.add("transnetv2_refine")
+            names.add("transnetv2_refine")
         # At their defaults, later parameters are left out, so that folders of earlier versions go on.
-        left_out |= {name for name, usual in _LATER_PARAMETERS.items() if getattr(self, name) == usual}
-        params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
+        names |= {name for name, usual in _LATER_PARAMETERS.items() if getattr(self, name) == usual}
+        params = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in names}
         root = Folder(self.video_dir, self.input_storage_options).root
         return {**params, "splitting_algorithm": self._algorithm, "video_dir": root}
 
@@ -236,7 +237,7 @@ class SplitStage(Stage):
         self._check_encoder()
 
     def execute(self, context: RunContext) -> StageResult:
-        state = StageState(self.output, self.name)
+        state = StageState(self.output, self.name, self.unrecorded)
         splitter, listing = self.splitter().for_videos(self.list_videos())
         if context.dry_run:
             self.check(context)

@@ -59,7 +59,7 @@ def test_the_network_cuts_at_shots_and_its_own_marks_are_another_output(film, tm
     assert [(row["start_s"], row["end_s"]) for row in rows] == [(0, 3.2), (3.2, 8.4), (8.4, 11)]
     assert result.counts["clips"] == 3
     alone = replace(stage, transnetv2_refine=False)
-    with pytest.raises(FolderInUseError, match="transnetv2_refine"):
+    with pytest.raises(FolderInUseError, match="transnetv2_refine was true and is now false"):
         alone.run(context=context)
     # What the first version of this algorithm wrote goes on with the network alone.
     assert set(stage.identity()) - set(alone.identity()) == {"transnetv2_refine"}

@@ -45,7 +45,7 @@ def test_ids_of_the_original_on_request(stage, tmp_path, context):
 
 def test_a_folder_keeps_its_rule(stage, context):
     assert ids_after(stage, context) == ids_after(stage, context)
-    with pytest.raises(FolderInUseError, match='ids was not given and is now "original"'):
+    with pytest.raises(FolderInUseError, match='ids was "exact" and is now "original"'):
         replace(stage, ids="original").run(context=context)
 
 
