@@ -40,6 +40,7 @@ from curator_dask.files.local_files import (
     remove,
     writing_to,
 )
+from curator_dask.files.object_store.listing import list_objects, version_of
 from curator_dask.files.object_store.ranged_file import ranged
 from curator_dask.files.object_store.transfers import fetch, read_small, read_whole, send, send_bytes
 from curator_dask.files.temporary.temporary_folders import temporary_folder
@@ -162,7 +163,7 @@ class Folder:
             found = list(local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links))
         else:
             with self._reach() as fs:
-                found = list(_remote_entries(fs, start, max_depth))
+                found = [Entry(*one) for one in list_objects(fs, start, max_depth)]
             found = found if hidden else _with_hidden_as_one(found)
         if path:
             found = [Entry(f"{path}/{one.path}", one.num_bytes, one.version, one.passed_over) for one in found]
@@ -170,11 +171,12 @@ class Folder:
 
     def sizes(self, path: str = "", *, max_depth: int | None = None) -> dict[str, int]:
         """Path → bytes of the files that `entries` lists, with less work and memory for each."""
-        if not self.is_local:
-            return {entry.path: entry.num_bytes for entry in self.entries(path, max_depth=max_depth)}
-        prefix = f"{path}/" if path else ""
-        found = local_sizes(self.join(path) if path else self.root, max_depth=max_depth)
-        return {prefix + name: num_bytes for name, num_bytes in found}
+        prefix, start = f"{path}/" if path else "", self.join(path) if path else self.root
+        if self.is_local:
+            return {prefix + name: num_bytes for name, num_bytes in local_sizes(start, max_depth=max_depth)}
+        with self._reach() as fs:
+            found = list_objects(fs, start, max_depth)
+            return {prefix + name: num_bytes for name, num_bytes, _ in found if not _is_hidden(name)}
 
     def each_entry(self, path: str) -> Iterator[Entry]:
         """As `entries` of a folder below, one at a time and in any order: for folders of very many files.
@@ -211,7 +213,7 @@ class Folder:
                 info = fs.info(self.join(path))
         except FileNotFoundError:
             return None
-        return Entry(path, int(info.get("size") or 0), _remote_version(info))
+        return Entry(path, int(info.get("size") or 0), version_of(info))
 
     def read_bytes(self, path: str) -> bytes:
         if self.is_local:
@@ -507,16 +509,13 @@ def _private_folder(parent: Path) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=parent, ignore_cleanup_errors=True)
 
 
-def _remote_entries(fs: Any, start: str, max_depth: int | None) -> Iterator[Entry]:
-    for path, info in fs.find(start, maxdepth=max_depth, detail=True).items():
-        relative = path[len(start) + 1 :]  # a key may go on with a slash of its own
-        if relative and not relative.endswith("/"):  # stores mark folders with empty objects
-            yield Entry(relative, int(info.get("size") or 0), _remote_version(info))
-
-
 def _with_hidden_as_one(entries: Iterable[Entry]) -> list[Entry]:
     """The entries, with one in place of each hidden file and of all that lies below a hidden folder."""
     return list({entry.path: entry for entry in map(_hidden_or_itself, entries)}.values())
+
+
+def _is_hidden(path: str) -> bool:
+    return path[0] == "." or "/." in path
 
 
 def _hidden_or_itself(entry: Entry) -> Entry:
@@ -526,10 +525,3 @@ def _hidden_or_itself(entry: Entry) -> Entry:
         return entry
     is_folder = first + 1 < len(parts)
     return Entry("/".join(parts[: first + 1]) + ("/" if is_folder else ""), 0, "", HIDDEN)
-
-
-def _remote_version(info: Mapping[str, Any]) -> str:
-    for name in ("ETag", "etag", "LastModified", "mtime", "created"):
-        if info.get(name):
-            return str(info[name])
-    return ""
