@@ -13,7 +13,7 @@ from typing import Any
 from curator_dask.files.object_store.key_ranges import Range, cut
 from curator_dask.files.object_store.page import NotUnderstoodError, Page, page_of
 
-PAGES_ALONE = 4
+PAGES_ALONE = 8
 """A listing of no more pages is not cut."""
 AT_ONCE = 16
 """Ranges that are listed at a time, at the most."""
