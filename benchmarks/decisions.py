@@ -109,7 +109,7 @@ def _write_cluster(state: StageState, cluster: int, num_clusters: int) -> None:
     max_ids = [others[one] if elsewhere[one] else ids[kept_row[one]] for one in row.tolist()]
     score = np.where(removed, 0.97, 0.4).astype(np.float32)
     decided = ClusterDecisions(removed, kept_row, np.where(elsewhere, 0.9, score).astype(np.float32), kept_row)
-    table = decision_table(Scores(ids, max_ids, score), decided, cross_cluster=elsewhere)
+    table = decision_table(Scores(pa.array(ids), pa.array(max_ids), score), decided, cross_cluster=elsewhere)
     key = key_of_cluster("cluster", cluster)
     result = write_decisions_of_unit(state.folder, state.beside_marker(key), table, RULE)
     state.write(UnitRecord.of(key, "made up", result))

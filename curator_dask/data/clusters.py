@@ -19,6 +19,7 @@ from curator_dask.data.tables import (
     unreadable,
     without_dictionaries,
 )
+from curator_dask.data.vector_pages import plain_chunks, vectors_of_pages
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
@@ -106,6 +107,40 @@ def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -
 
     tables = [without_dictionaries(read_parquet(folder, path, list(dict.fromkeys(columns)))) for path in paths]
     return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def read_cluster_vectors(
+    folder: Folder,
+    paths: Sequence[str],
+    columns: Sequence[str],
+    embedding_field: str,
+    dimension: int | None,
+    where: str,
+) -> tuple[pa.Table, NDArray[np.float32]]:
+    """The named columns of all files of one cluster, and its vectors, (n, D) float32.
+
+    Raises InputError as `unit_rows` does, which gets `where` and the expected dimension, None for any.
+    """
+    plain = [_plain_vectors(folder, path, embedding_field) for path in paths]
+    X = [part for part in plain if part is not None]
+    lengths = {part.shape[1] for part in X} | ({dimension} if dimension else set())
+    if len(X) == len(plain) and len(lengths) == 1:
+        return read_cluster(folder, paths, columns), X[0] if len(X) == 1 else np.concatenate(X)
+    table = read_cluster(folder, paths, [*columns, embedding_field])
+    return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where)
+
+
+def _plain_vectors(folder: Folder, path: str, embedding_field: str) -> NDArray[np.float32] | None:
+    """The vectors of a file, where they lie in it as plain numbers."""
+    with open_parquet(folder, path) as file:
+        chunks = plain_chunks(file.metadata, embedding_field)
+    if chunks is None or len({chunk.dimension for chunk in chunks}) != 1:
+        return None
+    data = folder.read_spans(path, [(chunk.start, chunk.start + chunk.num_bytes) for chunk in chunks])
+    X = [part for one, chunk in zip(data, chunks, strict=True) if (part := vectors_of_pages(one, chunk)) is not None]
+    if len(X) != len(chunks):
+        return None
+    return X[0] if len(X) == 1 else np.concatenate(X)
 
 
 def count_rows(folder: Folder, paths: Sequence[str]) -> int:

@@ -19,6 +19,9 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from curator_dask.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +55,18 @@ def stored(ids: Any) -> Any:
 def id_column(table: pa.Table, name: str) -> pa.Array:
     """The ids of a table as one plain array. Raises InputError for values that are no ids."""
     return plain_ids(table[name].combine_chunks())
+
+
+def places_among(wanted: Any, ids: Any) -> NDArray[np.int64]:
+    """(M,) the place of each wanted id among others, all distinct; -1 for one that is not there. Both are arrays of ids.
+
+    Raises InputError where one holds integers and the other one texts, or the like.
+    """
+    import pyarrow.compute as pc
+
+    wanted, ids = (stored(one) for one in one_type([wanted, ids]))
+    found: NDArray[np.int64] = pc.fill_null(pc.index_in(wanted, value_set=ids), -1).to_numpy().astype(np.int64)
+    return found
 
 
 def id_list(ids: Any) -> list[Any]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ClipIndex
-from curator_dask.data.clusters import column_values, id_values, read_cluster, unit_rows
-from curator_dask.data.ids import id_column, id_list
+from curator_dask.data.clusters import column_values, id_values, read_cluster_vectors
+from curator_dask.data.ids import id_column, places_among
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
@@ -105,33 +105,34 @@ RowSources = SourceColumn | SourceVideos
 class Scores:
     """A similarity table: N rows in ranked order."""
 
-    ids: list[Any]
-    max_ids: list[Any]
+    ids: pa.Array
+    """Of any type that ids have in files."""
+    max_ids: pa.Array
     """The row before it that each row is most similar to."""
     score: NDArray[np.float32]
     """(N,) the cosine of each row and that row."""
-    id_type: pa.DataType | None = None
-    """The type of ids in files; None: the one that Arrow gives them."""
 
     def best(self) -> NDArray[np.int64]:
         """(N,) the row of each `max_id`; the row itself where its `max_id` is not in the table.
 
-        >>> Scores(["a", "b", "c"], ["a", "a", "elsewhere"], np.float32([0, 0.9, 0.8])).best()
+        >>> import pyarrow as pa
+        >>> ids, max_ids = pa.array(["a", "b", "c"]), pa.array(["a", "a", "elsewhere"])
+        >>> Scores(ids, max_ids, np.float32([0, 0.9, 0.8])).best()
         array([0, 0, 2])
         """
-        place = {identifier: row for row, identifier in enumerate(self.ids)}
-        return np.array([place.get(best, row) for row, best in enumerate(self.max_ids)], dtype=np.int64)
+        found = places_among(self.max_ids, self.ids)
+        return np.where(found < 0, np.arange(len(found)), found)
 
 
 def read_scores(cluster: ClusterInput) -> Scores:
     """The similarity table of a cluster."""
     table = read_parquet(cluster.tables, cluster.table, [cluster.id_field, "max_id", "cosine_sim_score"])
     ids, max_ids = (id_column(table, name) for name in (cluster.id_field, "max_id"))
-    return Scores(id_list(ids), id_list(max_ids), table["cosine_sim_score"].to_numpy(), ids.type)
+    return Scores(ids, max_ids, table["cosine_sim_score"].to_numpy())
 
 
 def read_in_order(
-    cluster: ClusterInput, ids: list[Any], sources: RowSources | None = None
+    cluster: ClusterInput, ids: pa.Array, sources: RowSources | None = None
 ) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
     """The vectors of a cluster, (N, D) float32, and the (N,) sources of its rows, in the order of `ids`.
 
@@ -139,17 +140,16 @@ def read_in_order(
 
     The second is None if and only if `sources` is. Raises InputError if the k-means output holds other ids.
     """
-    columns = [cluster.id_field, cluster.embedding_field, *(sources.columns if sources else ())]
-    table = read_cluster(cluster.kmeans, cluster.vectors, columns)
-    own_ids = id_values(table, cluster.id_field)
-    place = {identifier: row for row, identifier in enumerate(own_ids.tolist())}
-    if not place.keys() >= set(ids) or (len(place) != len(ids) and not cluster.filtered):
+    columns = [cluster.id_field, *(sources.columns if sources else ())]
+    table, X = read_cluster_vectors(
+        cluster.kmeans, cluster.vectors, columns, cluster.embedding_field, None, str(cluster)
+    )
+    order = places_among(ids, id_column(table, cluster.id_field))
+    if (order < 0).any() or (not cluster.filtered and np.any(np.sort(order) != np.arange(len(table)))):
         raise InputError(
             f"{cluster}: {cluster.table} and the k-means output hold different ids: run the pairwise stage again"
         )
-    order = np.array([place[identifier] for identifier in ids], dtype=np.int64)
-    X = unit_rows(table, cluster.embedding_field, None, str(cluster))[order]
-    return X, sources.of_rows(table, own_ids)[order] if sources else None
+    return X[order], sources.of_rows(table, id_values(table, cluster.id_field))[order] if sources else None
 
 
 def score_table(id_field: str, ids: pa.Array, best: object, score: object) -> pa.Table:

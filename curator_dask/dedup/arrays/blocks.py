@@ -33,15 +33,20 @@ def over_blocks(work: Callable[[Iterator[T]], None], blocks: Iterable[T]) -> Non
     [1.0, 5.0, 9.0]
     """
     listed = list(blocks)
-    with _one_blas_thread_each() as num_threads:
+    with _one_blas_thread_each() as allowed:
         shared = iter(listed)  # two threads never get the same element from the iterator of a list
-        num_threads = min(num_threads, len(listed))
-        if num_threads <= 1:
+        count = min(allowed, len(listed))
+        if count <= 1:
             work(shared)
             return
-        with ThreadPoolExecutor(num_threads) as pool:
-            for done in [pool.submit(work, shared) for _ in range(num_threads)]:
+        with ThreadPoolExecutor(count) as pool:
+            for done in [pool.submit(work, shared) for _ in range(count)]:
                 done.result()
+
+
+def num_threads() -> int:
+    """How many threads `over_blocks` may use: BLAS's limit, 1 within its work."""
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
 @contextlib.contextmanager
@@ -49,11 +54,11 @@ def _one_blas_thread_each() -> Iterator[int]:
     """Limit BLAS to 1 thread within the block; yields its limit before. A nested or a second caller gets 1."""
     controller, limited = _blas(), None
     with _limiting:  # else two callers at once might each restore the limit that the other one set
-        num_threads: int = max((library.num_threads for library in controller.lib_controllers), default=1)
-        if num_threads > 1:
+        allowed = num_threads()
+        if allowed > 1:
             limited = controller.limit(limits=1)
     try:
-        yield num_threads
+        yield allowed
     finally:
         if limited is not None:
             limited.restore_original_limits()

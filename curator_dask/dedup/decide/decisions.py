@@ -172,7 +172,7 @@ def _match(
 
 
 def nearest_kept(
-    X: Array,
+    X: Array | Side,
     removed: NDArray[np.bool_],
     *,
     sources: NDArray[np.int64] | None = None,
@@ -181,7 +181,7 @@ def nearest_kept(
     """Find the kept row with the highest cosine for each removed row, among earlier and later ones.
 
     Args:
-        X: (N, D) float32, unit rows of one cluster, NumPy or CuPy.
+        X: (N, D) float32, unit rows of one cluster, NumPy or CuPy; or a `Side` of them.
         removed: (N,) bool, on the host.
         sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
 
@@ -189,8 +189,8 @@ def nearest_kept(
         ``removed`` with its kept rows. A score below ``1 - eps`` marks an orphan. A removed row without any kept row
         that counts has the kept row -1 and the score 0.0.
     """
-    _check_mask(removed, X.shape[0], "removed")
     whole = side(X)
+    _check_mask(removed, len(whole.positions), "removed")
     gone, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
     result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
     cosine, index = _match(whole[gone], whole[kept], sources, earlier_only=False, tile_rows=tile_rows)

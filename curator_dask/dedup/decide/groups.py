@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, row_blocks
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, near_in_tile
-from curator_dask.dedup.similarity.tiles import side, tiles_of
+from curator_dask.dedup.similarity.tiles import Side, side, tiles_of
 
 
 def duplicate_groups(
-    X: Array,
+    X: Array | Side,
     eps: float,
     duplicate: NDArray[np.bool_],
     best: NDArray[np.int64],
@@ -34,7 +34,7 @@ def duplicate_groups(
     [0, 0, 2, 0, 2]
 
     Args:
-        X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
+        X: (N, D) float32, unit rows in ranked order, NumPy or CuPy; or a `Side` of them.
         duplicate: (N,) rows with an earlier row within eps, on the host.
         best: (N,) int64, the earlier row that each of them is most similar to.
         sources: (N,) int64, on the host: only pairs of rows with different numbers count; None: all pairs.
@@ -43,14 +43,23 @@ def duplicate_groups(
         (N,) int64. The lowest row of a group has no earlier row within eps, so either rule keeps it.
     """
     later = np.flatnonzero(duplicate)
-    tree = connected_groups(X.shape[0], [(best[later], later)])
-    links = _links(X, eps, later, tree, sources, tile_rows)
+    tree = _trees(later, best[later], len(duplicate))
+    links = _links(side(X), eps, later, tree, sources, tile_rows)
     # The tree joins nearly all rows of a group; only trees are left to join, named by their lowest rows.
-    return connected_groups(X.shape[0], links)[tree]
+    return connected_groups(len(duplicate), links)[tree]
+
+
+def _trees(rows: NDArray[np.int64], earlier: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
+    """(N,) the lowest row of the tree that each row is in, if some rows hang on earlier ones."""
+    above = np.arange(num_rows)
+    above[rows] = np.minimum(earlier, rows)  # a damaged table must not make a circle
+    while not np.array_equal(lowest := above[above], above):
+        above = lowest
+    return above
 
 
 def _links(
-    X: Array,
+    whole: Side,
     eps: float,
     later: NDArray[np.int64],
     tree: NDArray[np.int64],
@@ -58,7 +67,6 @@ def _links(
     tile_rows: int,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of trees (by their lowest rows) that a near pair joins, tile by tile."""
-    whole = side(X)
     for rows in row_blocks(len(later), max(1, tile_rows // 2)):
         block = whole[later[rows]]
         for tile in tiles_of(block, whole, True, tile_rows):

@@ -14,6 +14,7 @@ from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_k
 from curator_dask.dedup.decide.groups import duplicate_groups
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
+from curator_dask.dedup.similarity.tiles import side
 from curator_dask.errors import ParameterError
 
 RULES: Final = ("pairwise", "greedy", "overlap")
@@ -98,10 +99,11 @@ def decide(
             removed = greedy_keep(
                 part_X, rule.eps, candidates=removed, sources=others, taken=gone, tile_rows=tile_rows
             ).removed
-        nearest = nearest_kept(part_X, removed, sources=others, tile_rows=tile_rows)
+        whole = side(part_X)
+        nearest = nearest_kept(whole, removed, sources=others, tile_rows=tile_rows)
         decisions.removed[part], decisions.kept_score[part] = removed, nearest.kept_score
         decisions.kept_row[part] = np.append(rows, -1)[nearest.kept_row]
         best_in_part = np.searchsorted(rows, best[part])
-        first = duplicate_groups(part_X, rule.eps, duplicate[part], best_in_part, sources=others, tile_rows=tile_rows)
+        first = duplicate_groups(whole, rule.eps, duplicate[part], best_in_part, sources=others, tile_rows=tile_rows)
         decisions.group[part] = rows[first]
     return decisions

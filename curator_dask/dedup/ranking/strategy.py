@@ -87,15 +87,31 @@ class RankingStrategy:
         Raises:
             ParameterError: a column is missing. InputError: a column holds values that have no order.
         """
-        keys = [ranking_codes(ids, "id", self.id_ascending)]
-        if self.strategy == "random":
-            keys.append(sample_priority(ids, self.random_seed))
+        keys = []
         directions: Any = self.ascending
-        for name, ascending in reversed(list(zip(self.metadata_cols, directions, strict=True))):
+        for name, ascending in zip(self.metadata_cols, directions, strict=True):
             if name not in columns:
                 raise ParameterError(f"ranking column {name!r} is not there; there are {sorted(columns)}")
             keys.append(ranking_codes(columns[name], name, ascending))
-        return np.lexsort(keys)
+        if self.strategy == "random":
+            keys.append(sample_priority(ids, self.random_seed))
+        return _ranked(keys, ids, self.id_ascending)
+
+
+def _ranked(keys: list[NDArray[Any]], ids: Any, id_ascending: bool) -> NDArray[np.int64]:
+    """The order by the keys, the first one first, and among equal rows by the ids.
+
+    Only the ids of equal rows are looked at: there are few, and to order texts takes longer than all else.
+    """
+    order = np.lexsort(keys[::-1]) if keys else np.arange(len(ids))
+    follows = np.ones(max(len(order) - 1, 0), np.bool_)  # whether a row equals the one before it
+    for key in keys:
+        follows &= key[order[1:]] == key[order[:-1]]
+    equal = np.append(False, follows) | np.append(follows, False)
+    some = order[equal[: len(order)]]
+    code = np.zeros(len(order), np.int64)
+    code[some] = ranking_codes(np.asarray(ids)[some], "id", id_ascending)
+    return np.lexsort([code, *keys[::-1]]) if len(some) else order
 
 
 def ranking_codes(values: Any, name: str, ascending: bool) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.arrays.blocks import num_threads, over_blocks
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, suited_tile_rows, to_host
 from curator_dask.dedup.similarity.candidates import FLOAT32, Precision, candidate_precision, multiply_float64
 from curator_dask.dedup.similarity.candidates import rounding_bound as rounding_bound
@@ -62,8 +62,10 @@ class Tile(NamedTuple):
     masked: bool
 
 
-def side(rows: Array, positions: NDArray[np.int64] | None = None) -> Side:
-    """A ``Side`` of ``rows``, at the places 0, 1, 2, … unless given."""
+def side(rows: Array | Side, positions: NDArray[np.int64] | None = None) -> Side:
+    """A ``Side`` of ``rows``, at the places 0, 1, 2, … unless given. What is one already stays as it is."""
+    if isinstance(rows, Side):
+        return rows
     xp = array_module(rows)
     rows = xp.ascontiguousarray(rows, dtype=np.float32)
     lengths = xp.empty(rows.shape[0])
@@ -178,7 +180,8 @@ def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
     """Queries per tile: where there are few, several threads want a block each; a GPU wants many in one product."""
     if not on_host:
         return 2 * tile_rows
-    return max(1, min(tile_rows // 2, max(STEP, num_queries // 8 // STEP * STEP)))
+    few = num_queries if num_threads() == 1 else num_queries // 8 // STEP * STEP
+    return max(1, min(tile_rows // 2, max(STEP, few)))
 
 
 def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
@@ -222,10 +225,12 @@ def products(
         return multiply(left, right, scores)
     # On the diagonal half of the tile is masked: it is multiplied in steps, each only as far as one of its rows needs.
     for part in row_blocks(shape[0], STEP if xp is np else DEVICE_STEP):
-        stop = int(np.searchsorted(tile.side.positions, block.positions[part.stop - 1]))
-        multiply(left[part], right[:stop], scores[part, :stop])
-        scores[part, stop:] = -np.inf
-    scores[xp.asarray(tile.side.positions)[None, :] >= xp.asarray(block.positions)[:, None]] = -np.inf
+        places = block.positions[part]
+        every, some = np.searchsorted(tile.side.positions, places[[0, -1]]).tolist()
+        multiply(left[part], right[:some], scores[part, :some])
+        scores[part, some:] = -np.inf
+        mixed = scores[part, every:some]  # the only columns that are earlier than some rows and not than others
+        mixed[xp.asarray(tile.side.positions[every:some])[None, :] >= xp.asarray(places)[:, None]] = -np.inf
     return scores
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import id_values, read_cluster, stored_centroids, unit_rows
+from curator_dask.data.clusters import id_values, read_cluster_vectors, stored_centroids
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.cross_cluster.borders import Centroids, prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import Indices
@@ -41,10 +41,10 @@ class Rows:
 def read_members(spec: CrossClusterSpec, cluster: Cluster) -> tuple[Rows, NDArray[np.float32]]:
     """The members of a cluster, and their vectors."""
     stored = stored_columns(spec.strategy.metadata_cols, spec.index)
-    columns = list(dict.fromkeys([spec.id_field, spec.embedding_field, *stored]))
-    table = read_cluster(spec.input, cluster.paths, columns)
-    X = unit_rows(table, spec.embedding_field, spec.embedding_dim, f"cluster {cluster.number}")
-    return Rows.of(spec, table.drop_columns([spec.embedding_field])), X
+    columns = list(dict.fromkeys([spec.id_field, *stored]))
+    where = f"cluster {cluster.number}"
+    table, X = read_cluster_vectors(spec.input, cluster.paths, columns, spec.embedding_field, spec.embedding_dim, where)
+    return Rows.of(spec, table), X
 
 
 def places_of(order: Indices) -> Indices:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.identify.spec import RecallSearch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEED = 42
 TASKS_AT_ONCE = 500
@@ -78,9 +81,8 @@ def _map_clusters(
         yield from gather(client, client.map(work, batch, pure=False, **parameters), say)
 
 
-def _ids(cluster: ClusterInput) -> NDArray[Any]:
-    table = read_parquet(cluster.tables, cluster.table, [cluster.id_field])
-    return id_values(table, cluster.id_field)
+def _ids(cluster: ClusterInput) -> pa.Array:
+    return id_column(read_parquet(cluster.tables, cluster.table, [cluster.id_field]), cluster.id_field)
 
 
 def _survey(cluster: ClusterInput, num_rows: int) -> tuple[NDArray[np.uint64], bool]:
@@ -95,10 +97,10 @@ def _survey(cluster: ClusterInput, num_rows: int) -> tuple[NDArray[np.uint64], b
 
 def _sample_cluster(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
     ids = _ids(cluster)
-    chosen = np.flatnonzero(sample_priority(ids, SEED) <= np.uint64(at_most))
+    chosen = np.flatnonzero(sample_priority(stored(ids).to_numpy(zero_copy_only=False), SEED) <= np.uint64(at_most))
     if not len(chosen):
         return None
-    X, sources = read_in_order(cluster, ids.tolist(), search.sources)
+    X, sources = read_in_order(cluster, ids, search.sources)
     own = sources[chosen] if sources is not None else None
     duplicate = is_duplicate(read_scores(cluster).score[chosen], search.eps)
     return Sample(np.full(len(chosen), cluster.number, np.int64), X[chosen], own, duplicate)
@@ -121,7 +123,7 @@ def _count_pairs(cluster: ClusterInput, sample: Sample, search: RecallSearch, ac
     Args:
         across: whether pairs of two clusters were compared; then all pairs of rows count, whatever their sources.
     """
-    X, sources = read_in_order(cluster, _ids(cluster).tolist(), search.sources)
+    X, sources = read_in_order(cluster, _ids(cluster), search.sources)
     codes = own_codes = None
     if sources is not None and sample.sources is not None:
         both = source_codes(np.concatenate([sample.sources.astype(object), sources.astype(object)]))

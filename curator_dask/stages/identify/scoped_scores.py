@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_column, id_list
+from curator_dask.data.ids import id_column
 from curator_dask.data.scored_clusters import read_in_order, score_table
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.dedup.similarity.scope import max_earlier_in_scope, source_codes
@@ -37,7 +37,7 @@ def _score_all(task: ScopedScoresTask) -> pa.Table:
     cluster = task.cluster
     ranked = id_column(read_parquet(cluster.tables, cluster.table, [cluster.id_field]), cluster.id_field)
     stay = _stay(task, ranked)
-    X, sources = read_in_order(cluster, id_list(ranked), task.sources)
+    X, sources = read_in_order(cluster, ranked, task.sources)
     codes = source_codes(sources[stay]) if sources is not None else None
     score, best = max_earlier_in_scope(to_device(X[stay], task.device), task.scope, codes)
     return score_table(cluster.id_field, ranked.filter(pa.array(stay)), best, score)
@@ -53,8 +53,8 @@ def _score_those_left(task: ScopedScoresTask) -> pa.Table:
     cluster = task.cluster
     names = [cluster.id_field, "max_id", "cosine_sim_score"]
     table = read_parquet(cluster.tables, cluster.table, names)
-    whole = id_list(id_column(table, cluster.id_field))
-    stay = _stay(task, id_column(table, cluster.id_field))
+    whole = id_column(table, cluster.id_field)
+    stay = _stay(task, whole)
     table = table.filter(pa.array(stay))
     ranked, matches = (id_column(table, name) for name in names[:2])
     lost = ~_stay(task, matches)

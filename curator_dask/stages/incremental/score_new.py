@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import id_values, read_cluster, unit_rows
+from curator_dask.data.clusters import id_values, read_cluster_vectors
 from curator_dask.data.ids import id_column, id_list, id_text, one_type
 from curator_dask.data.scored_clusters import ClusterInput, Scores, score_table
 from curator_dask.data.tables import write_parquet
@@ -57,7 +57,7 @@ def score_new(task: ScoreNewTask) -> UnitResult:
         return replace(listed, outputs={**listed.outputs, path: written})
     names = id_list(ids)
     rows = _kept_and_new_rows(task, names, num_old)
-    scores = Scores([names[row] for row in rows], [names[row] for row in best[rows].tolist()], score[rows], ids.type)
+    scores = Scores(ids.take(pa.array(rows)), ids.take(pa.array(best[rows])), score[rows])
     removals = _decide(task, X[array_module(X).asarray(rows)], scores.score, len(rows) - num_new)
     decisions = ClusterDecisions(removals.removed, removals.kept_row, removals.kept_score, np.arange(len(rows)))
     new = decision_table(scores, decisions, rows=slice(len(rows) - num_new, None))
@@ -77,11 +77,11 @@ def _read_ranked(
     import pyarrow as pa
 
     names = strategy.metadata_cols
-    columns = [task.id_field, task.embedding_field, *stored_columns(names, task.clips)]
-    table = read_cluster(folder, paths, columns)
+    columns = [task.id_field, *stored_columns(names, task.clips)]
+    where = f"cluster {task.cluster} of {folder.url}"
+    table, X = read_cluster_vectors(folder, paths, columns, task.embedding_field, None, where)
     ids = id_values(table, task.id_field)
     order = strategy.rank(ranking_columns(names, table, ids, task.clips), ids)
-    X = unit_rows(table, task.embedding_field, None, f"cluster {task.cluster} of {folder.url}")
     return id_column(table, task.id_field).take(pa.array(order)), X[order]
 
 

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import id_values, part_at, read_back, read_cluster, unit_rows, vector_batches
+from curator_dask.data.clusters import (
+    id_values,
+    part_at,
+    read_back,
+    read_cluster,
+    read_cluster_vectors,
+    vector_batches,
+)
 from curator_dask.data.ids import id_column
 from curator_dask.data.tables import read_unit_tables, write_parquet
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
@@ -18,7 +25,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, JoinTask, PartTask
+from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, JoinTask, PairwiseSpec, PartTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,10 +39,11 @@ def score(task: ClusterTask) -> UnitResult:
 def score_cluster(task: ClusterTask) -> UnitResult:
     """Rank one cluster, score it and write its table."""
     spec = task.spec
-    table, ranked = _read_ranking(task, spec.embedding_field)
-    X = unit_rows(table, spec.embedding_field, spec.embedding_dim, str(task))[ranked]
-    table = table.select([spec.id_field])  # frees the vectors
-    scores, best = max_earlier_similarity(to_device(X, spec.device), tile_rows=spec.tile_rows)
+    table, X = read_cluster_vectors(
+        spec.input, task.paths, _columns(spec), spec.embedding_field, spec.embedding_dim, str(task)
+    )
+    ranked = _ranking(spec, table)
+    scores, best = max_earlier_similarity(to_device(X[ranked], spec.device), tile_rows=spec.tile_rows)
     return _write_table(task, table, ranked, scores, best)
 
 
@@ -62,13 +70,20 @@ def join_parts(task: JoinTask) -> UnitResult:
     return _write_table(task, table, ranked, *finish_scores(joined, 0))
 
 
-def _read_ranking(task: ClusterTask, *more: str) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The ids and `more` columns in the order of the files, and the ranking: (N,) rows, the first in rank first."""
-    spec, columns = task.spec, task.spec.strategy.metadata_cols
-    stored = stored_columns(columns, spec.index)
-    table = read_cluster(spec.input, task.paths, list(dict.fromkeys([spec.id_field, *stored, *more])))
+def _read_ranking(task: ClusterTask) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The ids in the order of the files, and the ranking: (N,) rows, the first in rank first."""
+    table = read_cluster(task.spec.input, task.paths, _columns(task.spec))
+    return table, _ranking(task.spec, table)
+
+
+def _columns(spec: PairwiseSpec) -> list[str]:
+    """The ids, and what ranks the rows."""
+    return list(dict.fromkeys([spec.id_field, *stored_columns(spec.strategy.metadata_cols, spec.index)]))
+
+
+def _ranking(spec: PairwiseSpec, table: pa.Table) -> NDArray[np.int64]:
     ids = id_values(table, spec.id_field)
-    return table, spec.strategy.rank(ranking_columns(columns, table, ids, spec.index), ids)
+    return spec.strategy.rank(ranking_columns(spec.strategy.metadata_cols, table, ids, spec.index), ids)
 
 
 def _write_table(

@@ -44,7 +44,7 @@ class Cluster:
         max_ids = [self.matches.get(row, self.ids[0]) for row in range(size)]
         group = np.where(within, 0, np.arange(size))
         decisions = ClusterDecisions(removed, kept_row, kept_score, group)
-        return decision_table(Scores(self.ids, max_ids, score), decisions, cross_cluster=elsewhere)
+        return decision_table(Scores(pa.array(self.ids), pa.array(max_ids), score), decisions, cross_cluster=elsewhere)
 
 
 def join(parts: list[Cluster], rule: Rule) -> Decisions:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.decisions.row_index import id_digests
-from curator_dask.data.ids import id_texts
+from curator_dask.data.ids import id_texts, one_type, places_among
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
@@ -39,30 +39,24 @@ def decision_table(
         cross_cluster: (N,) rows whose `max_id` is a duplicate in another cluster; None: there is none.
         rows: the rows to include, the last ones. A group is included whole or not at all.
     """
-    import pyarrow as pa
-
     removed = decisions.removed
     elsewhere = np.zeros(len(removed), np.bool_) if cross_cluster is None else cross_cluster
-    kind = scores.id_type or pa.array(scores.ids).type
     first = rows.indices(len(removed))[0]
     best = _places_of_matches(scores, removed | elsewhere)
     kept_row = np.where(removed, decisions.kept_row, -1)
+    lost = (removed | elsewhere) & (best < 0)  # the match is in another cluster
     columns = {
-        **_references("max", best[rows], scores.ids, first, kind),
-        **_references("kept", kept_row[rows], scores.ids, first, kind),
+        **_references("max", best[rows], scores.ids, first),
+        **_references("kept", kept_row[rows], scores.ids, first),
         "removed": removed[rows],
         "cross_cluster": elsewhere[rows],
         "group": decisions.group[rows] - first,
         "cosine_sim_score": scores.score[rows],
         "kept_score": decisions.kept_score[rows],
     }
-    others = np.flatnonzero((removed | elsewhere)[rows] & (best[rows] < 0)).tolist()
-    if others:  # the match is in another cluster
-        texts = columns["max_id"].to_pylist()
-        for row in others:
-            texts[row] = scores.max_ids[first + row]
-        columns["max_id"] = pa.array(texts, kind)
-    return with_digests({"id": pa.array(scores.ids[rows], kind), **columns})
+    if lost[rows].any():
+        columns["max_id"] = _max_ids(scores, np.where(lost, len(lost) + np.arange(len(lost)), best)[rows], first)
+    return with_digests({"id": scores.ids[rows], **columns})
 
 
 def with_digests(columns: dict[str, Any]) -> pa.Table:
@@ -79,24 +73,39 @@ def with_digests(columns: dict[str, Any]) -> pa.Table:
 
 def _places_of_matches(scores: Scores, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(N,) the rows of the `max_id` of the chosen rows; -1 for other rows, and for a `max_id` that is not in the table."""
+    import pyarrow as pa
+
     places = np.full(len(chosen), -1)
     some = np.flatnonzero(chosen)
     if len(some):
-        row_of = {identifier: row for row, identifier in enumerate(scores.ids)}
-        places[some] = [row_of.get(scores.max_ids[row], -1) for row in some.tolist()]
+        places[some] = places_among(scores.max_ids.take(pa.array(some)), scores.ids)
     return places
 
 
-def _references(name: str, rows: NDArray[np.int64], ids: list[Any], first: int, kind: Any) -> dict[str, Any]:
+def _references(name: str, rows: NDArray[np.int64], ids: pa.Array, first: int) -> dict[str, Any]:
     """Rows as numbers in a table that begins with row `first`, and the ids of those before it. -1 is no row."""
+    before = (rows >= 0) & (rows < first)
+    return {
+        f"{name}_row": np.where(rows >= first, rows - first, -1).astype(np.int32),
+        f"{name}_id": _some(ids, rows, before),
+    }
+
+
+def _max_ids(scores: Scores, rows: NDArray[np.int64], first: int) -> pa.Array:
+    """The `max_id` of rows before `first`, and of those from N on, which are the rows whose match is in another cluster."""
     import pyarrow as pa
 
-    before = (rows >= 0) & (rows < first)
-    texts = pa.nulls(len(rows), kind)
-    if before.any():
-        listed = zip(rows.tolist(), before.tolist(), strict=True)
-        texts = pa.array([ids[row] if is_before else None for row, is_before in listed], kind)
-    return {f"{name}_row": np.where(rows >= first, rows - first, -1).astype(np.int32), f"{name}_id": texts}
+    ids = pa.concat_arrays(one_type([scores.ids, scores.max_ids])).cast(scores.ids.type)
+    return _some(ids, rows, ((rows >= 0) & (rows < first)) | (rows >= len(scores.ids)))
+
+
+def _some(ids: pa.Array, rows: NDArray[np.int64], chosen: NDArray[np.bool_]) -> pa.Array:
+    """The ids of the chosen ones among some rows; null for the others."""
+    import pyarrow as pa
+
+    if not chosen.any():
+        return pa.nulls(len(rows), ids.type)
+    return ids.take(pa.array(rows, mask=~chosen))
 
 
 def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Rule) -> UnitResult:

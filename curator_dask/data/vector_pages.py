@@ -1,0 +1,216 @@
+"""Vectors of a Parquet file, taken from its pages where these hold them as plain numbers: no value is decoded.
+
+A Parquet reader goes through the levels of every single number to find out where a vector ends and what is null. In files
+that `data.tables` writes without compression all vectors have one length and nothing is null, so the levels are two
+patterns, which are compared as bytes; the numbers behind them are copied as they lie there. Where anything is not as
+expected the answer is None, and Arrow reads the column (the format: parquet.apache.org, data pages of version 1)::
+
+    page    header | 4 bytes, levels: a vector begins | 4 bytes, levels: nothing is null | the numbers
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLAIN, RLE, DATA_PAGE = 0, 3, 0
+YES, NO, INT, LONG, BYTES, STRUCT = 1, 2, 5, 6, 8, 12
+"""Types of fields in a page's header (Thrift, compact)."""
+DEEPEST: Final = 2
+"""How deep structs lie in a header: that of the page, what kind of page it is, its statistics."""
+MOST_RUNS: Final = 64
+"""Runs of levels that are looked at one by one: the pattern of one vector, or of eight, is found long before."""
+
+
+class PlainChunk(NamedTuple):
+    """The vectors of a row group, as they lie in the file."""
+
+    start: int
+    """Its first byte."""
+    num_bytes: int
+    num_rows: int
+    dimension: int
+    highest: int
+    """The level that says of a number that it is there."""
+
+
+def plain_chunks(metadata: Any, name: str) -> list[PlainChunk] | None:
+    """Where the vectors of a column lie, if they may be plain float32 numbers; else None.
+
+    Args:
+        metadata: `pyarrow.parquet.FileMetaData`.
+    """
+    leaves = [at for at in range(metadata.num_columns) if metadata.schema.column(at).path.split(".")[0] == name]
+    if len(leaves) != 1 or metadata.schema.column(leaves[0]).max_repetition_level != 1:
+        return None
+    highest = metadata.schema.column(leaves[0]).max_definition_level
+    found = [_plain_chunk(metadata.row_group(at), leaves[0], highest) for at in range(metadata.num_row_groups)]
+    chunks = [chunk for chunk in found if chunk is not None]
+    return chunks if chunks and len(chunks) == len(found) else None
+
+
+def _plain_chunk(group: Any, leaf: int, highest: int) -> PlainChunk | None:
+    column = group.column(leaf)
+    is_plain = (
+        column.physical_type == "FLOAT"
+        and column.compression == "UNCOMPRESSED"
+        and not column.has_dictionary_page
+        and set(column.encodings) <= {"PLAIN", "RLE"}
+    )
+    if not is_plain or not group.num_rows or column.num_values % group.num_rows:
+        return None
+    dimension = column.num_values // group.num_rows
+    return PlainChunk(column.data_page_offset, column.total_compressed_size, group.num_rows, dimension, highest)
+
+
+def vectors_of_pages(data: bytes, chunk: PlainChunk) -> NDArray[np.float32] | None:
+    """(num_rows, dimension) float32 from the bytes of a chunk; None where they are not all plain vectors of one length."""
+    if len(data) < 4 * chunk.num_rows * chunk.dimension:
+        return None
+    X = np.empty(chunk.num_rows * chunk.dimension, np.float32)
+    try:
+        filled = 0
+        for page in _pages(data):
+            numbers = _numbers(page, filled, chunk)
+            X[filled : filled + len(numbers)] = numbers
+            filled += len(numbers)
+    except (ValueError, IndexError):  # another kind of page, or a damaged one
+        return None
+    return X.reshape(chunk.num_rows, chunk.dimension) if filled == len(X) else None
+
+
+class _Page(NamedTuple):
+    num_values: int
+    body: memoryview
+
+
+def _pages(data: bytes) -> Iterator[_Page]:
+    """The pages of a chunk. Raises ValueError for one that is compressed, damaged, or of another kind."""
+    at, view = 0, memoryview(data)
+    while at < len(data):
+        header, at = _fields(data, at)
+        size, of_data = header.get(3), header.get(5)
+        if not isinstance(of_data, dict) or not isinstance(size, int) or not 0 < size <= len(data) - at:
+            raise ValueError("not a page of data")
+        body = view[at : at + size]
+        kinds = header.get(1), header.get(2), of_data.get(2), of_data.get(3), of_data.get(4)
+        if kinds != (DATA_PAGE, size, PLAIN, RLE, RLE) or not isinstance(of_data.get(1), int):
+            raise ValueError("not a page of plain numbers")
+        if isinstance(header.get(4), int) and zlib.crc32(body) != header[4] & 0xFFFFFFFF:
+            raise ValueError("its bytes are not those that were written")
+        yield _Page(of_data[1], body)
+        at += size
+
+
+def _fields(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """The fields of a struct by their numbers, and where it ends. Raises ValueError for types that no such header has."""
+    found: dict[int, Any] = {}
+    number = 0
+    while data[at]:
+        step, kind = data[at] >> 4, data[at] & 15
+        if not step or depth > DEEPEST:
+            raise ValueError("not a header that is known")
+        number += step
+        found[number], at = _field(data, at + 1, kind, depth)
+    return found, at + 1
+
+
+def _field(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """The value of a field, and where it ends; statistics are passed over."""
+    if kind == STRUCT:
+        return _fields(data, at, depth + 1)
+    if kind in (YES, NO):
+        return kind == YES, at
+    value, at = _varint(data, at)
+    if kind == BYTES:
+        return None, at + value
+    if kind not in (INT, LONG):
+        raise ValueError("not a header that is known")
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while data[at] & 0x80:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if shift > 63:
+            raise ValueError("not a number")
+    return value | data[at] << shift, at + 1
+
+
+def _numbers(page: _Page, first: int, chunk: PlainChunk) -> NDArray[np.float32]:
+    """The numbers of a page that begins with number `first` of the chunk. Raises ValueError where they are no whole vectors."""
+    begins, behind = _levels(page.body, 0)
+    there, behind = _levels(page.body, behind)
+    if len(page.body) - behind != 4 * page.num_values:
+        raise ValueError("some numbers are not there")
+    _check_all_there(there, page.num_values, chunk.highest)
+    _check_beginnings(begins, first, page.num_values, chunk.dimension)
+    return np.frombuffer(page.body, "<f4", page.num_values, behind)
+
+
+def _levels(body: memoryview, at: int) -> tuple[bytes, int]:
+    """The bytes of levels that stand here behind their length, and where they end."""
+    stop = at + 4 + int.from_bytes(body[at : at + 4], "little")
+    return bytes(body[at + 4 : stop]), stop
+
+
+def _check_all_there(levels: bytes, count: int, highest: int) -> None:
+    at = 0
+    while at < len(levels) and count > 0:
+        head, at = _varint(levels, at)
+        if head & 1 or levels[at] != highest:
+            raise ValueError("some numbers are not there")
+        count, at = count - (head >> 1), at + 1
+    if count:
+        raise ValueError("there are more or fewer levels than numbers")
+
+
+def _check_beginnings(levels: bytes, first: int, count: int, dimension: int) -> None:
+    """Raise ValueError unless exactly every `dimension`-th number of the chunk begins a vector.
+
+    The runs of the levels repeat with every vector, or with every eighth: once one period is known, the rest is compared
+    as bytes.
+    """
+    at = place = 0
+    period: tuple[int, int] | None = None  # where it begins among the bytes, and among the numbers
+    for _ in range(MOST_RUNS):
+        if place >= count:
+            return
+        if (first + place) % dimension == 0:
+            if period is not None:
+                at, place = _skip_periods(levels, period, (at, place), count)
+            period = at, place
+            if place >= count:
+                return
+        at, place = _check_run(levels, at, first, place, min(count - place, count), dimension)
+    raise ValueError("the vectors have no common pattern")
+
+
+def _skip_periods(levels: bytes, start: tuple[int, int], now: tuple[int, int], count: int) -> tuple[int, int]:
+    """Behind the periods that follow, which have the bytes of the one from `start` to `now`."""
+    unit, length = levels[start[0] : now[0]], now[1] - start[1]
+    repeats = (count - now[1]) // length
+    if levels[now[0] : now[0] + repeats * len(unit)] != unit * repeats:
+        return now
+    return now[0] + repeats * len(unit), now[1] + repeats * length
+
+
+def _check_run(levels: bytes, at: int, first: int, place: int, left: int, dimension: int) -> tuple[int, int]:
+    """Check one run of levels, of at most `left` numbers; returns where the next one begins."""
+    head, at = _varint(levels, at)
+    if head & 1:
+        stop = at + (head >> 1)
+        bits = np.unpackbits(np.frombuffer(levels[at:stop], np.uint8), bitorder="little")[:left]
+    else:
+        stop = at + 1
+        bits = np.full(min(head >> 1, left), levels[at], np.uint8)
+    number = first + place + np.arange(len(bits))
+    if not len(bits) or not np.array_equal(bits == 0, number % dimension == 0) or bits.max(initial=0) > 1:
+        raise ValueError("a vector is of another length")
+    return stop, place + len(bits)
