@@ -19,7 +19,7 @@ from curator_dask.data.tables import (
     unreadable,
     without_dictionaries,
 )
-from curator_dask.data.vector_pages import plain_chunks, vectors_of_pages
+from curator_dask.data.pages.vector_pages import plain_chunks, vectors_of_pages
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError

@@ -38,6 +38,7 @@ from curator_dask.files.local_files import (
     open_file,
     read_file,
     remove,
+    write_file,
     writing_to,
 )
 from curator_dask.files.object_store.listing import list_objects, version_of
@@ -84,10 +85,7 @@ class Folder:
         path = self.url.removeprefix("file://")
         if path.startswith("/"):
             return _plain_path(path)
-        try:
-            return str(Path(path).expanduser().absolute())
-        except RuntimeError as error:
-            raise ParameterError(f"{self.url}: {error}. Write ./~name for a folder whose name begins so") from error
+        return _path_in(str(Path.cwd()), path)
 
     @property
     def fs(self) -> Any:
@@ -286,8 +284,7 @@ class Folder:
             with self._reach(writes=True) as fs:
                 send_bytes(fs, data, self.join(path))
         else:
-            with self._temporary(path) as temporary, temporary.open("wb") as stream:
-                stream.write(data)
+            write_file(self.join(path), data)
         return Written(len(data), hash_of(data))
 
     def create_bytes(self, path: str, data: bytes) -> bool:
@@ -456,6 +453,15 @@ class Folder:
 def _plain_path(path: str) -> str:
     """An absolute path without doubled slashes and the like. Kept, as every operation on a file asks for that of its folder."""
     return str(Path(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _path_in(working_folder: str, path: str) -> str:
+    """A path as seen from a folder, absolute. Kept too."""
+    try:
+        return str(Path(working_folder, Path(path).expanduser()))
+    except RuntimeError as error:
+        raise ParameterError(f"{path}: {error}. Write ./~name for a folder whose name begins so") from error
 
 
 def _pipe_new(fs: Any, path: str, data: bytes) -> bool:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +81,49 @@ def flush(path: Path) -> None:
     """Flush a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        _flush_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_open(descriptor: int) -> None:
+    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # network file systems that cannot flush folders
             raise
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file whole: under a temporary name that is flushed and renamed, and flush its folder. It may hold another one.
+
+    Many small files are written so, one for each unit of work at least: `pathlib` would take as long again as the disk.
+    """
+    target = Path(path)
+    # Not derived from the target's name, which may be as long as the file system allows.
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}")  # noqa: PTH118, PTH120
+    with writing_to(target, refused=True):
+        descriptor = in_folder(
+            target, lambda: os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        )
+    try:
+        with writing_to(target):
+            _write_all(descriptor, data)
+            os.replace(temporary, path)  # noqa: PTH105
+            flush(target.parent)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write the bytes, flush them and close the file."""
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        _flush_open(descriptor)
     finally:
         os.close(descriptor)
 
@@ -103,15 +143,16 @@ def writing_to(path: Path, *, refused: bool = False) -> Iterator[None]:
 
 
 def in_folder(target: Path, action: Callable[[], Made], attempts: int = 50) -> Made:
-    """Make the target's folder and do the action in it, again if another process tidied the empty folder away in between."""
+    """Do the action in the target's folder, which is made if need be, again if another process tidies it away in between."""
     while True:
         attempts -= 1
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             return action()
         except (FileNotFoundError, FileExistsError):
             if not attempts:
                 raise
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def link(temporary: Path, target: Path) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_index import clip_index_batches
 from curator_dask.data.ids import id_texts
 from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.decisions.join_decisions import row_type
 from curator_dask.stages.identify.decisions.own_source import Sources
 from curator_dask.stages.identify.decisions.table_rows import TableRows
 
@@ -42,7 +43,7 @@ def clip_facts(rows: TableRows, removed: NDArray[np.bool_], clips: Folder | None
     facts = ClipFacts.unknown(len(rows), int(np.count_nonzero(removed)))
     if clips is None:
         return facts
-    place = np.cumsum(removed, dtype=np.int32) - 1 if len(rows) < 2**31 else np.cumsum(removed) - 1
+    gone_rows = np.flatnonzero(removed).astype(row_type(len(rows)))
     known = np.zeros(len(rows), np.bool_)
     codes: dict[str, int] = {}
     for batch in clip_index_batches(clips, ["id", "source_video", *TIMES]):
@@ -50,7 +51,7 @@ def clip_facts(rows: TableRows, removed: NDArray[np.bool_], clips: Folder | None
             known[row] = True
             facts.sources.code[row] = codes_of_names(batch["source_video"], codes)[line]
             gone = removed[row]
-            facts.times[place[row[gone]]] = _times(batch)[line[gone]]
+            facts.times[np.searchsorted(gone_rows, row[gone].astype(gone_rows.dtype))] = _times(batch)[line[gone]]
     return ClipFacts(Sources(facts.sources.code, list(codes)), facts.times)
 
 

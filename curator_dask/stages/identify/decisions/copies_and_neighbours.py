@@ -72,7 +72,7 @@ def copies_and_neighbours(copies: Decisions, near: Decisions) -> Decisions:
 def _are_same(one: TableRows, other: TableRows) -> bool:
     """Whether rows have the same ids, by digests."""
     return len(one) == len(other) and all(
-        np.array_equal(getattr(one.index, name), getattr(other.index, name)) for name in ("high", "low", "row")
+        np.array_equal(getattr(one.index, name), getattr(other.index, name)) for name in ("high", "low")
     )
 
 

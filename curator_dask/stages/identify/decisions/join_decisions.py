@@ -7,7 +7,7 @@ cross-cluster stage wrote the tables, `across.find_taken` settles the latter bef
 other clusters it is settled here, by the best match of each row alone.
 
 Of each row the client holds some numbers, 21 bytes below two billion rows; its id stays in the table of its cluster. Only
-ids of rows in other clusters are looked for (`TableRows.index`, 20 bytes per row for as long as it is needed).
+ids of rows in other clusters are looked for (`TableRows.index`, 24 bytes per row for as long as it is needed).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_list, id_text, id_texts, one_type, stored
+from curator_dask.dedup.arrays.growing import Growing
+from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
@@ -95,7 +97,7 @@ class Decisions:
             "kept": len(self.removed) - num_removed,
             "removed": num_removed,
             "orphans": self._count_orphans(),
-            "groups": int((np.bincount(self.group) > 1).sum()) if len(self.group) else 0,
+            "groups": len(self._grouped()[1]),
         }
 
     def _count_orphans(self) -> int:
@@ -135,14 +137,24 @@ class Decisions:
             group    0  1  0  3  1  0
             removed  -  x  x  -  -  -     → numbers (0, 1, 0, -1, 1, 0), leaders (0, 4, 0, -1, 4, 0)
         """
-        group, num_rows = self.group, len(self.group)
-        in_group = np.bincount(group, minlength=num_rows)[group] > 1
-        leader = np.arange(num_rows, dtype=group.dtype)  # of each group, by its lowest row
-        kept = np.flatnonzero(~self.removed)[::-1]
-        leader[group[kept]] = kept  # the last one that is written stays: the first kept row
-        lowest = in_group & (group == np.arange(num_rows))
-        number = np.cumsum(lowest, dtype=group.dtype) - 1
-        return np.where(in_group, number[group], -1), np.where(in_group, leader[group], -1)
+        rows, lowest = self._grouped()
+        of = np.searchsorted(lowest, self.group[rows])
+        leaders = lowest.copy()
+        kept = ~self.removed[rows]
+        leaders[of[kept][::-1]] = rows[kept][::-1]  # the last one that is written stays: the first kept row
+        number, leader = (np.full(len(self.group), -1, self.group.dtype) for _ in range(2))
+        number[rows], leader[rows] = of, leaders[of]
+        return number, leader
+
+    def _grouped(self) -> tuple[Indices, Indices]:
+        """The rows that are in a group, and the lowest row of each group, both ascending."""
+        in_group = np.zeros(len(self.group), np.bool_)
+        for block in row_blocks(len(self.group), BLOCK_ROWS):
+            own = np.arange(block.start, block.stop)
+            follows = self.group[block] != own
+            in_group[own[follows]] = in_group[self.group[block][follows]] = True
+        rows = np.flatnonzero(in_group).astype(self.group.dtype)
+        return rows, rows[self.group[rows] == rows]
 
 
 def join_decisions(
@@ -178,28 +190,30 @@ def _join_groups(decisions: Decisions, pairs: Iterable[tuple[Indices, Indices]])
     decisions.group = joined_groups(decisions.group, rows, matches)
 
 
+BLOCK_ROWS = 1 << 20
 NUMBERS = ("removed", "cross_cluster", "group", "max_row", "kept_row", "cosine_sim_score", "kept_score")
 NAMES = ("max_id", "kept_id")
+KINDS = {"removed": np.bool_, "cross_cluster": np.bool_, "cosine_sim_score": np.float32, "kept_score": np.float32}
+"""The types of those columns that are no numbers of rows."""
 
 
 def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]:
     """The tables of all clusters as one, and the rows that have a duplicate in another cluster."""
     import pyarrow as pa
 
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in NUMBERS}
+    columns = {name: Growing(KINDS.get(name, np.int32)) for name in NUMBERS}
     named: dict[str, list[Named]] = {name: [] for name in NAMES}
     starts, digests, kinds = [0], [], []
     for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, "id"]):
-        for name in NUMBERS:
-            parts[name].append(short_copy(table[name]))
+        for name, column in columns.items():
+            column.add(_of_all_rows(table[name], name, starts[-1]))
         for name in NAMES:
             named[name] += named_in(table[name], starts[-1])
         starts.append(starts[-1] + len(table))
         digests.append(table.schema.metadata[IDS])
         kinds.append(table["id"].type)
     rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
-    size_of = row_type(len(rows))
-    joined = {name: _joined(parts.pop(name), rows.starts, name, size_of) for name in NUMBERS}
+    joined = {name: column.values() for name, column in columns.items()}
     no_others = pa.chunked_array([], stored_type(rows.id_type))
     decisions = Decisions(
         rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
@@ -207,6 +221,14 @@ def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]
     )  # fmt: skip
     find_named(decisions, named)
     return decisions, np.flatnonzero(joined["cross_cluster"])
+
+
+def _of_all_rows(column: pa.ChunkedArray, name: str, start: int) -> NDArray[Any]:
+    """The values of a cluster; numbers of rows in a cluster, whose first row is `start`, become those of all rows."""
+    values: NDArray[Any] = column.to_numpy()
+    if name in KINDS:
+        return values
+    return np.where(values >= 0, values + np.int64(start), -1).astype(row_type(start + len(values)))
 
 
 def short_copy(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -233,18 +255,6 @@ def stored_type(kind: Any) -> Any:
     import pyarrow as pa
 
     return stored(pa.nulls(0, kind)).type
-
-
-def _joined(parts: list[NDArray[Any]], starts: NDArray[np.int64], name: str, numbers: Any) -> NDArray[Any]:
-    """The values of all clusters; numbers of rows in a cluster become those of all rows."""
-    kinds = {"removed": np.bool_, "cross_cluster": np.bool_, "cosine_sim_score": np.float32, "kept_score": np.float32}
-    whole = np.empty(starts[-1], kinds.get(name, numbers))
-    for part, start in zip(parts, starts[:-1].tolist(), strict=True):
-        some = whole[start : start + len(part)]
-        some[:] = part
-        if name not in kinds:
-            some[some >= 0] += start
-    return whole
 
 
 Named = tuple[Indices, Any]

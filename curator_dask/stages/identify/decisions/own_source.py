@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.files.names import counted
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
+BLOCK_ROWS = 1 << 20
 STRICTER = {"pairwise": "a lower --eps", "greedy": "a lower --eps", "overlap": "a higher --min-cover"}
 
 
@@ -33,7 +35,7 @@ def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int
     known = (kept_rows >= 0) & (kept_rows < len(codes))
     rows, kept_rows = rows[known], kept_rows[known]
     own = codes[rows] == codes[kept_rows]
-    num_rows = np.bincount(codes[codes >= 0], minlength=len(sources.names))
+    num_rows = _count(codes, len(sources.names))
     lost = np.bincount(codes[rows[own]], minlength=len(sources.names))
     emptied = np.flatnonzero(2 * lost > num_rows)
     if not len(emptied):
@@ -46,3 +48,12 @@ def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int
         f"{sources.names[int(worst)]} ({lost[worst]:,} of {num_rows[worst]:,}). If these show different "
         f"moments, keep them with {remedy}{STRICTER[decisions.rule.name]}",
     )
+
+
+def _count(codes: NDArray[Any], num_names: int) -> NDArray[np.int64]:
+    """How many rows each source has. Rows are counted some at a time, as NumPy copies them for that."""
+    found = np.zeros(num_names, np.int64)
+    for rows in row_blocks(len(codes), max(BLOCK_ROWS, num_names)):
+        some = codes[rows]
+        found += np.bincount(some[some >= 0], minlength=num_names)
+    return found

@@ -116,8 +116,7 @@ class PartsOfDecisions:
     @cached_property
     def _removed_before(self) -> NDArray[np.int64]:
         """(C + 1,) how many rows before each cluster are removed."""
-        so_far: NDArray[np.int64] = np.append(0, np.cumsum(self.decisions.removed))[self.decisions.rows.starts]
-        return so_far
+        return np.searchsorted(np.flatnonzero(self.decisions.removed), self.decisions.rows.starts)
 
     def _facts(self, start: int, removed: Indices) -> dict[str, Any]:
         """Source, start and end of the removed rows; sources as places in a list of names, -1 for none."""

@@ -125,7 +125,7 @@ class TableRows:
 
     @cached_property
     def index(self) -> RowIndex:
-        """Finds rows by their ids. Drop it with `forget_index` where it is of no use any more: it holds 20 bytes per row."""
+        """Finds rows by their ids. Drop it with `forget_index` where it is of no use any more: it holds 24 bytes per row."""
         return RowIndex.of(self._halves())
 
     def forget_index(self) -> None:
