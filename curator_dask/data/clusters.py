@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, stored
+from curator_dask.data.pages.vector_pages import plain_chunks, vectors_of_pages
 from curator_dask.data.tables import (
     data_files,
     open_parquet,
@@ -19,7 +20,6 @@ from curator_dask.data.tables import (
     unreadable,
     without_dictionaries,
 )
-from curator_dask.data.pages.vector_pages import plain_chunks, vectors_of_pages
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError

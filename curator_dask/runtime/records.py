@@ -77,7 +77,8 @@ class UnitRecord:
         return UnitRecord(key, inputs, result.outputs, result.counts, result.failures, result.data, result.final)
 
     def to_json(self) -> bytes:
-        return seal({**asdict(self), "hashes": hashes_of(self.outputs)})
+        outputs = {path: int(size) for path, size in self.outputs.items()}
+        return seal({"key": self.key, **self.fields(), "outputs": outputs, "hashes": hashes_of(self.outputs)})
 
     def fields(self) -> dict[str, JSON]:
         """All but the key, for a line of a batch. Outputs are path → bytes, or path → [bytes, hash]."""

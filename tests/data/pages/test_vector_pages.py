@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask.data.clusters import read_cluster_vectors
-from curator_dask.data.tables import write_parquet
 from curator_dask.data.pages.vector_pages import PlainChunk, plain_chunks, vectors_of_pages
+from curator_dask.data.tables import write_parquet
 from curator_dask.data.vectors import matrix_column
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
