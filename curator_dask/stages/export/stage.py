@@ -169,7 +169,7 @@ class ExportStage(ExportParameters, Stage):
         """Make the previews, and leave out the clips of which none can be made."""
         if not self.previews:
             return
-        clips.previews = make_previews(self.input, clips.tables, context)
+        clips.previews = make_previews(self.input, clips.chosen.rows, self.shards.seed, clips.scratch, context)
         if context.dry_run:
             return
         clips.leave_out(clips.previews.failures)

@@ -110,8 +110,8 @@ class InspectStage(Stage):
 
 def _previews_there(output: Folder, clips: Iterable[str]) -> dict[str, str]:
     """The paths of the previews of these clips, as the page names them."""
-    there = previews_there(output)
-    return {name: f"../{layout.preview_path(name)}" for name in clips if name in there}
+    named = set(clips)
+    return {name: f"../{layout.preview_path(name)}" for name, _ in previews_there(output) if name in named}
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,11 @@ from curator_dask import (
     Workflow,
 )
 from curator_dask.cli.options.export import ExportOptions
+from curator_dask.files.buckets import buckets
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.export.verify import verify_dataset
-from tests.trees import times, tree
+from curator_dask.stages.previews import stage as previews_stage
+from tests.trees import results, times, tree
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,26 @@ def test_a_table_names_the_previews(finished, cluster, tmp_path, media):
         with Image.open(data / row["preview"]) as picture:
             assert picture.size == (960, 90)
         assert (data / "previews").exists() == (media == "copy")
+
+
+def test_previews_that_are_made_in_parts_give_the_bytes_of_one(finished, cluster, tmp_path, monkeypatch):
+    own = {"all_clips": True, "previews": True}
+    for size in ("one", "many"):
+        out = tmp_path / size
+        shutil.copytree(finished, out, ignore=shutil.ignore_patterns("dataset", "report", "previews", ".curator"))
+        exports = [ExportStage(str(out), str(out / "data"), **own).run(context=RunContext(cluster)) for _ in range(2)]
+        assert [result.num_run for result in exports] == [1, 0]
+        assert exports[0].counts["previews"] == 4
+        made = PreviewsStage(str(out)).run(context=RunContext(cluster))
+        assert (made.num_run, made.num_skipped, made.counts["previews"]) == (0, 4, 4)
+        monkeypatch.setattr(buckets, "BLOCK_ROWS", 2)
+        monkeypatch.setattr(buckets, "ROWS_OF_BUCKET", 1)
+        monkeypatch.setattr(previews_stage, "MOST_AT_ONCE", 1)
+    found = results(tmp_path / "one")
+    assert found == results(tmp_path / "many")
+    assert sum(name.startswith("previews/") for name in found) == 4
+    summaries = [(tmp_path / size / ".curator" / "previews" / "summary.json").read_bytes() for size in ("one", "many")]
+    assert summaries[0] == summaries[1]
 
 
 def test_the_command_line_takes_previews_only():

@@ -93,10 +93,8 @@ class ExportedClips:
     def _dress(self, clips: pa.Table, number: int) -> pa.Table:
         if self.metadata is not None:
             clips = self.metadata.add_to(clips, number)
-        for name, values in (
-            self.previews.columns(clips["id"].to_pylist()) if self.previews is not None else {}
-        ).items():
-            clips = clips.append_column(name, values)
+        if self.previews is not None:
+            clips = self.previews.add_to(clips, number)
         return clips
 
     def in_order(self) -> Tables:
