@@ -8,7 +8,7 @@ Each line is one way to fit; all of them start from the same centres and are mea
 * together: the share of near copies (cosine about .995) that are in the cluster of their original. What is not together
   is found by the cross-cluster stage only.
 * largest: rows of the largest cluster.
-* The stage's way comes last: few rows and all centres, then more rows and the centres near each of them.
+* The stage's way comes last: few rows and all centres, then more rows and, of many centres, those near each row.
 * `--places 3000`: rows lie around 3,000 directions. `--places 0`: each 20,000 rows have 3,000 directions of their own, so
   that clusters have almost no structure, which is the hardest case for a sample.
 * `--faiss`: also faiss with its defaults (25 iterations, 256 rows per centroid); needs the extra bench.
@@ -39,6 +39,7 @@ from curator_dask.dedup.kmeans.lloyd import (
 from curator_dask.dedup.kmeans.near import find_near, nearest_of
 from curator_dask.dedup.kmeans.start import initial_centres
 from curator_dask.stages.kmeans.fit import LAST_STEPS, STEPS_BETWEEN
+from curator_dask.stages.kmeans.held import MANY_CENTRES
 from curator_dask.stages.kmeans.sample import LEVELS, sample_tol
 
 PART = 20_000
@@ -88,13 +89,14 @@ class Trial:
             tol=sample_tol(1e-4, len(first), self.k),
         ).centroids  # fmt: skip
         for rows, steps in zip(others, (STEPS_BETWEEN, LAST_STEPS), strict=True):
-            near = find_near(rows, C)
-
-            def among_near(C: Rows, rows: Rows = rows, near: NDArray[np.int32] = near) -> Partial:
-                return labelled_partial(rows, nearest_of(rows, C, near), self.k)
-
-            C = iterate(among_near, C, sum_of_sq_norms(rows), max_iter=steps, tol=1e-4).centroids
+            C = iterate(self.sums_over(rows, C), C, sum_of_sq_norms(rows), max_iter=steps, tol=1e-4).centroids
         return C
+
+    def sums_over(self, rows: Rows, C: Rows) -> Callable[[Rows], Partial]:
+        if self.k < MANY_CENTRES:
+            return lambda C: lloyd_partial(rows, C)
+        near = find_near(rows, C)
+        return lambda C: labelled_partial(rows, nearest_of(rows, C, near), self.k)
 
     def step(self, C: Rows) -> Rows:
         return new_centres(lloyd_partial(self.X, C), C)

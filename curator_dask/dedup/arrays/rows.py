@@ -40,7 +40,9 @@ def normalise(X: Array) -> tuple[Array, Array]:
     xp = array_module(X)
     unit = xp.empty(X.shape, dtype=np.float32)
     reason = xp.empty(X.shape[0], dtype=np.uint8)
-    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
+    for rows in row_blocks(
+        X.shape[0], block_rows(X, 32 * X.shape[1])
+    ):  # a block and what is made of it stay in the cache
         unit[rows], reason[rows] = _normalise_block(X[rows])
     return unit, reason
 
@@ -50,9 +52,10 @@ def _normalise_block(block: Array) -> tuple[Array, Array]:
     # NumPy warns when a signalling NaN or a long double is narrowed; such rows get their reason below.
     with np.errstate(invalid="ignore", over="ignore"):
         wide = block.astype(np.float64)
-    finite = xp.isfinite(wide).all(axis=1)
-    wide = xp.where(finite[:, None], wide, 0.0)
-    largest = xp.abs(wide).max(axis=1)
+    largest = xp.maximum(wide.max(axis=1), -wide.min(axis=1))  # of a row with a NaN it is NaN
+    finite = xp.isfinite(largest)
+    if not finite.all():
+        wide[~finite] = 0.0
     good = finite & (largest > 0)
     # Two divisions: the inverse of a subnormal number would be infinite.
     wide /= xp.where(good, largest, 1.0)[:, None]

@@ -147,7 +147,7 @@ def sq_norms_of(X: Array) -> Array:
     """(N,) float64, the squared lengths of the rows of ``X`` (N, D), rounded to multiples of 2**-24: they add up exactly."""
     xp = array_module(X)
     sq_norms = xp.empty(X.shape[0])
-    for rows in row_blocks(X.shape[0], block_rows(X, 8 * X.shape[1])):
+    for rows in row_blocks(X.shape[0], block_rows(X, 32 * X.shape[1])):
         on_grid = _round_to_grid(X[rows]) / GRID
         # Squares are multiples of 2**-48 and a row of them adds up to about 1: exact in any order.
         sq_norms[rows] = xp.rint((on_grid * on_grid).sum(axis=1) * GRID) / GRID

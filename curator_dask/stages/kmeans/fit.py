@@ -280,10 +280,10 @@ def _fit_in_levels(
     )
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
-        C, more, _ = iterate(held.among_near(level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+        C, more, _ = iterate(held.among_near(spec, level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
         n_iter += more
     steps = min(LAST_STEPS, max(1, most - n_iter))
-    result = lloyd(held.among_near(last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+    result = lloyd(held.among_near(spec, last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
     return replace(result, n_iter=n_iter + result.n_iter)
 
 

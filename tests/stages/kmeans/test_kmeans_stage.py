@@ -20,6 +20,7 @@ from curator_dask.dedup.kmeans import start
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext, StageResult
+from curator_dask.stages.kmeans import held as kmeans_held
 from curator_dask.stages.kmeans import sample as kmeans_sample
 from curator_dask.stages.kmeans import write_clusters as kmeans_write
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -289,6 +290,16 @@ class TestSampleOfALargeInput:
         expected = means(rows_of_level(60), means(rows_of_level(7.5), unit[:4]))
         np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), expected, atol=1e-6)
 
+    def test_iterations_among_near_centres_end_nearly_where_those_among_all_do(self, run, write_vectors, monkeypatch):
+        X = vectors(6000, dim=40)
+        source = write_vectors(list(range(6000)), X, parts=3)
+        among_all = run(source, 30, fit_rows_per_cluster=20)
+        monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 30)
+        among_near = run(source, 30, fit_rows_per_cluster=20)
+        check(among_near, dict(enumerate(X)))
+        assert results(among_near) != results(among_all)
+        assert self.fit(among_near)["inertia_per_row"] < 1.02 * self.fit(among_all)["inertia_per_row"]
+
     def test_a_step_over_all_rows_follows_where_memory_holds_too_few(self, run, write_vectors, monkeypatch):
         X = vectors(3000)
         unit = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
@@ -301,7 +312,10 @@ class TestSampleOfALargeInput:
         after_sample = means(chosen, unit[:4])
         np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), means(unit, after_sample), atol=1e-6)
 
-    def test_workers_and_files_do_not_matter(self, tmp_path, run, alone, write_vectors):
+    @pytest.mark.parametrize("many", [2, 256])
+    def test_workers_and_files_do_not_matter(self, tmp_path, run, alone, write_vectors, monkeypatch, many):
+        """Whether rows are compared with near centres only or, as they are few, with all of them."""
+        monkeypatch.setattr(kmeans_held, "MANY_CENTRES", many)
         ids, X = [f"c{row}" for row in range(900)], vectors(900)
         source = write_vectors(ids, X, parts=5)
         expected = results(run(source, 5, fit_rows_per_cluster=40))
