@@ -174,6 +174,14 @@ def test_the_next_slide_of_a_set_is_a_shot_though_it_differs_little(first, lines
     assert shots(np.concatenate([before, after])) == [(0, first), (first, first + 40)]
 
 
+def test_the_next_slide_beside_one_who_speaks_is_a_shot():
+    frames = np.concatenate([page(40, 1), page(40, 2)])
+    frames[:, 21:27, 39:48] = np.random.default_rng(3).integers(80, 160, (80, 6, 9, 1))
+    assert shots(frames) == [(0, 40), (40, 80)]
+    frames[40:, :21] = frames[0, :21]
+    assert shots(frames) == [(0, 80)]
+
+
 def test_lines_that_are_added_to_a_slide_are_no_cut():
     frames = np.concatenate([page(15, 1, num_lines) for num_lines in range(1, 8)])
     assert shots(frames) == [(0, 105)]
