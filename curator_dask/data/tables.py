@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def unreadable(folder: Folder, path: str, why: object) -> InputError:
     """The error for a file that is not what it should be; it names the remedy for files that one of our stages wrote."""
     remedy = "Replace the file, or take it out of the folder"
-    if folder.exists(STATE):
+    if folder.below(STATE).exists():
         remedy = (
             f"If it is damaged, mark it with: curator-dask verify {folder.url} --repair; "
             "the command that wrote it then makes it anew"
@@ -228,7 +228,7 @@ def _require_in(folder: Folder, path: str, present: Iterable[str], wanted: Itera
     try:
         require_columns(path, present, wanted)
     except InputError as error:
-        if folder.exists(STATE):
+        if folder.below(STATE).exists():
             raise unreadable(folder, path, error) from error
         raise
 

@@ -41,6 +41,7 @@ from curator_dask.files.local_files import (
     write_file,
     writing_to,
 )
+from curator_dask.files.object_store.asking import has_object
 from curator_dask.files.object_store.listing import list_objects, version_of
 from curator_dask.files.object_store.ranged_file import ranged
 from curator_dask.files.object_store.transfers import fetch, read_small, read_whole, send, send_bytes
@@ -108,11 +109,15 @@ class Folder:
         return Path(self.join(*parts))
 
     def exists(self, path: str = "") -> bool:
+        """Whether there is such a file; without a path, whether there is the folder itself, or a file in its place.
+
+        An object store has no folders below: ask ``below(name).exists()`` whether it has objects there.
+        """
         full = self.join(path) if path else self.root
         if self.is_local:
             return os.path.lexists(full)
         with self._reach() as fs:
-            return bool(fs.exists(full))
+            return has_object(fs, full) if path else bool(fs.exists(full))
 
     def is_file(self) -> bool:
         """Whether the path or URL is that of one file, not of a folder."""

@@ -114,7 +114,8 @@ class StageState:
         if recorded := self._as_recorded(wanted):
             write_if_changed(self.folder, self.path(PARAMETERS), recorded)
             return ""
-        is_new = self.held_for() is None and not self._has_results()
+        held = self.held_for()
+        is_new = held is None and not self._has_results(held)
         if is_new and self.folder.create_bytes(self.path(PARAMETERS), seal(wanted)):
             return ""
         compared = Comparison(
@@ -126,7 +127,7 @@ class StageState:
             return ""
         if not overwrite:
             self._refuse(compared, replaceable)
-        replaced = compared.describe() if self._has_results() else ""
+        replaced = compared.describe() if self._has_results(compared.held) else ""
         self.discard()
         self.folder.write_bytes(self.path(PARAMETERS), seal(wanted))
         return replaced
@@ -137,10 +138,10 @@ class StageState:
         held = self.held_for()
         wanted = as_record(self.folder, self.stage, identity)
         compared = Comparison(held or {}, wanted, self.unrecorded)
-        if (held is None and not self._has_results()) or compared.same() or self._as_recorded(wanted):
+        if (held is None and not self._has_results(held)) or compared.same() or self._as_recorded(wanted):
             return ""
         self._refuse(compared, replaceable)
-        return compared.describe() if self._has_results() else ""
+        return compared.describe() if self._has_results(compared.held) else ""
 
     def holds_others(self, identity: Mapping[str, JSON]) -> bool:
         """Whether the folder is taken for other parameters than these."""
@@ -151,12 +152,15 @@ class StageState:
         """Raise FolderInUseError if the folder holds results that differ in other parameters than the `replaceable` ones."""
         fields = compared.fields()
         only_those = bool(fields) and set(fields) <= set(replaceable) and isinstance(compared.held.get("params"), dict)
-        if not only_those and self._has_results():
+        if not only_those and self._has_results(compared.held):
             raise FolderInUseError(self._difference(compared))
 
-    def _has_results(self) -> bool:
-        """Whether a unit wrote something here, or a file of the stage as a whole is there, and the folder was not released."""
-        if (self.held_for() or {}).get(FREE):
+    def _has_results(self, held: Mapping[str, JSON] | None) -> bool:
+        """Whether a unit wrote something here, or a file of the stage as a whole is there, and the folder was not released.
+
+        `held`: what the folder is taken for.
+        """
+        if (held or {}).get(FREE):
             return False
         return any(record.outputs for record in self.records()) or any(
             self.folder.exists(path) for path in self._published_paths()
@@ -333,7 +337,8 @@ class StageState:
 
     def _parameters(self) -> dict[str, bytes]:
         path = self.path(PARAMETERS)
-        return {path: self.folder.read_bytes(path)} if self.folder.exists(path) else {}
+        text = _bytes_of(self.folder, path)
+        return {} if text is None else {path: text}
 
     def _note(self, contents: Mapping[str, bytes]) -> None:
         """Keep the sizes and hashes of files of the stage as a whole."""
@@ -479,9 +484,8 @@ def recorded_versions(folder: Folder) -> dict[str, str]:
     A version says what a file was made from, not when. So a stage that reads the file is not redone because the file was
     copied or made again with the same result, and two runs leave the same bytes in their records.
     """
-    stages = {entry.path.split("/")[1] for entry in folder.entries(STATE, hidden=True) if entry.path.count("/") > 1}
     versions: dict[str, str] = {}
-    for stage in sorted(stages):
+    for stage in folder.below(STATE).subfolders():
         state = StageState(folder, stage)
         parameters = without_relative(state.held_for() or {})
         for record in state.records():
@@ -508,5 +512,13 @@ def parse_published(text: bytes) -> dict[str, int]:
 
 def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
     """Write a file unless it holds these bytes already, so that a run that changes nothing leaves its time alone."""
-    if not folder.exists(path) or folder.read_bytes(path) != data:
+    if _bytes_of(folder, path) != data:
         folder.write_bytes(path, data)
+
+
+def _bytes_of(folder: Folder, path: str) -> bytes | None:
+    """The content of a file; None where there is none. To ask first whether there is one would take another request."""
+    try:
+        return folder.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

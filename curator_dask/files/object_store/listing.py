@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from curator_dask.files.object_store.asking import speaks_s3
 from curator_dask.files.object_store.key_ranges import Range, cut
 from curator_dask.files.object_store.page import NotUnderstoodError, Page, page_of
 
@@ -25,7 +26,9 @@ def list_objects(fs: Any, path: str, max_depth: int | None = None) -> Iterator[t
     The driver lists where the store does not speak S3 or answers in a way of its own, and where some depth is asked for.
     Raises what the driver raises.
     """
-    found = _from_pages(fs, path, max_depth) if max_depth in (None, 1) and _speaks_s3(fs) else None
+    found = (
+        _from_pages(fs, path, max_depth) if max_depth in (None, 1) and speaks_s3(fs) and not fs.version_aware else None
+    )
     for relative, num_bytes, version in _from_driver(fs, path, max_depth) if found is None else found:
         if relative and not relative.endswith("/"):  # stores mark folders with empty objects
             yield relative, num_bytes, version
@@ -56,12 +59,6 @@ def _from_pages(fs: Any, path: str, max_depth: int | None) -> Iterator[tuple[str
     except (NotUnderstoodError, FileNotFoundError):  # the driver knows what to say of a bucket that is not there
         return None
     return _objects(pages, len(prefix))
-
-
-def _speaks_s3(fs: Any) -> bool:
-    """A driver that is asked for versions lists these, in requests of another kind."""
-    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
-    return "s3" in protocols and hasattr(fs, "_call_s3") and hasattr(fs, "get_s3") and not fs.version_aware
 
 
 def _objects(pages: list[Page], skip: int) -> Iterator[tuple[str, int, str]]:

@@ -32,7 +32,7 @@ def write_page(report: Mapping[str, Any], folder: Folder, *, embed_previews: boo
 
 
 def _write_lists(lists: Mapping[str, dict[str, Any]], clips: Mapping[str, Any], folder: Folder) -> None:
-    stale = {entry.path for entry in folder.entries("data", max_depth=1)} if folder.exists("data") else set()
+    stale = {entry.path for entry in folder.entries("data", max_depth=1)}
     for name, block in lists.items():
         folder.write_bytes(f"data/{name}.js", data_file(name, block, clips))
     for path in sorted(stale - {f"data/{name}.js" for name in lists}):

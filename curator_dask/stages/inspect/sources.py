@@ -87,7 +87,7 @@ class Sources:
 
         tables = (layout.CROSS_CLUSTER, layout.PAIRWISE)
         name = next(
-            (one for one in ((self.tables,) if self.tables in tables else tables) if self.out.exists(one)), None
+            (one for one in ((self.tables,) if self.tables in tables else tables) if self.out.below(one).exists()), None
         )
         if name is None:
             return
