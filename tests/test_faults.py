@@ -12,7 +12,7 @@ from benchmarks.faults import run as campaign
 from benchmarks.faults.campaign import LINES
 from benchmarks.faults.job import Job, differences
 from benchmarks.faults.line import Asked, Came, Line, NotPossibleError
-from benchmarks.faults.lines import damage, exact_calls, kills, large, two_runs
+from benchmarks.faults.lines import damage, exact_calls, kills, large, packed, two_runs
 from benchmarks.faults.records import add_record, read_records
 from benchmarks.faults.reliability_page import page
 from tests.running_workers import variables_for
@@ -55,6 +55,13 @@ def test_damage_in_every_kind_of_file_at_once_is_repaired(asked):
     damage.repaired(asked.job, came, asked.chance)
     assert came.faults == []
     assert came.done["files of all kinds damaged at once"] > 50
+
+
+def test_a_batch_of_markers_that_is_cut_off_is_found_and_its_units_are_done_again(asked):
+    came = Came()
+    packed.damage_one(asked.job, came, "cut off", asked.chance)
+    assert came.faults == []
+    assert came.done[packed.COUNTED] == 1
 
 
 def test_damage_that_is_not_seen_is_a_fault(asked, monkeypatch):

@@ -9,6 +9,7 @@ from benchmarks.faults.lines.exact_calls import crash_at_calls, crash_runs_at_ca
 from benchmarks.faults.lines.hostile import feed_hostile_files
 from benchmarks.faults.lines.kills import kill_runs, kill_schedulers, kill_workers
 from benchmarks.faults.lines.large import MOST_CPU_S, MOST_MB, feed_large_files
+from benchmarks.faults.lines.packed import damage_batches
 from benchmarks.faults.lines.parts import kill_in_parts
 from benchmarks.faults.lines.soak import CLIPS_PER_ROUND, soak_decoders
 from benchmarks.faults.lines.store import RATE, disturb_store
@@ -70,6 +71,12 @@ LINES = (
         "name it. Then files of all kinds are damaged at once, `verify --repair` marks them, and the same command makes them "
         "again.",
         damage_files,
+    ),
+    Line(
+        "packed",
+        "The markers of a finished output are packed, and one batch has a bit flipped, is cut off, has a block zeroed, or is "
+        "gone. `verify --repair` must find it, and the same command makes the units again that lost their record.",
+        damage_batches,
     ),
     Line(
         "hostile",
