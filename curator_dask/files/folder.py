@@ -184,10 +184,13 @@ class Folder:
     def each_entry(self, path: str) -> Iterator[Entry]:
         """As `entries` of a folder below, one at a time and in any order: for folders of very many files.
 
-        On a local disk nothing is kept. The drivers of object stores list a folder whole.
+        On a local disk nothing is kept. Object stores are listed whole, and what is told is let go on the way.
         """
         if not self.is_local:
-            yield from self.entries(path)
+            with self._reach() as fs:
+                for name, num_bytes, version in list_objects(fs, self.join(path)):
+                    if not _is_hidden(name):
+                        yield Entry(f"{path}/{name}", num_bytes, version)
             return
         for entry in local_entries(self.join(path)):
             if not entry.passed_over:
