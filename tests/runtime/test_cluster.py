@@ -142,6 +142,7 @@ class TestLocal:
             "OPENBLAS_NUM_THREADS",
             "MALLOC_TRIM_THRESHOLD_",
             "MALLOC_MMAP_THRESHOLD_",
+            "ARROW_DEFAULT_MEMORY_POOL",
             "PYTHONHASHSEED",
         )
         variables, told = [os.environ.get(name) for name in names], list[str]()
@@ -149,11 +150,17 @@ class TestLocal:
         def environment() -> dict[str, str]:
             return {name: value for name, value in os.environ.items() if name.endswith(("_NUM_THREADS", "THRESHOLD_"))}
 
+        def arrow_allocator() -> str:
+            import pyarrow as pa
+
+            return str(pa.default_memory_pool().backend_name)
+
         with LazyCluster(local(dashboard=True), on_start=told.append) as lazy:
             (found,) = lazy.client.run(environment).values()
             assert {found[f"{name}_NUM_THREADS"] for name in ("OMP", "MKL", "OPENBLAS")} == {str(CPU_COUNT)}
             assert found["MALLOC_TRIM_THRESHOLD_"] == str(64 << 20)  # Dask's own makes temporary arrays slow
             assert found["MALLOC_MMAP_THRESHOLD_"] == str(16 << 20)
+            assert set(lazy.client.run(arrow_allocator).values()) == {"system"}
             assert lazy.num_threads == 1
             assert lazy.client is lazy.client
             begins, message = told
