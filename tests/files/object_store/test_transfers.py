@@ -191,6 +191,27 @@ def test_a_small_file_costs_one_request(folder, noting, tmp_path):
     assert noting.methods() == {"GET": 1}
 
 
+@pytest.mark.parametrize("max_depth", [None, 1])
+def test_a_folder_that_may_not_be_listed_is_an_error_and_not_empty(folder, noting, max_depth):
+    folder.write_bytes("a.bin", b"123")
+    noting.refused = re.compile("list-type")
+    with pytest.raises(InputError, match="refused by the test"):
+        folder.entries(max_depth=max_depth)
+    with pytest.raises(InputError, match="refused by the test"):
+        folder.sizes(max_depth=max_depth)
+
+
+def test_a_file_that_is_asked_for_and_an_empty_folder_cost_one_request(folder, noting):
+    folder.write_bytes("a.bin", b"123")
+    noting.seen.clear()
+    assert folder.exists("a.bin")
+    assert not folder.exists("none.bin")
+    assert noting.methods() == {"HEAD": 2}
+    noting.watched = "/bucket"
+    assert folder.entries("none") == folder.entries("none", max_depth=1) == []
+    assert noting.methods() == {"GET": 2}
+
+
 class TestStream:
     @pytest.fixture
     def stream(self, folder, noting):
