@@ -43,8 +43,10 @@ logger = logging.getLogger(__name__)
 SUBMIT_AHEAD = 4
 # At most so many units share a task: enough to make a task's own cost small, few enough to repeat when a worker dies.
 MOST_IN_TASK = 64
-# How many of them run at a time: a short unit mostly waits, for the disk to flush or for an object store.
+# How many of them run at a time: a short unit mostly waits, for an object store or for the disk to flush. Beside a disk a few
+# are enough, and more of them would push each other's numbers out of the processor's cache.
 THREADS_IN_TASK = 8
+THREADS_BESIDE_DISK = 3
 # How long to wait before units that failed because of the machine are tried again in the same run.
 TRY_AGAIN_AFTER_S = (1.0, 5.0)
 # Where more units fail than this, and more than half of all, waiting some seconds will not help.
@@ -486,7 +488,7 @@ def run_task(
     if together is not None:
         records = _run_together(state, units, together)
         return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
-    with ThreadPoolExecutor(THREADS_IN_TASK) as pool:
+    with ThreadPoolExecutor(THREADS_BESIDE_DISK if state.folder.is_local else THREADS_IN_TASK) as pool:
         return list(pool.map(lambda unit: run_unit(state, unit, work), units))
 
 
