@@ -43,8 +43,8 @@ class StageRates:
     """Seconds of the client to list and plan a clip in export (100,000 clips with their files on a local disk: 3.7 s)."""
     copy_core_s_per_gb: float = 3.0
     """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
-    identify_bytes_per_clip: float = 100.0
-    """Memory of the client per clip in identify, beside 0.3 GB (decisions_2_cores.md: 95 bytes from one million to three)."""
+    identify_bytes_per_clip: float = 67.0
+    """Memory of the client per clip in identify, beside 0.3 GB (decisions_2_cores.md, from one million to ten)."""
     split_unit_bytes: float = 830.0
     """Memory of the client per video, in split (clip_index_2_cores.md)."""
     embed_unit_bytes: float = 660.0
