@@ -19,7 +19,7 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify import recall
 from curator_dask.stages.incremental import assign_new
-from curator_dask.stages.kmeans import fit
+from curator_dask.stages.kmeans import held
 from tests.dedup.reference import random_unit
 from tests.stages import builders
 from tests.trees import results
@@ -88,7 +88,7 @@ def run_all(source: Path, out: Path, context: RunContext) -> dict[str, str]:
 def test_workers_lost_in_every_stage_cost_nothing(source, context, mortal, monkeypatch, tmp_path):
     expected = run_all(source, tmp_path / "one", context)
     killer = Killer(mortal.client)
-    for module, where in ((fit, "centres"), (recall, "sample"), (assign_new, "known ids")):
+    for module, where in ((held, "centres"), (recall, "sample"), (assign_new, "known ids")):
         monkeypatch.setattr(module, "hold", killer.after(where, module.hold))
     assert run_all(source, tmp_path / "two", RunContext(mortal, killer)) == expected
     assert killer.killed == ["centres", "pairwise", "sample", "known ids"]
