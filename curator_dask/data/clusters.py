@@ -125,7 +125,8 @@ def read_cluster_vectors(
     X = [part for part in plain if part is not None]
     lengths = {part.shape[1] for part in X} | ({dimension} if dimension else set())
     if len(X) == len(plain) and len(lengths) == 1:
-        return read_cluster(folder, paths, columns), X[0] if len(X) == 1 else np.concatenate(X)
+        rows = finite_rows(X[0] if len(X) == 1 else np.concatenate(X), where)
+        return read_cluster(folder, paths, columns), rows
     table = read_cluster(folder, paths, [*columns, embedding_field])
     return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where)
 
@@ -202,7 +203,7 @@ def read_back(
 
 
 def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, where: str) -> NDArray[np.float32]:
-    """The vectors of a cluster, (n, D) float32. Raises InputError if one is missing or of another length."""
+    """The vectors of a cluster, (n, D) float32. Raises InputError if one is missing, of another length or not finite."""
     D = dimension or vector_length(table[embedding_field])
     if D is None:
         raise InputError(f"{where} holds no vectors in column {embedding_field!r}")
@@ -210,7 +211,19 @@ def unit_rows(table: pa.Table, embedding_field: str, dimension: int | None, wher
     bad = np.flatnonzero(reasons != GOOD)
     if len(bad):
         raise InputError(f"{where}: row {bad[0]} has no vector of {D} numbers ({reasons[bad[0]]}): run k-means again")
-    return np.ascontiguousarray(X, dtype=np.float32)
+    return finite_rows(np.ascontiguousarray(X, dtype=np.float32), where)
+
+
+def finite_rows(X: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+    """The same rows. Raises InputError for a number that is not finite, which would hide the duplicates of other rows.
+
+    K-means lets none pass; a k-means output of another program may have some.
+    """
+    if not np.isfinite(X.sum()):  # a single pass; it cannot miss one, and a sum that is only too large is looked at
+        bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+        if len(bad):
+            raise InputError(f"{where}: row {bad[0]} has a number that is not finite: run k-means again")
+    return X
 
 
 def id_values(table: pa.Table, id_field: str) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from curator_dask.export.samples import CLIP_SCHEMA, QUALITY_SCHEMA, is_safe_key
 from curator_dask.export.shards import ShardResult, keys_digest
 from curator_dask.export.ustar import Member, read_members
 from curator_dask.export.verify_keys import ComparedKeys, key_rows, number_of_buckets
+from curator_dask.files.names import counted
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def _compare(reading: ShardReading, expected: ShardResult, source: _HashingReade
     if source.sha256.hexdigest() != expected.sha256:
         reading.fault("", f"sha256 is {source.sha256.hexdigest()}, the manifest says {_show(expected.sha256)}")
     if len(reading.keys) != expected.samples:
-        reading.fault("", f"holds {len(reading.keys)} samples, the manifest says {expected.samples}")
+        reading.fault("", f"holds {counted(len(reading.keys), 'samples')}, the manifest says {expected.samples}")
     if keys_digest(reading.keys) != expected.keys_sha256:
         reading.fault("", "the keys are not those of the manifest, in this order")
 

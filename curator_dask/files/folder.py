@@ -165,7 +165,7 @@ class Folder:
         if self.is_local:
             found = list(local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links))
         else:
-            with self._reach() as fs:
+            with self._reach(needs_bucket=True) as fs:
                 found = [Entry(*one) for one in list_objects(fs, start, max_depth)]
             found = found if hidden else _with_hidden_as_one(found)
         if path:
@@ -177,7 +177,7 @@ class Folder:
         prefix, start = f"{path}/" if path else "", self.join(path) if path else self.root
         if self.is_local:
             return {prefix + name: num_bytes for name, num_bytes in local_sizes(start, max_depth=max_depth)}
-        with self._reach() as fs:
+        with self._reach(needs_bucket=True) as fs:
             found = list_objects(fs, start, max_depth)
             return {prefix + name: num_bytes for name, num_bytes, _ in found if not _is_hidden(name)}
 
@@ -187,7 +187,7 @@ class Folder:
         On a local disk nothing is kept. Object stores are listed whole, and what is told is let go on the way.
         """
         if not self.is_local:
-            with self._reach() as fs:
+            with self._reach(needs_bucket=True) as fs:
                 for name, num_bytes, version in list_objects(fs, self.join(path)):
                     if not _is_hidden(name):
                         yield Entry(f"{path}/{name}", num_bytes, version)
@@ -289,7 +289,7 @@ class Folder:
     def write_bytes(self, path: str, data: bytes) -> int:
         """Write a file whole; returns its size, as `Written` with its hash."""
         if not self.is_local:
-            with self._reach(writes=True) as fs:
+            with self._reach(needs_bucket=True) as fs:
                 send_bytes(fs, data, self.join(path))
         else:
             write_file(self.join(path), data)
@@ -299,7 +299,7 @@ class Folder:
         """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and
         where the store knows conditional writes."""
         if not self.is_local:
-            with self._reach(writes=True) as fs:
+            with self._reach(needs_bucket=True) as fs:
                 return _pipe_new(fs, self.join(path), data)
         created = False
 
@@ -316,7 +316,7 @@ class Folder:
         with local.open("rb") as stream:
             size = Written(local.stat().st_size, hash_of_stream(stream))
         if not self.is_local:
-            with self._reach(writes=True) as fs:
+            with self._reach(needs_bucket=True) as fs:
                 send(fs, local, self.join(path))
             local.unlink()
             return size
@@ -348,7 +348,7 @@ class Folder:
         with temporary_folder() as scratch:
             temporary = scratch / "file"
             yield temporary
-            with self._reach(writes=True) as fs:
+            with self._reach(needs_bucket=True) as fs:
                 send(fs, temporary, self.join(path))
 
     @contextlib.contextmanager
@@ -438,17 +438,17 @@ class Folder:
             temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _reach(self, *, writes: bool = False) -> Iterator[Any]:
+    def _reach(self, *, needs_bucket: bool = False) -> Iterator[Any]:
         """The file system, for one operation; a failure of the storage itself becomes an InputError that names it.
 
-        Where the operation writes, a bucket that is not there is such a failure too.
+        Where the operation writes or lists, a bucket that is not there is such a failure too: a folder need not be there.
         """
         try:
             yield self.fs
         except CuratorError:
             raise
         except Exception as error:  # each driver brings exceptions of its own
-            is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not writes
+            is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not needs_bucket
             if self.is_local or is_missing:
                 raise
             raise InputError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curator_dask.data.decisions.edited_lists import lists_were_edited
+from curator_dask.data.decisions.edited_list import list_was_edited
 from curator_dask.data.ids import id_list, id_texts, plain_ids
 from curator_dask.data.tables import open_parquet, read_parquet, unreadable, without_views
 from curator_dask.files import layout
@@ -62,7 +62,7 @@ def extent(num_parts: int, num_rows: int) -> dict[bytes, bytes]:
 def decision_parts(folder: Folder) -> list[str]:
     """The paths of the parts, in order. Raises InputError for a damaged first part.
 
-    There are none in an output of an earlier version, and none count where a person changed ``keep.txt`` or ``remove.txt``.
+    There are none in an output of an earlier version, and none count where a person changed ``keep.txt``.
     """
     return _parts(folder)[0]
 
@@ -70,7 +70,7 @@ def decision_parts(folder: Folder) -> list[str]:
 def _parts(folder: Folder) -> tuple[list[str], int]:
     """The paths of the parts, and the number of their rows."""
     first = layout.decision_part(0)
-    if not folder.exists(first) or lists_were_edited(folder):
+    if not folder.exists(first) or list_was_edited(folder):
         return [], 0
     with open_parquet(folder, first) as file:
         found = file.schema_arrow.metadata or {}

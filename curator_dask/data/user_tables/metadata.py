@@ -166,6 +166,11 @@ class _Join:
     def _no_hit(self, candidates: Sequence[str], example: str) -> InputError:
         first = next((one for table in self._clips.every() for one in table.slice(0, 1).to_pylist()), None)
         clip, video = (first["id"], first["relative_path"]) if first is not None else ("", "")
+        if not example:
+            return InputError(
+                f"{self._table.shown} names no clip and no video: it has no rows, or nothing in "
+                f"{' or '.join(map(printable, candidates))}"
+            )
         return InputError(
             f"no row of {self._table.shown} names a clip or a video of this output, by "
             f"{' or '.join(map(printable, candidates))}; a cell is {printable(example)[:200]!r}, while a clip is {clip!r} and "

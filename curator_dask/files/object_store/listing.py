@@ -24,7 +24,7 @@ def list_objects(fs: Any, path: str, max_depth: int | None = None) -> Iterator[t
     """Path below the folder, bytes and version of each file of an object store, in any order.
 
     The driver lists where the store does not speak S3 or answers in a way of its own, and where some depth is asked for.
-    Raises what the driver raises.
+    Raises what the driver raises; FileNotFoundError for a bucket of S3 that is not there.
     """
     found = (
         _from_pages(fs, path, max_depth) if max_depth in (None, 1) and speaks_s3(fs) and not fs.version_aware else None
@@ -56,7 +56,7 @@ def _from_pages(fs: Any, path: str, max_depth: int | None) -> Iterator[tuple[str
     prefix = f"{key.lstrip('/')}/" if key else ""
     try:
         pages = sync(fs.loop, _pages if max_depth is None else _flat_pages, fs, bucket, prefix)
-    except (NotUnderstoodError, FileNotFoundError):  # the driver knows what to say of a bucket that is not there
+    except NotUnderstoodError:
         return None
     return _objects(pages, len(prefix))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import hash_of
+from curator_dask.files.names import counted
 from curator_dask.runtime.markers.lines import is_whole, key_of, lines_in, place_of, text_of
 
 MOST_BYTES = 1 << 26
@@ -77,11 +78,16 @@ class Batches:
         yield lines_in(rest)
 
     def whole_lines(self, batch: Batch, *, start: int = 0, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-        """As `lines`, those that are not damaged; of the others, the log tells."""
-        for whole, damaged in self.lines(batch, start=start, piece_bytes=piece_bytes):
-            yield from whole
-            for _ in damaged:
-                logger.warning("a record in %s is damaged, its unit will be done again", self.folder.join(batch.path))
+        """As `lines`, those that are not damaged; of the others, the log tells how many there are."""
+        num_damaged = 0
+        try:
+            for whole, damaged in self.lines(batch, start=start, piece_bytes=piece_bytes):
+                num_damaged += len(damaged)
+                yield from whole
+        finally:
+            if num_damaged:
+                found = counted(num_damaged, "damaged records")
+                logger.warning("%s in %s: their units will be done again", found, self.folder.join(batch.path))
 
     def find(self, batch: Batch, key: str) -> bytes | None:
         """The line of a unit, looked for as in a dictionary: a few reads, however large the batch is."""

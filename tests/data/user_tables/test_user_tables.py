@@ -201,7 +201,7 @@ def test_many_batches_and_few_rows_in_memory(tmp_path, monkeypatch):
         pytest.param("path,x,x\na,1,2\n", "more than one column 'x'", id="doubled"),
         pytest.param("foo,bar\n1,2\n", "no column of .* tells of clips or videos .*columns are foo, bar", id="no-key"),
         pytest.param("path,x\nzzz,1\n", "no row of .* names a clip or a video .* a cell is 'zzz'", id="no-hit"),
-        pytest.param("path,x\n", "no row of", id="no-rows"),
+        pytest.param("path,x\n", "names no clip and no video: it has no rows", id="no-rows"),
         pytest.param(f"path,x\nother,{'y' * (600 << 10)}\n", "longer than 512 KiB", id="huge-cell"),
         pytest.param("path,x\n\x1b[31mevil\n,1\n", r"CSV parse error", id="terminal-codes"),
     ],

@@ -113,9 +113,14 @@ def test_other_stores_and_depths_are_listed_by_their_driver():
 
 def test_a_bucket_that_is_not_there(s3):
     folder = Folder("s3://no-such-bucket/x", s3.storage_options)
-    assert folder.entries(max_depth=1) == []
-    with pytest.raises((FileNotFoundError, InputError)):
-        folder.entries()
+    for ask in (
+        folder.entries,
+        folder.sizes,
+        lambda: list(folder.each_entry("y")),
+        lambda: folder.entries(max_depth=1),
+    ):
+        with pytest.raises(InputError, match=r"cannot work with s3://no-such-bucket/x: .*does not exist"):
+            ask()
 
 
 NO_ETAG = b"<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>"

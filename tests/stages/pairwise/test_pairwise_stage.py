@@ -209,12 +209,14 @@ def test_a_second_run_reads_no_cluster_again(skewed, context, small_parts, monke
     assert tree(skewed / "p") == before
 
 
-def test_a_bad_part_fails_its_cluster_and_no_other(skewed, context, small_parts):
+@pytest.mark.parametrize("damage", ["short", "nan", "infinite"])
+def test_a_bad_part_fails_its_cluster_and_no_other(skewed, context, small_parts, damage):
     stage_of(skewed, "p").run(context=context)
     path = skewed / "k" / "centroid=0" / "part-2.parquet"
     table = pq.read_table(path)
     vectors = table["embedding"].to_pylist()
-    vectors[7] = vectors[7][:-1]
+    number = {"short": [], "nan": [float("nan")], "infinite": [float("-inf")]}[damage]
+    vectors[7] = vectors[7][:-1] + number
     pq.write_table(table.set_column(1, "embedding", pa.array(vectors)), path, row_group_size=130)
     result = stage_of(skewed, "p").run(context=RunContext(context.cluster))
     assert result.counts == {"clusters": 3, "rows": 341, "clusters_failed": 1}

@@ -45,7 +45,7 @@ def undecided(clips: ExportedClips) -> str | None:
         return None
     return (
         f"clips of the index that no decision names are left out: {chosen.num_undecided:,}, as they have no vector (the "
-        f"failures of embed tell why) or were not there when it was decided; for example "
+        f"failures of embed tell why), were not there when it was decided, or were taken out of a keep.txt by hand; for example "
         f"{', '.join(map(repr, chosen.undecided))}"
     )
 

@@ -1,4 +1,4 @@
-"""Whether a person changed the lists of ids that identify wrote: their lists then count, and the parts do not."""
+"""Whether a person changed the list of kept ids that identify wrote: their list then counts, and the parts do not."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import hashes_of
 from curator_dask.runtime.state import StageState
 
-_LISTS = (layout.KEEP_LIST, layout.REMOVE_LIST)
 
-
-def lists_were_edited(folder: Folder) -> bool:
-    """Whether ``keep.txt`` or ``remove.txt`` of an output of identify is not as it was written.
+def list_was_edited(folder: Folder) -> bool:
+    """Whether ``keep.txt`` of an output of identify is not as it was written. ``remove.txt`` decides nothing.
 
     A list that is not there was not edited, nor was one whose hash no stage recorded.
     """
-    recorded = _recorded_hashes(folder)
-    return any(
-        name in recorded and folder.exists(name) and folder.content_hash(name, recorded[name]) != recorded[name]
-        for name in _LISTS
-    )
+    recorded = _recorded_hashes(folder).get(layout.KEEP_LIST)
+    if recorded is None or not folder.exists(layout.KEEP_LIST):
+        return False
+    return folder.content_hash(layout.KEEP_LIST, recorded) != recorded
 
 
 def _recorded_hashes(folder: Folder) -> dict[str, str]:
