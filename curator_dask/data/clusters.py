@@ -219,7 +219,9 @@ def finite_rows(X: NDArray[np.float32], where: str) -> NDArray[np.float32]:
 
     K-means lets none pass; a k-means output of another program may have some.
     """
-    if not np.isfinite(X.sum()):  # a single pass; it cannot miss one, and a sum that is only too large is looked at
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = X.sum()  # a single pass, which cannot miss one; a sum that is only too large is looked at
+    if not np.isfinite(total):
         bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
         if len(bad):
             raise InputError(f"{where}: row {bad[0]} has a number that is not finite: run k-means again")
