@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from curator_dask.data.pages.plain_vectors import Buffer, parquet_with_vectors, plain_vectors
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import STATE
@@ -52,8 +53,16 @@ def parquet_bytes(table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = 
 
     A lean file has no dictionaries, no statistics and no Arrow schema, which in a file of few rows weigh more than these.
     """
-    codecs = {f"{name}.list.element": "zstd" if _shrinks(table[name]) else "none" for name in vectors}
-    return _parquet(table.schema, [table], codecs, lean=lean)
+    return b"".join(parquet_parts(table, vectors=vectors, lean=lean))
+
+
+def parquet_parts(table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = False) -> list[Buffer]:
+    """The same file in parts, in their order. The numbers of vectors are not copied: the table keeps them."""
+    codecs = {name: "zstd" if _shrinks(table[name]) else "none" for name in vectors}
+    found = {name: plain_vectors(table.schema.field(name), table[name]) for name in vectors if codecs[name] == "none"}
+    plain = {name: vectors for name, vectors in found.items() if vectors is not None}
+    leaf_codecs = {f"{name}.list.element": codec for name, codec in codecs.items()}
+    return parquet_with_vectors(table, plain, lambda one: _parquet(one.schema, [one], leaf_codecs, lean=lean))
 
 
 def _shrinks(column: pa.ChunkedArray) -> bool:
@@ -67,7 +76,7 @@ def _shrinks(column: pa.ChunkedArray) -> bool:
 
 def parquet_bytes_of_batches(schema: pa.Schema, batches: Iterable[pa.Table]) -> bytes:
     """As `parquet_bytes`, of the rows of all tables, which have this schema. It does not matter where they are cut."""
-    return _parquet(schema, _row_groups(schema, batches), {})
+    return bytes(_parquet(schema, _row_groups(schema, batches), {}))
 
 
 def write_parquet_file(path: Path, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
@@ -77,12 +86,12 @@ def write_parquet_file(path: Path, schema: pa.Schema, batches: Iterable[pa.Table
 
 def _parquet(
     schema: pa.Schema, tables: Iterable[pa.Table], vector_codecs: Mapping[str, str], *, lean: bool = False
-) -> bytes:
+) -> memoryview:
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL, so several files can be encoded side by side
     _write(sink, schema, tables, vector_codecs, lean=lean)
-    return cast("bytes", sink.getvalue().to_pybytes())
+    return memoryview(sink.getvalue()).cast("B")
 
 
 def _write(
@@ -117,7 +126,7 @@ def write_parquet(
     folder: Folder, path: str, table: pa.Table, *, vectors: Sequence[str] = (), lean: bool = False
 ) -> int:
     """Write a whole table; returns the number of bytes. See `parquet_bytes`."""
-    return folder.write_bytes(path, parquet_bytes(table, vectors=vectors, lean=lean))
+    return folder.write_parts(path, parquet_parts(table, vectors=vectors, lean=lean))
 
 
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -288,12 +288,16 @@ class Folder:
 
     def write_bytes(self, path: str, data: bytes) -> int:
         """Write a file whole; returns its size, as `Written` with its hash."""
+        return self.write_parts(path, [data])
+
+    def write_parts(self, path: str, parts: Sequence[bytes | memoryview]) -> int:
+        """As `write_bytes`, a file that consists of these parts."""
         if not self.is_local:
             with self._reach(needs_bucket=True) as fs:
-                send_bytes(fs, data, self.join(path))
+                send_bytes(fs, b"".join(parts), self.join(path))
         else:
-            write_file(self.join(path), data)
-        return Written(len(data), hash_of(data))
+            write_file(self.join(path), parts)
+        return Written(sum(map(len, parts)), hash_of(*parts))
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -54,8 +54,12 @@ class Written(int):
         return written
 
 
-def hash_of(data: bytes) -> str:
-    return f"blake2b:{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+def hash_of(*parts: bytes | memoryview) -> str:
+    """The hash of a content, which may be in parts."""
+    digest = HASHES["blake2b"]()
+    for part in parts:
+        digest.update(part)
+    return f"blake2b:{digest.hexdigest()}"
 
 
 def hash_of_stream(stream: IO[bytes], like: str = "blake2b") -> str:
@@ -94,7 +98,7 @@ def _flush_open(descriptor: int) -> None:
             raise
 
 
-def write_file(path: str, data: bytes) -> None:
+def write_file(path: str, parts: Sequence[bytes | memoryview]) -> None:
     """Write a file whole: under a temporary name that is flushed and renamed, and flush its folder. It may hold another one.
 
     Many small files are written so, one for each unit of work at least: `pathlib` would take as long again as the disk.
@@ -108,7 +112,7 @@ def write_file(path: str, data: bytes) -> None:
         )
     try:
         with writing_to(target):
-            _write_all(descriptor, data)
+            _write_all(descriptor, parts)
             os.replace(temporary, path)  # noqa: PTH105
             flush(target.parent)
     except BaseException:
@@ -117,12 +121,13 @@ def write_file(path: str, data: bytes) -> None:
         raise
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, parts: Sequence[bytes | memoryview]) -> None:
     """Write the bytes, flush them and close the file."""
     try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                left = left[os.write(descriptor, left) :]
         _flush_open(descriptor)
     finally:
         os.close(descriptor)

@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.pages.thrift import BYTES, INT, LONG, NO, STRUCT, YES, read_varint
+
 PLAIN, RLE, DATA_PAGE = 0, 3, 0
-YES, NO, INT, LONG, BYTES, STRUCT = 1, 2, 5, 6, 8, 12
-"""Types of fields in a page's header (Thrift, compact)."""
 DEEPEST: Final = 2
 """How deep structs lie in a header: that of the page, what kind of page it is, its statistics."""
 MOST_RUNS: Final = 64
@@ -107,7 +107,10 @@ def _pages(data: bytes) -> Iterator[_Page]:
 
 
 def _fields(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by their numbers, and where it ends. Raises ValueError for types that no such header has."""
+    """The fields of a struct by their numbers, and where it ends. Raises ValueError for types that no such header has.
+
+    It is stricter than `read_struct`, as the file may be a stranger's: nothing in it makes this long or deep.
+    """
     found: dict[int, Any] = {}
     number = 0
     while data[at]:
@@ -125,22 +128,12 @@ def _field(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
         return _fields(data, at, depth + 1)
     if kind in (YES, NO):
         return kind == YES, at
-    value, at = _varint(data, at)
+    value, at = read_varint(data, at)
     if kind == BYTES:
         return None, at + value
     if kind not in (INT, LONG):
         raise ValueError("not a header that is known")
     return (value >> 1) ^ -(value & 1), at
-
-
-def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while data[at] & 0x80:
-        value |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if shift > 63:
-            raise ValueError("not a number")
-    return value | data[at] << shift, at + 1
 
 
 def _numbers(page: _Page, first: int, chunk: PlainChunk) -> NDArray[np.float32]:
@@ -163,7 +156,7 @@ def _levels(body: memoryview, at: int) -> tuple[bytes, int]:
 def _check_all_there(levels: bytes, count: int, highest: int) -> None:
     at = 0
     while at < len(levels) and count > 0:
-        head, at = _varint(levels, at)
+        head, at = read_varint(levels, at)
         if head & 1 or levels[at] != highest:
             raise ValueError("some numbers are not there")
         count, at = count - (head >> 1), at + 1
@@ -203,7 +196,7 @@ def _skip_periods(levels: bytes, start: tuple[int, int], now: tuple[int, int], c
 
 def _check_run(levels: bytes, at: int, first: int, place: int, left: int, dimension: int) -> tuple[int, int]:
     """Check one run of levels, of at most `left` numbers; returns where the next one begins."""
-    head, at = _varint(levels, at)
+    head, at = read_varint(levels, at)
     if head & 1:
         stop = at + (head >> 1)
         bits = np.unpackbits(np.frombuffer(levels[at:stop], np.uint8), bitorder="little")[:left]
