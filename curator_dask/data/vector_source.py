@@ -90,6 +90,10 @@ class Rows:
     rejects: tuple[dict[str, Any], ...]
     """``{file, row, id, reason}`` of each bad row."""
 
+    def __sizeof__(self) -> int:
+        """Dask moves small results to idle workers, and by default it takes an object of ours for one."""
+        return int(self.X.nbytes + self.ids.nbytes + self.metadata.nbytes)
+
 
 def plan_chunks(source: VectorSource, entries: Sequence[Entry]) -> list[Chunk]:
     """Join consecutive small files, and split large Parquet files by row groups.

@@ -41,6 +41,10 @@ class Partial:
     counts: NDArray[np.int64]
     """(k,), the number of rows of each cluster."""
 
+    def __sizeof__(self) -> int:
+        """What a scheduler should know before it moves it."""
+        return int(self.sums.nbytes + self.counts.nbytes)
+
     def cost(self, C: NDArray[np.float32], sq_norms: float) -> float:
         """Sum over the rows of the squared distance to their centre in ``C``, the centres they were assigned by.
 

@@ -46,6 +46,11 @@ class FitRows:
     """(n,) the `sq_norms_of` the rows of X."""
     rejects: tuple[dict[str, Any], ...]
 
+    def __sizeof__(self) -> int:
+        """Dask moves small results to idle workers, and by default it takes an object of ours for one."""
+        own = self.X.nbytes if self.X.base is None else 0  # all rows of a chunk are those that are kept anyway
+        return int(own + self.priority.nbytes + self.all_priority.nbytes + self.sq_norms.nbytes)
+
     def num_below(self, share: float) -> int:
         """How many of the rows belong to the level that takes this share of all rows."""
         return len(self.priority) if share >= 1 else int(np.searchsorted(self.priority, priority_limit(share)))
