@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks
-from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores, merge_partials, near_in_tile
+from curator_dask.dedup.similarity.near import near_in_tile
+from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores, merge_partials
 from curator_dask.dedup.similarity.scope import best_match_of_others
 from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.dedup.similarity.tiles import Side, Tile, best_match, side
@@ -191,12 +192,19 @@ def nearest_kept(
     """
     whole = side(X)
     _check_mask(removed, len(whole.positions), "removed")
-    gone, kept = np.flatnonzero(removed), np.flatnonzero(~removed)
     result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
+    nearest_among(result, whole, np.flatnonzero(removed), sources, tile_rows)
+    return result
+
+
+def nearest_among(
+    result: Removals, whole: Side, gone: NDArray[np.int64], sources: NDArray[np.int64] | None, tile_rows: int
+) -> None:
+    """Note in `result` the nearest kept row of some of the removed rows, by comparing them with all kept rows."""
+    kept = np.flatnonzero(~result.removed)
     cosine, index = _match(whole[gone], whole[kept], sources, earlier_only=False, tile_rows=tile_rows)
     result.kept_row[gone] = np.append(kept, -1)[index]
     result.kept_score[gone] = np.where(index >= 0, cosine, np.float32(0.0))
-    return result
 
 
 def _check_mask(mask: NDArray[np.bool_], num_rows: int, name: str) -> NDArray[np.bool_]:

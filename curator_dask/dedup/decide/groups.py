@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import Array, row_blocks
-from curator_dask.dedup.similarity.pairwise import TILE_ROWS, near_in_tile
-from curator_dask.dedup.similarity.tiles import Side, side, tiles_of
+from curator_dask.dedup.arrays.xp import Array
+from curator_dask.dedup.similarity.near import near_of
+from curator_dask.dedup.similarity.pairwise import TILE_ROWS
+from curator_dask.dedup.similarity.tiles import Side, side
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""(P,) rows, and (P,) other rows."""
 
 
 def duplicate_groups(
@@ -42,11 +46,24 @@ def duplicate_groups(
     Returns:
         (N,) int64. The lowest row of a group has no earlier row within eps, so either rule keeps it.
     """
+    pairs = (
+        (i, j) if sources is None else _of_different(sources, i, j)
+        for i, j, _ in near_of(side(X), np.flatnonzero(duplicate), eps, tile_rows)
+    )
+    return joined_trees(duplicate, best, pairs)
+
+
+def joined_trees(duplicate: NDArray[np.bool_], best: NDArray[np.int64], pairs: Iterable[Pairs]) -> NDArray[np.int64]:
+    """`duplicate_groups` of rows with these pairs, which come in batches; memory holds one of them."""
     later = np.flatnonzero(duplicate)
     tree = _trees(later, best[later], len(duplicate))
-    links = _links(side(X), eps, later, tree, sources, tile_rows)
     # The tree joins nearly all rows of a group; only trees are left to join, named by their lowest rows.
-    return connected_groups(len(duplicate), links)[tree]
+    return connected_groups(len(duplicate), _links(tree, pairs))[tree]
+
+
+def _of_different(sources: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]) -> Pairs:
+    different = sources[i] != sources[j]
+    return i[different], j[different]
 
 
 def _trees(rows: NDArray[np.int64], earlier: NDArray[np.int64], num_rows: int) -> NDArray[np.int64]:
@@ -58,26 +75,13 @@ def _trees(rows: NDArray[np.int64], earlier: NDArray[np.int64], num_rows: int) -
     return above
 
 
-def _links(
-    whole: Side,
-    eps: float,
-    later: NDArray[np.int64],
-    tree: NDArray[np.int64],
-    sources: NDArray[np.int64] | None,
-    tile_rows: int,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of trees (by their lowest rows) that a near pair joins, tile by tile."""
-    for rows in row_blocks(len(later), max(1, tile_rows // 2)):
-        block = whole[later[rows]]
-        for tile in tiles_of(block, whole, True, tile_rows):
-            row, column, _ = near_in_tile(block, tile, eps)
-            i, j = block.positions[row], tile.side.positions[column]
-            apart = tree[i] != tree[j]
-            if sources is not None:
-                apart &= sources[i] != sources[j]
-            if apart.any():
-                pairs = np.unique(np.stack([tree[i[apart]], tree[j[apart]]]), axis=1)
-                yield pairs[0], pairs[1]
+def _links(tree: NDArray[np.int64], pairs: Iterable[Pairs]) -> Iterator[Pairs]:
+    """Pairs of trees (by their lowest rows) that a near pair joins, batch by batch."""
+    for i, j in pairs:
+        apart = tree[i] != tree[j]
+        if apart.any():
+            links = np.unique(np.stack([tree[i[apart]], tree[j[apart]]]), axis=1)
+            yield links[0], links[1]
 
 
 def joined_groups(group: NDArray[Any], i: NDArray[Any], j: NDArray[Any]) -> NDArray[Any]:
@@ -103,7 +107,7 @@ def joined_groups(group: NDArray[Any], i: NDArray[Any], j: NDArray[Any]) -> NDAr
     return joined
 
 
-def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+def connected_groups(num_rows: int, pairs: Iterable[Pairs]) -> NDArray[np.int64]:
     """Connected components of the graph of near pairs.
 
     >>> connected_groups(6, [(np.array([1, 5]), np.array([4, 3])), (np.array([4]), np.array([2]))]).tolist()
@@ -117,7 +121,7 @@ def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDA
         (num_rows,) int64: the lowest row of the group that each row is in. A row without pairs is its own group.
     """
     labels = np.arange(num_rows)
-    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    waiting: list[Pairs] = []
     for i, j in pairs:
         waiting.append((i, j))
         if sum(len(batch[0]) for batch in waiting) >= num_rows:
@@ -125,7 +129,7 @@ def connected_groups(num_rows: int, pairs: Iterable[tuple[NDArray[np.int64], NDA
     return _join(labels, waiting) if waiting else labels
 
 
-def _join(labels: NDArray[np.int64], batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> NDArray[np.int64]:
+def _join(labels: NDArray[np.int64], batches: list[Pairs]) -> NDArray[np.int64]:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.xp import Array, array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
 from curator_dask.dedup.decide.groups import duplicate_groups
+from curator_dask.dedup.decide.near_rows import NearRows
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
-from curator_dask.dedup.similarity.tiles import side
+from curator_dask.dedup.similarity.tiles import Side, side
 from curator_dask.errors import ParameterError
 
 RULES: Final = ("pairwise", "greedy", "overlap")
@@ -92,18 +93,41 @@ def decide(
         if not duplicate[part].any() and taken is None:
             continue
         rows = np.arange(num_rows)[part]
-        part_X = X if len(rows) == num_rows else X[array_module(X).asarray(rows)]
-        removed = duplicate[part]
-        if rule.name == "greedy":
-            gone = None if taken is None else taken[part]
-            removed = greedy_keep(
-                part_X, rule.eps, candidates=removed, sources=others, taken=gone, tile_rows=tile_rows
-            ).removed
-        whole = side(part_X)
-        nearest = nearest_kept(whole, removed, sources=others, tile_rows=tile_rows)
-        decisions.removed[part], decisions.kept_score[part] = removed, nearest.kept_score
-        decisions.kept_row[part] = np.append(rows, -1)[nearest.kept_row]
+        whole = side(X if len(rows) == num_rows else X[array_module(X).asarray(rows)])
         best_in_part = np.searchsorted(rows, best[part])
-        first = duplicate_groups(whole, rule.eps, duplicate[part], best_in_part, sources=others, tile_rows=tile_rows)
-        decisions.group[part] = rows[first]
+        gone = None if taken is None else taken[part]
+        found = _decide_part(whole, rule, duplicate[part], best_in_part, others, gone, tile_rows)
+        decisions.removed[part], decisions.kept_score[part] = found.removed, found.kept_score
+        decisions.kept_row[part] = np.append(rows, -1)[found.kept_row]
+        decisions.group[part] = rows[found.group]
     return decisions
+
+
+def _decide_part(
+    whole: Side,
+    rule: Rule,
+    duplicate: NDArray[np.bool_],
+    best: NDArray[np.int64],
+    sources: NDArray[np.int64] | None,
+    taken: NDArray[np.bool_] | None,
+    tile_rows: int,
+) -> ClusterDecisions:
+    """Decide on rows all pairs of which count, or all those of different sources: from a list of near pairs, or tile by tile."""
+    near = NearRows.of(whole, rule.eps, duplicate, sources, tile_rows)
+    if near is None:
+        removed = duplicate if rule.name != "greedy" else _greedy(whole, rule, duplicate, sources, taken, tile_rows)
+        nearest = nearest_kept(whole, removed, sources=sources, tile_rows=tile_rows)
+        group = duplicate_groups(whole, rule.eps, duplicate, best, sources=sources, tile_rows=tile_rows)
+    else:
+        removed = duplicate if rule.name != "greedy" else near.removed_by_kept(len(duplicate), taken)
+        nearest = near.nearest_kept(whole, removed, sources, tile_rows)
+        group = near.groups(duplicate, best)
+    return ClusterDecisions(removed, nearest.kept_row, nearest.kept_score, group)
+
+
+def _greedy(
+    whole: Side, rule: Rule, duplicate: NDArray[np.bool_], sources: NDArray[np.int64] | None,
+    taken: NDArray[np.bool_] | None, tile_rows: int,
+) -> NDArray[np.bool_]:  # fmt: skip
+    found = greedy_keep(whole.rows, rule.eps, candidates=duplicate, sources=sources, taken=taken, tile_rows=tile_rows)
+    return found.removed

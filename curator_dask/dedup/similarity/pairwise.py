@@ -14,22 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
-from curator_dask.dedup.similarity.threshold import least_steps
-from curator_dask.dedup.similarity.tiles import (
-    DENSE,
-    STEPS,
-    Side,
-    Tile,
-    best_match,
-    exact_steps,
-    measure_pairs,
-    products,
-    rounding_bound,
-    side,
-    tiles_of,
-    where,
-)
+from curator_dask.dedup.arrays.xp import Array, array_module
+from curator_dask.dedup.similarity.near import near_of
+from curator_dask.dedup.similarity.tiles import STEPS, Side, best_match, side
 from curator_dask.errors import ParameterError
 
 TILE_ROWS: Final = 1024
@@ -184,29 +171,8 @@ def near_pairs(
     [([1], [3])]
     """
     _check_tile_rows(tile_rows)
-    whole = side(X)
-    for rows in row_blocks(len(whole.positions), max(1, tile_rows // 2)):
-        for tile in tiles_of(whole[rows], whole, True, tile_rows):
-            j, i, steps = near_in_tile(whole[rows], tile, eps)
-            if len(i):
-                yield i + tile.start, j + rows.start, (steps / STEPS).astype(np.float32)
-
-
-def near_in_tile(
-    block: Side, tile: Tile, eps: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """``(row, column, steps)`` of the pairs of a tile with a cosine of at least ``1 - eps``."""
-    least = least_steps(eps)
-    scores = products(block, tile, np.float32)
-    row, column = where(scores >= np.float32(least / STEPS) - rounding_bound(block.rows.shape[1]))
-    if row.size > DENSE * len(block.positions):
-        steps = exact_steps(block, tile)
-        row, column = where(steps >= least)
-        return to_host(row), to_host(column), to_host(steps[row, column])
-    host_row, host_column = to_host(row), to_host(column)
-    host_steps = measure_pairs(block, tile.side, host_row, host_column)
-    near = host_steps >= least
-    return host_row[near], host_column[near], host_steps[near]
+    for j, i, steps in near_of(side(X), np.arange(X.shape[0]), eps, tile_rows):
+        yield i, j, (steps / STEPS).astype(np.float32)
 
 
 def _check_tile_rows(tile_rows: int) -> None:
