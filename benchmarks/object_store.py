@@ -23,8 +23,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
+import psutil
 
 from curator_dask.data.tables import parquet_bytes, read_parquet
 from curator_dask.files.folder import Folder
@@ -63,7 +65,8 @@ class Slow:
 
     def __call__(self, request: dict[str, Any], answer: Callable[..., Any]) -> Iterable[bytes]:
         with self._log.open("a") as log:
-            log.write(f"{kind_of(request['REQUEST_METHOD'], request['PATH_INFO'], request['QUERY_STRING'])}\n")
+            kind = kind_of(request["REQUEST_METHOD"], request["PATH_INFO"], request["QUERY_STRING"])
+            log.write(f"{kind} {request['PATH_INFO']} {request.get('HTTP_RANGE', '')} {listed_in(request)}\n")
         num_sent = int(request.get("CONTENT_LENGTH") or 0)
         time.sleep(self._network.latency_s + num_sent / self._network.bytes_per_s)
         return self._network.carry(self._server(request, answer))
@@ -75,14 +78,23 @@ def kind_of(method: str, path: str, query: str) -> str:
     return "LIST" if method == "GET" and (is_bucket or "list-type" in query) else method
 
 
-def serve(folder: Path, network: Network) -> None:
-    """Run the server for ever; its address goes to the file ``url``."""
+Prepare = Callable[[Callable[..., Iterable[bytes]]], Callable[..., Iterable[bytes]]]
+
+
+def listed_in(request: dict[str, Any]) -> str:
+    """The folder that a listing asks for; "" for other requests."""
+    return parse_qs(request["QUERY_STRING"]).get("prefix", [""])[0]
+
+
+def serve(folder: Path, network: Network, prepare: Prepare | None = None) -> None:
+    """Run the server for ever; its address goes to the file ``url``. `prepare` may fill its storage and stand before it."""
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     os.environ["MOTO_PORT"] = "0"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = Slow(DomainDispatcherApplication(create_backend_app), folder / "requests", network)
+    moto = DomainDispatcherApplication(create_backend_app)
+    application = Slow(prepare(moto) if prepare else moto, folder / "requests", network)
     server = make_server("127.0.0.1", 0, application, threaded=True)
     (folder / "url.part").write_text(f"http://127.0.0.1:{server.server_port}")
     (folder / "url.part").replace(folder / "url")
@@ -95,11 +107,21 @@ class Store:
 
     folder: Path
     url: str
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the server so far."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
 
     def requests(self) -> collections.Counter[str]:
         """The requests since the last call, by kind."""
+        return collections.Counter(line.partition(" ")[0] for line in self.asked())
+
+    def asked(self) -> list[str]:
+        """The requests since the last call, in their order: kind, object, range of bytes and folder that is listed."""
         log = self.folder / "requests"
-        found = collections.Counter(log.read_text().split()) if log.exists() else collections.Counter[str]()
+        found = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return found
 
@@ -112,14 +134,18 @@ class Store:
         fs.put(str(videos), "bucket/videos", recursive=True)
 
 
-def running_store(folder: Path, network: Network) -> Iterator[Store]:
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, network), daemon=True)
+def running_store(folder: Path, network: Network, prepare: Prepare | None = None) -> Iterator[Store]:
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(folder, network, prepare), daemon=True)
     process.start()
-    while not (folder / "url").exists():
-        time.sleep(0.05)
-    yield Store(folder, (folder / "url").read_text())
-    process.kill()
-    process.join()
+    try:
+        while not (folder / "url").exists():
+            if not process.is_alive():
+                raise SystemExit("the server did not start")
+            time.sleep(0.05)
+        yield Store(folder, (folder / "url").read_text(), process.pid or 0)
+    finally:
+        process.kill()
+        process.join()
 
 
 def command(stage: str, videos: str, out: str) -> list[str]:
@@ -158,6 +184,7 @@ def main() -> None:
     parser.add_argument("--mb-per-s", type=float, default=20.0, help="the pace of one connection")
     parser.add_argument("--large-mib", type=int, default=64, help="size of the large file; 0: none")
     parser.add_argument("--stages", nargs="*", choices=STAGES, default=STAGES)
+    parser.add_argument("--repeated", action="store_true", help="show what is asked for more than once in a stage")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -166,7 +193,7 @@ def main() -> None:
             store.fill(folder / "videos")
             store.requests()
             if chosen.stages:
-                _print_table(folder, store, chosen.stages)
+                _print_table(folder, store, chosen.stages, show_repeated=chosen.repeated)
             if chosen.large_mib:
                 _print_large(folder, store, chosen.large_mib << 20)
 
@@ -223,7 +250,7 @@ def _parts_of(num_bytes: int) -> Iterator[None]:
             module.PART_BYTES = part_bytes
 
 
-def _print_table(folder: Path, store: Store, stages: Sequence[str]) -> None:
+def _print_table(folder: Path, store: Store, stages: Sequence[str], *, show_repeated: bool) -> None:
     print(f"| stage | run | {' | '.join(KINDS)} | local, s | store, s | ratio |\n|---|---|{'---|' * 9}", flush=True)
     shutil.rmtree(folder / "out", ignore_errors=True)
     for stage in stages:
@@ -231,11 +258,21 @@ def _print_table(folder: Path, store: Store, stages: Sequence[str]) -> None:
             local_s = run_stage(command(stage, str(folder / "videos"), str(folder / "out")), [])
             options = ["--storage-option", f"endpoint_url={store.url}"]
             store_s = run_stage(command(stage, "s3://bucket/videos", "s3://bucket/out"), options)
-            found = store.requests()
+            asked = store.asked()
+            found = collections.Counter(line.partition(" ")[0] for line in asked)
             counts = " | ".join(str(found[kind]) for kind in KINDS)
             print(
                 f"| {stage} | {run} | {counts} | {local_s:.1f} | {store_s:.1f} | {store_s / local_s:.2f} |", flush=True
             )
+            if show_repeated:
+                _print_repeated(asked)
+
+
+def _print_repeated(asked: Sequence[str]) -> None:
+    """What was asked for more than once."""
+    for line, count in collections.Counter(asked).most_common():
+        if count > 1:
+            print(f"    {count} {line}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 Run: ``python -m benchmarks.resume_units``. The units are made up, with one small output each; their files and markers are
 real, and so is all that is measured. Each size is measured with the markers in batches and, up to 20,000, with a file for
 each. ``--store`` does it on a real server of S3's language (moto) that waits before each answer as a network would.
+``--s3`` does it with very many units: the server keeps its keys in order (`benchmarks.long_listings`), and is given the
+objects without requests. Its pages are asked for twice: moto makes them, and then it gives the same bytes again, as a store
+would that is not busy with making them.
 ``--first`` runs small units on two workers. Seconds are processor seconds of this process unless they are called wall.
 """
 
@@ -18,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.object_store import KEYS, Store, running_store
+from benchmarks.long_listings import FilledBucket
+from benchmarks.object_store import KEYS, Network, Store, running_store
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import Written, hash_of
 from curator_dask.runtime.cluster import LazyCluster
@@ -142,6 +146,35 @@ def measure_store(store: Store, num_units: int, *, packed: bool) -> None:
     )
 
 
+def output_of(number: int) -> dict[str, bytes]:
+    """The object that a unit leaves, by its key in the bucket."""
+    return {f"many/out/{digest(number)}.bin": content(number)}
+
+
+def measure_s3(num_units: int, network: Network) -> None:
+    print("| units | pages | requests | client CPU s | wall s | server CPU s | client CPU µs per unit |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    units = units_of(num_units)
+    with tempfile.TemporaryDirectory() as folder:
+        for store in running_store(Path(folder), network, FilledBucket(output_of, num_units)):
+            state = StageState(Folder("s3://bucket/many", _options(store)), "work")
+            for start in range(0, num_units, AT_ONCE):
+                records = map(record_of, range(start, min(start + AT_ONCE, num_units)))
+                packing.add(state._markers.batches, [line_of(record.key, record.fields()) for record in records])
+            for pages in ("made by moto", "kept"):
+                print(f"| {num_units:,} | {pages} | {_told_of(store, state, units)} |", flush=True)
+
+
+def _told_of(store: Store, state: StageState, units: Sequence[Unit[int]]) -> str:
+    """Requests, processor seconds of the client, wall seconds, processor seconds of the server, and the cost of a unit."""
+    store.requests()
+    before = store.cpu_s()
+    cpu, wall = timed(second_run, state, units, LazyCluster(ClusterSettings(device="cpu")))
+    server = store.cpu_s() - before
+    requests = ", ".join(f"{count} {kind}" for kind, count in sorted(store.requests().items()))
+    return f"{requests} | {cpu:.1f} | {wall:.1f} | {server:.1f} | {cpu / len(units) * 1e6:.1f}"
+
+
 def work(folder: Folder, number: int) -> UnitResult:
     data = content(number)
     path = f"out/{digest(number)}.bin"
@@ -182,9 +215,13 @@ def main() -> None:
     parser.add_argument("--store", type=int, nargs="*", default=[], help="numbers of units on the store")
     in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     parser.add_argument("--place", default=in_memory, help="the local folder to make files in; default: in memory")
+    parser.add_argument("--s3", type=int, default=0, help="units on a store whose keys are kept in order")
     parser.add_argument("--latency-ms", type=float, default=20.0)
+    parser.add_argument("--mb-per-s", type=float, default=20.0, help="the pace of one connection to a store")
     parser.add_argument("--first", type=int, default=0, help="units of a first run")
     chosen = parser.parse_args()
+    network = Network(chosen.latency_ms / 1000, chosen.mb_per_s * 1e6)
+    os.environ.update(KEYS)
     if chosen.units or chosen.store:
         print("| where | units | markers in | files or requests | CPU s | wall s | CPU µs per unit | CPU to limit |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
@@ -193,14 +230,15 @@ def main() -> None:
         packing.MOST_LOOSE = most
         measure_local(num_units, packed=packed, place=chosen.place)
     if chosen.store:
-        os.environ.update(KEYS)
         with tempfile.TemporaryDirectory() as folder:
-            for store in running_store(Path(folder), chosen.latency_ms / 1000):
+            for store in running_store(Path(folder), network):
                 Folder("s3://bucket", _options(store)).fs.mkdir("bucket")
                 for num_units, packed in _cases(chosen.store):
                     packing.MOST_LOOSE = most
                     measure_store(store, num_units, packed=packed)
     packing.MOST_LOOSE = most
+    if chosen.s3:
+        measure_s3(chosen.s3, network)
     if chosen.first:
         print(
             "| units | share of a task | client CPU ms per unit | wall ms per unit | marker files |\n|---|---|---|---|---|"

@@ -17,7 +17,7 @@ from curator_dask.runtime.markers.lines import fields_of, key_of, place_in
 
 ENDING = ".json"
 AT_A_TIME = 256
-"""Lines that are made records at a time."""
+"""Lines that are made records at a time, and markers of their own that are read at a time."""
 ALL_PIECES_BYTES = 1 << 27
 """What is read of all batches together at a time."""
 FEW = 16
@@ -84,7 +84,8 @@ class Markers(Generic[R]):
     def _read_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, R | None]]:
         """Each path with its record. Another process may put markers into a batch meanwhile: those are looked for there."""
         at = 0
-        for path, data in itertools.chain(self.folder.read_many(paths, missing_ok=True), [("", b"")]):
+        read = self.folder.read_many(paths, at_once=AT_A_TIME, missing_ok=True)
+        for path, data in itertools.chain(read, [("", b"")]):
             stop = paths.index(path, at) if path else len(paths)
             for gone in paths[at:stop]:
                 yield gone, self.packed(self.key_of_loose(gone), self.batches.listed())

@@ -393,35 +393,51 @@ def test_some_records_out_of_several_batches(state: StageState, monkeypatch: pyt
     assert found == [record for record in records if record.key in wanted and record.key != "u22"]
 
 
+def put_markers(state: StageState, numbers: range) -> list[str]:
+    """Leave the markers of units without outputs, as `write` would, but without its questions; returns the keys."""
+    some = [f"k{number:03}" for number in numbers]
+    if state.folder.is_local:
+        state.folder.local_path(state.path("units")).mkdir(parents=True, exist_ok=True)
+    for key in some:
+        path, text = state._markers.loose_path(key), UnitRecord(key, "v1").to_json()
+        if state.folder.is_local:
+            state.folder.local_path(path).write_bytes(text)  # nothing is flushed to the disk
+        else:
+            state.folder.write_bytes(path, text)
+    return some
+
+
 class TestReadWhilePacked:
     """Another process reads the markers while the client of the run packs them."""
 
+    @pytest.fixture(autouse=True)
+    def few_at_a_time(self, monkeypatch):
+        """So that a reader has markers before it that it has not read yet, without hundreds of them."""
+        monkeypatch.setattr(all_markers, "AT_A_TIME", 16)
+
     def test_loose_markers_that_are_packed_meanwhile_are_not_lost(self, state):
-        records = [finish(state, f"k{number:03}") for number in range(300)]
+        all_keys = put_markers(state, range(40))
         reading = state.records()
         found = [next(reading)]
         state.pack()
         assert not names(state, "units")
-        assert [one.key for one in [*found, *reading]] == [one.key for one in records]
+        assert [one.key for one in [*found, *reading]] == all_keys
 
     def test_a_unit_that_is_forgotten_meanwhile_is_left_out(self, state):
-        for number in range(300):
-            finish(state, f"k{number:03}")
+        put_markers(state, range(40))
         reading = state.records()
         next(reading)
         state.pack()
-        state.forget(["k299"])
-        assert [one.key for one in reading] == [f"k{number:03}" for number in range(1, 299)]
+        state.forget(["k039"])
+        assert [one.key for one in reading] == [f"k{number:03}" for number in range(1, 39)]
 
     def test_a_batch_that_is_joined_meanwhile_is_an_error_that_says_so(self, local, monkeypatch):
         monkeypatch.setattr(all_markers, "ALL_PIECES_BYTES", 1)
-        for number in range(600):
-            finish(local, f"k{number:03}")
+        put_markers(local, range(600))
         local.pack()
         reading = local.records()
         next(reading)
-        for number in range(600, 1300):
-            finish(local, f"k{number:03}")
+        put_markers(local, range(600, 1300))
         local.pack()
         with pytest.raises(InputError, match="Try again"):
             list(reading)
