@@ -42,6 +42,7 @@ from curator_dask.files.local_files import (
     writing_to,
 )
 from curator_dask.files.object_store.asking import has_object
+from curator_dask.files.object_store.kept_contents import KEPT
 from curator_dask.files.object_store.listing import list_objects, version_of
 from curator_dask.files.object_store.ranged_file import ranged
 from curator_dask.files.object_store.transfers import fetch, read_small, read_whole, send, send_bytes
@@ -249,6 +250,26 @@ class Folder:
         with ThreadPoolExecutor(THREADS) as pool:
             for at in range(0, len(paths), at_once):
                 yield from filter(None, pool.map(read, paths[at : at + at_once]))
+
+    def read_listed(self, entries: Sequence[Entry], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
+        """As `read_many`, for files of a listing; those that are gone are left out, as far as they are asked for.
+
+        What this process has read of an object store is not asked for again where its version is the same.
+        """
+        if self.is_local:
+            yield from self.read_many([entry.path for entry in entries], missing_ok=True)
+            return
+        for at in range(0, len(entries), at_once):
+            some = entries[at : at + at_once]
+            kept = {entry.path: KEPT.get(entry.version, entry.num_bytes) for entry in some}
+            unread = [path for path, data in kept.items() if data is None]
+            found = dict(self.read_many(unread, missing_ok=True)) if unread else {}
+            for entry in some:
+                if entry.path in found:
+                    KEPT.keep(entry.version, found[entry.path])
+                data = found.get(entry.path, kept[entry.path])
+                if data is not None:
+                    yield entry.path, data
 
     def _read_small(self, path: str) -> bytes:
         if self.is_local:

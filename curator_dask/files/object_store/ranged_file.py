@@ -2,6 +2,7 @@
 
 Streams of fsspec read one block after the other, 50 MiB of them for s3fs, wherever the next read may be. Readers of Parquet
 ask for pieces here and there: this one fetches these pieces and not what follows. Who reads on gets more and more ahead.
+A file that is no longer than what one request asks for at the least is fetched once, and whole.
 The driver's own stream does each request, so a file that is replaced meanwhile is an error and never a mixture.
 """
 
@@ -86,6 +87,9 @@ class RangedFile(io.RawIOBase):
         held = self._held_between(start, stop)
         if start + len(held) == stop:
             return bytes(held)
+        if self._size <= LEAST_BYTES:
+            self._held = memoryview(self._fetch(0, self._size))
+            return bytes(self._held[start:stop])
         fetched_from = start + len(held)
         wanted = max(stop + self._ahead, fetched_from + LEAST_BYTES)
         fetched = self._fetch(fetched_from, min(wanted, self._size))

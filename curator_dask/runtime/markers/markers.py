@@ -65,10 +65,10 @@ class Markers(Generic[R]):
 
     def records(self) -> Iterator[R]:
         """The record of each unit, in order, few in memory at a time. What cannot be read is left out."""
-        loose = [entry.path for entry in self.loose_entries()]  # first: what is packed meanwhile is in the batches
+        loose = self.loose_entries()  # first: what is packed meanwhile is in the batches
         return self._records(loose, self.batches.listed())
 
-    def _records(self, loose: Sequence[str], batches: Sequence[Batch]) -> Iterator[R]:
+    def _records(self, loose: Sequence[Entry], batches: Sequence[Batch]) -> Iterator[R]:
         streams = [self._of_loose(loose)]
         for rank, batch in enumerate(reversed(batches), start=1):
             streams.append(
@@ -76,15 +76,16 @@ class Markers(Generic[R]):
             )
         return self._as_records(_newest(heapq.merge(*streams) if batches else streams[0]))
 
-    def _of_loose(self, paths: Sequence[str]) -> Iterator[tuple[bytes, int, R | bytes]]:
-        for path, record in self._read_loose(paths):
+    def _of_loose(self, entries: Sequence[Entry]) -> Iterator[tuple[bytes, int, R | bytes]]:
+        for path, record in self._read_loose(entries):
             if record is not None:
                 yield path.rpartition("/")[2].encode("utf-8", "surrogateescape"), 0, record
 
-    def _read_loose(self, paths: Sequence[str]) -> Iterator[tuple[str, R | None]]:
+    def _read_loose(self, entries: Sequence[Entry]) -> Iterator[tuple[str, R | None]]:
         """Each path with its record. Another process may put markers into a batch meanwhile: those are looked for there."""
         at = 0
-        read = self.folder.read_many(paths, at_once=AT_A_TIME, missing_ok=True)
+        paths = [entry.path for entry in entries]
+        read = self.folder.read_listed(entries, at_once=AT_A_TIME)
         for path, data in itertools.chain(read, [("", b"")]):
             stop = paths.index(path, at) if path else len(paths)
             for gone in paths[at:stop]:

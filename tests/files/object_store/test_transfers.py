@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from curator_dask.errors import InputError
+from curator_dask.files import folder as folders
 from curator_dask.files.folder import Folder
-from curator_dask.files.object_store import ranged_file, transfers
+from curator_dask.files.object_store import kept_contents, ranged_file, transfers
+from curator_dask.files.object_store.kept_contents import KeptContents
 from curator_dask.files.object_store.ranged_file import RangedFile
 
 LEAST_PART = 5 << 20
@@ -210,6 +212,73 @@ def test_a_file_that_is_asked_for_and_an_empty_folder_cost_one_request(folder, n
     noting.watched = "/bucket"
     assert folder.entries("none") == folder.entries("none", max_depth=1) == []
     assert noting.methods() == {"GET": 2}
+
+
+def test_a_small_file_that_is_read_here_and_there_is_fetched_once(folder, noting):
+    folder.write_bytes("a.bin", LARGE[:1000])
+    noting.methods()
+    with folder.open("a.bin") as stream:
+        for place in (992, 0, 500):
+            stream.seek(place)
+            assert stream.read(8) == LARGE[place : place + 8]
+    assert noting.methods() == {"HEAD": 1, "GET": 1}
+
+
+def test_an_empty_file_costs_two_requests(folder, noting):
+    folder.write_bytes("a.bin", b"")
+    noting.methods()
+    assert folder.read_bytes("a.bin") == b""
+    assert noting.methods() == {"GET": 2}
+
+
+class TestListed:
+    """What was read of an object is not asked for again while its listing tells the same version."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_kept(self, monkeypatch):
+        monkeypatch.setattr(folders, "KEPT", KeptContents())
+
+    def test_each_version_is_asked_for_once(self, folder, noting):
+        for name in "abc":
+            folder.write_bytes(name, name.encode() * 100)
+        first = folder.entries()
+        noting.methods()
+        assert dict(folder.read_listed(first)) == {name: name.encode() * 100 for name in "abc"}
+        assert noting.methods() == {"GET": 3}
+        assert list(folder.read_listed(first)) == list(folder.read_many(["a", "b", "c"]))
+        assert noting.methods() == {"GET": 3}  # those of `read_many`
+        folder.write_bytes("b", b"x" * 100)  # as long as before
+        folder.remove("c")
+        last = folder.entries()
+        noting.methods()
+        assert dict(folder.read_listed(last)) == {"a": b"a" * 100, "b": b"x" * 100}
+        assert noting.methods() == {"GET": 1}
+
+    def test_what_was_replaced_after_the_listing_is_not_taken_for_what_was_listed(self, folder):
+        folder.write_bytes("a", b"old")
+        before = folder.entries()
+        folder.write_bytes("a", b"new")
+        assert dict(folder.read_listed(before)) == {"a": b"new"}
+        folder.write_bytes("a", b"old")
+        assert dict(folder.read_listed(folder.entries())) == {"a": b"old"}
+
+    def test_what_is_gone_is_left_out(self, folder):
+        folder.write_bytes("a", b"1")
+        before = folder.entries()
+        folder.remove("a")
+        assert list(folder.read_listed(before)) == []
+
+    def test_little_is_kept(self, folder, noting, monkeypatch):
+        monkeypatch.setattr(kept_contents, "MOST_BYTES", 25)
+        for name in "abc":
+            folder.write_bytes(name, name.encode() * 10)
+        entries = folder.entries()
+        list(folder.read_listed(entries))
+        noting.methods()
+        assert [path for path, _ in folder.read_listed(entries[1:])] == ["b", "c"]
+        assert noting.methods() == {}
+        assert [path for path, _ in folder.read_listed(entries[:1])] == ["a"]
+        assert noting.methods() == {"GET": 1}
 
 
 class TestStream:

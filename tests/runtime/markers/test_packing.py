@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import Written
+from curator_dask.files.object_store import kept_contents
 from curator_dask.runtime.markers import batches as batch_files
 from curator_dask.runtime.markers import markers as all_markers
 from curator_dask.runtime.markers import packing
@@ -414,6 +415,7 @@ class TestReadWhilePacked:
     def few_at_a_time(self, monkeypatch):
         """So that a reader has markers before it that it has not read yet, without hundreds of them."""
         monkeypatch.setattr(all_markers, "AT_A_TIME", 16)
+        monkeypatch.setattr(kept_contents, "LARGEST_BYTES", 0)  # the other process has not read what the client read
 
     def test_loose_markers_that_are_packed_meanwhile_are_not_lost(self, state):
         all_keys = put_markers(state, range(40))
