@@ -214,15 +214,15 @@ class StageState:
 
     def parameter(self, name: str) -> JSON:
         """One of the parameters that the folder is taken for; None if it is not taken."""
-        params = (self.held_for() or {}).get("params")
-        return params.get(name) if isinstance(params, dict) else None
+        return _parameter_in(self.held_for() or {}, name)
 
     def recorded_path(self, name: str) -> str | None:
         """Like `parameter`, for a path, which may have been moved together with the folder."""
-        moved = moved_path(self.held_for() or {}, self.folder, name)
+        held = self.held_for() or {}
+        moved = moved_path(held, self.folder, name)
         if moved is not None and self.folder.is_local and Path(moved).exists():
             return moved
-        value = self.parameter(name)
+        value = _parameter_in(held, name)
         return value if isinstance(value, str) else None
 
     def records(self) -> Iterator[UnitRecord]:
@@ -244,7 +244,7 @@ class StageState:
         """
         loose = self._markers.loose(record.key)
         if loose is None and before is None:
-            loose = self.record(record.key)
+            loose = self._markers.packed(record.key, self._markers.batches.listed())
         for path in sorted({*(loose.outputs if loose else before or ())} - record.outputs.keys()):
             self.folder.remove(path)
         self.folder.write_bytes(
@@ -412,6 +412,8 @@ class StageState:
 
         Only the folders of such files are listed, not those of the units' outputs: a finished stage does this too.
         """
+        if not self.folder.is_local:
+            return  # a store shows no file before it is whole
         beside_tables = {path.rpartition("/")[0] for path in self._published_paths()}
         self.folder.sweep_directly(sorted({"", self.path(), self.path(UNITS), self.path(BATCHES), *beside_tables}))
 
@@ -476,6 +478,11 @@ class StageState:
             f"{self.folder.join(self.path(PARAMETERS))} is damaged or missing, so it is not known what the results of stage "
             f"{self.stage!r} were made with. {remedy}"
         )
+
+
+def _parameter_in(held: Mapping[str, JSON], name: str) -> JSON:
+    params = held.get("params")
+    return params.get(name) if isinstance(params, dict) else None
 
 
 def recorded_versions(folder: Folder) -> dict[str, str]:

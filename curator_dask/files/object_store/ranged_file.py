@@ -2,7 +2,7 @@
 
 Streams of fsspec read one block after the other, 50 MiB of them for s3fs, wherever the next read may be. Readers of Parquet
 ask for pieces here and there: this one fetches these pieces and not what follows. Who reads on gets more and more ahead.
-A file that is no longer than what one request asks for at the least is fetched once, and whole.
+A file that is no longer than what one request asks for at the least is fetched whole, once for each of its versions.
 The driver's own stream does each request, so a file that is replaced meanwhile is an error and never a mixture.
 """
 
@@ -11,6 +11,9 @@ from __future__ import annotations
 import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, cast
+
+from curator_dask.files.object_store.kept_contents import KEPT
+from curator_dask.files.object_store.listing import version_of
 
 PART_BYTES = 8 << 20
 """What one request asks for at the most."""
@@ -88,7 +91,7 @@ class RangedFile(io.RawIOBase):
         if start + len(held) == stop:
             return bytes(held)
         if self._size <= LEAST_BYTES:
-            self._held = memoryview(self._fetch(0, self._size))
+            self._held = memoryview(self._whole())
             return bytes(self._held[start:stop])
         fetched_from = start + len(held)
         wanted = max(stop + self._ahead, fetched_from + LEAST_BYTES)
@@ -96,6 +99,15 @@ class RangedFile(io.RawIOBase):
         data = b"".join([held, memoryview(fetched)[: stop - fetched_from]])
         self._held_from, self._held = stop, memoryview(fetched[stop - fetched_from :])  # a copy: the rest is let go
         self._ahead = min(max(2 * self._ahead, LEAST_BYTES), MOST_AHEAD_BYTES)
+        return data
+
+    def _whole(self) -> bytes:
+        """All bytes of a small file; those that this process has read before are not asked for again."""
+        version = version_of(self._stream.details)
+        data = KEPT.get(version, self._size)
+        if data is None:
+            data = self._fetch(0, self._size)
+            KEPT.keep(version, data)
         return data
 
     def _held_between(self, start: int, stop: int) -> memoryview:

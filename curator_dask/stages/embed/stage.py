@@ -149,10 +149,11 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
 
     def kept_dtype(self, state: StageState) -> str:
         """`dtype`, or the one recorded in `state` if workers choose it: the workers of today may choose another one."""
+        if self.dtype != "auto" or self.torch_device != FOLLOW_WORKERS:
+            return self.dtype
         recorded = state.parameter("model")
         dtype = recorded.get("dtype") if isinstance(recorded, dict) else None
-        left_to_workers = self.dtype == "auto" and self.torch_device == FOLLOW_WORKERS
-        return str(dtype) if left_to_workers and dtype in DTYPES else self.dtype
+        return str(dtype) if dtype in DTYPES else self.dtype
 
     def spec(self) -> EmbedSpec:
         """What workers are told. Call it on a `resolved` stage."""
