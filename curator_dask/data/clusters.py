@@ -121,7 +121,7 @@ def read_cluster_vectors(
 
     Raises InputError as `unit_rows` does, which gets `where` and the expected dimension, None for any.
     """
-    plain = [_plain_vectors(folder, path, embedding_field) for path in paths]
+    plain = [plain_vectors_of(folder, path, embedding_field) for path in paths]
     X = [part for part in plain if part is not None]
     lengths = {part.shape[1] for part in X} | ({dimension} if dimension else set())
     if len(X) == len(plain) and len(lengths) == 1:
@@ -131,17 +131,19 @@ def read_cluster_vectors(
     return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where)
 
 
-def _plain_vectors(folder: Folder, path: str, embedding_field: str) -> NDArray[np.float32] | None:
-    """The vectors of a file, where they lie in it as plain numbers."""
+def plain_vectors_of(
+    folder: Folder, path: str, embedding_field: str, row_groups: Sequence[int] | None = None
+) -> NDArray[np.float32] | None:
+    """The vectors of a Parquet file, or of some of its row groups, (n, D); None where they do not lie in it as plain numbers.
+
+    Raises InputError for a file of another type.
+    """
     with open_parquet(folder, path) as file:
-        chunks = plain_chunks(file.metadata, embedding_field)
-    if chunks is None or len({chunk.dimension for chunk in chunks}) != 1:
+        chunks = plain_chunks(file.metadata, embedding_field, row_groups)
+    if not chunks:
         return None
-    data = folder.read_spans(path, [(chunk.start, chunk.start + chunk.num_bytes) for chunk in chunks])
-    X = [part for one, chunk in zip(data, chunks, strict=True) if (part := vectors_of_pages(one, chunk)) is not None]
-    if len(X) != len(chunks):
-        return None
-    return X[0] if len(X) == 1 else np.concatenate(X)
+    with folder.reading(path, [(chunk.start, chunk.start + chunk.num_bytes) for chunk in chunks]) as read:
+        return vectors_of_pages(read, chunks)
 
 
 def count_rows(folder: Folder, paths: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curator_dask.data.clusters import count_rows
+from curator_dask.data.clusters import count_rows, plain_vectors_of
 from curator_dask.data.device_vectors import read_matrix
 from curator_dask.data.ids import id_text, one_type, plain_ids, stored
 from curator_dask.data.tables import open_parquet, read_row_groups, read_table, require_columns
@@ -172,6 +172,9 @@ def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
     """The length of most vectors in the first file that has any. Raises InputError if none has."""
     for chunk in chunks:
         for piece in chunk:
+            X = _plain_vectors(source, piece)
+            if X is not None:
+                return int(X.shape[1])
             length = vector_length(read_columns(source, piece, source.columns)[source.embedding_field])
             if length is not None:
                 return length
@@ -181,14 +184,8 @@ def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
 def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str) -> Rows:
     import pyarrow as pa
 
-    to_gpu = device == "gpu" and source.filetype == "parquet"
-    others = [name for name in source.columns if name != source.embedding_field]
-    table = read_columns(source, piece, others if to_gpu else source.columns)
+    table, X, reasons = _read_vectors(source, piece, dimension, device)
     ids = _check_ids(table[source.id_field].combine_chunks(), piece.path)
-    if to_gpu:
-        X, reasons = read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
-    else:
-        X, reasons = column_matrix(table[source.embedding_field], dimension)
     reasons[np.asarray(ids.is_null())] = "null-id"
     unit, device_codes = normalise(X)
     codes = to_host(device_codes)
@@ -210,6 +207,29 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
         mask = pa.array(good)
         ids, unit, metadata = ids.filter(mask), unit[good], metadata.filter(mask)
     return Rows(ids, unit, metadata, rejects)
+
+
+def _read_vectors(source: VectorSource, piece: Piece, dimension: int, device: str) -> tuple[pa.Table, Array, Any]:
+    """The columns of a piece, those of its vectors perhaps left out, and its vectors as `column_matrix` gives them."""
+    others = [name for name in source.columns if name != source.embedding_field]
+    if device == "gpu" and source.filetype == "parquet":
+        table = read_columns(source, piece, others)
+        return table, *read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
+    X = _plain_vectors(source, piece)
+    if X is not None and X.shape[1] == dimension:
+        return read_columns(source, piece, others), X, np.full(len(X), GOOD, dtype=object)
+    table = read_columns(source, piece, source.columns)
+    return table, *column_matrix(table[source.embedding_field], dimension)
+
+
+def _plain_vectors(source: VectorSource, piece: Piece) -> Any:
+    """The vectors of a piece where they lie in a local file as plain numbers; else None.
+
+    Of an object store all columns of a file are fetched together.
+    """
+    if source.filetype != "parquet" or not source.folder.is_local or source.embedding_field in source.metadata_fields:
+        return None
+    return plain_vectors_of(source.folder, piece.path, source.embedding_field, piece.row_groups)
 
 
 def read_columns(source: VectorSource, piece: Piece, columns: Sequence[str]) -> pa.Table:

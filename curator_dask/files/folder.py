@@ -37,6 +37,7 @@ from curator_dask.files.local_files import (
     local_sizes,
     open_file,
     read_file,
+    read_into,
     remove,
     write_file,
     writing_to,
@@ -294,6 +295,26 @@ class Folder:
                 f"{self.join(path)} has been cut short: it ends before byte {max(stop for _, stop in spans)}"
             )
         return parts
+
+    @contextlib.contextmanager
+    def reading(self, path: str, spans: Sequence[tuple[int, int]]) -> Iterator[Callable[[memoryview, int], int]]:
+        """A function that fills a buffer from a place of a file on, in one of these spans; it returns the number of bytes.
+
+        It reads a local file straight into the buffer; the spans of one in an object store are fetched together before.
+        """
+        if self.is_local:
+            with self.open(path) as stream:
+                yield functools.partial(read_into, stream.fileno())
+            return
+        parts = list(zip(spans, self.read_spans(path, spans), strict=True))
+
+        def copy(buffer: memoryview, at: int) -> int:
+            start, part = next((start, part) for (start, stop), part in parts if start <= at < stop)
+            found = part[at - start : at - start + len(buffer)]
+            buffer[: len(found)] = found
+            return len(found)
+
+        yield copy
 
     def open(self, path: str) -> IO[bytes]:
         """A file as a stream; of an object store it fetches what is read, long reads in parts at a time."""

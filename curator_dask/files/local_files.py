@@ -189,6 +189,14 @@ def read_file(path: str) -> bytes:
         os.close(descriptor)
 
 
+def read_into(descriptor: int, buffer: memoryview, at: int) -> int:
+    """Fill a buffer with the bytes of an open file from byte `at` on; returns how many there were."""
+    filled = 0
+    while filled < len(buffer) and (num := os.preadv(descriptor, [buffer[filled:]], at + filled)):
+        filled += num
+    return filled
+
+
 def _descriptor(path: str) -> tuple[int, int]:
     """A regular file opened for reading, and its size."""
     try:

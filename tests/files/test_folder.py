@@ -51,6 +51,10 @@ def check_parts_of_a_file(folder: Folder) -> None:
     assert folder.read_spans("a.bin", []) == []
     with pytest.raises(InputError, match=r"a\.bin has been cut short: it ends before byte 11"):
         folder.read_spans("a.bin", [(0, 1), (9, 11)])
+    buffer = memoryview(bytearray(3))
+    with folder.reading("a.bin", [(8, 10), (2, 6)]) as read:
+        assert (read(buffer, 3), bytes(buffer)) == (3, b"345")
+        assert (read(buffer, 8), bytes(buffer[:2])) == (2, b"89")
 
 
 class TestWholeWrites:

@@ -2,7 +2,7 @@
 
 A Parquet reader goes through the levels of every single number to find out where a vector ends and what is null. In files
 that `data.tables` writes without compression all vectors have one length and nothing is null, so the levels are two
-patterns, which are compared as bytes; the numbers behind them are copied as they lie there. Where anything is not as
+patterns, which are compared as bytes; the numbers behind them are read as they lie there. Where anything is not as
 expected the answer is None, and Arrow reads the column (the format: parquet.apache.org, data pages of version 1)::
 
     page    header | 4 bytes, levels: a vector begins | 4 bytes, levels: nothing is null | the numbers
@@ -11,7 +11,7 @@ expected the answer is None, and Arrow reads the column (the format: parquet.apa
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,8 +22,14 @@ from curator_dask.data.pages.thrift import BYTES, INT, LONG, NO, STRUCT, YES, re
 PLAIN, RLE, DATA_PAGE = 0, 3, 0
 DEEPEST: Final = 2
 """How deep structs lie in a header: that of the page, what kind of page it is, its statistics."""
+HEAD_BYTES: Final = 16 << 10
+"""So many bytes of a page are read for its header and levels, and more only where these are longer."""
 MOST_RUNS: Final = 64
 """Runs of levels that are looked at one by one: the pattern of one vector, or of eight, is found long before."""
+
+
+ReadAt = Callable[[memoryview, int], int]
+"""Fills a buffer with the bytes of a file from a place on; returns how many there were."""
 
 
 class PlainChunk(NamedTuple):
@@ -38,17 +44,21 @@ class PlainChunk(NamedTuple):
     """The level that says of a number that it is there."""
 
 
-def plain_chunks(metadata: Any, name: str) -> list[PlainChunk] | None:
+def plain_chunks(metadata: Any, name: str, row_groups: Sequence[int] | None = None) -> list[PlainChunk] | None:
     """Where the vectors of a column lie, if they may be plain float32 numbers; else None.
 
     Args:
         metadata: `pyarrow.parquet.FileMetaData`.
+        name: of the column.
+        row_groups: only these; None: all.
     """
-    leaves = [at for at in range(metadata.num_columns) if metadata.schema.column(at).path.split(".")[0] == name]
+    paths = [f"{name}.list.{element}" for element in ("element", "item")]
+    leaves = [at for at in range(metadata.num_columns) if metadata.schema.column(at).path in paths]
     if len(leaves) != 1 or metadata.schema.column(leaves[0]).max_repetition_level != 1:
         return None
     highest = metadata.schema.column(leaves[0]).max_definition_level
-    found = [_plain_chunk(metadata.row_group(at), leaves[0], highest) for at in range(metadata.num_row_groups)]
+    groups = range(metadata.num_row_groups) if row_groups is None else row_groups
+    found = [_plain_chunk(metadata.row_group(at), leaves[0], highest) for at in groups]
     chunks = [chunk for chunk in found if chunk is not None]
     return chunks if chunks and len(chunks) == len(found) else None
 
@@ -67,43 +77,82 @@ def _plain_chunk(group: Any, leaf: int, highest: int) -> PlainChunk | None:
     return PlainChunk(column.data_page_offset, column.total_compressed_size, group.num_rows, dimension, highest)
 
 
-def vectors_of_pages(data: bytes, chunk: PlainChunk) -> NDArray[np.float32] | None:
-    """(num_rows, dimension) float32 from the bytes of a chunk; None where they are not all plain vectors of one length."""
-    if len(data) < 4 * chunk.num_rows * chunk.dimension:
+def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> NDArray[np.float32] | None:
+    """(n, D) float32, the vectors of all chunks; None where they are not all plain vectors of one length.
+
+    The numbers are read to their places: there is no second copy of them.
+
+    Args:
+        read: reads from the file.
+        chunks: as `plain_chunks` gives them, at least one.
+    """
+    D = chunks[0].dimension
+    if any(chunk.dimension != D or chunk.num_bytes < 4 * chunk.num_rows * D for chunk in chunks):
         return None
-    X = np.empty(chunk.num_rows * chunk.dimension, np.float32)
+    X = np.empty((sum(chunk.num_rows for chunk in chunks), D), np.float32)
+    row = 0
     try:
-        filled = 0
-        for page in _pages(data):
-            numbers = _numbers(page, filled, chunk)
-            X[filled : filled + len(numbers)] = numbers
-            filled += len(numbers)
+        for chunk in chunks:
+            _fill(X[row : row + chunk.num_rows].reshape(-1), read, chunk)
+            row += chunk.num_rows
     except (ValueError, IndexError):  # another kind of page, or a damaged one
         return None
-    return X.reshape(chunk.num_rows, chunk.dimension) if filled == len(X) else None
+    return X
+
+
+def _fill(numbers: NDArray[np.float32], read: ReadAt, chunk: PlainChunk) -> None:
+    """Read the numbers of a chunk. Raises ValueError or IndexError unless they are plain vectors."""
+    filled, at, stop = 0, chunk.start, chunk.start + chunk.num_bytes
+    while at < stop:
+        page = _page_at(read, at, stop)
+        own = numbers[filled : filled + page.num_values]
+        _read_all(read, own.view(np.uint8).data, page.numbers_at)
+        at = page.numbers_at + 4 * page.num_values
+        if page.checksum is not None and zlib.crc32(own.data, zlib.crc32(page.levels)) != page.checksum & 0xFFFFFFFF:
+            raise ValueError("its bytes are not those that were written")
+        if at > stop or len(own) != page.num_values:
+            raise ValueError("there are more numbers than expected")
+        _check_levels(page, filled, chunk)
+        filled += page.num_values
+    if filled != len(numbers):
+        raise ValueError("some numbers are not there")
 
 
 class _Page(NamedTuple):
     num_values: int
-    body: memoryview
+    levels: bytes
+    """Those of both kinds, each with their length before them."""
+    numbers_at: int
+    """Its first number, in the file."""
+    checksum: int | None
 
 
-def _pages(data: bytes) -> Iterator[_Page]:
-    """The pages of a chunk. Raises ValueError for one that is compressed, damaged, or of another kind."""
-    at, view = 0, memoryview(data)
-    while at < len(data):
-        header, at = _fields(data, at)
-        size, of_data = header.get(3), header.get(5)
-        if not isinstance(of_data, dict) or not isinstance(size, int) or not 0 < size <= len(data) - at:
-            raise ValueError("not a page of data")
-        body = view[at : at + size]
-        kinds = header.get(1), header.get(2), of_data.get(2), of_data.get(3), of_data.get(4)
-        if kinds != (DATA_PAGE, size, PLAIN, RLE, RLE) or not isinstance(of_data.get(1), int):
-            raise ValueError("not a page of plain numbers")
-        if isinstance(header.get(4), int) and zlib.crc32(body) != header[4] & 0xFFFFFFFF:
-            raise ValueError("its bytes are not those that were written")
-        yield _Page(of_data[1], body)
-        at += size
+def _page_at(read: ReadAt, at: int, stop: int) -> _Page:
+    """The page that begins at a byte of the file. Raises ValueError for one that is compressed, damaged or of another kind."""
+    head = _bytes_at(read, at, min(HEAD_BYTES, stop - at))
+    header, behind = _fields(head, 0)
+    size, of_data, checksum = header.get(3), header.get(5), header.get(4)
+    if not isinstance(of_data, dict) or not isinstance(size, int) or not 0 < size <= stop - at:
+        raise ValueError("not a page of data")
+    count = of_data.get(1)
+    kinds = header.get(1), header.get(2), of_data.get(2), of_data.get(3), of_data.get(4)
+    if kinds != (DATA_PAGE, size, PLAIN, RLE, RLE) or not isinstance(count, int) or not 0 <= 4 * count <= size:
+        raise ValueError("not a page of plain numbers")
+    numbers = behind + size - 4 * count
+    if numbers > len(head):
+        head = _bytes_at(read, at, numbers)
+    return _Page(count, head[behind:numbers], at + numbers, checksum if isinstance(checksum, int) else None)
+
+
+def _bytes_at(read: ReadAt, at: int, num_bytes: int) -> bytes:
+    buffer = bytearray(num_bytes)
+    _read_all(read, memoryview(buffer), at)
+    return bytes(buffer)
+
+
+def _read_all(read: ReadAt, buffer: memoryview, at: int) -> None:
+    if read(buffer, at) != len(buffer):
+        raise ValueError("the file ends before its pages do")
 
 
 def _fields(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
@@ -136,21 +185,20 @@ def _field(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     return (value >> 1) ^ -(value & 1), at
 
 
-def _numbers(page: _Page, first: int, chunk: PlainChunk) -> NDArray[np.float32]:
-    """The numbers of a page that begins with number `first` of the chunk. Raises ValueError where they are no whole vectors."""
-    begins, behind = _levels(page.body, 0)
-    there, behind = _levels(page.body, behind)
-    if len(page.body) - behind != 4 * page.num_values:
+def _check_levels(page: _Page, first: int, chunk: PlainChunk) -> None:
+    """Raise ValueError where the numbers of a page, which begins with number `first` of the chunk, are no whole vectors."""
+    begins, behind = _levels(page.levels, 0)
+    there, behind = _levels(page.levels, behind)
+    if behind != len(page.levels):
         raise ValueError("some numbers are not there")
     _check_all_there(there, page.num_values, chunk.highest)
     _check_beginnings(begins, first, page.num_values, chunk.dimension)
-    return np.frombuffer(page.body, "<f4", page.num_values, behind)
 
 
-def _levels(body: memoryview, at: int) -> tuple[bytes, int]:
+def _levels(both: bytes, at: int) -> tuple[bytes, int]:
     """The bytes of levels that stand here behind their length, and where they end."""
-    stop = at + 4 + int.from_bytes(body[at : at + 4], "little")
-    return bytes(body[at + 4 : stop]), stop
+    stop = at + 4 + int.from_bytes(both[at : at + 4], "little")
+    return both[at + 4 : stop], stop
 
 
 def _check_all_there(levels: bytes, count: int, highest: int) -> None:

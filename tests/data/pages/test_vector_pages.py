@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask.data.clusters import read_cluster_vectors
+from curator_dask.data.clusters import plain_vectors_of, read_cluster_vectors
 from curator_dask.data.pages.vector_pages import PlainChunk, plain_chunks, vectors_of_pages
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vectors import matrix_column
@@ -21,10 +21,7 @@ def rows_of(num_rows: int, dim: int) -> np.ndarray:
 
 def taken(folder: Folder, path: str = "a.parquet") -> np.ndarray | None:
     """The vectors as the pages give them; None where they do not."""
-    data = folder.read_bytes(path)
-    chunks = plain_chunks(pq.ParquetFile(pa.BufferReader(data)).metadata, "v")
-    parts = [vectors_of_pages(data[one.start : one.start + one.num_bytes], one) for one in chunks or ()]
-    return None if not parts or any(part is None for part in parts) else np.concatenate(parts)
+    return plain_vectors_of(folder, path, "v")
 
 
 @pytest.fixture
@@ -125,16 +122,46 @@ def test_whatever_the_bytes_are_nothing_but_none_comes_of_damage(folder):
     write_parquet(folder, "a.parquet", pa.table({"v": matrix_column(X)}), vectors=["v"])
     data = folder.read_bytes("a.parquet")
     [chunk] = plain_chunks(pq.ParquetFile(pa.BufferReader(data)).metadata, "v")
-    body = data[chunk.start : chunk.start + chunk.num_bytes]
-    for place in range(0, 120):
-        changed = bytearray(body)
+
+    def taken_from(content: bytes, expected: PlainChunk = chunk) -> np.ndarray | None:
+        folder.write_bytes("b.parquet", content)
+        with folder.reading("b.parquet", []) as read:
+            return vectors_of_pages(read, [expected])
+
+    assert np.array_equal(taken_from(data), X)
+    for place in range(chunk.start, chunk.start + 120):
+        changed = bytearray(data)
         changed[place] ^= 0xFF
-        found = vectors_of_pages(bytes(changed), chunk)
+        found = taken_from(bytes(changed))
         assert found is None or np.array_equal(found, X)  # the header has fields that do not matter
-    for stop in range(0, len(body), 97):
-        assert vectors_of_pages(body[:stop], chunk) is None
-    assert vectors_of_pages(body, chunk._replace(num_rows=10**12)) is None
-    assert vectors_of_pages(body, PlainChunk(0, len(body), 30, 48, chunk.highest)) is None
+    for stop in range(0, chunk.start + chunk.num_bytes, 97):
+        assert taken_from(data[:stop]) is None
+        assert taken_from(data, chunk._replace(num_bytes=stop)) is None
+    assert taken_from(data, chunk._replace(num_rows=10**12)) is None
+    assert taken_from(data, chunk._replace(num_rows=30, dimension=48)) is None
+
+
+def test_levels_of_many_short_vectors_are_read_whole(folder):
+    """Of one page they are longer than what is read for its header."""
+    X = rows_of(15_000, 16)
+    write_parquet(folder, "a.parquet", pa.table({"v": matrix_column(X)}), vectors=["v"])
+    assert np.array_equal(taken(folder), X)
+
+
+def test_some_row_groups(folder):
+    X = rows_of(3000, 96)
+    options = {"row_group_size": 700, "compression": "none", "use_dictionary": False}
+    pq.write_table(pa.table({"v": matrix_column(X)}), folder.join("a.parquet"), **options)
+    assert np.array_equal(plain_vectors_of(folder, "a.parquet", "v", [1, 4]), np.concatenate([X[700:1400], X[2800:]]))
+    assert plain_vectors_of(folder, "a.parquet", "v", []) is None
+
+
+def test_a_list_of_structs_or_in_a_struct_is_no_column_of_vectors(folder):
+    rows = pa.array([[1.0] * 20] * 3, pa.list_(pa.float32()))
+    inner = pa.StructArray.from_arrays([pa.array([1.0] * 60, pa.float32())], ["x"])
+    for column in (pa.StructArray.from_arrays([rows], ["x"]), pa.ListArray.from_arrays([0, 20, 40, 60], inner)):
+        pq.write_table(pa.table({"v": column}), folder.join("a.parquet"), compression="none", use_dictionary=False)
+        assert taken(folder) is None
 
 
 def test_vectors_of_another_length_are_refused(folder):
