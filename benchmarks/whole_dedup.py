@@ -1,6 +1,6 @@
 """The whole deduplication of vectors in Parquet files: how time and memory grow with the number of rows.
 
-    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20] [--peer]
+    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20] [--peer] [--vectors FOLDER]
 
 It runs k-means, pairwise and identify as users do, with new workers for every size; the number of clusters stays the same.
 Every fifth row is a near copy of another one.
@@ -110,7 +110,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def write_vectors(folder: Path, num_rows: int, dim: int) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, start in enumerate(range(0, num_rows, ROWS_PER_FILE)):
         X = mixture(min(ROWS_PER_FILE, num_rows - start), dim, PLACES, seed=0 if number == 0 else number)
         random = np.random.default_rng(number)
@@ -124,13 +124,25 @@ def write_vectors(folder: Path, num_rows: int, dim: int) -> None:
         write_parquet(Folder(str(folder)), f"part-{number:05d}.parquet", table, vectors=["embedding"])
 
 
-def stages(scratch: Path, options: argparse.Namespace) -> list[Stage]:
+def vectors_of(num_rows: int, options: argparse.Namespace, scratch: Path) -> Path:
+    """The folder of the vectors: made in the scratch folder, or kept from run to run."""
+    kept = options.vectors and Path(options.vectors, f"{num_rows}x{options.dim}")
+    folder = kept or Path(scratch, "vectors")
+    if not folder.exists():
+        making = folder.with_name(f"{folder.name}-unfinished")
+        shutil.rmtree(making, ignore_errors=True)
+        write_vectors(making, num_rows, options.dim)
+        making.rename(folder)
+    return folder
+
+
+def stages(scratch: Path, vectors: Path, options: argparse.Namespace) -> list[Stage]:
     pairwise = PairwiseStage(input_path=f"{scratch}/k", output_path=f"{scratch}/pairs")
     between = [CrossClusterStage.after(pairwise, f"{scratch}/across", EPS)] if options.cross_cluster else []
     return [
         KMeansStage(
             options.clusters,
-            input_path=f"{scratch}/vectors",
+            input_path=str(vectors),
             output_path=f"{scratch}/k",
             max_iter=options.iterations,
             fit_data_fraction=options.fit_data_fraction,
@@ -162,14 +174,14 @@ def one_size(num_rows: int, options: argparse.Namespace) -> dict[str, Any]:
     settings = ClusterSettings(device="cpu", n_workers=options.workers, dashboard=False)
     figures: dict[str, Any] = {"rows": num_rows}
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-        write_vectors(Path(folder, "vectors"), num_rows, options.dim)
+        vectors = vectors_of(num_rows, options, Path(folder))
         if options.peer:
-            figures["peer"] = run_peer(Path(folder, "vectors"), options)
+            figures["peer"] = run_peer(vectors, options)
         watch = Watch(folder)
         with LazyCluster(settings) as cluster, watch.looking():
             context = RunContext(cluster)
             _ = cluster.client
-            for stage in stages(Path(folder), options):
+            for stage in stages(Path(folder), vectors, options):
                 start, before = time.perf_counter(), watch.cpu_s()
                 result = stage.run(context=context)
                 figures[f"{stage.name} wall"] = time.perf_counter() - start
@@ -195,6 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="how often each size is run")
     parser.add_argument("--cross-cluster", action="store_true", help=f"with pairs across clusters, at eps {EPS}")
     parser.add_argument("--scratch", help="a folder with room for three times the vectors")
+    parser.add_argument("--vectors", help="a folder that keeps the made-up vectors of each size for the next run")
     options = parser.parse_args()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {options.workers} workers, {options.dim} numbers per row, ",
