@@ -75,6 +75,13 @@ def cluster() -> Iterator[LazyCluster]:
         yield shared
 
 
+@pytest.fixture(scope="session")
+def one_worker() -> Iterator[RunContext]:
+    """A run context on a cluster of a single worker, to compare with what two workers write."""
+    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as alone:
+        yield RunContext(alone)
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units that failed because of the machine are tried again as often as ever, at once."""

@@ -30,7 +30,6 @@ from curator_dask import (
     verify_dataset,
 )
 from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.video.samples import TRUTH
 from curator_dask.workflow import WorkflowResult
@@ -154,14 +153,13 @@ def test_a_second_run_does_no_work_and_changes_no_byte(finished, sample_videos):
     assert [result.num_run for result in second.stages] == [0] * 7
 
 
-def test_one_and_two_workers_give_the_same_bytes(tmp_path, few_videos, cluster):
+def test_one_and_two_workers_give_the_same_bytes(tmp_path, few_videos, one_worker, context):
     trees = []
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
-        for workers in (one, cluster):
-            out = tmp_path / "out"
-            run(few_videos, out, RunContext(workers), split={"fixed_stride_split_duration": 2.0})
-            trees.append(tree(out))
-            shutil.move(out, tmp_path / f"moved-{len(trees)}")
+    for workers in (one_worker, context):
+        out = tmp_path / "out"
+        run(few_videos, out, workers, split={"fixed_stride_split_duration": 2.0})
+        trees.append(tree(out))
+        shutil.move(out, tmp_path / f"moved-{len(trees)}")
     assert len(trees[0]) > 30
     assert trees[0] == trees[1]
 

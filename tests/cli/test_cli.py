@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.running_workers import variables_for
 from tests.trees import times
 
 COMMANDS = (
@@ -168,8 +169,14 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(few_videos, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def stage_by_stage(tmp_path_factory, few_videos) -> Path:
-    """The output of every stage, each run as a command of its own."""
+def workers(tmp_path_factory, cluster) -> dict[str, str]:
+    """Variables that name workers which run already, as starting some takes most of a command's time."""
+    return variables_for(cluster, tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def stage_by_stage(tmp_path_factory, few_videos, workers) -> Path:
+    """The output of every stage, each run as a command of its own. The first two start workers of their own."""
     root = tmp_path_factory.mktemp("cli")
     steps = [
         ("split", "--video-dir", few_videos, "--output-clip-path", root / "out", "--no-generate-embeddings"),
@@ -180,8 +187,8 @@ def stage_by_stage(tmp_path_factory, few_videos) -> Path:
          "--clips-path", root / "out"),
         ("export", "--input-path", root / "out", "--duplicates-path", root / "d", "--output-path", root / "data"),
     ]  # fmt: skip
-    for step in steps:
-        done = cli(*step)
+    for number, step in enumerate(steps):
+        done = cli(*step, env=workers if number > 1 else None)
         assert done.returncode == 0, (step, done.stdout, done.stderr)
     return root
 
@@ -207,26 +214,26 @@ def test_verify_finds_a_flipped_byte(stage_by_stage, tmp_path):
     assert "000000.tar" in done.stdout
 
 
-def test_a_parquet_index_instead_of_shards(stage_by_stage, tmp_path):
+def test_a_parquet_index_instead_of_shards(stage_by_stage, workers, tmp_path):
     import pyarrow.parquet as pq
 
     out = tmp_path / "index"
     done = cli("export", "--input-path", stage_by_stage / "out", "--duplicates-path", stage_by_stage / "d",
-               "--output-path", out, "--format", "parquet")  # fmt: skip
+               "--output-path", out, "--format", "parquet", env=workers)  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = pq.read_table(out / "index.parquet").to_pylist()
     assert {row["kept"] for row in rows} == {True}
     assert all((out / row["path"]).stat().st_size == row["num_bytes"] for row in rows)
 
 
-def test_a_folder_of_ready_clips_can_be_embedded(stage_by_stage, tmp_path):
-    done = cli("embed", "--input-path", stage_by_stage / "out" / "clips", "--output-path", tmp_path)
+def test_a_folder_of_ready_clips_can_be_embedded(stage_by_stage, workers, tmp_path):
+    done = cli("embed", "--input-path", stage_by_stage / "out" / "clips", "--output-path", tmp_path, env=workers)
     assert done.returncode == 0, done.stderr
     assert "4 embeddings" in done.stdout
 
 
-def test_another_model_in_a_used_folder_gets_a_folder_of_its_own(stage_by_stage):
-    done = cli("embed", "--input-path", stage_by_stage / "out", "--embedding-algorithm", "pdqf_tmk_level1")
+def test_another_model_in_a_used_folder_gets_a_folder_of_its_own(stage_by_stage, workers):
+    done = cli("embed", "--input-path", stage_by_stage / "out", "--embedding-algorithm", "pdqf_tmk_level1", env=workers)
     assert done.returncode == 0, done.stderr
     assert (stage_by_stage / "out" / "pdqf_tmk_level1_embd_parquet" / "_fingerprint.json").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,17 @@ import pytest
 from curator_dask.stages.base import RunContext
 from tests.cli.test_cli import cli
 from tests.dedup.reference import random_unit
+from tests.running_workers import variables_for
 from tests.stages import builders
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running_workers(tmp_path_factory, cluster) -> Iterator[None]:
+    """The commands use workers that run already, but for one that starts its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables_for(cluster, tmp_path_factory.mktemp("keys")).items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="module")

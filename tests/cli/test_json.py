@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from curator_dask import KMeansStage
 from curator_dask.cli.app import app
 from curator_dask.cli.output.documents import print_document
 from tests.cli.test_cli import cli
@@ -65,16 +66,13 @@ def document(*arguments: object, exit_code: int = 0) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory) -> Path:
+def out(tmp_path_factory, cluster) -> Path:
     """Three clips with vectors, clustered, and nothing else."""
     root = tmp_path_factory.mktemp("json")
     (root / "vectors").mkdir()
     X = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]
     pq.write_table(pa.table({"id": ["a", "b", "c"], "embedding": X}), root / "vectors" / "part-0.parquet")
-    done = cli(
-        "kmeans", "--input-path", root / "vectors", "--output-path", root / "out" / "kmeans", "--n-clusters", "1"
-    )
-    assert done.returncode == 0, done.stderr
+    KMeansStage(1, input_path=str(root / "vectors"), output_path=str(root / "out" / "kmeans")).run(cluster.client)
     return root / "out"
 
 

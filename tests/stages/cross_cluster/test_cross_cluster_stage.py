@@ -14,8 +14,6 @@ from curator_dask.data.clusters import cluster_folders
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster import border_files
 from curator_dask.stages.cross_cluster import stage as cross_cluster
@@ -184,11 +182,10 @@ def test_identify_removes_more_than_within_clusters(parted, context):
     assert removed["x"] > removed["p"]
 
 
-def test_groups_and_workers_leave_no_trace(parted, context, monkeypatch):
+def test_groups_and_workers_leave_no_trace(parted, context, one_worker, monkeypatch):
     stage(parted, "one", budget=0.5).run(context=context)
     monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as alone:
-        result = stage(parted, "many", budget=0.5).run(context=RunContext(alone))
+    result = stage(parted, "many", budget=0.5).run(context=one_worker)
     assert result.num_run == len(tables(parted / "p"))
     assert tables(parted / "one") == tables(parted / "many") != tables(parted / "p")
 
@@ -207,7 +204,7 @@ def test_one_cluster_has_no_other(tmp_path, context, write_vectors):
     assert tables(tmp_path / "x") == tables(tmp_path / "p")
 
 
-def test_rows_that_come_by_and_by_leave_no_trace(parted, context, monkeypatch):
+def test_rows_that_come_by_and_by_leave_no_trace(parted, context, one_worker, monkeypatch):
     monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
     stage(parted).run(context=context)
     monkeypatch.setattr(border_files, "MOST_INCOMING", 20)  # in this process, so the work is done in it

@@ -19,8 +19,6 @@ from curator_dask.models import register_callable, registry
 from curator_dask.models.pdqf.pdqf_tmk import PdqfTmkWithoutBars
 from curator_dask.models.pdqf.track import TRACK_VERSION
 from curator_dask.models.pdqf.tracker import Tracker
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import run_task
 from curator_dask.stages.base import RunContext
@@ -227,12 +225,11 @@ def make_old(folder):
         marker.write_text(json.dumps(record))
 
 
-def test_one_worker_writes_the_same_bytes_as_two(tapped, few_videos, tmp_path):
+def test_one_worker_writes_the_same_bytes_as_two(tapped, few_videos, one_worker):
     moved = tapped.with_name("of two workers")
     tapped.rename(moved)
     try:
-        with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
-            split_and_embed(few_videos, tapped, RunContext(one), tapped=False)
+        split_and_embed(few_videos, tapped, one_worker, tapped=False)
         assert tree_without_index(tapped) == tree_without_index(moved)
     finally:
         shutil.rmtree(tapped, ignore_errors=True)

@@ -28,8 +28,6 @@ from curator_dask import (
 )
 from curator_dask.cli.app import app
 from curator_dask.files.buckets import buckets
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from tests.trees import results, times, tree
 
@@ -174,13 +172,14 @@ def test_other_choices_are_refused(clips, videos, cluster, tmp_path):
     assert tree(tmp_path / "data") == before
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers_or_the_kind_of_file(clips, videos, cluster, tmp_path):
+def test_the_bytes_do_not_depend_on_the_number_of_workers_or_the_kind_of_file(
+    clips, videos, cluster, one_worker, tmp_path
+):
     rows = rows_of(videos)
     first = write_csv(tmp_path / "t.csv", rows)
     pq.write_table(pa.Table.from_pylist([*reversed(rows)]), tmp_path / "t.parquet")
-    export(clips, tmp_path / "one", cluster, metadata=first, caption_column="say")
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=2)) as two:
-        export(clips, tmp_path / "two", two, metadata=str(tmp_path / "t.parquet"), caption_column="say")
+    export(clips, tmp_path / "one", one_worker.cluster, metadata=first, caption_column="say")
+    export(clips, tmp_path / "two", cluster, metadata=str(tmp_path / "t.parquet"), caption_column="say")
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 

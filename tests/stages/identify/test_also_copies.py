@@ -10,8 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, IncrementalStage, InputError, ParameterError
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
@@ -36,14 +34,15 @@ def random_overlaps(ids: list[str], seed: int) -> list[Any]:
 
 
 @pytest.fixture(params=[1, 2, 3])
-def scored(request, tmp_path, context, write_vectors) -> Path:
+def scored(request, with_overlaps) -> Path:
+    return with_overlaps(request.param)
+
+
+def make(out: Path, context: RunContext, seed: int) -> Path:
     """Rows in crowds, their tables within clusters (``p``) and across (``x``), and overlaps at random."""
-    return make(tmp_path, context, write_vectors, request.param)
-
-
-def make(out: Path, context: RunContext, write_vectors: Any, seed: int) -> Path:
     ids, X = crowded(seed, 240, 8)
-    builders.score_vectors(write_vectors(ids, X), out, context, 5)
+    builders.write_vectors(out / "vectors" / "part-0.parquet", ids, X)
+    builders.score_vectors(out / "vectors", out, context, 5)
     paths = {"input_path": str(out / "k"), "pairwise_path": str(out / "p"), "output_path": str(out / "x")}
     CrossClusterStage(**paths, eps=EPS, budget=1e9).run(context=context)
     clips = [(name, f"video-{place // 6}.mp4", 10.0 * (place % 6)) for place, name in enumerate(sorted(ids))]
@@ -122,21 +121,20 @@ def test_whatever_is_named_as_kept_is_kept(scored, context, tables):
     assert moved > 3
 
 
-def test_a_second_run_does_nothing_and_workers_leave_no_trace(tmp_path, context, write_vectors):
-    out = make(tmp_path, context, write_vectors, 4)
+def test_a_second_run_does_nothing_and_workers_leave_no_trace(with_overlaps, context, one_worker):
+    out = with_overlaps(1)
     stage(out, tables="x").run(context=context)
     written = times(out / "d")
     again = stage(out, tables="x").run(context=context)
     assert (again.num_run, again.num_skipped > 0, times(out / "d")) == (0, True, written)
     planned = stage(out, tables="x").run(context=RunContext(context.cluster, dry_run=True))
     assert planned.num_run == 0
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as alone:
-        stage(out, "e", tables="x").run(context=RunContext(alone))
+    stage(out, "e", tables="x").run(context=one_worker)
     assert results(out / "e") == results(out / "d")
 
 
-def test_other_overlaps_and_other_rules_are_decided_anew(tmp_path, context, write_vectors):
-    out = make(tmp_path, context, write_vectors, 5)
+def test_other_overlaps_and_other_rules_are_decided_anew(with_overlaps, context):
+    out = with_overlaps(2)
     stage(out).run(context=context)
     first = kept(out)
     stage(out, also=None, overlaps_path=None, rule="greedy").run(context=context)
@@ -167,8 +165,8 @@ def _index(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_decisions_by_hand_go_over_both(tmp_path, context, write_vectors):
-    out = make(tmp_path, context, write_vectors, 6)
+def test_decisions_by_hand_go_over_both(with_overlaps, context):
+    out = with_overlaps(3)
     stage(out).run(context=context)
     rows, stays = duplicates(out), sorted(kept(out))
     copy, near = (
@@ -199,8 +197,8 @@ def test_parameters_that_do_not_fit(tmp_path, parameters, said):
         stage(tmp_path, **parameters)
 
 
-def test_new_rows_need_one_rule(tmp_path, context, write_vectors):
-    out = make(tmp_path, context, write_vectors, 7)
+def test_new_rows_need_one_rule(with_overlaps, tmp_path, context):
+    out = with_overlaps(1)
     stage(out).run(context=context)
     more = builders.write_vectors(tmp_path / "new" / "a.parquet", ["new-1"], np.ones((1, 8), np.float32))
     given = {"input_path": str(more), "kmeans_path": str(out / "k"), "duplicates_path": str(out / "d")}
@@ -210,9 +208,9 @@ def test_new_rows_need_one_rule(tmp_path, context, write_vectors):
     assert result.counts["rows"] == 1
 
 
-def test_filters_act_before_both(tmp_path, context, write_vectors):
+def test_filters_act_before_both(with_overlaps, context):
     """Dropped clips are neither kept nor removed, and the others are decided on without them."""
-    out = make(tmp_path, context, write_vectors, 8)
+    out = with_overlaps(2)
     black = {row["id"] for place, row in enumerate(_index(out)) if place % 5 == 0}
     index = [{**row, "motion_mean": 0.5, "black_share": float(row["id"] in black)} for row in _index(out)]
     given = {"drop_black": True, "clips_path": builders.write_clip_index(out / "index", index)}

@@ -9,17 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster import stage as cross_cluster
 from tests.dedup.reference import cosines
 from tests.stages import builders
-from tests.stages.identify.test_also_copies import make as make_with_overlaps
 from tests.stages.identify.test_also_copies import stage as stage_with_copies
 from tests.stages.identify.test_greedy_across_clusters import (
     EPS,
-    compare,
     crowded,
     decide,
     kept_ids,
@@ -47,11 +43,11 @@ def listed(out: Path, which: str, name: str = "d") -> set[str]:
 
 
 @pytest.fixture(params=[(1, 6), (2, 16), (3, 24)], ids=["6 dimensions", "16 dimensions", "24 dimensions"])
-def compared(request, tmp_path, context, write_vectors) -> tuple[Path, set[str]]:
+def compared(request, compared_rows) -> tuple[Path, set[str]]:
     """Rows in crowds, compared within and across clusters, and the ids that the filters drop."""
     seed, dim = request.param
-    ids, X = crowded(seed, 900, dim)
-    out = compare(tmp_path, context, write_vectors(ids, X))
+    ids, _ = crowded(seed, 900, dim)
+    out = compared_rows(seed, 900, dim)
     return out, index_with_quality(out, ids, seed)
 
 
@@ -100,9 +96,9 @@ def test_rows_whose_best_match_is_dropped_are_still_removed_for_the_next_one(com
     assert any(best[one] in bad for one in listed(out, "remove"))
 
 
-def test_clusters_that_are_dropped_whole_take_no_part(tmp_path, context, write_vectors):
-    ids, X = crowded(4, 500, 12)
-    out = compare(tmp_path, context, write_vectors(ids, X))
+def test_clusters_that_are_dropped_whole_take_no_part(compared_rows, context):
+    ids, _ = crowded(4, 500, 12)
+    out = compared_rows(4, 500, 12)
     first = next(iter(sorted((out / "p").glob("cluster_*.parquet"))))
     whole = set(pq.read_table(first)["id"].to_pylist())
     index_with_quality(out, sorted(whole), 4, (1.0, 1.0, 1.0))
@@ -116,23 +112,24 @@ def test_clusters_that_are_dropped_whole_take_no_part(tmp_path, context, write_v
     assert kept_ids(out) == set(np.array(ids)[left][pass_over_all(X[left], EPS)].tolist())
 
 
-def test_groups_and_workers_leave_no_trace_and_a_second_run_does_nothing(tmp_path, context, write_vectors, monkeypatch):
-    ids, X = crowded(5, 700, 16)
-    out = compare(tmp_path, context, write_vectors(ids, X))
+def test_groups_and_workers_leave_no_trace_and_a_second_run_does_nothing(
+    compared_rows, context, one_worker, monkeypatch
+):
+    ids, _ = crowded(2, 900, 16)
+    out = compared_rows(2, 900, 16)
     index_with_quality(out, ids, 5)
     filtered(out, context)
     written = times(out / "d")
     filtered(out, context)
     assert times(out / "d") == written
     monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as alone:
-        filtered(out, RunContext(alone), "e")
+    filtered(out, one_worker, "e")
     assert results(out / "e") == results(out / "d")
 
 
-def test_other_filters_are_settled_anew(tmp_path, context, write_vectors):
-    ids, X = crowded(6, 500, 12)
-    out = compare(tmp_path, context, write_vectors(ids, X))
+def test_other_filters_are_settled_anew(compared_rows, context):
+    ids, _ = crowded(4, 500, 12)
+    out = compared_rows(4, 500, 12)
     index_with_quality(out, ids, 6)
     where = {"clips_path": str(out / "index")}
     for name, parameters in (("a", FILTERS), ("b", {"drop_black": True}), ("c", {})):
@@ -142,8 +139,8 @@ def test_other_filters_are_settled_anew(tmp_path, context, write_vectors):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_copies_may_go_first(tmp_path, context, write_vectors, seed):
-    out = make_with_overlaps(tmp_path, context, write_vectors, seed)
+def test_copies_may_go_first(with_overlaps, context, seed):
+    out = with_overlaps(seed)
     ids, X = ranked_rows(out)
     bad = index_with_quality(out, ids, seed)
     given = {"clips_path": str(out / "index"), **FILTERS}

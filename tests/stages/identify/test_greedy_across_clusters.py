@@ -10,8 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster import stage as cross_cluster
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
@@ -32,10 +30,10 @@ def crowded(seed: int, num_rows: int, dim: int) -> tuple[list[str], np.ndarray]:
 
 
 @pytest.fixture(params=[(1, 6), (2, 16), (3, 24)], ids=["6 dimensions", "16 dimensions", "24 dimensions"])
-def compared(request, tmp_path, context, write_vectors) -> Path:
+def compared(request, compared_rows) -> Path:
     """K-means (``k``), pairwise (``p``) and cross-cluster (``x``) output of rows in crowds."""
     seed, dim = request.param
-    return compare(tmp_path, context, write_vectors(*crowded(seed, 900, dim)))
+    return compared_rows(seed, 900, dim)
 
 
 def compare(out: Path, context: RunContext, source: Path) -> Path:
@@ -103,21 +101,22 @@ def test_every_removed_row_names_the_nearest_kept_row_that_is_known(compared, co
     assert all(group_of[row["id"]] == group_of[row["nearest_kept_id"]] for row in groups if not row["kept"])
 
 
-def test_groups_and_workers_leave_no_trace_and_a_second_run_does_nothing(tmp_path, context, write_vectors, monkeypatch):
-    out = compare(tmp_path, context, write_vectors(*crowded(5, 700, 16)))
+def test_groups_and_workers_leave_no_trace_and_a_second_run_does_nothing(
+    compared_rows, context, one_worker, monkeypatch
+):
+    out = compared_rows(2, 900, 16)
     decide(out, context)
     written = times(out / "d")
     decide(out, context)
     assert times(out / "d") == written
     assert not list((out / "d").glob("_between*"))
     monkeypatch.setattr(cross_cluster, "GROUP_BYTES", 1)
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as alone:
-        decide(out, RunContext(alone), "e")
+    decide(out, one_worker, "e")
     assert results(out / "e") == results(out / "d")
 
 
-def test_another_rule_and_another_eps_are_settled_anew(tmp_path, context, write_vectors, monkeypatch):
-    out = compare(tmp_path, context, write_vectors(*crowded(6, 500, 12)))
+def test_another_rule_and_another_eps_are_settled_anew(compared_rows, context, monkeypatch):
+    out = compared_rows(4, 500, 12)
     for name, parameters in (("a", {}), ("b", {"eps": 0.05}), ("c", {"rule": "pairwise"})):
         decide(out, context, name, **parameters)
         decide(out, context, "d", **parameters)
@@ -129,8 +128,8 @@ def test_another_rule_and_another_eps_are_settled_anew(tmp_path, context, write_
     assert results(out / "d") == results(out / "a")
 
 
-def test_tables_of_single_clusters_are_decided_as_before(tmp_path, context, write_vectors):
-    out = compare(tmp_path, context, write_vectors(*crowded(7, 500, 12)))
+def test_tables_of_single_clusters_are_decided_as_before(compared_rows, context):
+    out = compared_rows(4, 500, 12)
     decide(out, context, tables="p")
     assert not (out / "d" / ".curator" / "identify" / "units" / "across.json").exists()
     ids, X = ranked_rows(out)

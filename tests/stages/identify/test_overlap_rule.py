@@ -13,8 +13,6 @@ import pytest
 
 from curator_dask import IdentifyDuplicatesStage, IncrementalStage, InputError, ParameterError
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from tests.dedup.reference import random_unit
@@ -180,10 +178,9 @@ def test_integer_ids_and_clips_that_align_does_not_know(tmp_path, context):
     assert {table["id"][0].as_py(), *table["kept_ids"][0].as_py()} == {0, 3}
 
 
-def test_any_number_of_workers_gives_the_same_bytes(ranked, context, tmp_path_factory):
+def test_any_number_of_workers_gives_the_same_bytes(ranked, context, one_worker):
     stage(ranked, "two").run(context=context)
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
-        stage(ranked, "one").run(context=RunContext(one))
+    stage(ranked, "one").run(context=one_worker)
     files = sorted(path.relative_to(ranked / "two") for path in (ranked / "two").rglob("*") if path.is_file())
     assert len(files) > 8
     for path in files:

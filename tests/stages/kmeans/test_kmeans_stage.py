@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ from curator_dask import InputError, KMeansStage, OpenFailureError, ParameterErr
 from curator_dask.data import vector_source
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.kmeans import start
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.kmeans import held as kmeans_held
 from curator_dask.stages.kmeans import sample as kmeans_sample
@@ -41,13 +39,6 @@ def run(tmp_path: Path, context: RunContext) -> Callable[..., Path]:
         return out
 
     return run
-
-
-@pytest.fixture(scope="module")
-def alone() -> Iterator[RunContext]:
-    """A local Dask cluster of one worker."""
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as one:
-        yield RunContext(one)
 
 
 def vectors(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -313,13 +304,13 @@ class TestSampleOfALargeInput:
         np.testing.assert_allclose(np.load(out / "_kmeans_centroids.npy"), means(unit, after_sample), atol=1e-6)
 
     @pytest.mark.parametrize("many", [2, 256])
-    def test_workers_and_files_do_not_matter(self, tmp_path, run, alone, write_vectors, monkeypatch, many):
+    def test_workers_and_files_do_not_matter(self, tmp_path, run, one_worker, write_vectors, monkeypatch, many):
         """Whether rows are compared with near centres only or, as they are few, with all of them."""
         monkeypatch.setattr(kmeans_held, "MANY_CENTRES", many)
         ids, X = [f"c{row}" for row in range(900)], vectors(900)
         source = write_vectors(ids, X, parts=5)
         expected = results(run(source, 5, fit_rows_per_cluster=40))
-        assert results(run(source, 5, fit_rows_per_cluster=40, on=alone)) == expected
+        assert results(run(source, 5, fit_rows_per_cluster=40, on=one_worker)) == expected
         order = np.random.default_rng(3).permutation(900)
         builders.write_vectors(tmp_path / "one" / "a.parquet", [ids[row] for row in order], X[order])
         assert results(run(tmp_path / "one", 5, fit_rows_per_cluster=40)) == expected
@@ -457,13 +448,13 @@ class TestFiles:
 
 
 class TestTheDataAlone:
-    """The output depends on the data alone: not on files, partitions, buckets, workers or the order of rows."""
+    """The output depends on the data one_worker: not on files, partitions, buckets, workers or the order of rows."""
 
     @pytest.mark.parametrize("fraction", [None, 0.6])
-    def test_workers(self, run, alone, write_vectors, fraction):
+    def test_workers(self, run, one_worker, write_vectors, fraction):
         source = write_vectors(list(range(300)), vectors(300), parts=5)
         two = results(run(source, 9, fit_data_fraction=fraction))
-        assert results(run(source, 9, fit_data_fraction=fraction, on=alone)) == two
+        assert results(run(source, 9, fit_data_fraction=fraction, on=one_worker)) == two
 
     @given(st.data())
     @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

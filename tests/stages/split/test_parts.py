@@ -57,10 +57,9 @@ def marker(out: Path, key: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(videos, tmp_path_factory) -> Path:
+def undisturbed(videos, tmp_path_factory, one_worker) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as cluster:
-        cut, embedded = split(videos, out, RunContext(cluster))
+    cut, embedded = split(videos, out, one_worker)
     assert {name: cut.counts[name] for name in ("videos_found", "videos_processed", "clips_planned", "clips")} == {
         "videos_found": 4, "videos_processed": 4, "clips_planned": 34, "clips": 34,
     }  # fmt: skip
@@ -102,9 +101,8 @@ def pictures(path: Path) -> list[bytes]:
         return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
 
 
-def test_two_workers_write_the_same_bytes(undisturbed, videos, tmp_path):
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
-        split(videos, tmp_path / "out", RunContext(cluster))
+def test_two_workers_write_the_same_bytes(undisturbed, videos, tmp_path, context):
+    split(videos, tmp_path / "out", context)
     assert results(tmp_path / "out") == without_place(undisturbed, tmp_path / "out")
 
 

@@ -15,8 +15,6 @@ from typer.testing import CliRunner
 
 from curator_dask import InputError, ParameterError, SplitStage, Workflow, verify_output
 from curator_dask.cli.app import app
-from curator_dask.runtime.cluster import LazyCluster
-from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.stages.base import RunContext
 from tests.trees import results, times
 from tests.video.videotools import run_ffmpeg
@@ -101,10 +99,9 @@ def test_a_changed_table_cuts_only_the_videos_whose_rows_change(videos, tmp_path
     assert verify_output(str(out)).findings == ()
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(videos, tmp_path, context):
-    split(videos, tmp_path / "one", tmp_path / "s.csv", ROWS, context)
-    with LazyCluster(ClusterSettings(device="cpu", n_workers=2)) as two:
-        split(videos, tmp_path / "two", tmp_path / "s.csv", ROWS, RunContext(two))
+def test_the_bytes_do_not_depend_on_the_number_of_workers(videos, tmp_path, context, one_worker):
+    split(videos, tmp_path / "one", tmp_path / "s.csv", ROWS, one_worker)
+    split(videos, tmp_path / "two", tmp_path / "s.csv", ROWS, context)
     ours = results(tmp_path / "one")
     assert {name for name in ours if name.startswith("clips/")}
     assert {name: digest for name, digest in ours.items() if not name.startswith("metas/")} == {
