@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -274,12 +274,14 @@ class StageState:
         """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes."""
         return {unit.key: unit.inputs for unit, is_done in self.checked_units() if is_done}
 
-    def checked_units(self) -> Iterator[tuple[FoundUnit, bool]]:
-        """All markers, and whether the unit is done: no open failure, and all outputs there with the recorded sizes."""
+    def checked_units(self, keys: Container[str] | None = None) -> Iterator[tuple[FoundUnit, bool]]:
+        """The markers of some units, and whether the unit is done: no open failure, and all outputs there with the recorded
+        sizes. None: of all units."""
         sizes = Sizes(self.folder)
         markers = Markers(self.folder, self.path(), FoundUnit.from_json, FoundUnit.from_fields)
-        for unit in markers.records():
-            yield unit, unit.is_done and sizes.all_there(unit.outputs)
+        for unit in markers.records(keys):
+            if keys is None or unit.key in keys:
+                yield unit, unit.is_done and sizes.all_there(unit.outputs)
 
     def units_with_failures(self) -> set[str]:
         """The keys of units that recorded failures, final ones too: with ``--retry-failed`` they are done again."""

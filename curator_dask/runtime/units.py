@@ -188,13 +188,13 @@ class _Survey(Generic[T]):
 
 
 def _survey(state: StageState, units: Sequence[Unit[T]], again: Collection[str]) -> _Survey[T]:
-    """Read all markers once."""
+    """Read the markers of these units once."""
     tally, before = _Tally(), dict[str, tuple[str, ...]]()
     planned = {unit.key: unit.inputs for unit in units}
-    for record, is_done in state.checked_units():
-        if is_done and planned.get(record.key) == record.inputs and record.key not in again:
+    for record, is_done in state.checked_units(planned.keys()):
+        if is_done and planned[record.key] == record.inputs and record.key not in again:
             tally.add(record)
-        elif record.key in planned:
+        else:
             before[record.key] = tuple(record.outputs)
     todo = [
         replace(unit, before=before[unit.key]) if before.get(unit.key) else unit

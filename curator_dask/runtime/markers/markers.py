@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -63,9 +63,13 @@ class Markers(Generic[R]):
         entries = self.folder.entries(f"{self.path}/{UNITS}", max_depth=1)
         return [entry for entry in entries if entry.path.endswith(ENDING)]
 
-    def records(self) -> Iterator[R]:
-        """The record of each unit, in order, few in memory at a time. What cannot be read is left out."""
-        loose = self.loose_entries()  # first: what is packed meanwhile is in the batches
+    def records(self, keys: Container[str] | None = None) -> Iterator[R]:
+        """The record of each unit, in order, few in memory at a time. What cannot be read is left out.
+
+        `keys`: the units that are asked for. Of others no file is read, but what lies in batches may come too. None: all.
+        """
+        entries = self.loose_entries()  # first: what is packed meanwhile is in the batches
+        loose = [entry for entry in entries if keys is None or self.key_of_loose(entry.path) in keys]
         return self._records(loose, self.batches.listed())
 
     def _records(self, loose: Sequence[Entry], batches: Sequence[Batch]) -> Iterator[R]:

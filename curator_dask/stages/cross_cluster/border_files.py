@@ -94,7 +94,8 @@ def write_border_rows(folder: Folder, group: int, rows: BorderRows, num_groups: 
     """
     import pyarrow as pa
 
-    order = np.lexsort((rows.target, rows.row, rows.group))
+    pair = rows.row * (rows.target.max(initial=0) + 1) + rows.target  # two keys sort faster than three
+    order = np.lexsort((pair, rows.group))
     stops = np.cumsum(np.bincount(rows.group, minlength=num_groups))
     there = np.zeros(len(rows.X), bool)
     there[rows.row] = True
