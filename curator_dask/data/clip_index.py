@@ -144,13 +144,19 @@ def clip_index_batches(folder: Folder, columns: Sequence[str] | None = None, row
 
 def _row_groups(folder: Folder, columns: Sequence[str] | None) -> Iterator[tuple[str, int, pa.Table]]:
     """Each row group, with its file and its number there."""
-    (paths, num_rows), found = _files(folder), 0
+    paths, found = clip_index_files(folder), 0
     for path in paths:
         if not folder.exists(path):
             raise InputError(f"{folder.join(path)} is missing: run the split stage into {folder.url} again")
         for number, table in enumerate(row_group_tables(folder, path, columns)):
             found += len(table)
             yield path, number, table.replace_schema_metadata(None)
+    check_clip_index_rows(folder, found)
+
+
+def check_clip_index_rows(folder: Folder, found: int) -> None:
+    """Raise InputError unless the index has as many rows as were found, where it notes their number."""
+    paths, num_rows = _files(folder)
     if num_rows is not None and found != num_rows:
         raise unreadable(folder, paths[0], f"the index has {found:,} rows in place of {num_rows:,}")
 

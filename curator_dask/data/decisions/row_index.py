@@ -74,7 +74,10 @@ class RowIndex:
         >>> RowIndex.of([*digests.T]).find(pa.chunked_array([["c", "x", "b"]])).tolist()
         [2, -1, 1]
         """
-        wanted = id_digests(texts)
+        return self.find_digests(id_digests(texts))
+
+    def find_digests(self, wanted: Digests) -> NDArray[np.int64]:
+        """(M,) as `find`, by the digests of ids, (M, 2)."""
         found = np.full(len(wanted), -1)
         start = np.searchsorted(self.places, (wanted[:, 0] >> self.row_bits) << self.row_bits)
         number = (np.uint64(1) << self.row_bits) - np.uint64(1)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import Array, row_blocks
 from curator_dask.dedup.similarity.near import near_in_tile
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import check_scope
 from curator_dask.dedup.similarity.tiles import side, tiles_of
+
+SEED = 42
+
+
+def drawing_order(ids: Any) -> NDArray[np.uint64]:
+    """(N,) numbers of ids: those with the lowest ones are the sample. See `sample_priority`."""
+    return sample_priority(ids, SEED)
 
 
 def count_near(

@@ -27,9 +27,10 @@ from curator_dask.stages.identify.across.settle import settle_across, settled_fr
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions
 from curator_dask.stages.identify.decisions.output_files import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
@@ -138,8 +139,8 @@ class ByScores:
 
     def decide(
         self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, copies: Decisions | None = None
-    ) -> tuple[UnitsOutcome, Decisions]:
-        """Decide cluster by cluster, and join the decisions. Rows that are removed as `copies` go anyway."""
+    ) -> tuple[UnitsOutcome, DecidedClusters]:
+        """Decide cluster by cluster. Rows that are removed as `copies` go anyway."""
         rule, device = self._rule(eps), context.cluster.device
         masks = {} if copies is None else copies.removed_by_cluster()
         clusters = [_without(cluster, masks.get(cluster.number)) for cluster in clusters]
@@ -154,7 +155,7 @@ class ByScores:
             run_units(context.cluster, self.state, units, decide_cluster, reporter=context.reporter, what="clusters")
         )
         tables = UnitTables(self.state, CLUSTER_UNIT, tuple(sorted(cluster.number for cluster in clusters)))
-        return outcome, join_decisions(tables, rule, taken, None if copies is None else copies.removed)
+        return outcome, DecidedClusters(tables, tuple(unit.inputs for unit in units), rule, taken)
 
     def _compares_kept_rows(self) -> bool:
         """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
@@ -193,7 +194,7 @@ class ByScores:
         scored = {f"scores-{cluster.number:06d}" for cluster in clusters if self._scores_anew()}
         across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
         known = {record.key for record in self.state.records() if not is_part(record.key)}
-        self.state.forget(known - decided - scored - across - {EPS_UNIT, RECALL_UNIT})
+        self.state.forget(known - decided - scored - across - {EPS_UNIT, RECALL_UNIT, JOIN_UNIT})
 
     def recall(
         self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, num_sample: int

@@ -15,8 +15,7 @@ from curator_dask.data.clusters import id_values
 from curator_dask.data.ids import id_column, one_type, stored
 from curator_dask.data.scored_clusters import ClusterInput, read_in_order, read_scores
 from curator_dask.data.tables import read_parquet
-from curator_dask.dedup.arrays.priority import sample_priority
-from curator_dask.dedup.decide.recall import count_near
+from curator_dask.dedup.decide.recall import count_near, drawing_order
 from curator_dask.dedup.similarity.scope import is_known, source_codes
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
@@ -26,7 +25,6 @@ from curator_dask.stages.identify.spec import RecallSearch
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SEED = 42
 TASKS_AT_ONCE = 500
 T = TypeVar("T")
 
@@ -92,12 +90,12 @@ def _survey(cluster: ClusterInput, num_rows: int) -> tuple[NDArray[np.uint64], b
     table = read_parquet(cluster.tables, cluster.table, [cluster.id_field, "max_id"])
     max_ids, ids = map(stored, one_type([id_column(table, name) for name in ("max_id", cluster.id_field)]))
     within = pc.all(pc.is_in(max_ids, value_set=ids)).as_py()
-    return np.sort(sample_priority(id_values(table, cluster.id_field), SEED))[:num_rows], not within
+    return np.sort(drawing_order(id_values(table, cluster.id_field)))[:num_rows], not within
 
 
 def _sample_cluster(cluster: ClusterInput, at_most: int, search: RecallSearch) -> Sample | None:
     ids = _ids(cluster)
-    chosen = np.flatnonzero(sample_priority(stored(ids).to_numpy(zero_copy_only=False), SEED) <= np.uint64(at_most))
+    chosen = np.flatnonzero(drawing_order(stored(ids).to_numpy(zero_copy_only=False)) <= np.uint64(at_most))
     if not len(chosen):
         return None
     X, sources = read_in_order(cluster, ids, search.sources)

@@ -21,7 +21,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.identify.by_scores import ByScores, all_done
-from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
+from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
 from curator_dask.stages.identify.decisions.decision_table import VERSION
@@ -31,10 +31,11 @@ from curator_dask.stages.identify.decisions.dropped import (
     row_ids,
     write_dropped,
 )
-from curator_dask.stages.identify.decisions.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions
 from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
 from curator_dask.stages.identify.decisions.own_source import Sources, warn_of_emptied_sources
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts.join_in_parts import join_in_parts
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.overlap.decide_overlaps import (
     OverlapDecisions,
@@ -288,11 +289,24 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         by_scores = self._by_scores(state, dropped)
         clusters = by_scores.scored(context, clusters)
         eps = by_scores.settle_eps(context, clusters)
-        outcome, decisions = by_scores.decide(context, clusters, eps)
+        outcome, found = by_scores.decide(context, clusters, eps)
         by_scores.forget_others(clusters)
-        counts, warnings = self._write(context, state, decisions)
+        counts, warnings = self._join(context, state, found)
         counts |= by_scores.recall(context, clusters, eps, self.recall_sample)
         return Decided(outcome, counts, {"eps": eps}, warnings)
+
+    def _join(
+        self, context: RunContext, state: StageState, found: DecidedClusters
+    ) -> tuple[dict[str, int], tuple[str, ...]]:
+        """Join and write the decisions; returns the counts, and what a user should look at."""
+        overrides = None if self.overrides is None else self.decisions_by_hand()
+        joined = join_in_parts(context, state, found, self.clips, overrides)
+        by_hand, emptied = joined.by_hand if overrides is not None else self._unused_by_hand(), joined.emptied
+        counts = {**joined.counts, **by_hand.counts}
+        if emptied is None:
+            return counts, by_hand.warnings
+        counts["sources_mostly_removed"] = emptied.number
+        return counts, (*by_hand.warnings, emptied.warning(found.rule))
 
     def _decide_by_overlaps(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
@@ -327,7 +341,8 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         there = copies.decisions.removed_by_cluster()  # the filters may leave no row of a cluster
         by_scores, eps = self._by_scores(state, dropped), chosen_eps(self.eps)
         scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
-        outcome, near = by_scores.decide(context, scored, eps, copies.decisions)
+        outcome, found = by_scores.decide(context, scored, eps, copies.decisions)
+        near = found.joined_without(copies.decisions)
         by_scores.forget_others(scored, ranked)
         counts, warnings = self._write(context, state, copies_and_neighbours(copies.decisions, near), copies.sources)
         counts |= by_scores.recall(context, scored, eps, self.recall_sample)
@@ -374,7 +389,12 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def _decide_by_hand(self, decisions: Decisions) -> ByHand:
         if self.overrides is not None:
-            return decide_by_hand(decisions, self.decisions_by_hand())
+            overrides = self.decisions_by_hand()
+            return decide_by_hand(decisions, overrides, decisions.rows.index.find(ids_by_hand(overrides)))
+        return self._unused_by_hand()
+
+    def _unused_by_hand(self) -> ByHand:
+        """A warning where a file of decisions by hand lies there and is not used."""
         lying = self.clips is not None and self.clips.exists(OVERRIDES)
         unused = (
             f"{self.clips.join(OVERRIDES)} is not used: to apply it, give --overrides" if self.clips and lying else ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.report.review.overrides import KEEP, Override
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_NAMED: Final = 10
 
@@ -21,16 +24,23 @@ class ByHand(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override]) -> ByHand:
+def ids_by_hand(overrides: Mapping[str, Override]) -> pa.ChunkedArray:
+    """The ids that a person decided on, as texts, sorted."""
+    import pyarrow as pa
+
+    return pa.chunked_array([sorted(overrides)], pa.large_string())
+
+
+def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override], rows: NDArray[np.int64]) -> ByHand:
     """Change the decisions as a person wants them.
+
+    Args:
+        rows: of the ids of `ids_by_hand`; -1 for one that is no row.
 
     A clip that is removed by hand has no kept clip. Clips that the rule removed for it stay removed: what a person sees on
     the page is what comes out. The warnings name ids that are no clips with a vector, and count such clips.
     """
-    import pyarrow as pa
-
     names = sorted(overrides)
-    rows = decisions.rows.index.find(pa.chunked_array([names], pa.large_string()))
     keep = np.array([overrides[name].decision == KEEP for name in names], np.bool_)
     known = rows >= 0
     kept, removed = rows[known & keep], rows[known & ~keep]

@@ -26,6 +26,8 @@ VERSION = 5
 """Version of the table. A unit that wrote an older one is done again."""
 IDS = b"ids"
 """The key of the schema's metadata that holds a digest of all ids."""
+DIGESTS = ("digest_high", "digest_low")
+"""The columns with the halves of the digests of ids."""
 
 
 def decision_table(
@@ -67,7 +69,7 @@ def with_digests(columns: dict[str, Any]) -> pa.Table:
     texts = id_texts(ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([ids]))
     high, low = id_digests(texts).T
     whole = hashlib.blake2b(high.tobytes() + low.tobytes(), digest_size=16).digest()
-    table = pa.table({**columns, "digest_high": high, "digest_low": low})
+    table = pa.table({**columns, **dict(zip(DIGESTS, (high, low), strict=True))})
     return table.replace_schema_metadata({IDS: whole})
 
 

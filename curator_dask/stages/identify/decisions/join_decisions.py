@@ -12,9 +12,9 @@ ids of rows in other clusters are looked for (`TableRows.index`, 24 bytes per ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
 from curator_dask.stages.identify.decisions.decision_table import IDS, count_orphans
-from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows
+from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows, UnitTables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,11 +96,12 @@ class Decisions:
         return {
             "kept": len(self.removed) - num_removed,
             "removed": num_removed,
-            "orphans": self._count_orphans(),
-            "groups": len(self._grouped()[1]),
+            "orphans": self.num_orphans(),
+            "groups": len(self.grouped()[1]),
         }
 
-    def _count_orphans(self) -> int:
+    def num_orphans(self) -> int:
+        """How many rows the rule removed without a kept row that stands for them."""
         by_rule = self.removed if self.by_hand is None else self.removed & ~self.by_hand
         if self.covered is None:
             return count_orphans(by_rule, self.kept_score, self.rule)
@@ -137,7 +138,7 @@ class Decisions:
             group    0  1  0  3  1  0
             removed  -  x  x  -  -  -     → numbers (0, 1, 0, -1, 1, 0), leaders (0, 4, 0, -1, 4, 0)
         """
-        rows, lowest = self._grouped()
+        rows, lowest = self.grouped()
         of = np.searchsorted(lowest, self.group[rows])
         leaders = lowest.copy()
         kept = ~self.removed[rows]
@@ -146,7 +147,7 @@ class Decisions:
         number[rows], leader[rows] = of, leaders[of]
         return number, leader
 
-    def _grouped(self) -> tuple[Indices, Indices]:
+    def grouped(self) -> tuple[Indices, Indices]:
         """The rows that are in a group, and the lowest row of each group, both ascending."""
         in_group = np.zeros(len(self.group), np.bool_)
         for block in row_blocks(len(self.group), BLOCK_ROWS):
@@ -169,18 +170,71 @@ def join_decisions(
 
     Raises InputError where the duplicate of a row is in no cluster.
     """
-    decisions, rows = _concatenate(tables, rule)
+    loaded = load_decisions(tables, rule)
+    decisions, rows = loaded.decisions, loaded.crossing
+    find_named(decisions, loaded.named)
     if gone is not None:
         decisions.removed |= gone
     matches = _match_rows(decisions, rows)
-    pairs = [(rows, matches)]
-    if taken is not None:
-        pairs.append(_name_takers(decisions, taken))
-    elif rule.name == "greedy":
-        _remove_matched(decisions, dict(zip(rows.tolist(), matches.tolist(), strict=True)))
-    _name_nearer_matches(decisions)
-    _join_groups(decisions, pairs)
+    takers = None if taken is None else takers_of(decisions.rows, taken)
+    settle_crossing(decisions, rows, matches, takers, lambda: id_list(decisions.rows.ids(rows)))
     return decisions
+
+
+@dataclass(frozen=True)
+class DecidedClusters:
+    """Where the decisions on all clusters are."""
+
+    tables: UnitTables
+    inputs: tuple[str, ...]
+    """What each was made from."""
+    rule: Rule
+    taken: pa.Table | None
+    """By the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`); None: only the best match of
+    a row is known."""
+
+    def joined_without(self, copies: Decisions) -> Decisions:
+        """The decisions on all rows, some of which were removed as copies."""
+        return join_decisions(self.tables, self.rule, self.taken, copies.removed)
+
+
+class Takers(NamedTuple):
+    """T pairs of a row and the kept row of another cluster that removes it."""
+
+    row: Indices
+    kept: Indices
+    cosine: NDArray[np.float32]
+
+
+def takers_of(rows: TableRows, taken: pa.Table) -> Takers:
+    """The pairs of a table of taken rows (`across.find_taken`), as rows of all clusters."""
+    names = (("cluster", "place"), ("kept_cluster", "kept_place"))
+    numbers, starts = np.array(rows.tables.numbers), rows.starts
+    row, kept = (
+        starts[np.searchsorted(numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
+        for cluster, place in names
+    )
+    return Takers(row, kept, taken["cosine"].to_numpy())
+
+
+def settle_crossing(
+    decisions: Decisions, rows: Indices, matches: Indices, takers: Takers | None, ids: Callable[[], list[Any]]
+) -> None:
+    """Settle what depends on rows of other clusters.
+
+    Args:
+        rows, matches: the rows that are duplicates of a row of another cluster, and that row.
+        takers: by the greedy rule, who removes rows of other clusters; None: only the best match of a row is known.
+        ids: gives the ids of `rows`.
+    """
+    pairs = [(rows, matches)]
+    if takers is not None:
+        _name_takers(decisions, takers)
+        pairs.append((takers.row, takers.kept))
+    elif decisions.rule.name == "greedy":
+        _remove_matched(decisions, rows, matches, ids)
+    name_nearer_matches(decisions)
+    _join_groups(decisions, pairs)
 
 
 def _join_groups(decisions: Decisions, pairs: Iterable[tuple[Indices, Indices]]) -> None:
@@ -197,8 +251,18 @@ KINDS = {"removed": np.bool_, "cross_cluster": np.bool_, "cosine_sim_score": np.
 """The types of those columns that are no numbers of rows."""
 
 
-def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]:
-    """The tables of all clusters as one, and the rows that have a duplicate in another cluster."""
+class LoadedDecisions(NamedTuple):
+    """The tables of some clusters as one."""
+
+    decisions: Decisions
+    crossing: Indices
+    """The rows that have a duplicate in another cluster."""
+    named: dict[str, list[Named]]
+    """By column, the rows that name another one by its id. In `decisions` they have none yet."""
+
+
+def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
+    """Read the tables of all clusters."""
     import pyarrow as pa
 
     columns = {name: Growing(KINDS.get(name, np.int32)) for name in NUMBERS}
@@ -219,8 +283,7 @@ def _concatenate(tables: ClusterTables, rule: Rule) -> tuple[Decisions, Indices]
         rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
         joined["group"], rule, no_others,
     )  # fmt: skip
-    find_named(decisions, named)
-    return decisions, np.flatnonzero(joined["cross_cluster"])
+    return LoadedDecisions(decisions, np.flatnonzero(joined["cross_cluster"]), named)
 
 
 def _of_all_rows(column: pa.ChunkedArray, name: str, start: int) -> NDArray[Any]:
@@ -305,19 +368,12 @@ def _match_rows(decisions: Decisions, rows: Indices) -> Indices:
     return matches
 
 
-def _name_takers(decisions: Decisions, taken: pa.Table) -> tuple[Indices, Indices]:
-    """Name the kept rows of other clusters that are nearer than all of the own one; returns the rows, and the kept rows."""
-    names = (("cluster", "place"), ("kept_cluster", "kept_place"))
-    numbers, starts = np.array(decisions.rows.tables.numbers), decisions.rows.starts
-    rows, kept = (
-        starts[np.searchsorted(numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
-        for cluster, place in names
-    )
-    cosine = taken["cosine"].to_numpy()
+def _name_takers(decisions: Decisions, takers: Takers) -> None:
+    """Name the kept rows of other clusters that are nearer than all of the own one."""
+    rows, kept, cosine = takers
     _name_as_best(decisions, rows, kept, cosine)
     nearer = cosine > decisions.kept_score[rows]
     _name_kept_rows(decisions, rows[nearer], kept[nearer], cosine[nearer])
-    return rows, kept
 
 
 def _name_as_best(decisions: Decisions, rows: Indices, kept: Indices, cosine: NDArray[np.float32]) -> None:
@@ -327,7 +383,7 @@ def _name_as_best(decisions: Decisions, rows: Indices, kept: Indices, cosine: ND
     decisions.max_row[rows[nearer]] = kept[nearer]
 
 
-def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
+def _remove_matched(decisions: Decisions, rows: Indices, matches: Indices, ids: Callable[[], list[Any]]) -> None:
     """Greedy rule: remove a kept row if its match in another cluster is kept too, unless a removed row relies on it.
 
     ::
@@ -336,11 +392,12 @@ def _remove_matched(decisions: Decisions, match_of: Mapping[int, int]) -> None:
         cluster 1   B → A   C     B is removed, as its match A is kept, unless C was removed with B as its kept row
         cluster 2   D → B         settled after B: D is removed if B is still kept, else D is kept
     """
-    if not match_of:
+    if not len(rows):
         return
+    match_of = dict(zip(rows.tolist(), matches.tolist(), strict=True))
     relied_on = _kept_rows_in_use(decisions)
     pairs: list[tuple[int, int]] = []
-    for row in _matches_first(decisions, match_of):
+    for row in _matches_first(ids(), match_of):
         match = match_of[row]
         if not decisions.removed[row] and not relied_on[row] and not decisions.removed[match]:
             decisions.removed[row] = relied_on[match] = True
@@ -357,12 +414,11 @@ def _kept_rows_in_use(decisions: Decisions) -> NDArray[np.bool_]:
     return in_use
 
 
-def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterator[int]:
+def _matches_first(names: Sequence[Any], match_of: Mapping[int, int]) -> Iterator[int]:
     """The rows that have a match, each after its match if that has one too; otherwise in the order of ids as text.
 
     A row may come more than once; what is settled does not change then.
     """
-    names = id_list(decisions.rows.ids(np.array(list(match_of))))
     for _, start in sorted(zip(map(id_text, names), match_of, strict=True)):
         path = {start: None}  # an ordered set
         row = start
@@ -372,7 +428,7 @@ def _matches_first(decisions: Decisions, match_of: Mapping[int, int]) -> Iterato
         yield from reversed(path)
 
 
-def _name_nearer_matches(decisions: Decisions) -> None:
+def name_nearer_matches(decisions: Decisions) -> None:
     """Name the match of a removed row as its kept row, where it is kept and nearer than all kept rows of the own cluster."""
     rows = np.flatnonzero(decisions.removed & (decisions.cosine > decisions.kept_score))
     matches = decisions.max_row[rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,8 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.part_files import PartTask, pack, write_part
-from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
+from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
+from curator_dask.stages.identify.decisions.table_rows import TableRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,12 +61,88 @@ def write_decisions(
     The parts are always written. The tables and lists of all clips are left out where there are more than
     `SINGLE_FILE_ROWS`.
     """
-    units = _write_parts(context, state, PartsOfDecisions(decisions, facts, with_groups), below)
-    if len(decisions.removed) > SINGLE_FILE_ROWS:
+    parts, rows = PartsOfDecisions(decisions, facts, with_groups), decisions.rows
+    spans, done = part_spans(rows.starts), part_inputs(state)
+    sendings = [
+        Sending.of(state, number, len(spans), rows, decisions.rule.eps, below, done) for number in range(len(spans))
+    ]
+
+    def send(number: int, *, anew: bool = False) -> str:
+        sending = sendings[number]
+        return send_rows(replace(sending, done="") if anew else sending, parts.rows(*spans[number]))
+
+    inputs = [send(number) for number in range(len(spans))]
+    write_parts(context, state, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
+
+
+def write_parts(
+    context: RunContext, state: StageState, sendings: Sequence[Sending], inputs: Sequence[str],
+    send_first_anew: Callable[[], object], *, with_groups: bool = True,
+) -> None:  # fmt: skip
+    """Write the files of the decisions, where the rows of the parts were sent.
+
+    Args:
+        sendings: of all parts.
+        inputs: what `send_rows` returned for each.
+        send_first_anew: sends the rows of the first part whatever was done before.
+    """
+    units = [Unit(one.key, made, one.task, one.task.path) for one, made in zip(sendings, inputs, strict=True)]
+    _write_parts(context, state, units, send_first_anew)
+    below = units[0].task.path.removesuffix(decision_part(0))
+    of_all = units[0].task.of_all
+    num_rows = of_all[1] if of_all is not None else 0
+    publish_single_files(state, [unit.task.path for unit in units], num_rows, below, with_groups=with_groups)
+
+
+def publish_single_files(
+    state: StageState, parts: Sequence[str], num_rows: int, below: str = "", *, with_groups: bool = True
+) -> None:
+    """Write the tables and lists of all clips, from the parts; or remove them where there are too many rows."""
+    if num_rows > SINGLE_FILE_ROWS:
         for name in SINGLE_FILES:
             _unpublish(state, below + name)
         return
-    _publish_single_files(state, [unit.task.path for unit in units], below, with_groups=with_groups)
+    _publish_single_files(state, parts, below, with_groups=with_groups)
+
+
+def part_inputs(state: StageState) -> dict[str, str]:
+    """What the parts that are there were made from, by the keys of their units."""
+    return {key: inputs for key, inputs in state.done_units().items() if is_part(key)}
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How the rows of one part get to the worker that writes it."""
+
+    state: StageState
+    key: str
+    task: PartTask
+    done: str
+    """What the part that is there was made from; "" where there is none."""
+
+    @classmethod
+    def of(
+        cls, state: StageState, number: int, num_parts: int, rows: TableRows, eps: float, below: str,
+        done: Mapping[str, str],
+    ) -> Sending:  # fmt: skip
+        """For part `number`. `rows` are all rows, `done` what `part_inputs` told."""
+        key = f"{PART_UNIT}{number:06d}"
+        task = PartTask(
+            state.folder, below + decision_part(number), state.beside_marker(key), rows.tables.of_clusters(()),
+            rows.id_type, eps, None if number else (num_parts, len(rows)),
+        )  # fmt: skip
+        return cls(state, key, task, done.get(key, ""))
+
+
+def send_rows(sending: Sending, part: PartRows) -> str:
+    """Write the rows of a part to where the worker finds them, unless they are done; returns their digest."""
+    task = sending.task
+    data = arrow_bytes(pack(part.columns))
+    ids = [one.hex() for one in part.digests]
+    inputs = digest(PART_VERSION, hash_of(data), ids, str(task.id_type), task.eps, task.of_all)
+    if sending.done != inputs:
+        sending.state.folder.write_bytes(task.rows, data)
+    return inputs
 
 
 def _unpublish(state: StageState, path: str) -> None:
@@ -79,43 +157,20 @@ def is_part(key: str) -> bool:
 
 
 def _write_parts(
-    context: RunContext, state: StageState, parts: PartsOfDecisions, below: str
-) -> Sequence[Unit[PartTask]]:
+    context: RunContext, state: StageState, units: Sequence[Unit[PartTask]], send_first_anew: Callable[[], object]
+) -> None:
     """Write all parts. The first one comes last: without it there are no parts for readers."""
-    spans = part_spans(parts.decisions.rows.starts)
-    done = state.done_units()
-    units = [_send(state, parts, spans, number, below, done) for number in range(len(spans))]
-    state.forget({key for key in done if is_part(key)} - {unit.key for unit in units})
+    done = part_inputs(state)
+    state.forget(done.keys() - {unit.key for unit in units})
     first, others = units[:1], units[1:]
-    if has_work(state, others) and done.pop(first[0].key, None) is not None:
+    if has_work(state, others) and first[0].key in done:
         state.forget([first[0].key])
-        _send(state, parts, spans, 0, below, done)
+        send_first_anew()
     for some in (others, first):
         outcome = run_units(context.cluster, state, some, write_part, reporter=context.reporter, what="parts")
         outcome.raise_failures(f"{counted(len(outcome.failures), 'parts')} of the decisions could not be written")
     for unit in units:
         state.folder.remove(unit.task.rows)
-    return units
-
-
-def _send(
-    state: StageState, parts: PartsOfDecisions, spans: Sequence[tuple[int, int]], number: int, below: str,
-    done: Mapping[str, str],
-) -> Unit[PartTask]:  # fmt: skip
-    """The unit that writes a part. The rows of one that is not done are written to where the worker finds them."""
-    rows = parts.decisions.rows
-    part = parts.rows(*spans[number])
-    data = arrow_bytes(pack(part.columns))
-    key = f"{PART_UNIT}{number:06d}"
-    task = PartTask(
-        state.folder, below + decision_part(number), state.beside_marker(key), rows.tables.of_clusters(()), rows.id_type,
-        parts.decisions.rule.eps, None if number else (len(spans), len(rows)),
-    )  # fmt: skip
-    ids = [one.hex() for one in part.digests]
-    inputs = digest(PART_VERSION, hash_of(data), ids, str(task.id_type), task.eps, task.of_all)
-    if done.get(key) != inputs:
-        state.folder.write_bytes(task.rows, data)
-    return Unit(key, inputs, task, task.path)
 
 
 def part_spans(starts: NDArray[np.int64]) -> list[tuple[int, int]]:

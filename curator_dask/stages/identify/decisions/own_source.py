@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import row_blocks
+from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.names import counted
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 
@@ -27,6 +28,27 @@ class Sources(NamedTuple):
     names: Sequence[str]
 
 
+class EmptiedSources(NamedTuple):
+    """Sources that lose over half of their rows to kept rows of the same source."""
+
+    number: int
+    worst: str
+    """The one that loses most; of several the first one."""
+    num_lost: int
+    num_rows: int
+    """Of the worst one."""
+
+    def warning(self, rule: Rule) -> str:
+        """What a user should know of them."""
+        lose, their = ("lose", "their") if self.number != 1 else ("loses", "its")
+        remedy = "" if rule.scope == "same" else "--scope cross, or "
+        return (
+            f"{counted(self.number, 'source videos')} {lose} over half of {their} clips to clips of the same video, for "
+            f"example {self.worst} ({self.num_lost:,} of {self.num_rows:,}). If these show different "
+            f"moments, keep them with {remedy}{STRICTER[rule.name]}"
+        )
+
+
 def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int, tuple[str, ...]]:
     """How many sources lose over half of their rows to kept rows of the same source, and a warning if there are some."""
     codes = sources.code
@@ -40,14 +62,9 @@ def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int
     emptied = np.flatnonzero(2 * lost > num_rows)
     if not len(emptied):
         return 0, ()
-    worst = emptied[np.lexsort((emptied, -lost[emptied]))[0]]
-    lose, their = ("lose", "their") if len(emptied) != 1 else ("loses", "its")
-    remedy = "" if decisions.rule.scope == "same" else "--scope cross, or "
-    return len(emptied), (
-        f"{counted(len(emptied), 'source videos')} {lose} over half of {their} clips to clips of the same video, for example "
-        f"{sources.names[int(worst)]} ({lost[worst]:,} of {num_rows[worst]:,}). If these show different "
-        f"moments, keep them with {remedy}{STRICTER[decisions.rule.name]}",
-    )
+    worst = int(emptied[np.lexsort((emptied, -lost[emptied]))[0]])
+    found = EmptiedSources(len(emptied), sources.names[worst], int(lost[worst]), int(num_rows[worst]))
+    return found.number, (found.warning(decisions.rule),)
 
 
 def _count(codes: NDArray[Any], num_names: int) -> NDArray[np.int64]:

@@ -34,14 +34,18 @@ class PartRows:
 
 @dataclass(frozen=True)
 class PartsOfDecisions:
-    """All decisions, to be cut into parts."""
+    """All decisions, to be cut into parts; or those of one part."""
 
     decisions: Decisions
     facts: ClipFacts
     with_groups: bool
+    first: int = 0
+    """The number among all of the first row that is decided on. The decisions name all rows by such numbers."""
+    known_groups: tuple[Indices, Indices] | None = None
+    """(N,) each, as `Decisions.groups` gives them, where they are known; None: they are made from the decisions."""
 
     def rows(self, start: int, stop: int) -> PartRows:
-        """The part with the rows from start to stop, which is the first row of a cluster, or the end."""
+        """The part with the rows from start to stop, of those decided on. Each is the first one of a cluster, or the end."""
         decisions = self.decisions
         removed = np.flatnonzero(decisions.removed[start:stop]) + start
         columns, kept = self._covering(removed)
@@ -54,7 +58,7 @@ class PartsOfDecisions:
         references = np.unique(np.concatenate([rows[rows >= 0].astype(np.int64) for rows in named.values()]))
         columns |= {name: _places_in(references, rows) for name, rows in named.items()}
         columns |= {**self._of_lines(start, stop), **self._of_removed(removed), **self._facts(start, removed)}
-        return self._with_tables(columns, np.arange(start, stop), references)
+        return self._with_tables(columns, np.arange(start, stop) + self.first, references)
 
     def _with_tables(self, columns: dict[str, Any], lines: Indices, references: Indices) -> PartRows:
         """The columns, and where the ids of lines and references are: a table and a line of it. Other clips come last."""
@@ -74,6 +78,8 @@ class PartsOfDecisions:
 
     @cached_property
     def _groups(self) -> tuple[Indices, Indices]:
+        if self.known_groups is not None:
+            return self.known_groups
         nothing = np.full(len(self.decisions.removed), -1, np.int8)
         return self.decisions.groups() if self.with_groups else (nothing, nothing)
 
@@ -85,7 +91,7 @@ class PartsOfDecisions:
         return {
             "removed": self.decisions.removed[start:stop],
             "cosine_sim_score": self.decisions.cosine[start:stop],
-            "cluster": self.decisions.rows.clusters(start, stop),
+            "cluster": self.decisions.rows.clusters(start + self.first, stop + self.first),
             "group": self._groups[0][start:stop].astype(np.int64),
         }
 
@@ -125,7 +131,7 @@ class PartsOfDecisions:
         code = self.facts.sources.code[removed]
         used, place = np.unique(np.append(code, -1), return_inverse=True)  # -1 comes first
         names = [self.facts.sources.names[one] for one in used[1:].tolist()]
-        first = self._removed_before[np.searchsorted(self.decisions.rows.starts, start)]
+        first = self._removed_before[np.searchsorted(self.decisions.rows.starts, start)] if start else 0
         start_s, end_s = self.facts.times[first : first + len(removed)].T
         return {
             "source": place[:-1] - 1,

@@ -1,0 +1,202 @@
+"""Where the clips of all rows come from, by the clip index: joined by the digests of ids in buckets, on workers.
+
+::
+
+    clip index, a task per file   →  id digests, source, start, end   ┐ one bucket
+    rows, a task per part         →  id digests, row                  ┘ → row, source, start, end → by part
+
+A task per bucket brings both together and writes what it finds for each part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.clip_index import check_clip_index_rows, clip_index_files
+from curator_dask.data.decisions.row_index import RowIndex, id_digests
+from curator_dask.data.ids import id_texts
+from curator_dask.data.tables import row_group_tables
+from curator_dask.files.buckets.buckets import bucket_of
+from curator_dask.files.buckets.shared import ROWS_OF_SHARED_BUCKET, read_shared, write_shared
+from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.decisions.clip_facts import TIMES, ClipFacts, codes_of_names
+from curator_dask.stages.identify.decisions.own_source import Sources
+from curator_dask.stages.identify.decisions.table_rows import Indices
+from curator_dask.stages.identify.in_parts.workplace import Workplace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LINE_BITS = 40
+"""Lines of the clip index are numbered by file and line; so many bits are for the line."""
+
+
+@dataclass(frozen=True)
+class IndexTask:
+    """Write the clips of one file of the clip index in buckets."""
+
+    clips: Folder
+    path: str
+    number: int
+    """Of the file."""
+    output: Folder
+    written: str
+    """How the paths of the files to write begin."""
+    num_buckets: int
+
+
+def scatter_clips(task: IndexTask) -> tuple[list[str], int]:
+    """Write the clips of one file of the clip index in buckets; returns the paths, and the number of clips."""
+    import pyarrow as pa
+
+    paths: list[str] = []
+    first = task.number << LINE_BITS
+    start = first
+    for clips in _some_clips(task):
+        high, low = id_digests(id_texts(clips["id"])).T
+        columns = {"high": high, "low": low, "line": np.arange(start, start + len(clips))}
+        table = pa.table({**columns, **{name: clips[name] for name in ("source_video", *TIMES)}})
+        path = f"{task.written}-{len(paths):06d}.arrow"
+        paths.append(write_shared(task.output, path, table, bucket_of(high, task.num_buckets), task.num_buckets))
+        start += len(clips)
+    return paths, start - first
+
+
+def _some_clips(task: IndexTask) -> Iterator[pa.Table]:
+    """The clips of the file, some row groups at a time."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for group in row_group_tables(task.clips, task.path, ["id", "source_video", *TIMES]):
+        waiting.append(group.replace_schema_metadata(None))
+        if sum(map(len, waiting)) >= ROWS_OF_SHARED_BUCKET:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+@dataclass(frozen=True)
+class BucketTask:
+    """Bring the rows and clips of one bucket together."""
+
+    folder: Folder
+    clips: tuple[str, ...]
+    rows: tuple[str, ...]
+    """The files with both, in order."""
+    number: int
+    firsts: Indices
+    """(P,) the first row of each part."""
+    asked: Indices
+    """Rows whose sources are asked for."""
+    written: str
+    """Path of the file to write: what is found, in buckets by part."""
+
+
+def join_bucket(task: BucketTask) -> pa.Table:
+    """Find the clips of the rows of a bucket; returns ``row`` and ``source_video`` of those that are asked for."""
+    import pyarrow as pa
+
+    found = _joined(task)
+    row = found["row"].to_numpy()
+    part = np.searchsorted(task.firsts, row, side="right") - 1
+    write_shared(task.folder, task.written, found, part, len(task.firsts))
+    return found.select(["row", "source_video"]).filter(pa.array(np.isin(row, task.asked)))
+
+
+def _joined(task: BucketTask) -> pa.Table:
+    """``row``, ``line``, ``source_video``, ``start_s`` and ``end_s`` of the rows that the clip index knows."""
+    import pyarrow as pa
+
+    rows, clips = (read_shared(task.folder, paths, task.number) for paths in (task.rows, task.clips))
+    if rows is None or clips is None:
+        kinds = [("row", pa.int64()), ("line", pa.int64()), ("source_video", pa.string())]
+        return pa.schema([*kinds, *((name, pa.float64()) for name in TIMES)]).empty_table()
+    index = RowIndex.of(list(_halves(clips).T))
+    place = index.find_digests(_halves(rows))
+    there = place >= 0
+    known = clips.select(["line", "source_video", *TIMES]).take(pa.array(place[there]))
+    return known.add_column(0, "row", rows["row"].filter(pa.array(there)))
+
+
+def _halves(table: pa.Table) -> NDArray[np.uint64]:
+    return np.stack([table[name].to_numpy() for name in ("high", "low")], axis=1)
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """What the clip index tells of all rows."""
+
+    paths: tuple[str, ...]
+    """The files that hold it, in buckets by part."""
+    asked: pa.Table
+    """``row``, ascending, and ``source_video`` of the rows that were asked for."""
+
+    @staticmethod
+    def nothing() -> IndexFacts:
+        import pyarrow as pa
+
+        return IndexFacts((), pa.schema([("row", pa.int64()), ("source_video", pa.string())]).empty_table())
+
+
+def facts_of_rows(
+    place: Workplace, clips: Folder, num_buckets: int, rows: Sequence[str], firsts: Indices, asked: Indices
+) -> IndexFacts:  # fmt: skip
+    """Bring rows and clips together.
+
+    Args:
+        clips: the output of the split stage.
+        rows: the files with the rows of the parts. firsts: (P,) the first row of each part.
+        asked: rows whose sources are asked for.
+
+    Raises InputError where the clip index is damaged.
+    """
+    import pyarrow as pa
+
+    tasks = [
+        IndexTask(clips, one, number, place.folder, place.path("clips", number).removesuffix(".arrow"), num_buckets)
+        for number, one in enumerate(clip_index_files(clips))
+    ]
+    written = place.each(scatter_clips, tasks)
+    check_clip_index_rows(clips, sum(num_clips for _, num_clips in written))
+    files = tuple(one for paths, _ in written for one in paths)
+    buckets = [
+        BucketTask(place.folder, files, tuple(rows), number, firsts, asked, place.path("facts", number))
+        for number in range(num_buckets)
+    ]
+    found = pa.concat_tables(place.each(join_bucket, buckets), promote_options="permissive")
+    return IndexFacts(tuple(bucket.written for bucket in buckets), found.sort_by("row"))
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """Facts about the n rows of a part, R of which are removed."""
+
+    facts: ClipFacts
+    line: Indices
+    """(n,) where each row is in the clip index; -1 where it is not."""
+
+
+def read_facts(
+    folder: Folder, paths: tuple[str, ...], number: int, first: int, removed: NDArray[np.bool_]
+) -> PartFacts:
+    """The facts about the rows of a part, whose first row is `first`, from the files of all buckets."""
+    num_removed = int(np.count_nonzero(removed))
+    facts, line = ClipFacts.unknown(len(removed), num_removed), np.full(len(removed), -1)
+    found = read_shared(folder, paths, number)
+    if found is None:
+        return PartFacts(facts, line)
+    found = found.sort_by("line")  # so that sources are numbered as they come in the clip index
+    row, codes = found["row"].to_numpy() - first, dict[str, int]()
+    line[row] = found["line"].to_numpy()
+    facts.sources.code[row] = codes_of_names(found["source_video"], codes)
+    gone = removed[row]
+    place = (np.cumsum(removed) - 1)[row[gone]]
+    for at, name in enumerate(TIMES):
+        facts.times[place, at] = found[name].fill_null(0.0).to_numpy()[gone]
+    return PartFacts(ClipFacts(Sources(facts.sources.code, list(codes)), facts.times), line)
