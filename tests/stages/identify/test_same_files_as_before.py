@@ -11,7 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IncrementalStage
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns
+from curator_dask.files.buckets import shared
+from curator_dask.files.folder import Folder
+from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.decisions import output_files
 from tests.stages import builders
 from tests.stages.identify import test_also_copies as both
 
@@ -82,6 +87,52 @@ def test_files_of_each_rule(scored, context, name):
         given["overlaps_path"] = None
     both.stage(scored, name, **given).run(context=context)
     assert digest_of(scored / name) == EXPECTED[name]
+
+
+BY_SCORES = [name for name, given in RULES.items() if given.get("rule", "overlap") != "overlap"]
+
+
+@pytest.mark.parametrize("name", BY_SCORES)
+def test_files_of_many_parts(scored, context, monkeypatch, name):
+    """Each part by workers, with rows that name rows of other parts, and several buckets."""
+    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 50)
+    out = scored / f"{name}-in-parts"
+    given = {"clips_path": str(scored / "clips"), **RULES[name], "overlaps_path": None}
+    if given.pop("hand", False):
+        given["overrides"] = str(scored / "hand.csv")
+    first = both.stage(scored, out.name, **given).run(context=context)
+    assert len(list((out / "decisions").iterdir())) > 3
+    assert not list((out / ".curator" / "identify" / "buckets").iterdir())
+    assert digest_of(out) == EXPECTED[name]
+    assert one_row_per_clip(out) == one_row_per_clip(scored / name)
+    alone = both.stage(scored, f"{name}-again", **given)
+    monkeypatch.setattr(output_files, "PART_ROWS", 1_000)
+    again = alone.run(context=context)
+    assert (again.counts, again.warnings) == (first.counts, first.warnings)
+
+
+def one_row_per_clip(folder: Path) -> list[list[Any]]:
+    batches = decision_batches(Folder(str(folder)), decision_columns().names)
+    return [row for batch in batches for row in rounded(batch.to_pylist())]
+
+
+def test_second_run_of_many_parts_starts_nothing(scored, context, monkeypatch):
+    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    stage = both.stage(scored, "twice", **RULES["pairwise"], overlaps_path=None, clips_path=str(scored / "clips"))
+    first = stage.run(context=context)
+    written = {path: path.stat().st_mtime_ns for path in (scored / "twice" / "decisions").iterdir()}
+    idle = RunContext(LazyCluster())
+    second = stage.run(context=idle)
+    assert (second.counts, second.warnings, second.num_run) == (first.counts, first.warnings, 0)
+    assert idle.cluster._client is None
+    (scored / "twice" / "decisions" / "part-000002.parquet").unlink()
+    stage.run(context=context)
+    there = {path: path.stat().st_mtime_ns for path in (scored / "twice" / "decisions").iterdir()}
+    assert there.keys() == written.keys()
+    assert (
+        sum(there[path] != written[path] for path in there) == 2
+    )  # that part, and the first, without which there are none
 
 
 def test_files_of_an_addition(scored, context):

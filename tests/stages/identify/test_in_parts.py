@@ -1,0 +1,128 @@
+"""The join of decisions in parts gives what the join in memory gives, bytes of the parts included: random clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curator_dask.dedup.decide.rules import Rule
+from curator_dask.files.buckets import shared
+from curator_dask.files.buckets.shared import read_shared, write_shared
+from curator_dask.files.folder import Folder
+from curator_dask.report.review.overrides import Override
+from curator_dask.runtime.records import UnitRecord
+from curator_dask.runtime.state import StageState
+from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
+from curator_dask.stages.identify.decisions.clip_facts import clip_facts
+from curator_dask.stages.identify.decisions.decision_table import write_decisions_of_unit
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, join_decisions
+from curator_dask.stages.identify.decisions.output_files import PartsOfDecisions, pack, part_spans
+from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
+from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
+from curator_dask.stages.identify.in_parts.part import cut_into_parts
+from curator_dask.stages.identify.in_parts.workplace import workplace
+from tests.stages import builders
+from tests.stages.identify.test_join_decisions import Cluster
+
+
+def some_clusters(rng: np.random.Generator) -> list[Cluster]:
+    found: list[Cluster] = []
+    for number in range(int(rng.integers(1, 9))):
+        size = int(rng.integers(1, 9))
+        before = [one for cluster in found for one in cluster.ids]
+        rows = rng.permutation(size)[: rng.integers(0, 4)].tolist() if before else []
+        matches = {row: str(rng.choice(before)) for row in rows}
+        found.append(Cluster(number * 3, size, set(rng.integers(0, size, 3).tolist()), matches))
+    return found
+
+
+def written(state: StageState, clusters: list[Cluster], rule: Rule) -> UnitTables:
+    for one in clusters:
+        key = key_of_cluster("cluster", one.number)
+        result = write_decisions_of_unit(state.folder, state.beside_marker(key), one.table(rule), rule)
+        state.write(UnitRecord.of(key, "made", result))
+    return UnitTables(state, "cluster", tuple(one.number for one in clusters))
+
+
+def clip_index(root: Path, ids: list[str], rng: np.random.Generator) -> Folder:
+    """Most of the clips, one twice, and some that are no rows; one without a source."""
+    some = [*(one for one in ids if rng.random() < 0.9), "nobody", *ids[:1]]
+    clips: list[dict[str, Any]] = [
+        {"id": one, "source_video": f"{at // 4}.mp4" if at != 2 else None, "start_s": float(at), "end_s": at + 1.5}
+        for at, one in enumerate(some)
+    ]
+    return Folder(builders.write_clip_index(root, clips))
+
+
+def in_memory(tables: UnitTables, rule: Rule, clips: Folder, by_hand: dict[str, Override]) -> tuple[Any, ...]:
+    """The columns of the parts, the counts and the warnings."""
+    decisions = join_decisions(tables, rule)
+    told = decide_by_hand(decisions, by_hand, decisions.rows.index.find(ids_by_hand(by_hand)))
+    facts = clip_facts(decisions.rows, decisions.removed, clips)
+    parts = PartsOfDecisions(decisions, facts, True)
+    columns = [pack(parts.rows(*span).columns) for span in part_spans(decisions.rows.starts)]
+    num_emptied, warnings = warn_of_emptied_sources(decisions, facts.sources)
+    counts = {"rows": len(decisions.removed), **decisions.counts()}
+    return columns, counts, told, num_emptied, warnings
+
+
+@pytest.mark.parametrize("name", ["pairwise", "greedy"])
+@pytest.mark.parametrize("seed", range(25))
+def test_as_in_memory(tmp_path, monkeypatch, context, seed, name):
+    monkeypatch.setattr(output_files, "PART_ROWS", 5)
+    monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 6)
+    rng, rule = np.random.default_rng(seed), Rule(name, 0.1)
+    state, clusters = StageState(Folder(str(tmp_path / "d")), "identify"), some_clusters(rng)
+    tables, ids = written(state, clusters, rule), [one for cluster in clusters for one in cluster.ids]
+    clips = clip_index(tmp_path / "clips", ids, rng)
+    choice = {one: Override(str(rng.choice(["keep", "remove"]))) for one in ids if rng.random() < 0.15}
+    by_hand = {**choice, "not there": Override("keep")}
+    columns, counts, told, num_emptied, warnings = in_memory(tables, rule, clips, by_hand)
+
+    sent: list[pa.Table] = []
+    monkeypatch.setattr(in_parts, "write_parts", lambda *_: None)
+    parts = cut_into_parts(tables, {one.number: len(one.ids) for one in clusters})
+    with workplace(context, state, here=True) as place:
+        run = in_parts._InParts(place, state, parts, DecidedClusters(tables, ("made",), rule, None), clips, by_hand)
+        joined = run.join()
+        sent = [pa.ipc.open_file(state.folder.read_bytes(task)).read_all() for task in rows_of(state, len(parts))]
+    assert [one.to_pylist() for one in sent] == [one.to_pylist() for one in columns]
+    assert [one.schema for one in sent] == [one.schema for one in columns]
+    assert (joined.counts, joined.by_hand) == (counts, told)
+    emptied = joined.emptied
+    assert (0 if emptied is None else emptied.number) == num_emptied
+    assert warnings == (() if emptied is None else (emptied.warning(rule),))
+
+
+def rows_of(state: StageState, num_parts: int) -> list[str]:
+    return [state.beside_marker(f"part-{number:06d}") for number in range(num_parts)]
+
+
+def test_what_is_nowhere_is_an_error(tmp_path, context):
+    rule, state = Rule("pairwise", 0.1), StageState(Folder(str(tmp_path)), "identify")
+    tables = written(state, [Cluster(0, 2, set(), {1: "9-9"})], rule)
+    with pytest.raises(Exception, match="names '9-9', which is in no cluster"):
+        in_parts.join_in_parts(context, state, DecidedClusters(tables, ("made",), rule, None), None, None)
+
+
+def test_rows_in_shared_buckets_keep_their_order(tmp_path):
+    folder, numbers = Folder(str(tmp_path)), np.array([2, 0, 2, 3])
+    paths = [
+        write_shared(folder, f"{name}.arrow", pa.table({"x": [name + one for one in "pqrs"]}), numbers, 4)
+        for name in "ab"
+    ]
+    found = [read_shared(folder, paths, number) for number in range(4)]
+    assert [one and one["x"].to_pylist() for one in found] == [
+        ["aq", "bq"],
+        None,
+        ["ap", "ar", "bp", "br"],
+        ["as", "bs"],
+    ]
+    empty = write_shared(folder, "c.arrow", pa.schema([("x", pa.string())]).empty_table(), np.zeros(0, np.int64), 2)
+    assert read_shared(folder, [empty], 1) is None
