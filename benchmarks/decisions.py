@@ -1,41 +1,42 @@
-"""What identify costs in the client once the clusters are decided: CPU time and memory per clip of each step.
+"""What identify costs once the clusters are decided: CPU time of client and workers, and memory of the client, per clip.
 
 Run: ``python -m benchmarks.decisions``. The tables of the clusters and the clip index are made up, and written as real
-files: clusters of 1,000 rows, 30 % of them removed, 2 % for a row of another cluster, 20 clips per video. There is no Dask:
-what workers do runs in the same process, as a step of its own. Each size runs in a process of its own, and the peak of each
-step is counted above the memory in use at its start. Linux only.
+files: clusters of 1,000 rows, 30 % of them removed, 2 % for a row of another cluster, 20 clips per video. Two real workers
+do the tasks. Each size runs in a process of its own, which is the client, and the peak of each step is counted above the
+memory in use at its start. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.measuring import apart, for_each_size, measure_step
 from curator_dask.data.clip_index import extent
-from curator_dask.data.decisions.read_decisions import decision_batches
+from curator_dask.data.decisions.read_decisions import decision_batches, decision_parts
 from curator_dask.data.scored_clusters import Scores
-from curator_dask.data.tables import arrow_bytes, parquet_bytes
+from curator_dask.data.tables import parquet_bytes
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import SINGLE_FILE_ROWS, clip_index_part, decision_part
+from curator_dask.files.layout import SINGLE_FILE_ROWS, clip_index_part
+from curator_dask.runtime.cluster import LazyCluster
+from curator_dask.runtime.cluster_settings import ClusterSettings
+from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, clip_facts
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
-from curator_dask.stages.identify.decisions.output_files import _publish_single_files, part_spans
-from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
-from curator_dask.stages.identify.decisions.part_files import PartTask, pack, write_part
-from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.output_files import _publish_single_files
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 
-Result = TypeVar("Result")
 CLUSTER_ROWS, CLIPS_PER_VIDEO = 1000, 20
 RULE = Rule("pairwise", 0.05)
 
@@ -43,44 +44,53 @@ RULE = Rule("pairwise", 0.05)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
-    print("| clips | step | CPU seconds | CPU µs per clip | peak bytes per clip | MB of the process |", flush=True)
-    print("|---|---|---|---|---|---|", flush=True)
-    for_each_size(parser.parse_args().clips, _measure)
+    parser.add_argument(
+        "--crossing", type=float, default=0.02, help="the share of rows with a duplicate in another cluster"
+    )
+    given = parser.parse_args()
+    columns = (
+        "clips",
+        "step",
+        "client, CPU µs per clip",
+        "workers, CPU µs per clip",
+        "peak bytes per clip",
+        "MB of the client",
+    )
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    for_each_size(given.clips, _measure, given.crossing)
 
 
-def _measure(num_clips: int) -> None:
+def _measure(num_clips: int, crossing: float) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
         state = StageState(folder, "identify")
-        apart(_write_input, state, num_clips)
+        apart(_write_input, state, num_clips, crossing)
         tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
-        decisions = _step("join the clusters", num_clips, lambda: join_decisions(tables, RULE))
-        facts = _step("find the clips in the clip index", num_clips, lambda: _facts(decisions, folder))
-        _step("count", num_clips, lambda: (decisions.counts(), warn_of_emptied_sources(decisions, facts.sources)))
-        parts = PartsOfDecisions(decisions, facts, with_groups=True)
-        tasks = _step("send the parts", num_clips, lambda: _send(state, parts))
-        _step("write the parts (workers)", num_clips, lambda: [write_part(task) for task in tasks])
-        paths = [task.path for task in tasks]
-        if num_clips <= SINGLE_FILE_ROWS:
-            _step("single files", num_clips, lambda: _publish_single_files(state, paths, "", with_groups=True))
-        _step("read all parts in batches", num_clips, lambda: _read(folder))
-
-
-def _facts(decisions: Decisions, folder: Folder) -> ClipFacts:
-    facts = clip_facts(decisions.rows, decisions.removed, folder)
-    decisions.rows.forget_index()
-    return facts
-
-
-def _send(state: StageState, parts: PartsOfDecisions) -> list[PartTask]:
-    rows, tasks = parts.decisions.rows, []
-    spans = part_spans(rows.starts)
-    for number, span in enumerate(spans):
-        path = state.beside_marker(f"part-{number:06d}")
-        state.folder.write_bytes(path, arrow_bytes(pack(parts.rows(*span).columns)))
-        of_all = None if number else (len(spans), len(rows))
-        tasks.append(PartTask(state.folder, decision_part(number), path, rows.tables, rows.id_type, RULE.eps, of_all))
-    return tasks
+        decided = DecidedClusters(tables, ("made up",), RULE, None)
+        output_files.SINGLE_FILE_ROWS = 0  # they are a step of their own
+        with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
+            context = RunContext(cluster, SilentReporter())
+            _step(
+                "join and write the parts",
+                num_clips,
+                cluster,
+                lambda: in_parts.join_in_parts(context, state, decided, folder, None),
+            )
+            _step(
+                "the same again, all done",
+                num_clips,
+                cluster,
+                lambda: in_parts.join_in_parts(context, state, decided, folder, None),
+            )
+            paths = decision_parts(folder)
+            if num_clips <= SINGLE_FILE_ROWS:
+                _step(
+                    "single files",
+                    num_clips,
+                    cluster,
+                    lambda: _publish_single_files(state, paths, "", with_groups=True),
+                )
+            _step("read all parts in batches", num_clips, cluster, lambda: _read(folder))
 
 
 def _read(folder: Folder) -> int:
@@ -91,18 +101,18 @@ def _name(number: int) -> str:
     return f"{number:08x}-0000-5000-a000-{number:012x}"
 
 
-def _write_input(state: StageState, num_clips: int) -> None:
+def _write_input(state: StageState, num_clips: int, crossing: float) -> None:
     num_clusters = num_clips // CLUSTER_ROWS
     for cluster in range(num_clusters):
-        _write_cluster(state, cluster, num_clusters)
+        _write_cluster(state, cluster, num_clusters, crossing)
     _write_clip_index(state.folder, num_clips)
 
 
-def _write_cluster(state: StageState, cluster: int, num_clusters: int) -> None:
+def _write_cluster(state: StageState, cluster: int, num_clusters: int, crossing: float) -> None:
     """The clips of a video are in different clusters. Rows are removed for one a few places before them."""
     row = np.arange(CLUSTER_ROWS)
     removed = np.isin(row % 10, (3, 6, 9))
-    elsewhere = (row % 50 == 3) & (cluster > 0)
+    elsewhere = (row % 10 == 3) & (row < 10 * crossing * CLUSTER_ROWS) & (cluster > 0)
     kept_row = np.where(removed, row - row % 10, row)
     ids = [_name(cluster + num_clusters * one) for one in row.tolist()]
     others = [_name(cluster - 1 + num_clusters * one) if cluster else ids[one] for one in kept_row.tolist()]
@@ -128,11 +138,18 @@ def _write_clip_index(folder: Folder, num_clips: int, part_rows: int = 65_536) -
         folder.write_bytes(clip_index_part(number), parquet_bytes(table))
 
 
-def _step(name: str, num_clips: int, work: Callable[[], Result]) -> Result:
+def _step(name: str, num_clips: int, cluster: LazyCluster, work: Callable[[], object]) -> None:
+    before = _seconds_of_workers(cluster)
     step = measure_step(work)
-    per_clip = f"{step.seconds / num_clips * 1e6:.2f} | {step.growth / num_clips:,.0f}"
-    print(f"| {num_clips:,} | {name} | {step.seconds:.2f} | {per_clip} | {step.peak / 1e6:,.0f} |", flush=True)
-    return step.result
+    workers = _seconds_of_workers(cluster) - before
+    micros = " | ".join(f"{seconds / num_clips * 1e6:.2f}" for seconds in (step.seconds, workers))
+    print(
+        f"| {num_clips:,} | {name} | {micros} | {step.growth / num_clips:,.0f} | {step.peak / 1e6:,.0f} |", flush=True
+    )
+
+
+def _seconds_of_workers(cluster: LazyCluster) -> float:
+    return sum(cluster.client.run(time.process_time).values())
 
 
 if __name__ == "__main__":

@@ -324,15 +324,13 @@ def arrow_bytes(table: pa.Table) -> bytes:
 def arrow_table(folder: Folder, path: str, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of an Arrow file with these bytes. Raises InputError if they hold none.
 
-    Only the `columns` are unpacked; None: all.
+    Only the `columns` are unpacked; None: all. One thread does it: for the small tables of units, several cost more.
     """
     import pyarrow as pa
 
     try:
-        if columns is None:
-            return pa.ipc.open_file(data).read_all()
-        names = pa.ipc.open_file(data).schema.names
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(map(names.index, columns)))
+        fields = columns and sorted(map(pa.ipc.open_file(data).schema.names.index, columns))
+        options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
         return pa.ipc.open_file(data, options=options).read_all()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(folder, path, f"it is no whole Arrow file ({error})") from error

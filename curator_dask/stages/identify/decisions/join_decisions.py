@@ -25,7 +25,7 @@ from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
-from curator_dask.stages.identify.decisions.decision_table import IDS, count_orphans
+from curator_dask.stages.identify.decisions.decision_table import DIGESTS, IDS, count_orphans
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows, UnitTables
 
 if TYPE_CHECKING:
@@ -247,7 +247,11 @@ def _join_groups(decisions: Decisions, pairs: Iterable[tuple[Indices, Indices]])
 BLOCK_ROWS = 1 << 20
 NUMBERS = ("removed", "cross_cluster", "group", "max_row", "kept_row", "cosine_sim_score", "kept_score")
 NAMES = ("max_id", "kept_id")
-KINDS = {"removed": np.bool_, "cross_cluster": np.bool_, "cosine_sim_score": np.float32, "kept_score": np.float32}
+KINDS = {
+    **dict.fromkeys(("removed", "cross_cluster"), np.bool_),
+    **dict.fromkeys(("cosine_sim_score", "kept_score"), np.float32),
+    **dict.fromkeys(DIGESTS, np.uint64),
+}
 """The types of those columns that are no numbers of rows."""
 
 
@@ -259,23 +263,25 @@ class LoadedDecisions(NamedTuple):
     """The rows that have a duplicate in another cluster."""
     named: dict[str, list[Named]]
     """By column, the rows that name another one by its id. In `decisions` they have none yet."""
+    more: dict[str, NDArray[Any]]
+    """The values of other columns."""
 
 
-def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
-    """Read the tables of all clusters."""
+def load_decisions(tables: ClusterTables, rule: Rule, more: Sequence[str] = ()) -> LoadedDecisions:
+    """Read the tables of all clusters, with the values of some more columns, such as `DIGESTS`."""
     import pyarrow as pa
 
-    columns = {name: Growing(KINDS.get(name, np.int32)) for name in NUMBERS}
+    columns = {name: Growing(KINDS.get(name, np.int32)) for name in (*NUMBERS, *more)}
     named: dict[str, list[Named]] = {name: [] for name in NAMES}
     starts, digests, kinds = [0], [], []
-    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, "id"]):
+    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, *more]):
         for name, column in columns.items():
             column.add(_of_all_rows(table[name], name, starts[-1]))
         for name in NAMES:
             named[name] += named_in(table[name], starts[-1])
         starts.append(starts[-1] + len(table))
         digests.append(table.schema.metadata[IDS])
-        kinds.append(table["id"].type)
+        kinds.append(table["kept_id"].type)  # that of all ids of the table
     rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
     joined = {name: column.values() for name, column in columns.items()}
     no_others = pa.chunked_array([], stored_type(rows.id_type))
@@ -283,7 +289,9 @@ def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
         rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
         joined["group"], rule, no_others,
     )  # fmt: skip
-    return LoadedDecisions(decisions, np.flatnonzero(joined["cross_cluster"]), named)
+    return LoadedDecisions(
+        decisions, np.flatnonzero(joined["cross_cluster"]), named, {name: joined[name] for name in more}
+    )
 
 
 def _of_all_rows(column: pa.ChunkedArray, name: str, start: int) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import TIMES, ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.own_source import Sources
 from curator_dask.stages.identify.decisions.table_rows import Indices
+from curator_dask.stages.identify.in_parts.look import halves_of
 from curator_dask.stages.identify.in_parts.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -117,15 +118,11 @@ def _joined(task: BucketTask) -> pa.Table:
     if rows is None or clips is None:
         kinds = [("row", pa.int64()), ("line", pa.int64()), ("source_video", pa.string())]
         return pa.schema([*kinds, *((name, pa.float64()) for name in TIMES)]).empty_table()
-    index = RowIndex.of(list(_halves(clips).T))
-    place = index.find_digests(_halves(rows))
+    index = RowIndex.of(list(halves_of(clips).T))
+    place = index.find_digests(halves_of(rows))
     there = place >= 0
     known = clips.select(["line", "source_video", *TIMES]).take(pa.array(place[there]))
     return known.add_column(0, "row", rows["row"].filter(pa.array(there)))
-
-
-def _halves(table: pa.Table) -> NDArray[np.uint64]:
-    return np.stack([table[name].to_numpy() for name in ("high", "low")], axis=1)
 
 
 @dataclass(frozen=True)

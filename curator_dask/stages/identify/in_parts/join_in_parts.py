@@ -35,9 +35,9 @@ from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import IndexFacts, facts_of_rows
 from curator_dask.stages.identify.in_parts.count_sources import CountTask, emptied_sources, worst_of_all
 from curator_dask.stages.identify.in_parts.join_record import Joined, made_from, record_join, recorded_join
-from curator_dask.stages.identify.in_parts.look import Look, LookTask, look_at_part
+from curator_dask.stages.identify.in_parts.look import FindTask, Look, LookTask, look_at_part
 from curator_dask.stages.identify.in_parts.named_rows import NamedRows, find_named_rows
-from curator_dask.stages.identify.in_parts.part import RowsOfPart, cut_into_parts, in_part
+from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, cut_into_parts, in_part
 from curator_dask.stages.identify.in_parts.prepare import Prepared, PrepareTask, Shared, prepare_part, send_again
 from curator_dask.stages.identify.in_parts.settle import Crossing, Settled, settle
 from curator_dask.stages.identify.in_parts.touched import Touched, TouchedTask, touched_rows
@@ -108,16 +108,14 @@ class _InParts:
     @cached_property
     def _looks(self) -> list[Look]:
         with_ids = self.decided.rule.name == "greedy" and self.decided.taken is None
-        buckets = self._num_buckets if self.clips is not None else 0
-        return self.place.each(
-            look_at_part,
-            [
-                LookTask(
-                    one, self.decided.rule, with_ids, self.place.folder, self.place.path("rows", one.number), buckets
-                )
-                for one in self.parts
-            ],
-        )
+        return self.place.each(look_at_part, [self._look_task(part, with_ids) for part in self.parts])
+
+    def _look_task(self, part: RowsOfPart, with_ids: bool) -> LookTask:
+        path, buckets = self.place.path("rows", part.number), self._num_buckets
+        return LookTask(part, self.decided.rule, with_ids, self.place.folder, path, buckets, self._numbers(part))
+
+    def _numbers(self, part: RowsOfPart) -> Numbers:
+        return Numbers(self.place.folder, self.place.path("numbers", part.number))
 
     @cached_property
     def _rows(self) -> TableRows:
@@ -129,7 +127,10 @@ class _InParts:
 
     @cached_property
     def _named(self) -> NamedRows:
-        return find_named_rows(self.place, self.parts, self._looks, self._rows, self.overrides or {})
+        tasks = [
+            FindTask(self.place.folder, self.place.path("rows", part.number), self._num_buckets) for part in self.parts
+        ]
+        return find_named_rows(self.place, tasks, self._looks, self._rows, self.overrides or {})
 
     @cached_property
     def _crossing(self) -> Crossing:
@@ -144,12 +145,13 @@ class _InParts:
         rows = np.union1d(self._crossing.touching(), self._named.by_hand).astype(np.int64)
         rows = rows[(rows >= 0) & (rows < len(self._rows))]
         place = in_part(self.parts, rows)
-        tasks = [
-            TouchedTask(self.parts[one], self.decided.rule, rows[place == one]) for one in np.unique(place).tolist()
-        ]
+        tasks = [self._touched_task(self.parts[one], rows[place == one]) for one in np.unique(place).tolist()]
         found = {task.part.number: one for task, one in zip(tasks, self.place.each(touched_rows, tasks), strict=True)}
         looks = zip(self.parts, self._looks, strict=True)
         return [found.get(part.number) or Touched.nothing(look.num_groups) for part, look in looks]
+
+    def _touched_task(self, part: RowsOfPart, rows: Indices) -> TouchedTask:
+        return TouchedTask(part, self.decided.rule, self._numbers(part), rows)
 
     @cached_property
     def _groups_before(self) -> Indices:
@@ -184,6 +186,7 @@ class _InParts:
         return [
             PrepareTask(
                 part,
+                self._numbers(part),
                 Sending.of(self.state, part.number, num_parts, self._rows, self.decided.rule.eps, "", done),
                 settled.of_part(part),
                 settled.roots_of_part(part),

@@ -12,12 +12,12 @@ from curator_dask.data.decisions.row_index import RowIndex
 from curator_dask.data.ids import id_list
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.buckets import bucket_of
-from curator_dask.files.buckets.shared import write_shared
+from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.decision_table import DIGESTS
 from curator_dask.stages.identify.decisions.join_decisions import LoadedDecisions, Named
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.in_parts.part import RowsOfPart
+from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,9 @@ class LookTask:
     rows_path: str
     """Path in `folder` of the file that tells where its rows are, in buckets by their digests."""
     num_buckets: int
-    """Of that file; 0: it is not needed."""
+    """Of that file."""
+    numbers: Numbers
+    """The file to write what its clusters decided to."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Look:
 
 def look_at_part(task: LookTask) -> Look:
     """Read the tables of a part."""
-    part, loaded = task.part, task.part.load(task.rule)
-    if task.num_buckets:
-        _write_places(task)
+    part, loaded = task.part, task.part.load(task.rule, DIGESTS)
+    _write_places(task, *(loaded.more[name] for name in DIGESTS))
+    task.numbers.write(loaded.decisions)
     rows = loaded.decisions.rows
     return Look(
         rows.starts + part.first,
@@ -77,29 +79,42 @@ def _named(loaded: LoadedDecisions, first: int) -> dict[str, list[Named]]:
     return {name: [(rows + first, ids) for rows, ids in some] for name, some in loaded.named.items()}
 
 
-def _write_places(task: LookTask) -> None:
+def _write_places(task: LookTask, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> None:
     """Write where the rows of the part are, by the digests of their ids."""
     import pyarrow as pa
 
-    high, low = digests_of_part(task.part)
-    row = np.arange(task.part.first, task.part.stop)
-    table = pa.table({"high": high, "low": low, "row": row})
-    write_shared(task.folder, task.rows_path, table, bucket_of(high, task.num_buckets), task.num_buckets)
+    table = pa.table({"high": high, "low": low, "row": np.arange(task.part.first, task.part.stop)})
+    bucket = bucket_of(high, task.num_buckets)
+    write_shared(task.folder, task.rows_path, table, bucket, task.num_buckets)
 
 
-def digests_of_part(part: RowsOfPart) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """(n,) each, the halves of the digests of the ids of the part's rows."""
-    read = list(part.tables.read(range(len(part.tables.numbers)), DIGESTS))
-    high, low = (
-        np.concatenate([np.zeros(0, np.uint64), *(table[name].to_numpy() for table in read)]) for name in DIGESTS
-    )
-    return high, low
+@dataclass(frozen=True)
+class FindTask:
+    """Look for ids among the rows of one part."""
+
+    folder: Folder
+    path: str
+    """The file that tells where its rows are."""
+    num_buckets: int
 
 
-def find_in_part(part: RowsOfPart, wanted: RowIndex) -> pa.Table:
+def find_in_part(task: FindTask, wanted: RowIndex) -> pa.Table:
     """Those rows of a part whose ids are wanted: ``row``, among all rows, and ``place``, among the wanted ids."""
     import pyarrow as pa
 
-    place = wanted.find_digests(np.stack(digests_of_part(part), axis=1))
-    here = np.flatnonzero(place >= 0)
-    return pa.table({"row": here + part.first, "place": place[here]})
+    read = (read_shared(task.folder, [task.path], number) for number in range(task.num_buckets))
+    found = [_found(rows, wanted) for rows in read if rows is not None]
+    return pa.concat_tables([pa.schema([("row", pa.int64()), ("place", pa.int64())]).empty_table(), *found])
+
+
+def _found(rows: pa.Table, wanted: RowIndex) -> pa.Table:
+    import pyarrow as pa
+
+    place = wanted.find_digests(halves_of(rows))
+    there = place >= 0
+    return pa.table({"row": rows["row"].to_numpy()[there], "place": place[there]})
+
+
+def halves_of(rows: pa.Table) -> NDArray[np.uint64]:
+    """(n, 2) the digests of rows in such a file."""
+    return np.stack([rows[name].to_numpy() for name in ("high", "low")], axis=1)

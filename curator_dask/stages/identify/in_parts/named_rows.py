@@ -15,8 +15,7 @@ from curator_dask.report.review.overrides import Override
 from curator_dask.stages.identify.decisions.by_hand import ids_by_hand
 from curator_dask.stages.identify.decisions.join_decisions import stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
-from curator_dask.stages.identify.in_parts.look import Look, find_in_part
-from curator_dask.stages.identify.in_parts.part import RowsOfPart
+from curator_dask.stages.identify.in_parts.look import FindTask, Look, find_in_part
 from curator_dask.stages.identify.in_parts.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -56,10 +55,14 @@ class NamedRows:
 
 
 def find_named_rows(
-    place: Workplace, parts: Sequence[RowsOfPart], looks: Sequence[Look], rows: TableRows,
+    place: Workplace, tasks: Sequence[FindTask], looks: Sequence[Look], rows: TableRows,
     overrides: Mapping[str, Override],
 ) -> NamedRows:  # fmt: skip
-    """Find the rows that the looks at all parts named, and those that a person decided on."""
+    """Find the rows that the looks at all parts named, and those that a person decided on.
+
+    Args:
+        tasks: one per part.
+    """
     import pyarrow as pa
 
     found = [(name, *one) for name in COLUMNS for look in looks for one in look.named[name]]
@@ -69,7 +72,7 @@ def find_named_rows(
         else pa.array([], rows.id_type)
     )
     texts = [id_texts(pa.chunked_array([ids])).cast(pa.large_string()), ids_by_hand(overrides)]
-    numbers = _find(place, parts, pa.chunked_array([chunk for one in texts for chunk in one.chunks], pa.large_string()))
+    numbers = _find(place, tasks, pa.chunked_array([chunk for one in texts for chunk in one.chunks], pa.large_string()))
     named, by_hand = numbers[: len(ids)], numbers[len(ids) :]
     coded = stored(ids).filter(pa.array(named < 0)).dictionary_encode()
     named[named < 0] = coded.indices.to_numpy().astype(np.int64) + len(rows)
@@ -93,7 +96,7 @@ def _by_column(found: Sequence[tuple[str, Indices, Any]], named: Indices) -> dic
     return columns
 
 
-def _find(place: Workplace, parts: Sequence[RowsOfPart], texts: pa.ChunkedArray) -> Indices:
+def _find(place: Workplace, tasks: Sequence[FindTask], texts: pa.ChunkedArray) -> Indices:
     """The row of each id, the first one if there are several; -1 for one that is not there."""
     import pyarrow as pa
 
@@ -103,7 +106,7 @@ def _find(place: Workplace, parts: Sequence[RowsOfPart], texts: pa.ChunkedArray)
     index = RowIndex.of(list(id_digests(pa.chunked_array([coded.dictionary])).T))
     none = np.iinfo(np.int64).max
     rows = np.full(len(coded.dictionary), none)
-    for found in place.each(find_in_part, parts, index):
+    for found in place.each(find_in_part, tasks, index):
         np.minimum.at(rows, found["place"].to_numpy(), found["row"].to_numpy())
     of_each: Indices = np.where(rows == none, -1, rows)[coded.indices.to_numpy()]
     return of_each

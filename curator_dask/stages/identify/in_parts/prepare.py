@@ -17,7 +17,7 @@ from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDe
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
 from curator_dask.stages.identify.in_parts.count_sources import source_counts, write_counts
-from curator_dask.stages.identify.in_parts.part import RowsOfPart, among_all
+from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all
 from curator_dask.stages.identify.in_parts.touched import touched_groups
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class PrepareTask:
     """Prepare one part."""
 
     part: RowsOfPart
+    numbers: Numbers
     sending: Sending
     settled: pa.Table
     """The lines of `Settled.table` that are of this part."""
@@ -107,7 +108,7 @@ class _Decided:
     def of(cls, task: PrepareTask, shared: Shared) -> _Decided:
         first, settled = task.part.first, task.settled
         rows = settled["row"].to_numpy() - first
-        own = task.part.load(shared.rule).decisions
+        own = task.numbers.read(shared.rule)
         name_nearer_matches(own)
         groups = _groups(task, own, rows)
         own.rows, own.others = shared.rows, shared.others

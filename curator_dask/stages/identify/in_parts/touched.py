@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, name_nearer_matches
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.in_parts.part import RowsOfPart, among_all
+from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,7 @@ class TouchedTask:
 
     part: RowsOfPart
     rule: Rule
+    numbers: Numbers
     rows: Indices
     """The rows of the part that touch their groups, among all rows, ascending."""
 
@@ -54,10 +55,10 @@ class Touched:
 
 
 def touched_rows(task: TouchedTask) -> Touched:
-    """Read the tables of a part and choose the rows."""
+    """Read what the clusters of a part decided, and choose the rows."""
     import pyarrow as pa
 
-    decisions, first = task.part.load(task.rule).decisions, task.part.first
+    decisions, first = task.numbers.read(task.rule), task.part.first
     is_touched = touched_groups(decisions, task.rows - first)
     rows = _chosen(decisions, is_touched)
     whole, nearer = is_touched[rows], _with_nearer_matches(decisions)
