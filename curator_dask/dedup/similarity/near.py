@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
 from curator_dask.dedup.similarity.threshold import check_eps, least_steps
 from curator_dask.dedup.similarity.tiles import (
     DENSE,
@@ -88,11 +88,11 @@ def _fold(whole: Side, folds: int) -> NDArray[np.float32]:
     num_rows, dim = whole.rows.shape
     width = dim // folds
     signs = np.random.default_rng(_SEED).integers(0, 2, width * folds) * 2 - 1
-    factors = (signs / math.sqrt(folds)).astype(np.float32)
-    sums = np.empty((num_rows, width), np.float32)
-    for rows in row_blocks(num_rows, block_rows(whole.rows, 8 * dim)):
-        parts = (whole.rows[rows, : width * folds] * factors).reshape(-1, folds, width)
-        sums[rows] = parts.sum(axis=1) / whole.lengths[rows, None].astype(np.float32)
+    factors = (signs / math.sqrt(folds)).astype(np.float32).reshape(folds, width)
+    sums: NDArray[np.float32] = np.einsum(
+        "nfw,fw->nw", whole.rows[:, : width * folds].reshape(num_rows, folds, width), factors
+    )
+    sums /= whole.lengths[:, None].astype(np.float32)
     return sums
 
 
