@@ -1,6 +1,7 @@
 """The whole deduplication of vectors in Parquet files: how time and memory grow with the number of rows.
 
-    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20] [--peer] [--vectors FOLDER]
+    python -m benchmarks.whole_dedup [--rows 100000 300000 1000000] [--dim 512] [--clusters 1000] [--iterations 20] [--peer]
+        [--vectors FOLDER]
 
 It runs k-means, pairwise and identify as users do, with new workers for every size; the number of clusters stays the same.
 Every fifth row is a near copy of another one.
