@@ -10,51 +10,24 @@ BLAS, nor the number of threads, nor the way in which the rows are cut changes w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.xp import block_rows, row_blocks
+from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
 
 NEAR: Final = 8
 """Centres that a row is compared with later."""
 GROUPS: Final = 25
 """The centres are cut into this many groups. The nearest one of each group may be among the near ones of a row."""
-ROW_GRID: Final = np.float32(2.0**12)
-CENTRE_BITS: Final = 11
-LONGEST: Final = 1.75
-"""Centres are scaled by a power of two to be at most this long on their grid, so that sums stay below 2**24 of its steps."""
 BLOCK: Final = 64
 """Rows whose near centres are gathered at a time: 1 MiB of 512 numbers each."""
 
-Rows = NDArray[np.float32]
 Indices = NDArray[np.int32]
-
-
-class _OnGrid(NamedTuple):
-    centres: Rows
-    """(k, D)"""
-    half_sq_norms: Rows
-    """(k,), subtracted from the product with a row: the rest is largest where the centre is nearest."""
-
-
-def _centres_on_grid(C: Rows) -> _OnGrid:
-    wide = C.astype(np.float64)
-    longest = math.sqrt(float((wide * wide).sum(axis=1).max()))
-    bits = CENTRE_BITS - (math.ceil(math.log2(longest / LONGEST)) if longest > 0 else 0)
-    grid = 2.0 ** min(bits, 100)
-    wide = np.rint(wide * grid) / grid
-    return _OnGrid(wide.astype(np.float32), (0.5 * (wide * wide).sum(axis=1)).astype(np.float32))
-
-
-def _rows_on_grid(X: Rows) -> Rows:
-    rounded: Rows = np.rint(X * ROW_GRID)
-    rounded /= ROW_GRID
-    return rounded
 
 
 def find_near(X: Rows, C: Rows) -> Indices:
@@ -73,7 +46,7 @@ def find_near(X: Rows, C: Rows) -> Indices:
         each of the others is the nearest of its group of centres, the nearest group first.
     """
     k = C.shape[0]
-    num_near, centres = min(k, NEAR), _centres_on_grid(C)
+    num_near, centres = min(k, NEAR), centres_on_grid(C)
     size = -(-k // GROUPS)
     near = np.empty((X.shape[0], num_near), dtype=np.int32)
     num_rows = block_rows(X, 4 * size * GROUPS)
@@ -81,13 +54,13 @@ def find_near(X: Rows, C: Rows) -> Indices:
     def work(blocks: Iterator[slice]) -> None:
         scores = np.full((num_rows, size * GROUPS), -np.inf, dtype=np.float32)  # no centres fill the last groups
         for rows in blocks:
-            near[rows] = _best_of_groups(_rows_on_grid(X[rows]), centres, scores[: rows.stop - rows.start], num_near)
+            near[rows] = _best_of_groups(rows_on_grid(X[rows]), centres, scores[: rows.stop - rows.start], num_near)
 
     over_blocks(work, row_blocks(X.shape[0], num_rows))
     return near
 
 
-def _best_of_groups(block: Rows, centres: _OnGrid, scores: Rows, num_near: int) -> Indices:
+def _best_of_groups(block: Rows, centres: OnGrid, scores: Rows, num_near: int) -> Indices:
     of_centres = scores[:, : len(centres.centres)]
     np.matmul(block, centres.centres.T, out=of_centres)
     of_centres -= centres.half_sq_norms
@@ -111,7 +84,7 @@ def nearest_of(X: Rows, C: Rows, near: Indices) -> Indices:
     >>> nearest_of(X, np.float32([[0, 1], [1, 0], [0.9, 0.1]]), np.int32([[0, 1], [0, 2]])).tolist()
     [1, 0]
     """
-    centres = _centres_on_grid(C)
+    centres = centres_on_grid(C)
     labels = np.empty(X.shape[0], dtype=np.int32)
 
     def work(blocks: Iterator[slice]) -> None:
@@ -119,7 +92,7 @@ def nearest_of(X: Rows, C: Rows, near: Indices) -> Indices:
         for rows in blocks:
             chosen = near[rows]
             of_rows = np.take(centres.centres, chosen, axis=0, out=gathered[: len(chosen)], mode="clip")
-            scores = np.matmul(of_rows, _rows_on_grid(X[rows])[:, :, None])[:, :, 0]
+            scores = np.matmul(of_rows, rows_on_grid(X[rows])[:, :, None])[:, :, 0]
             scores -= centres.half_sq_norms[chosen]
             labels[rows] = chosen[np.arange(len(chosen)), scores.argmax(axis=1)]
 

@@ -46,7 +46,7 @@ START_ROWS_PER_CLUSTER = 20
 """The start is chosen from a sample of this many rows per cluster."""
 STEPS_BETWEEN = 3
 """At most this many iterations on each level of a sample between the first and the last."""
-LAST_STEPS = 6
+LAST_STEPS = 4
 """At most this many iterations on the last level."""
 
 
@@ -278,12 +278,13 @@ def _fit_in_levels(
     C, n_iter, _ = iterate(
         lambda C: held.sum_up(C, spec, first), start, first.sq_norms, max_iter=most, tol=first_tol, after_each=tell
     )
+    among_near = held.among_near(spec)
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
-        C, more, _ = iterate(held.among_near(spec, level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+        C, more, _ = iterate(among_near(level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
         n_iter += more
     steps = min(LAST_STEPS, max(1, most - n_iter))
-    result = lloyd(held.among_near(spec, last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+    result = lloyd(among_near(last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
     return replace(result, n_iter=n_iter + result.n_iter)
 
 

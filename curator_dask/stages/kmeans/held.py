@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
-from itertools import starmap
+from functools import cached_property, reduce
+from itertools import chain, starmap, zip_longest
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import array_module
-from curator_dask.dedup.kmeans.lloyd import Partial, labelled_partial, lloyd_partial, merge
+from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import find_near, nearest_of
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
@@ -23,7 +23,10 @@ MERGE_FAN_IN = 8
 MANY_CENTRES: Final = 256
 """From this many centres on, comparing rows with near ones pays. Measured: it takes as long as the product with about 200."""
 
-PerChunk = list[NDArray[np.int32]]
+BATCH_BYTES: Final = 1 << 26
+"""Rows with new labels that are added up together: small ones are not worth a pass over all centres."""
+
+PerChunk = Sequence[NDArray[np.int32]]
 
 
 class Level(NamedTuple):
@@ -73,37 +76,38 @@ class RowsOnWorkers:
         parts = self.submit(_partial, C=hold(self.client, C), **options)
         return merge_tree(self.client, parts, self.say)
 
-    def among_near(self, spec: FitSpec, level: Level) -> Callable[[NDArray[np.float32]], Partial]:
-        """A function of the centres as `sum_up`; it compares each row with the centres that are near it in the first call.
+    def among_near(self, spec: FitSpec) -> Callable[[Level], SumUp]:
+        """Functions of the centres as `sum_up`, for levels that grow: each compares rows with the centres near them.
 
-        Few centres are all compared: that takes no longer.
+        Those of a row are the near ones when its first level began. Few centres are all compared: that takes no longer.
         """
-        near = _AmongNear(self, level)
-        return lambda C: near.sum_up(C) if len(C) >= MANY_CENTRES else self.sum_up(C, spec, level)
+        near = _AmongNear(self)
+
+        def at(level: Level) -> SumUp:
+            return lambda C: near.sum_up(C, level) if len(C) >= MANY_CENTRES else self.sum_up(C, spec, level)
+
+        return at
 
 
 class _AmongNear:
-    """What the workers know of the rows of a level, and the sum of these: only rows that change their centre change it."""
+    """What the workers know of the rows of the levels, and the sum of these: only rows that are new or change their centre
+    change it."""
 
-    def __init__(self, rows: RowsOnWorkers, level: Level) -> None:
-        self._rows, self._share = rows, level.share
-        self._near: list[Any] = []
-        self._labels: list[Any] = []
+    def __init__(self, rows: RowsOnWorkers) -> None:
+        self._rows = rows
+        self._share = 0.0
+        self._near: list[Any] = [()] * len(rows.places)
+        self._labels: list[Any] = [()] * len(rows.places)
         self._total: Partial | None = None
 
-    def sum_up(self, C: NDArray[np.float32]) -> Partial:
-        rows, client = self._rows, self._rows.client
-        held = hold(client, C)
-        if self._total is None:
-            self._near = rows.submit(_find_near, C=held, share=self._share)
-            self._labels = client.map(_nearest, self._near, pure=False)
-            parts = rows.submit(_partial_of, self._labels, k=len(C))
-            self._total = merge_tree(client, parts, rows.say)
-            return self._total
-        labels = rows.submit(_nearest_of, self._near, C=held)
-        parts = rows.submit(_change, self._labels, labels, k=len(C))
-        self._total = merge(self._total, merge_tree(client, parts, rows.say))
-        self._labels = labels
+    def sum_up(self, C: NDArray[np.float32], level: Level) -> Partial:
+        rows, held = self._rows, hold(self._rows.client, C)
+        if level.share > self._share:
+            self._near = rows.submit(_find_more_near, self._near, C=held, share=level.share)
+        labels = rows.submit(_nearest_of, self._near, C=held, known=self._share)
+        change = merge_tree(rows.client, rows.submit(_change, self._labels, labels, k=len(C)), rows.say)
+        self._share, self._labels = level.share, labels
+        self._total = change if self._total is None else merge(self._total, change)
         return self._total
 
 
@@ -128,31 +132,70 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, m
     return _merge_all(map(of_chunk, rows))
 
 
-def _find_near(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float) -> PerChunk:
-    return [find_near(chunk.X[: chunk.num_below(share)], C) for chunk in rows]
+def _find_more_near(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], share: float) -> PerChunk:
+    """Near centres of the rows of a level: those that are known, then those of the rows that the level is the first to have."""
+
+    def of_chunk(chunk: FitRows, known: NDArray[np.int32] | None) -> NDArray[np.int32]:
+        found = find_near(chunk.X[0 if known is None else len(known) : chunk.num_below(share)], C)
+        return found if known is None else np.concatenate([known, found])
+
+    return list(starmap(of_chunk, zip_longest(rows, near)))
 
 
-def _nearest(near: PerChunk) -> PerChunk:
-    """With the centres that the near ones were found for: the first of them is the nearest."""
-    return [of_chunk[:, 0].copy() for of_chunk in near]
+def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], known: float) -> PerChunk:
+    """The nearest of the near centres. Of rows beyond the share that was `known` before it is the first: they are as new as C."""
 
+    def of_chunk(chunk: FitRows, own: NDArray[np.int32]) -> NDArray[np.int32]:
+        old = chunk.num_below(known)
+        return np.concatenate([nearest_of(chunk.X[:old], C, own[:old]), own[old:, 0]])
 
-def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32]) -> PerChunk:
-    return [nearest_of(chunk.X[: len(own)], C, own) for chunk, own in zip(rows, near, strict=True)]
-
-
-def _partial_of(rows: Sequence[FitRows], labels: PerChunk, *, k: int) -> Partial:
-    parts = (labelled_partial(chunk.X[: len(own)], own, k) for chunk, own in zip(rows, labels, strict=True))
-    return _merge_all(parts)
+    return list(starmap(of_chunk, zip(rows, near, strict=True)))
 
 
 def _change(rows: Sequence[FitRows], before: PerChunk, after: PerChunk, *, k: int) -> Partial:
-    """What the rows with a new label add to the sums; exact, so the total has the same bits as if it were made anew."""
-    return _merge_all(starmap(partial(_change_of_chunk, k=k), zip(rows, before, after, strict=True)))
+    """What rows with a new label add to the sums; exact, so the total has the same bits as if it were made anew.
+
+    Few rows of a chunk move, and fewer to the same centre, so those of several chunks are added up together.
+    """
+    known = before or [own[:0] for own in after]
+    new = (_partial_of_new(*chunk, k) for chunk in zip(rows, known, after, strict=True))
+    moved = (_change_of(batch, k) for batch in _batches(map(_moves, rows, known, after)))
+    return _merge_all(chain(new, moved))
 
 
-def _change_of_chunk(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32], *, k: int) -> Partial:
-    moved = np.flatnonzero(before != after)
-    X = rows.X[moved]
-    gained, lost = labelled_partial(X, after[moved], k), labelled_partial(X, before[moved], k)
-    return Partial(gained.sums - lost.sums, gained.counts - lost.counts)
+def _partial_of_new(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32], k: int) -> Partial:
+    return labelled_partial(rows.X[len(before) : len(after)], after[len(before) :], k)
+
+
+class _Moves(NamedTuple):
+    """Rows that lose their label for another."""
+
+    X: NDArray[np.float32]
+    """(n, D)"""
+    lost: NDArray[np.int32]
+    """(n,)"""
+    gained: NDArray[np.int32]
+    """(n,)"""
+
+
+def _moves(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32]) -> _Moves:
+    moved = np.flatnonzero(before != after[: len(before)])
+    return _Moves(rows.X[moved], before[moved], after[moved])
+
+
+def _batches(moves: Iterable[_Moves]) -> Iterator[list[_Moves]]:
+    """A batch ends as soon as its rows have `BATCH_BYTES`."""
+    batch: list[_Moves] = []
+    for one in moves:
+        batch.append(one)
+        if sum(part.X.nbytes for part in batch) >= BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _change_of(batch: Sequence[_Moves], k: int) -> Partial:
+    X, lost, gained = map(np.concatenate, zip(*batch, strict=True))
+    more, less = labelled_partial(X, gained, k), labelled_partial(X, lost, k)
+    return Partial(more.sums - less.sums, more.counts - less.counts)

@@ -7,6 +7,7 @@ import pytest
 
 from curator_dask.dedup.kmeans import near as near_centres
 from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.grid import centres_on_grid, rows_on_grid
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
 
 
@@ -50,7 +51,8 @@ def test_sums_on_the_grid_are_exact():
         X /= np.linalg.norm(X, axis=1, keepdims=True)
         for length in (1e-4, 0.9, 1.0, 1.75, 1.76, 200.0):
             C = np.abs(X[:7]) * np.float32(length)
-            rows, centres = near_centres._rows_on_grid(np.abs(X)), near_centres._centres_on_grid(C).centres
+            rows, centres = rows_on_grid(np.abs(X)), centres_on_grid(C).centres
+            assert np.array_equal(rows, np.rint(np.abs(X) * 4096) / 4096)
             exact = rows.astype(np.float64) @ centres.T.astype(np.float64)
             assert np.array_equal(rows @ centres.T, exact)
             np.testing.assert_allclose(exact, np.abs(X).astype(np.float64) @ C.T.astype(np.float64), atol=0.02 * length)
