@@ -367,6 +367,7 @@ def curate(
     max_samples_per_batch: int = 32768,
     fit_data_fraction: float | None = None,
     fit_rows_per_cluster: int = FIT_ROWS_PER_CLUSTER,
+    exact_assignment: bool = False,
     which_to_keep: str = "hard",
     keep: str | None = None,
     sim_metric: str = "cosine",
@@ -464,6 +465,8 @@ def curate(
             as many as 2 GiB of vectors hold.
         fit_rows_per_cluster: rows per cluster to fit on where there are more than 262,144 rows, and at least 65,536 in all;
             the last iterations take twice as many.
+        exact_assignment: compare every row with all centroids, also from 4,096 clusters on, where a row is otherwise compared
+            with those of the nearest groups of centroids if 99 % of the rows get their nearest one so.
         which_to_keep: which of similar clips to keep: ``hard`` (far from the centroid), ``easy`` (near it), ``random``.
         keep: instead of `which_to_keep`: ``largest``, ``longest``, ``column:desc`` and the like, several with commas.
         sim_metric: distance to the centroid that ranks: ``cosine`` or ``l2``.

@@ -46,6 +46,14 @@ FitRowsPerCluster = Annotated[
         "iterations take twice as many.",
     ),
 ]
+ExactAssignment = Annotated[
+    bool,
+    option(
+        "--exact-assignment",
+        help="Compare every row with all centroids. Otherwise, from 4,096 clusters on, with those of the nearest groups, if 99 "
+        "of 100 rows get their nearest one so.",
+    ),
+]
 CachePath = Annotated[str | None, option("--cache-path", help="Folder for a copy of the centroids.")]
 
 WhichToKeep = Annotated[

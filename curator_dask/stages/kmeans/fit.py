@@ -18,6 +18,7 @@ from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
+from curator_dask.dedup.kmeans.grouped import Search, choose_search
 from curator_dask.dedup.kmeans.lloyd import (
     KMeansResult,
     Partial,
@@ -34,7 +35,7 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
-from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, merge_tree
+from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_groups, merge_tree
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec, priority_limit
@@ -44,9 +45,13 @@ if TYPE_CHECKING:
 
 START_ROWS_PER_CLUSTER = 20
 """The start is chosen from a sample of this many rows per cluster."""
+ROWS_TRIED = 4096
+"""Rows on which an assignment to groups of centroids is tried."""
+LEAST_RECALL = 0.99
+"""At least this share of them must get their nearest centroid."""
 STEPS_BETWEEN = 3
 """At most this many iterations on each level of a sample between the first and the last."""
-LAST_STEPS = 4
+LAST_STEPS = 6
 """At most this many iterations on the last level."""
 
 
@@ -72,6 +77,8 @@ class Fit:
     n_clusters: int
     """The number of clusters, at most one per row."""
     rejects: tuple[dict[str, Any], ...]
+    search: Search | None = None
+    """How the nearest centroid of each row is searched for; None: among all."""
     kept: Sequence[Any] = ()
     """Futures of the `Rows` of each chunk, where the workers keep them."""
 
@@ -116,7 +123,8 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     result = _fit_best(held, spec, n_clusters, reporter)
     if sample.step:
         result = _step_over_all(client, spec, kept or chunks, result, reporter)
-    return Fit(result, num_rows, num_fit_rows, n_clusters, rejects, kept)
+    search = _choose_search(held, spec, result.centroids)
+    return Fit(result, num_rows, num_fit_rows, n_clusters, rejects, search, kept)
 
 
 def _choose_sample(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Sample:
@@ -309,6 +317,14 @@ def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters:
     if parameters.init == "random":
         return random_start(sample, n_clusters)
     return d2_start(sample, n_clusters, seed, parameters.oversampling_factor)
+
+
+def _choose_search(held: RowsOnWorkers, spec: FitSpec, C: NDArray[np.float32]) -> Search | None:
+    """How far to look for the nearest centroid, tried on some rows of the fit; None: among all centroids."""
+    if not compares_groups(spec, len(C)):
+        return None
+    rows = _draw_sample(held, min(held.all_rows.num_rows, ROWS_TRIED), spec.parameters.random_state)
+    return choose_search(rows, C, LEAST_RECALL)
 
 
 def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.float32]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from itertools import chain, starmap, zip_longest
+from itertools import chain, starmap
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import array_module
+from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
-from curator_dask.dedup.kmeans.near import find_near, nearest_of
+from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.placing.places import Place, find_places
@@ -23,6 +24,10 @@ MERGE_FAN_IN = 8
 MANY_CENTRES: Final = 256
 """From this many centres on, comparing rows with near ones pays. Measured: it takes as long as the product with about 200."""
 
+GROUPED_FROM: Final = 4096
+"""From this many centres on, rows are compared with those of the nearest groups."""
+LOOKED_AT: Final = 8
+"""Groups that a row of the fit is compared with."""
 BATCH_BYTES: Final = 1 << 26
 """Rows with new labels that are added up together: small ones are not worth a pass over all centres."""
 
@@ -73,15 +78,16 @@ class RowsOnWorkers:
     def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
         """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
         options = {"share": level.share, "max_rows": spec.parameters.max_samples_per_batch, "device": spec.device}
-        parts = self.submit(_partial, C=hold(self.client, C), **options)
+        parts = self.submit(_partial, C=hold(self.client, C), in_groups=compares_groups(spec, len(C)), **options)
         return merge_tree(self.client, parts, self.say)
 
     def among_near(self, spec: FitSpec) -> Callable[[Level], SumUp]:
         """Functions of the centres as `sum_up`, for levels that grow: each compares rows with the centres near them.
 
-        Those of a row are the near ones when its first level began. Few centres are all compared: that takes no longer.
+        Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. Few
+        centres are all compared: that takes no longer.
         """
-        near = _AmongNear(self)
+        near = _AmongNear(self, spec)
 
         def at(level: Level) -> SumUp:
             return lambda C: near.sum_up(C, level) if len(C) >= MANY_CENTRES else self.sum_up(C, spec, level)
@@ -93,8 +99,8 @@ class _AmongNear:
     """What the workers know of the rows of the levels, and the sum of these: only rows that are new or change their centre
     change it."""
 
-    def __init__(self, rows: RowsOnWorkers) -> None:
-        self._rows = rows
+    def __init__(self, rows: RowsOnWorkers, spec: FitSpec) -> None:
+        self._rows, self._spec = rows, spec
         self._share = 0.0
         self._near: list[Any] = [()] * len(rows.places)
         self._labels: list[Any] = [()] * len(rows.places)
@@ -103,12 +109,18 @@ class _AmongNear:
     def sum_up(self, C: NDArray[np.float32], level: Level) -> Partial:
         rows, held = self._rows, hold(self._rows.client, C)
         if level.share > self._share:
-            self._near = rows.submit(_find_more_near, self._near, C=held, share=level.share)
+            options = {"share": level.share, "in_groups": compares_groups(self._spec, len(C))}
+            self._near = rows.submit(_find_more_near, self._near, self._labels, C=held, **options)
         labels = rows.submit(_nearest_of, self._near, C=held, known=self._share)
         change = merge_tree(rows.client, rows.submit(_change, self._labels, labels, k=len(C)), rows.say)
         self._share, self._labels = level.share, labels
         self._total = change if self._total is None else merge(self._total, change)
         return self._total
+
+
+def compares_groups(spec: FitSpec, num_centres: int) -> bool:
+    """Whether rows are compared with the centres of their nearest groups only. On GPUs a product with all is quick enough."""
+    return num_centres >= GROUPED_FROM and spec.device == "cpu" and not spec.parameters.exact_assignment
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
@@ -124,22 +136,39 @@ def _merge_all(partials: Iterable[Partial]) -> Partial:
     return reduce(merge, partials)
 
 
-def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, max_rows: int, device: str) -> Partial:
+def _partial(
+    rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, max_rows: int, device: str, in_groups: bool
+) -> Partial:
     def of_chunk(chunk: FitRows) -> Partial:
         X = to_device(chunk.X[: chunk.num_below(share)], device)
+        if in_groups:
+            return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=max_rows), len(C))
         return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
 
     return _merge_all(map(of_chunk, rows))
 
 
-def _find_more_near(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], share: float) -> PerChunk:
-    """Near centres of the rows of a level: those that are known, then those of the rows that the level is the first to have."""
+def _find_more_near(
+    rows: Sequence[FitRows], near: PerChunk, labels: PerChunk, *, C: NDArray[np.float32], share: float, in_groups: bool
+) -> PerChunk:
+    """Near centres of the rows of a level: of those that it is the first to have, and anew of those that have changed theirs.
 
-    def of_chunk(chunk: FitRows, known: NDArray[np.int32] | None) -> NDArray[np.int32]:
-        found = find_near(chunk.X[0 if known is None else len(known) : chunk.num_below(share)], C)
-        return found if known is None else np.concatenate([known, found])
+    Nearly all others would find the same centres again.
+    """
 
-    return list(starmap(of_chunk, zip_longest(rows, near)))
+    def find(X: NDArray[np.float32]) -> NDArray[np.int32]:
+        return near_in_groups(X, groups_of(C), LOOKED_AT, NEAR) if in_groups else find_near(X, C)
+
+    def of_chunk(chunk: FitRows, known: NDArray[np.int32], own: NDArray[np.int32]) -> NDArray[np.int32]:
+        new = np.concatenate([np.flatnonzero(own != known[:, 0]), np.arange(len(own), chunk.num_below(share))])
+        found = find(chunk.X[new])
+        all_near = np.concatenate([known, np.empty((chunk.num_below(share) - len(own), found.shape[1]), np.int32)])
+        all_near[new] = found
+        return all_near
+
+    if not near:
+        return [find(chunk.X[: chunk.num_below(share)]) for chunk in rows]
+    return list(map(of_chunk, rows, near, labels))
 
 
 def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], known: float) -> PerChunk:

@@ -45,6 +45,9 @@ class KMeansParameters:
     fit_rows_per_cluster: int = FIT_ROWS_PER_CLUSTER
     """Of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster, and at least 65,536. The
     first iterations take a fourth of them, the last ones twice as many. It counts only where `fit_data_fraction` is None."""
+    exact_assignment: bool = False
+    """Compare every row with all centroids, however many there are. Otherwise, from 4,096 clusters on and on CPUs, a row is
+    compared with those of the nearest groups of centroids, if at least 99 % of the rows get their nearest one so."""
 
     def __post_init__(self) -> None:
         if isinstance(self.init, str):

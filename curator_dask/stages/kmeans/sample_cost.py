@@ -1,4 +1,4 @@
-"""What a fit on a sample of the rows costs: the squared distances of all rows beside those of the sample."""
+"""What short cuts cost: a fit on a sample of the rows, and an assignment that does not look at all centroids."""
 
 from __future__ import annotations
 
@@ -53,4 +53,13 @@ def cost_in_words(cost: dict[str, Any]) -> str:
     return (
         f"kmeans: fitted on {cost['rows_fitted']:,} of {counted(cost['rows'], 'rows')}; the mean squared distance to the "
         f"centroid is {of_fit:.4f} in the sample and {of_all:.4f} over all rows{more}"
+    )
+
+
+def search_in_words(search: dict[str, Any]) -> str:
+    """The same for a `Search` of the record."""
+    return (
+        f"kmeans: rows were compared with the centroids of {search['looked_at']} of {search['groups']} groups; of "
+        f"{search['rows_tried']:,} rows tried, {search['recall']:.2%} get their nearest centroid so, and the mean squared "
+        f"distance is {search['inertia_ratio'] - 1:.2%} higher. exact_assignment compares all"
     )

@@ -75,6 +75,8 @@ class WriteClustersSpec:
     max_rows: int
     """At most this many rows have their distances to all centroids in memory at a time."""
     device: str
+    looked_at: int | None = None
+    """Compare a row with the centroids of this many groups; None: with all centroids."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +30,7 @@ from curator_dask.runtime.units import Unit
 from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit, fitting_n_clusters
 from curator_dask.stages.kmeans.parameters import FIT_ROWS_PER_CLUSTER, KMeansParameters, check_count
-from curator_dask.stages.kmeans.sample_cost import cost_in_words, describe_cost
+from curator_dask.stages.kmeans.sample_cost import cost_in_words, describe_cost, search_in_words
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
@@ -82,6 +82,9 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         fit_rows_per_cluster: of more than 262,144 rows, the fit takes a sample, chosen by id: this many rows per cluster,
             and at least 65,536. The first iterations take a fourth of them, the last ones twice as many. It counts only
             where `fit_data_fraction` is None.
+        exact_assignment: compare every row with all centroids, however many there are. Otherwise, from 4,096 clusters on
+            and on CPUs, a row is compared with those of the nearest groups of centroids, if at least 99 % of the rows get
+            their nearest one so; the summary says how many do.
     """
 
     id_field: str = "id"
@@ -146,6 +149,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         chosen: dict[str, Any] = {"input_file_extensions": sorted(endings)} if endings else {}
         if self.fit_rows_per_cluster != FIT_ROWS_PER_CLUSTER:
             chosen["fit_rows_per_cluster"] = self.fit_rows_per_cluster
+        if self.exact_assignment:
+            chosen["exact_assignment"] = True
         return chosen
 
     def source(self, dimension: int | None, entries: list[Entry]) -> VectorSource:
@@ -241,6 +246,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             "converged": fitted.result.converged,
             "rejects": [reject["id"] for reject in fitted.rejects],
         }
+        if fitted.search is not None:
+            data["search"] = asdict(fitted.search)
         counts = {"rows_in": fitted.num_rows + len(fitted.rejects), "rows_rejected": len(fitted.rejects)}
         return UnitRecord(FIT_UNIT, inputs, outputs, {**counts, "rows_fitted": fitted.num_fit_rows}, data=data)
 
@@ -258,6 +265,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             n_buckets=min(record.data["n_buckets"], record.data["n_clusters"]),
             max_rows=self.max_samples_per_batch,
             device=device,
+            looked_at=record.data.get("search", {}).get("looked_at"),
         )
 
     def _write_clusters(
@@ -289,7 +297,10 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         cost = describe_cost(record, buckets)
         if cost:
             context.reporter.note(cost_in_words(cost))
-        return {**described, **cost}
+        search = record.data.get("search")
+        if search:
+            context.reporter.note(search_in_words(search))
+        return {**described, **cost, **({"search": search} if search else {})}
 
     def _copy_centroids(self) -> None:
         if self.cache_path is None:

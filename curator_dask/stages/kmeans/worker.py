@@ -22,13 +22,14 @@ from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.arrays.xp import array_module, row_blocks, to_host
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.sample_cost import INERTIA, inertia_of
-from curator_dask.stages.kmeans.spec import AssignTask, BucketTask
+from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, WriteClustersSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,13 +69,20 @@ def assign_rows(task: AssignTask, kept: Rows | None = None) -> pa.Table:
     C = stored_centroids(spec.output)
     X = to_device(rows.X, spec.device)
     centres = array_module(X).asarray(C)
-    labels, _ = assign(X, centres, max_rows=spec.max_rows)
+    labels = _nearest(X, C, spec)
     l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
     host_labels = to_host(labels)
     order = np.argsort(host_labels % spec.n_buckets, kind="stable")
     columns = _columns_in_order(spec.source, rows, order)
     columns.update({"l2_dist_to_cent": l2[order], "cosine_dist_to_cent": cosine[order], LABEL: host_labels[order]})
     return pa.table(columns)
+
+
+def _nearest(X: Any, C: NDArray[np.float32], spec: WriteClustersSpec) -> Any:
+    xp = array_module(X)
+    if spec.looked_at is None:
+        return assign(X, xp.asarray(C), max_rows=spec.max_rows)[0]
+    return xp.asarray(assign_in_groups(to_host(X), groups_of(C), spec.looked_at, max_rows=spec.max_rows))
 
 
 def _columns_in_order(source: VectorSource, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from curator_dask import InputError, KMeansStage, OpenFailureError, ParameterErr
 from curator_dask.data import vector_source
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.kmeans import start
+from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.kmeans import held as kmeans_held
 from curator_dask.stages.kmeans import sample as kmeans_sample
@@ -485,3 +487,55 @@ class TestTheDataAlone:
             ).run(context=context)
         assert result.counts["rows"] == 200
         return results(root / "k")
+
+
+class TestManyClusters:
+    """From `GROUPED_FROM` clusters on, which is lowered here, rows are compared with the nearest groups of centroids."""
+
+    @pytest.fixture(autouse=True)
+    def few_are_many(self, monkeypatch):
+        monkeypatch.setattr(kmeans_held, "GROUPED_FROM", 64)
+
+    @pytest.fixture
+    def source(self, write_vectors) -> Path:
+        return write_vectors(list(range(3000)), blobs(3000), parts=3)
+
+    @staticmethod
+    def summary(out: Path) -> dict[str, Any]:
+        return json.loads((out / ".curator" / "kmeans" / "summary.json").read_text())["fit"]
+
+    def test_the_recall_is_measured_and_on_record(self, run, source, caplog):
+        with caplog.at_level("INFO"):
+            out = run(source, 100, max_iter=3)
+        search = self.summary(out)["search"]
+        assert search["rows_tried"] == 3000
+        labels = {key: row["cluster"] for key, row in rows_of(out).items()}
+        unit = blobs(3000)
+        exact, _ = assign(unit / np.linalg.norm(unit, axis=1, keepdims=True), np.load(out / "_kmeans_centroids.npy"))
+        assert search["recall"] == np.mean([labels[key] == label for key, label in enumerate(exact)]) >= 0.99
+        assert "get their nearest centroid" in caplog.text
+
+    def test_exact_assignment_compares_all_and_is_another_identity(self, run, source):
+        out = run(source, 100, max_iter=3, exact_assignment=True)
+        check(out, dict(enumerate(blobs(3000))))
+        assert "search" not in self.summary(out)
+        exact = KMeansStage(9, input_path="v", output_path="k", exact_assignment=True).identity()
+        assert {**KMeansStage(9, input_path="v", output_path="k").identity(), "exact_assignment": True} == exact
+
+    def test_vectors_that_no_group_would_suit_are_compared_with_all(self, run, write_vectors):
+        X = vectors(3000, dim=40)
+        out = run(write_vectors(list(range(3000)), X), 100, max_iter=2)
+        check(out, dict(enumerate(X)))
+        assert "search" not in self.summary(out)
+
+    def test_workers_and_batches_do_not_matter(self, run, alone, source, monkeypatch):
+        expected = results(run(source, 100, max_iter=3))
+        assert results(run(source, 100, max_iter=3, max_samples_per_batch=17, on=alone)) == expected
+
+
+def blobs(num_rows: int, dim: int = 24) -> np.ndarray:
+    random = np.random.default_rng(4)
+    middles = random.standard_normal((40, dim))
+    return (middles[random.integers(40, size=num_rows)] + 0.3 * random.standard_normal((num_rows, dim))).astype(
+        np.float32
+    )

@@ -29,6 +29,7 @@ def kmeans(
     n_init: dedup.NInit = 1,
     fit_data_fraction: dedup.FitFraction = None,
     fit_rows_per_cluster: dedup.FitRowsPerCluster = 256,
+    exact_assignment: dedup.ExactAssignment = False,
     cache_path: dedup.CachePath = None,
     run_options: RunOptions,
 ) -> None:
