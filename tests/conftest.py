@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+import curator_dask
 from curator_dask.runtime import units
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
@@ -35,6 +38,12 @@ LONGEST = (
     "test_notebooks.py",
     "test_frames.py",
 )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the package where processes may not keep bytecode (PYTHONDONTWRITEBYTECODE): each of hundreds would do it anew."""
+    if sys.dont_write_bytecode and not hasattr(session.config, "workerinput"):
+        compileall.compile_dir(Path(curator_dask.__file__).parent, quiet=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from curator_dask.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,12 +16,20 @@ Result = TypeVar("Result")
 
 def usable_device(device: str) -> torch.device:
     """The torch device named `device`. Raises DeviceError if torch cannot use it."""
+    import torch
+
     try:
         usable = torch.device(device)
         torch.zeros(1, device=usable)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f"torch cannot use the device {device!r}: {error}") from error
     return usable
+
+
+def device_of(device: str) -> torch.device | str:
+    """As `usable_device`, but the processor is taken as it is: torch takes a second or more to load, and a client that
+    asks a model for its parameters alone needs nothing of it."""
+    return device if device == "cpu" else usable_device(device)
 
 
 class Batches:
@@ -31,6 +40,8 @@ class Batches:
 
     def run(self, function: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
         """The results for all items, in order. Raises DeviceError if a single item does not fit into memory."""
+        import torch
+
         results: list[Result] = []
         while len(results) < len(items):
             batch = items[len(results) : len(results) + self.size]
@@ -51,4 +62,6 @@ class Batches:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a GPU or the machine ran out of memory; torch has no type of its own for the latter."""
+    import torch
+
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -111,3 +111,16 @@ def test_options_choose_how_frames_are_sampled():
 def test_importing_the_models_imports_no_torch():
     command = "import sys, curator_dask.models; sys.exit(bool({'torch', 'decord', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+def test_what_a_client_asks_of_a_default_model_needs_no_torch():
+    """It takes more than a second to load, and workers alone compute."""
+    program = (
+        "import sys; from curator_dask import EmbedStage\n"
+        "for name in ('pdqf_tmk_nobars', 'pdqf_tmk', 'pdqf_tmk_level1'):\n"
+        "    stage = EmbedStage('clips', 'out', embedding_algorithm=name, video_dir='videos').resolved(has_exact_clips=True)\n"
+        "    assert stage.identity()['model']['dimension'] in (256, 1024)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -15,12 +15,15 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from curator_dask.errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE = 64
 """Height and width of the luminance buffer."""
@@ -56,6 +59,8 @@ class Descriptors:
 
 def describe_frames(frames: torch.Tensor) -> Descriptors:
     """Compute PDQF and quality of (N, H, W, 3) uint8 RGB frames on any device, block by block to save memory."""
+    import torch
+
     _require_frames(frames)
     pdqf = torch.empty(len(frames), DIMENSION, dtype=torch.float64, device=frames.device)
     qualities = torch.empty(len(frames), dtype=torch.int64, device=frames.device)
@@ -70,6 +75,8 @@ def describe_frames(frames: torch.Tensor) -> Descriptors:
 
 def frames_to_buffers(frames: torch.Tensor) -> torch.Tensor:
     """The (N, 64, 64) float32 luminance buffers of (N, H, W, 3) uint8 RGB pictures."""
+    import torch
+
     _require_frames(frames)
     height, width = frames.shape[1:3]
     if (height, width) == (SIDE, SIDE):
@@ -89,6 +96,8 @@ def luma(frames: torch.Tensor) -> torch.Tensor:
 
 def quality(buffers: torch.Tensor) -> torch.Tensor:
     """The (N,) int64 quality, 0 to 100, of (N, 64, 64) float32 buffers: a sum of truncated neighbour differences."""
+    import torch
+
     total = torch.zeros(len(buffers), dtype=torch.int64, device=buffers.device)
     for axis in (1, 2):
         steps = (buffers.diff(dim=axis) * 100 / 255).trunc().abs()
@@ -98,6 +107,8 @@ def quality(buffers: torch.Tensor) -> torch.Tensor:
 
 def transform(buffers: torch.Tensor) -> torch.Tensor:
     """The (N, 16, 16) float64 cosine transform of (N, 64, 64) float32 buffers within 0 to 255, exact (see the module)."""
+    import torch
+
     column_cosines, row_cosines = (torch.from_numpy(matrix).to(buffers.device) for matrix in _cosines())
     samples = _round_to(buffers.double(), 2.0**-_BUFFER_BITS)
     middle = _round_to(column_cosines @ samples, 2.0**-_MIDDLE_BITS)
@@ -127,6 +138,8 @@ def dihedral(coefficients: torch.Tensor) -> torch.Tensor:
 
     The order is: original, rotated by 90, 180, 270 degrees, upside down, mirrored, transposed, anti-transposed.
     """
+    import torch
+
     index = torch.arange(NUM_FREQUENCIES, device=coefficients.device)
     odd_rows = torch.where(index % 2 == 0, -1.0, 1.0).to(coefficients.dtype)[:, None]
     odd_columns = odd_rows.T
@@ -182,5 +195,7 @@ def _round_to(values: torch.Tensor, step: float) -> torch.Tensor:
 
 
 def _require_frames(frames: torch.Tensor) -> None:
+    import torch
+
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ParameterError(f"frames must be (N, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")

@@ -22,18 +22,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from curator_dask.errors import ParameterError
 from curator_dask.models.base import JSON, Frames, ModelOptions, Unusable, Vector
-from curator_dask.models.device import usable_device
+from curator_dask.models.device import device_of
 from curator_dask.models.pdqf import pdq
 from curator_dask.models.pdqf.letterbox import without_bars
 from curator_dask.models.pdqf.track import Track, track_of_frames
 from curator_dask.video.frames.sampling import FrameRule
+
+if TYPE_CHECKING:
+    import torch
 
 ALGORITHM_VERSION = 1
 """Raise this number with any change to the vectors."""
@@ -63,6 +65,8 @@ class _Described:
     """The number of frames of each clip."""
 
     def tracks(self) -> list[Track]:
+        import torch
+
         rows = (self.descriptors.pdqf, self.descriptors.quality, self.frames)
         parts = zip(*(torch.split_with_sizes(one, self.lengths) for one in rows), strict=True)
         return [track_of_frames(pdq.Descriptors(pdqf, quality), pdq.luma(frames)) for pdqf, quality, frames in parts]
@@ -89,7 +93,7 @@ class PdqfTmk:
         self._num_segments = num_segments
         self._signed_sqrt = signed_sqrt
         self._cuts_bars = cuts_bars
-        self._device = usable_device(device)
+        self._device = device_of(device)
 
     def fingerprint(self) -> dict[str, JSON]:
         """See :class:`~curator_dask.models.base.EmbeddingModel`."""
@@ -114,6 +118,8 @@ class PdqfTmk:
         return self._vectors(self._describe(clips)) if clips else []
 
     def _describe(self, clips: Sequence[Frames]) -> _Described:
+        import torch
+
         _require_clips(clips)
         if self._cuts_bars:
             clips = [without_bars(clip) for clip in clips]
@@ -121,6 +127,8 @@ class PdqfTmk:
         return _Described(frames, pdq.describe_frames(frames), [len(clip) for clip in clips])
 
     def _vectors(self, described: _Described) -> list[Vector | Unusable]:
+        import torch
+
         descriptors, lengths = described.descriptors, described.lengths
         best = [int(part.max()) for part in torch.split_with_sizes(descriptors.quality, lengths)]
         means = _segment_means(self._frame_features(descriptors.pdqf), lengths, self._num_segments)
@@ -220,6 +228,8 @@ def join_segments(segments: torch.Tensor) -> torch.Tensor:
 
 def _segment_means(features: torch.Tensor, lengths: Sequence[int], num_segments: int) -> torch.Tensor:
     """(clips, segments, 256) means of the rows of ``features``, which holds the frames of clip after clip."""
+    import torch
+
     parts = [segment_of_frames(length, num_segments) for length in lengths]
     firsts = np.cumsum([0, *lengths[:-1]])
     rows = np.concatenate([frame + first for (frame, _), first in zip(parts, firsts, strict=True)])
@@ -234,6 +244,8 @@ def _segment_means(features: torch.Tensor, lengths: Sequence[int], num_segments:
 
 def _unit_rows(rows: torch.Tensor) -> torch.Tensor:
     """Scale ``rows`` (..., 256) float64 to unit length. Zeros stay zeros; the sum for the length is exact."""
+    import torch
+
     largest = rows.abs().amax(dim=-1, keepdim=True)
     scaled = rows / torch.where(largest > 0, largest, 1.0)
     length = ((scaled / _UNIT_STEP).round() * _UNIT_STEP).square().sum(dim=-1, keepdim=True).sqrt()

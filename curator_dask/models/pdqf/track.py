@@ -15,13 +15,16 @@ second, with plain bars cut off:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from curator_dask.dedup.align.line import stands_still
 from curator_dask.models.pdqf import pdq
+
+if TYPE_CHECKING:
+    import torch
 
 WINDOW_S = 0.5
 FRAMES_PER_SECOND = 15
@@ -70,6 +73,8 @@ def track_of_frames(descriptors: pdq.Descriptors, luma: torch.Tensor) -> Track:
         descriptors: PDQF and quality of the T frames.
         luma: (T, 64, 64) float32 luminance, 0 to 255.
     """
+    import torch
+
     window = window_of_frames(len(luma))
     low = descriptors.pdqf[:, torch.from_numpy(FREQUENCIES).to(luma.device)]
     weights = torch.from_numpy(WEIGHTS / STEP).to(luma.device)
@@ -108,6 +113,8 @@ def still_stretches(windows: npt.NDArray[np.int16], usable: npt.NDArray[np.bool_
 
 def _means(rows: torch.Tensor, window: npt.NDArray[np.int64]) -> torch.Tensor:
     """(W, D) float64 means of the rows of each window; exact, as the rows are whole multiples of a power of two."""
+    import torch
+
     at = torch.from_numpy(window).to(rows.device)
     counts = torch.bincount(at)
     sums = torch.zeros(len(counts), rows.shape[1], dtype=torch.float64, device=rows.device)
@@ -119,6 +126,8 @@ def _pictures(
     luma: torch.Tensor, window: npt.NDArray[np.int64], stills: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.uint8]:
     """(S, 1024) the mean picture of each still stretch."""
+    import torch
+
     half = luma.shape[-1] // PICTURE_SIDE
     pictures = np.zeros((len(stills), PICTURE_SIDE**2), np.uint8)
     for row, (first, after) in enumerate(stills.tolist()):
