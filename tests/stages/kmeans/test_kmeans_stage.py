@@ -528,9 +528,9 @@ class TestManyClusters:
         check(out, dict(enumerate(X)))
         assert "search" not in self.summary(out)
 
-    def test_workers_and_batches_do_not_matter(self, run, alone, source, monkeypatch):
+    def test_workers_and_batches_do_not_matter(self, run, one_worker, source):
         expected = results(run(source, 100, max_iter=3))
-        assert results(run(source, 100, max_iter=3, max_samples_per_batch=17, on=alone)) == expected
+        assert results(run(source, 100, max_iter=3, max_samples_per_batch=17, on=one_worker)) == expected
 
 
 def blobs(num_rows: int, dim: int = 24) -> np.ndarray:
