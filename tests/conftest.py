@@ -29,14 +29,23 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # The longest files, longest first: where two processes share the files, both should end at the same time.
 LONGEST = (
-    "test_workflow.py",
     "test_readme.py",
-    "test_cli.py",
-    "test_units.py",
-    "test_transcode_real.py",
-    "test_cluster.py",
+    "test_workflow.py",
     "test_notebooks.py",
+    "test_cli.py",
+    "test_transcode_real.py",
+    "test_parts.py",
     "test_frames.py",
+    "test_kmeans_stage.py",
+    "test_tracks.py",
+    "test_calibrate_stage.py",
+    "test_units.py",
+    "test_faults.py",
+    "test_cluster.py",
+    "test_filters_across_clusters.py",
+    "test_cross_cluster_stage.py",
+    "test_page_browser.py",
+    "test_verify_output.py",
 )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence, Set
@@ -19,6 +20,8 @@ MOST_BYTES = 1 << 26
 """Batches of more bytes are not joined with others, so that joining them takes little memory."""
 PIECE_BYTES = 1 << 22
 """What is read of a batch at a time."""
+PART_BYTES = 1 << 20
+"""What one request to an object store asks for of it."""
 LOOK_UP_BYTES = 1 << 14
 """What is read at a time where one record is looked for."""
 
@@ -134,4 +137,6 @@ class Batches:
             end = min(end + LOOK_UP_BYTES, stop)
 
     def _read(self, batch: Batch, start: int, stop: int) -> bytes:
-        return self.folder.read_spans(batch.path, [(start, stop)])[0] if start < stop else b""
+        """The bytes between two places, in parts that travel at the same time."""
+        borders = [*range(start, stop, PART_BYTES), stop]
+        return b"".join(self.folder.read_spans(batch.path, list(itertools.pairwise(borders)))) if start < stop else b""

@@ -17,7 +17,7 @@ from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 
-NUM_UNITS = 40
+NUM_UNITS = 16
 KILLED = '''
 import json, os, signal, sys
 import s3fs
@@ -45,7 +45,7 @@ async def dying(self, method, *arguments, **named):
 s3fs.S3FileSystem._call_s3 = dying
 StageState(Folder(url, options), "work").pack()
 '''
-MOMENTS = {"before the batch is written": 0, "when it is written": 1, "while markers are removed": 41}
+MOMENTS = {"before the batch is written": 0, "when it is written": 1, "while markers are removed": 17}
 
 
 @dataclass(frozen=True)
