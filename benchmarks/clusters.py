@@ -67,9 +67,9 @@ def forget_clusters(stage: KMeansStage) -> None:
 
 
 def as_they_come(task: AssignTask, out: str | None) -> int:
-    table = assign_rows(task)
+    table, X, order = assign_rows(task)
     if out is not None:
-        rows = table.drop_columns([LABEL])
+        rows = table.drop_columns([LABEL]).add_column(1, "embedding", matrix_column(X[order]))
         write_parquet(Folder(out), f"part-{task.number}.parquet", rows, vectors=["embedding"])
     return table.num_rows
 
@@ -98,8 +98,9 @@ def main() -> None:
         context = RunContext(cluster)
         stage.run(context=context)
         state = StageState(stage.output, stage.name)
-        source = stage.source(options.dim)
-        chunks = plan_chunks(source, stage.files.entries())
+        entries = stage.files.entries()
+        source = stage.source(options.dim, entries)
+        chunks = plan_chunks(source, entries)
         spec = WriteClustersSpec(
             source, stage.output, state, n_buckets=1, max_rows=stage.max_samples_per_batch, device="cpu"
         )

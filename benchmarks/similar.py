@@ -95,7 +95,7 @@ def write_clusters(out: Path, X: NDArray[np.float32], num_clusters: int) -> NDAr
         coded.setdefault(k % BUCKETS, []).append((k, pa.chunked_array([ids[rows]]), X[rows]))
     state = StageState(folder, "kmeans")
     for bucket, clusters in coded.items():
-        folder.write_bytes(state.beside_marker(f"bucket-{bucket:05d}"), coded_bytes(clusters))
+        folder.write_parts(state.beside_marker(f"bucket-{bucket:05d}"), [coded_bytes(clusters)])
     with (out / "kmeans" / CENTROIDS).open("wb") as file:
         np.save(file, C)
     return ids

@@ -77,6 +77,9 @@ def _read_list(data: bytes | memoryview, at: int) -> tuple[ListOf, int]:
 
 
 def _read_integer(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    value = data[at]
+    if value < 0x80:
+        return (value >> 1) ^ -(value & 1), at + 1
     value, at = read_varint(data, at)
     return (value >> 1) ^ -(value & 1), at
 
@@ -94,34 +97,49 @@ def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 def struct_bytes(struct: Struct) -> bytes:
     """A struct as `read_struct` reads it. Raises ValueError for types that no such struct has."""
-    parts, last = [], 0
+    out = bytearray()
+    _write_struct(out, struct)
+    return bytes(out)
+
+
+def _write_struct(out: bytearray, struct: Struct) -> None:
+    last = 0
     for number, field in struct.items():
         kind = (YES if field.value else NO) if field.kind in (YES, NO) else field.kind
-        near = 0 < number - last < 16
-        parts.append(bytes([(number - last) << 4 | kind]) if near else bytes([kind]) + _integer_bytes(number))
-        parts.append(b"" if kind in (YES, NO) else _value_bytes(field.value, kind))
+        if 0 < number - last < 16:
+            out.append((number - last) << 4 | kind)
+        else:
+            out.append(kind)
+            _write_integer(out, number)
+        if kind not in (YES, NO):
+            _write(out, field.value, kind)
         last = number
-    return b"".join([*parts, b"\0"])
+    out.append(0)
 
 
-def _value_bytes(value: Any, kind: int) -> bytes:
+def _write(out: bytearray, value: Any, kind: int) -> None:
     if kind in INTEGERS:
-        return _integer_bytes(value)
-    if kind == BYTES:
-        return b"".join((varint_bytes(len(value)), value))
-    if kind == STRUCT:
-        return struct_bytes(value)
-    if kind == LIST:
+        _write_integer(out, value)
+    elif kind == BYTES:
+        out += varint_bytes(len(value)) + value
+    elif kind == STRUCT:
+        _write_struct(out, value)
+    elif kind == LIST:
         size = len(value.values)
-        head = bytes([size << 4 | value.kind]) if size < 15 else bytes([0xF0 | value.kind]) + varint_bytes(size)
-        return head + b"".join(_value_bytes(one, value.kind) for one in value.values)
-    if kind in (YES, NO, BYTE):
-        return bytes([value])
-    raise ValueError(f"a value of type {kind} is not expected here")
+        out += bytes([size << 4 | value.kind]) if size < 15 else bytes([0xF0 | value.kind]) + varint_bytes(size)
+        for one in value.values:
+            _write(out, one, value.kind)
+    elif kind in (YES, NO, BYTE):
+        out.append(value)
+    else:
+        raise ValueError(f"a value of type {kind} is not expected here")
 
 
-def _integer_bytes(value: int) -> bytes:
-    return varint_bytes(value << 1 if value >= 0 else (-value << 1) - 1)
+def _write_integer(out: bytearray, value: int) -> None:
+    if -64 <= value < 64:
+        out.append(value << 1 if value >= 0 else (-value << 1) - 1)
+    else:
+        out += varint_bytes(value << 1 if value >= 0 else (-value << 1) - 1)
 
 
 def varint_bytes(value: int) -> bytes:
@@ -130,4 +148,5 @@ def varint_bytes(value: int) -> bytes:
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*parts, value])
+    parts.append(value)
+    return bytes(parts)

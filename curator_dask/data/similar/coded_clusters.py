@@ -36,7 +36,7 @@ class Scored(NamedTuple):
     step: NDArray[np.float32]
 
 
-def coded_bytes(clusters: Sequence[tuple[int, Any, NDArray[np.float32]]]) -> bytes:
+def coded_bytes(clusters: Sequence[tuple[int, Any, NDArray[np.float32]]]) -> memoryview:
     """The file of clusters, each with its number, its ids and its vectors (n, D). The codes of one are made at a time."""
     import pyarrow as pa
 
@@ -47,8 +47,7 @@ def coded_bytes(clusters: Sequence[tuple[int, Any, NDArray[np.float32]]]) -> byt
     with pa.ipc.new_file(sink, schema) as writer:
         for _, ids, X in clusters:
             writer.write_batch(_coded_batch(ids, X))
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return memoryview(sink.getvalue()).cast("B")
 
 
 def _coded_batch(ids: Any, X: NDArray[np.float32]) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ clusters small files.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -47,21 +48,25 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     import pyarrow as pa
 
     spec = task.spec
-    table = assign_rows(task, kept)
-    bucket = table[LABEL].to_numpy() % spec.n_buckets
-    ends = np.searchsorted(bucket, np.arange(spec.n_buckets), side="right")
+    table, X, order = assign_rows(task, kept)
+    starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
     with (
         spec.output.writing(path, for_this_run=True) as temporary,  # a later run assigns anew
         pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema) as writer,
+        pa.ipc.new_file(sink, _with_vectors(spec.source, table.slice(0, 0), X[:0]).schema) as writer,
     ):
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            writer.write_batch(_one_batch(table.slice(start, end - start)))
+        for start, end in itertools.pairwise(starts.tolist()):
+            # The vectors of one bucket at a time: the same memory serves all, and what was just copied is still in the cache.
+            part = _with_vectors(spec.source, table.slice(start, end - start), X[order[start:end]])
+            writer.write_batch(_one_batch(part))
 
 
-def assign_rows(task: AssignTask, kept: Rows | None = None) -> pa.Table:
-    """A chunk's good rows as they will be written, and `LABEL`; in the order of their buckets."""
+def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, NDArray[np.float32], NDArray[np.int64]]:
+    """A chunk's good rows as they will be written, but for their vectors, and `LABEL`; in the order of their buckets.
+
+    Then come the vectors, (n, D), in the order of the chunk, and (n,) which of them each row has.
+    """
     import pyarrow as pa
 
     spec = task.spec
@@ -73,9 +78,14 @@ def assign_rows(task: AssignTask, kept: Rows | None = None) -> pa.Table:
     l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
     host_labels = to_host(labels)
     order = np.argsort(host_labels % spec.n_buckets, kind="stable")
-    columns = _columns_in_order(spec.source, rows, order)
-    columns.update({"l2_dist_to_cent": l2[order], "cosine_dist_to_cent": cosine[order], LABEL: host_labels[order]})
-    return pa.table(columns)
+    index, found = pa.array(order), {"l2_dist_to_cent": l2, "cosine_dist_to_cent": cosine, LABEL: host_labels}
+    metadata = rows.metadata.take(index)
+    columns = {
+        spec.source.id_field: rows.ids.take(index),
+        **{name: metadata[name] for name in metadata.column_names},
+        **{name: values[order] for name, values in found.items()},
+    }
+    return pa.table(columns), to_host(rows.X), order
 
 
 def _nearest(X: Any, C: NDArray[np.float32], spec: WriteClustersSpec) -> Any:
@@ -85,16 +95,8 @@ def _nearest(X: Any, C: NDArray[np.float32], spec: WriteClustersSpec) -> Any:
     return xp.asarray(assign_in_groups(to_host(X), groups_of(C), spec.looked_at, max_rows=spec.max_rows))
 
 
-def _columns_in_order(source: VectorSource, rows: Rows, order: NDArray[np.int64]) -> dict[str, Any]:
-    import pyarrow as pa
-
-    index = pa.array(order)
-    metadata = rows.metadata.take(index)
-    return {
-        source.id_field: rows.ids.take(index),
-        source.embedding_field: matrix_column(to_host(rows.X)[order]),
-        **{name: metadata[name] for name in metadata.column_names},
-    }
+def _with_vectors(source: VectorSource, table: pa.Table, X: NDArray[np.float32]) -> pa.Table:
+    return table.add_column(1, source.embedding_field, matrix_column(X))
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -123,10 +125,11 @@ def write_bucket(task: BucketTask) -> UnitResult:
         return path, write_parquet(folder, path, part, vectors=[source.embedding_field])
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        outputs = dict(pool.map(write, clusters, starts, ends))
-    ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
-    coded = coded_bytes([(k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans])
-    outputs[task.codes_path] = folder.write_bytes(task.codes_path, coded)
+        written = pool.map(write, clusters, starts, ends)
+        ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
+        coded = coded_bytes([(k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans])
+        codes = folder.write_parts(task.codes_path, [coded])  # while the clusters wait for the disk
+        outputs = {**dict(written), task.codes_path: codes}
     data = {INERTIA: inertia_of(table["l2_dist_to_cent"].to_numpy())}
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)}, data=data)
 
