@@ -36,6 +36,8 @@ def unreadable(folder: Folder, path: str, why: object) -> InputError:
 FILETYPES = {"parquet": (".parquet", ".pq"), "jsonl": (".jsonl", ".ndjson", ".json"), "tmk": (".tmk",)}
 NUMBER_TYPES = ("auto", "float16", "float32")
 ROW_GROUP_ROWS = 65_536
+THREAD_ROWS, THREAD_BYTES = 16_384, 1 << 20
+"""Larger files are read, and larger tables packed, on Arrow's threads. For smaller ones, waking the threads costs more."""
 # The largest block that pyarrow's JSON reader takes.
 MAX_JSON_BYTES = 2**31 - 1
 
@@ -133,7 +135,8 @@ def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None
     """Read one file. Raises InputError if it is no Parquet file, was changed since it was written, or lacks a column."""
     with open_parquet(folder, path) as file:
         _require_in(folder, path, file.schema_arrow.names, columns or ())
-        return without_views(file.read(columns=list(columns) if columns is not None else None))
+        threads = file.metadata.num_rows > THREAD_ROWS
+        return without_views(file.read(columns=list(columns) if columns is not None else None, use_threads=threads))
 
 
 @contextlib.contextmanager
@@ -315,8 +318,9 @@ def arrow_bytes(table: pa.Table) -> bytes:
     """The table as an Arrow file, compressed."""
     import pyarrow as pa
 
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=table.nbytes > THREAD_BYTES)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table.combine_chunks())
     return cast("bytes", sink.getvalue().to_pybytes())
 
