@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.data.clip_index import clip_index_schema, has_clip_index, read_clip_index
-from curator_dask.data.tables import open_parquet, parquet_bytes, read_parquet
+from curator_dask.data.clip_index import clip_index_batches, clip_index_schema, has_clip_index
+from curator_dask.data.tables import open_parquet, parquet_bytes, row_group_tables
 from curator_dask.dedup.quality.measure import COLUMNS, Quality
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import EMBEDDINGS_ENDING, QUALITY
@@ -64,22 +64,21 @@ def read_quality(clips: Folder | None, embeddings: Folder | None = None) -> pa.T
     """
     import pyarrow as pa
 
-    places = []
-    if embeddings is not None:
-        places.append((embeddings, QUALITY))
-    elif clips is not None:
-        places += _tables_below(clips)
-    tables = [found for folder, path in places if (found := _read(folder, path)) is not None]
-    table = pa.concat_tables([_table([]), *([] if clips is None else _of_index(clips)), *tables])
-    return _first_of_each(table.filter(table[COLUMNS[0]].is_valid()))
+    return first_of_each(pa.concat_tables([_table([]), *quality_batches(clips, embeddings)]))
 
 
-def quality_beside_vectors(clips: Folder, embeddings: Folder | None = None) -> Iterator[pa.Table]:
-    """As `read_quality`, without the clip index, file by file: an id may come twice. Files without such columns have none."""
-    places = [(embeddings, QUALITY)] if embeddings is not None else _tables_below(clips)
-    for folder, path in places:
-        found = _read(folder, path)
-        if found is not None:
+def quality_batches(clips: Folder | None, embeddings: Folder | None = None) -> Iterator[pa.Table]:
+    """As `read_quality`, some clips at a time: an id may come twice."""
+    if clips is not None:
+        yield from _of_index(clips)
+    yield from quality_beside_vectors(clips, embeddings)
+
+
+def quality_beside_vectors(clips: Folder | None, embeddings: Folder | None = None) -> Iterator[pa.Table]:
+    """As `quality_batches`, without the clip index. Files without such columns have none."""
+    places = [] if clips is None else _tables_below(clips)
+    for folder, path in places if embeddings is None else [(embeddings, QUALITY)]:
+        for found in _read(folder, path):
             yield found.filter(found[COLUMNS[0]].is_valid())
 
 
@@ -93,21 +92,24 @@ def _tables_below(clips: Folder) -> list[tuple[Folder, str]]:
     return [(clips, path) for path in (f"{name}/{QUALITY}" for name in vectors) if clips.exists(path)]
 
 
-def _of_index(clips: Folder) -> list[pa.Table]:
+def _of_index(clips: Folder) -> Iterator[pa.Table]:
     if not has_clip_index(clips) or not set(COLUMNS) <= set(clip_index_schema(clips).names):
-        return []
-    return [read_clip_index(clips, ["id", *COLUMNS]).cast(_schema())]
+        return
+    for found in clip_index_batches(clips, ["id", *COLUMNS]):
+        yield found.filter(found[COLUMNS[0]].is_valid()).cast(_schema())
 
 
-def _read(folder: Folder, path: str) -> pa.Table | None:
+def _read(folder: Folder, path: str) -> Iterator[pa.Table]:
     if not folder.exists(path):
-        return None
+        return
     with open_parquet(folder, path) as file:
         known = set(COLUMNS) <= set(file.schema_arrow.names)
-    return read_parquet(folder, path, ["id", *COLUMNS]).cast(_schema()) if known else None
+    if known:
+        for found in row_group_tables(folder, path, ["id", *COLUMNS]):
+            yield found.replace_schema_metadata(None).cast(_schema())
 
 
-def _first_of_each(table: pa.Table) -> pa.Table:
+def first_of_each(table: pa.Table) -> pa.Table:
     """One row per id, by id. All measure the same frames, so it does not matter which."""
     import pyarrow as pa
     import pyarrow.compute as pc

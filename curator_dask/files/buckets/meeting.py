@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,17 @@ from numpy.typing import NDArray
 
 from curator_dask.files.buckets.buckets import Buckets, bucket_of
 from curator_dask.files.buckets.places import places
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@contextlib.contextmanager
+def folder_for_buckets() -> Iterator[Path]:
+    """A folder on the local disk (`TMPDIR`) that is there for as long as the block."""
+    with temporary_folder() as folder:
+        yield folder
 
 
 def gather(

@@ -257,10 +257,9 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         filters = self.filters()
         if not filters.limits():
             return clusters, None
-        rows = row_ids(clusters)
         by_hand = {name for name, one in self.decisions_by_hand().items() if one.decision == KEEP}
-        dropped = drop_clips(filters, self.clips, self._vectors(), rows, by_hand)
-        left = [one for one, ids in zip(clusters, rows, strict=True) if dropped.stay(ids).any()]
+        dropped = drop_clips(filters, self.clips, self._vectors(), clusters, by_hand)
+        left = [one for one, ids in zip(clusters, row_ids(clusters), strict=True) if dropped.stay(ids).any()]
         if not left:
             raise InputError(f"the filters drop all clips ({', '.join(filters.identity())}): choose others")
         # The rule overlap also looks at dropped clips: two others may be known to be alike by way of one.

@@ -6,21 +6,24 @@ there. So a moment is lost only where all clips that show it are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.beside_vectors.plain_clips import read_plain_ids
-from curator_dask.data.beside_vectors.quality_table import read_quality
-from curator_dask.data.clip_index import read_clip_index
+from curator_dask.data.beside_vectors.quality_table import first_of_each, quality_batches
+from curator_dask.data.clip_index import clip_index_batches
 from curator_dask.data.ids import id_column, id_texts
 from curator_dask.data.scored_clusters import ClusterInput
-from curator_dask.data.tables import parquet_bytes, read_parquet
+from curator_dask.data.tables import open_parquet, parquet_bytes, read_parquet
 from curator_dask.dedup.quality.filters import QualityFilters as QualityFilters
+from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.errors import InputError
+from curator_dask.files.buckets.buckets import buckets_for
+from curator_dask.files.buckets.meeting import folder_for_buckets, gather, read_bucket
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines
 from curator_dask.files.layout import DROP_LIST, DROPPED_TABLE
@@ -82,40 +85,76 @@ class DroppedClips:
 
 def drop_clips(
     filters: QualityFilters, clips: Folder | None, embeddings: Folder | None,
-    rows: Sequence[pa.ChunkedArray], kept_by_hand: Collection[str],
+    clusters: Sequence[ClusterInput], kept_by_hand: Collection[str],
 ) -> DroppedClips:  # fmt: skip
-    """Find the clips that the filters drop, among rows and plain clips.
+    """Find the clips that the filters drop, among rows and plain clips. They meet in buckets on the local disk.
 
     Args:
         clips: the output of the split stage. embeddings: that of the embed stage. Either may have the quality columns.
-        rows: the ids of the rows, as texts.
+        clusters: all rows.
         kept_by_hand: ids that a person keeps. They are not dropped.
 
     Raises InputError if nothing is known of any clip.
     """
     import pyarrow as pa
 
-    quality = read_quality(clips, embeddings)
-    if not len(quality):
-        place = (clips or embeddings or Folder(".")).url
-        raise InputError(
-            f"{place} holds no quality columns, which {', '.join(filters.identity())} needs. Give clips_path (the output of "
-            "split, or of run), or run embed again: see docs/quality.md"
-        )
-    ids = pa.chunked_array([chunk for part in rows for chunk in part.chunks], pa.large_string())
-    plain = _plain(embeddings, ids)
-    known = id_texts(quality["id"])
-    among = ~_not_among(known, pa.chunked_array([*ids.chunks, *plain.chunks], pa.large_string()))
-    failed = filters.first_failed({limit.column: quality[limit.column].to_numpy() for limit in filters.limits()})
-    chosen = among & (failed >= 0) & _not_among(known, pa.chunked_array([sorted(kept_by_hand)], pa.large_string()))
-    table = _table(filters, quality.filter(pa.array(chosen)), failed[chosen], plain, clips)
-    return DroppedClips(table, len(ids) + len(plain) - int(np.count_nonzero(among)))
+    plain, stay = sorted(read_plain_ids(embeddings)), pa.array(sorted(kept_by_hand), pa.large_string())
+    num_buckets = buckets_for(sum(map(count_rows, clusters)) + len(plain))
+    with folder_for_buckets() as scratch:
+        quality = gather(quality_batches(clips, embeddings), scratch, num_buckets)
+        if quality is None:
+            place = (clips or embeddings or Folder(".")).url
+            raise InputError(
+                f"{place} holds no quality columns, which {', '.join(filters.identity())} needs. Give clips_path (the output "
+                "of split, or of run), or run embed again: see docs/quality.md"
+            )
+        rows = gather((pa.table({"id": ids}) for ids in row_ids(clusters)), scratch, num_buckets)
+        others = gather([pa.table({"id": pa.array(plain, pa.large_string())})], scratch, num_buckets)
+        spans = gather(_span_batches(clips), scratch, num_buckets)
+        found = [
+            _Bucket(*(read_bucket(some, number) for some in (quality, rows, others, spans))).dropped(filters, stay)
+            for number in range(num_buckets)
+        ]
+    table = pa.concat_tables([part for part, _ in found]).sort_by("id").combine_chunks()
+    return DroppedClips(table, sum(num_unknown for _, num_unknown in found))
 
 
-def row_ids(clusters: Iterable[ClusterInput]) -> list[pa.ChunkedArray]:
+@dataclass(frozen=True)
+class _Bucket:
+    """What is known of the clips of one bucket; None for nothing."""
+
+    quality: pa.Table | None
+    rows: pa.Table | None
+    plain: pa.Table | None
+    spans: pa.Table | None
+
+    def dropped(self, filters: QualityFilters, stay: pa.Array) -> tuple[pa.Table, int]:
+        """The clips that the filters drop, and how many clips are not known."""
+        import pyarrow as pa
+
+        nothing = pa.chunked_array([], pa.large_string())
+        rows, plain = (nothing if some is None else id_texts(some["id"]) for some in (self.rows, self.plain))
+        plain = plain.filter(pa.array(_not_among(plain, rows)))
+        quality = _no_quality() if self.quality is None else first_of_each(self.quality)
+        known = id_texts(quality["id"])
+        among = ~_not_among(known, pa.chunked_array([*rows.chunks, *plain.chunks], pa.large_string()))
+        failed = filters.first_failed({limit.column: quality[limit.column].to_numpy() for limit in filters.limits()})
+        chosen = among & (failed >= 0) & _not_among(known, _chunked(stay))
+        table = _table(filters, quality.filter(pa.array(chosen)), failed[chosen], plain, self.spans)
+        return table, len(rows) + len(plain) - int(np.count_nonzero(among))
+
+
+def row_ids(clusters: Iterable[ClusterInput]) -> Iterator[pa.ChunkedArray]:
     """The ids of the rows of each cluster, as texts, from its similarity table."""
-    tables = (read_parquet(one.tables, one.table, [one.id_field]) for one in clusters)
-    return [id_texts(_chunked(id_column(table, table.column_names[0]))) for table in tables]
+    for one in clusters:
+        table = read_parquet(one.tables, one.table, [one.id_field])
+        yield id_texts(_chunked(id_column(table, table.column_names[0]))).cast("large_string")
+
+
+def count_rows(cluster: ClusterInput) -> int:
+    """How many rows a cluster has, by what its similarity table says of itself."""
+    with open_parquet(cluster.tables, cluster.table) as file:
+        return int(file.metadata.num_rows)
 
 
 def write_dropped(state: StageState, dropped: DroppedClips | None) -> None:
@@ -129,23 +168,19 @@ def write_dropped(state: StageState, dropped: DroppedClips | None) -> None:
     state.publish(DROP_LIST, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
-def _plain(embeddings: Folder | None, rows: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The ids of the plain clips that are no rows."""
-    import pyarrow as pa
-
-    plain = pa.chunked_array([sorted(read_plain_ids(embeddings))], pa.large_string())
-    return plain.filter(pa.array(_not_among(plain, rows)))
-
-
 def _table(
-    filters: QualityFilters, quality: pa.Table, failed: NDArray[np.int64], plain: pa.ChunkedArray, clips: Folder | None
+    filters: QualityFilters,
+    quality: pa.Table,
+    failed: NDArray[np.int64],
+    plain: pa.ChunkedArray,
+    index: pa.Table | None,
 ) -> pa.Table:
     import pyarrow as pa
 
     limits = [filters.limits()[place] for place in failed.tolist()]
     names = [limit.column for limit in limits]
     values = [quality[name][row].as_py() for row, name in enumerate(names)]
-    spans = _spans(quality["id"], clips)
+    spans = _spans(quality["id"], index)
     return pa.table(
         {
             "id": quality["id"],
@@ -159,19 +194,35 @@ def _table(
     )
 
 
-def _spans(ids: pa.ChunkedArray, clips: Folder | None) -> dict[str, Any]:
+SPANS: Final[dict[str, Any]] = {"source_video": "", "start_s": 0.0, "end_s": 0.0}
+"""The columns of the clip index that tell where a clip comes from, and what stands for a clip that it does not know."""
+
+
+def _span_batches(clips: Folder | None) -> Iterator[pa.Table]:
+    return iter(()) if clips is None else clip_index_batches(clips, ["id", *SPANS])
+
+
+def _spans(ids: pa.ChunkedArray, index: pa.Table | None) -> dict[str, Any]:
     """Source, start and end of clips, where the clip index knows them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {"source_video": "", "start_s": 0.0, "end_s": 0.0}
-    if clips is None:
-        found = {name: pa.array([nothing] * len(ids)) for name, nothing in columns.items()}
+    if index is None:
+        kinds = (pa.string(), pa.float64(), pa.float64())
+        found = {
+            name: pa.array([nothing] * len(ids), kind)
+            for (name, nothing), kind in zip(SPANS.items(), kinds, strict=True)
+        }
     else:
-        index = read_clip_index(clips).select(["id", *columns])
         place = pc.index_in(id_texts(ids), value_set=id_texts(index["id"]))
-        found = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in columns.items()}
+        found = {name: pc.fill_null(index[name].take(place), nothing) for name, nothing in SPANS.items()}
     return {"source": found["source_video"], "start_s": found["start_s"], "end_s": found["end_s"]}
+
+
+def _no_quality() -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({"id": pa.array([], pa.string()), **{name: pa.array([], pa.float64()) for name in COLUMNS}})
 
 
 def _chunked(ids: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:

@@ -58,7 +58,7 @@ class Settled:
     def of_part(self, part: RowsOfPart) -> pa.Table:
         """The lines of one part."""
         start, stop = np.searchsorted(self.table["row"].to_numpy(), (part.first, part.stop)).tolist()
-        return self.table.slice(start, stop - start)
+        return self.table.take(np.arange(start, stop))  # a slice would travel with all lines
 
     def roots_of_part(self, part: RowsOfPart) -> Indices:
         """The lowest rows that are in one part."""

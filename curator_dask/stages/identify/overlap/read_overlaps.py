@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts, plain_ids
-from curator_dask.data.tables import open_parquet, read_parquet
+from curator_dask.data.tables import open_parquet, row_group_tables
 from curator_dask.dedup.decide.standing import standing_overlaps
 from curator_dask.dedup.decide.stretches import SECOND, Indices, Overlaps, joined_overlaps
 from curator_dask.errors import InputError
@@ -98,21 +98,28 @@ def read_spans(
     Args:
         texts_of: gives the ids, as texts, of clips at some places.
     """
-    table, in_reference = _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"], IN_REFERENCE)
-    if in_reference is not None:
-        table = table.filter(~in_reference)
     spans = ClipSpans(np.full(num_clips, -1, np.int32), [], *np.zeros((2, num_clips), np.int64))
     codes: dict[str, int] = {}
-    own = codes_of_names(table["source"], codes)
-    start, end = (_micros(_or_zero(table[name]), folder, CLIP_INDEX) for name in TIMES[:2])
-    for places in (one.find(_texts(table["id"])) for one in sets):
-        line = np.flatnonzero(places >= 0)[::-1]  # of several lines for a clip the first one stays
-        clip = places[line]
-        spans.source[clip], spans.start[clip] = own[line], start[line]
-        spans.length[clip] = np.maximum(end[line] - start[line], 0)
+    for table, in_reference in _read(folder, CLIP_INDEX, ["id", "source", "start_s", "end_s"], IN_REFERENCE):
+        own = table if in_reference is None else table.filter(~in_reference)
+        _note_spans(spans, own, codes, sets, folder)
     unknown = np.flatnonzero(spans.source < 0)
     spans.source[unknown] = [codes.setdefault(name, len(codes)) for name in texts_of(unknown)]
     return replace(spans, names=list(codes))
+
+
+def _note_spans(
+    spans: ClipSpans, table: pa.Table, codes: dict[str, int], sets: Sequence[ClipSet], folder: Folder
+) -> None:
+    """Note the spans and sources of some lines of the table, but for clips of which an earlier line told."""
+    source = codes_of_names(table["source"], codes)
+    start, end = (_micros(_or_zero(table[name]), folder, CLIP_INDEX) for name in TIMES[:2])
+    for places in (one.find(_texts(table["id"])) for one in sets):
+        line = np.flatnonzero(places >= 0)[::-1]  # of several lines for a clip the first one stays
+        line = line[spans.source[places[line]] < 0]
+        clip = places[line]
+        spans.source[clip], spans.start[clip] = source[line], start[line]
+        spans.length[clip] = np.maximum(end[line] - start[line], 0)
 
 
 def _or_zero(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -126,29 +133,55 @@ def read_overlaps(folder: Folder, sets: Sequence[ClipSet], num_clips: int) -> Fo
 
     Raises InputError where a value is none, or where not one overlap is between two of the clips.
     """
-    import pyarrow.compute as pc
-
-    table, number = _read(folder, OVERLAPS_TABLE, ["id", "other_id", "kind", *TIMES, *SCORES], OTHER_NUMBER)
-    row = _places(table["id"], sets, None if number is None else np.zeros_like(number))
-    other = _places(table["other_id"], sets, number)
-    known = (row >= 0) & (other >= 0)
-    of_reference = False if number is None else number > 0
-    if len(table) and not (known | ((row >= 0) & of_reference)).any():
+    found, num_lines, num_ours = [_no_overlaps()], 0, 0
+    columns = ["id", "other_id", "kind", *TIMES, *SCORES]
+    for table, number in _read(folder, OVERLAPS_TABLE, columns, OTHER_NUMBER):
+        row = _places(table["id"], sets, None if number is None else np.zeros_like(number))
+        other = _places(table["other_id"], sets, number)
+        known = (row >= 0) & (other >= 0)
+        ours = known if number is None else known | ((row >= 0) & (number > 0))
+        num_lines, num_ours = num_lines + len(table), num_ours + int(np.count_nonzero(ours))
+        found.append(_overlaps_of(table.filter(known), row[known], other[known], folder))
+    if num_lines and not num_ours:
         raise InputError(
             f"{folder.join(OVERLAPS_TABLE)} names no two of the {num_clips:,} clips to decide on: is overlaps_path the "
             "output that align made from these clips?"
         )
-    table = table.filter(known)
+    return _joined(found)
+
+
+def _overlaps_of(table: pa.Table, row: Indices, other: Indices, folder: Folder) -> FoundOverlaps:
+    """The overlaps in some lines of the table, of the clips `row` and `other`."""
+    import pyarrow.compute as pc
+
     kind = pc.cast(table["kind"].combine_chunks(), "string")
     times = {name: _micros(table[name], folder, OVERLAPS_TABLE) for name in TIMES}
     overlaps = Overlaps(
-        row[known], other[known],
+        row, other,
         np.stack([times["start_s"], times["end_s"]], axis=1),
         np.stack([times["other_start_s"], times["other_end_s"]], axis=1),
         pc.equal(kind, "still").to_numpy(zero_copy_only=False),
         _strength(table, kind, folder),
     )  # fmt: skip
     return FoundOverlaps(overlaps, table["offset_s"].to_numpy(), kind)
+
+
+def _no_overlaps() -> FoundOverlaps:
+    import pyarrow as pa
+
+    nothing, spans = np.zeros(0, np.int64), np.zeros((0, 2), np.int64)
+    overlaps = Overlaps(nothing, nothing, spans, spans, np.zeros(0, np.bool_), nothing)
+    return FoundOverlaps(overlaps, np.zeros(0), pa.array([], pa.string()))
+
+
+def _joined(found: Sequence[FoundOverlaps]) -> FoundOverlaps:
+    import pyarrow as pa
+
+    overlaps = Overlaps(
+        *(np.concatenate([getattr(one.overlaps, column.name) for one in found]) for column in fields(Overlaps))
+    )
+    offset_s = np.concatenate([one.offset_s for one in found])
+    return FoundOverlaps(overlaps, offset_s, pa.concat_arrays([one.kind for one in found]))
 
 
 def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
@@ -167,14 +200,14 @@ def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
     return strength
 
 
-def _read(folder: Folder, path: str, columns: list[str], mark: str) -> tuple[pa.Table, NDArray[Any] | None]:
-    """The columns, and the values of one more that older tables lack: None then."""
+def _read(folder: Folder, path: str, columns: list[str], mark: str) -> Iterator[tuple[pa.Table, NDArray[Any] | None]]:
+    """The columns, some lines at a time, and the values of one more that older tables lack: None then."""
     if not folder.exists(path):
         raise InputError(f"{folder.url} holds no {path}: give the output of the align stage as overlaps_path")
     with open_parquet(folder, path) as file:
         marked = mark in file.schema_arrow.names
-    table = read_parquet(folder, path, [*columns, mark] if marked else columns)
-    return table, table[mark].to_numpy() if marked else None
+    for table in row_group_tables(folder, path, [*columns, mark] if marked else columns):
+        yield table, table[mark].to_numpy() if marked else None
 
 
 def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
