@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ def scored(request, with_overlaps) -> Path:
     return with_overlaps(request.param)
 
 
-def make(out: Path, context: RunContext, seed: int) -> Path:
+def write_all(out: Path, ids: list[str], X: Any) -> Path:
+    """Write the vectors to one file; returns its folder."""
+    return builders.write_vectors(out / "vectors" / "part-0.parquet", ids, X)
+
+
+def make(out: Path, context: RunContext, seed: int, write: Callable[[Path, list[str], Any], Path] = write_all) -> Path:
     """Rows in crowds, their tables within clusters (``p``) and across (``x``), and overlaps at random."""
     ids, X = crowded(seed, 240, 8)
-    builders.write_vectors(out / "vectors" / "part-0.parquet", ids, X)
-    builders.score_vectors(out / "vectors", out, context, 5)
+    builders.score_vectors(write(out, ids, X), out, context, 5)
     paths = {"input_path": str(out / "k"), "pairwise_path": str(out / "p"), "output_path": str(out / "x")}
     CrossClusterStage(**paths, eps=EPS, budget=1e9).run(context=context)
     clips = [(name, f"video-{place // 6}.mp4", 10.0 * (place % 6)) for place, name in enumerate(sorted(ids))]

@@ -38,8 +38,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_parts_hold_whole_clusters_and_what_the_single_files_hold(tmp_path, context, write_vectors):
-    scored = both.make(tmp_path, context, write_vectors, 1)
+def test_parts_hold_whole_clusters_and_what_the_single_files_hold(tmp_path, context):
+    scored = both.make(tmp_path, context, 1)
     both.stage(scored, tables="x").run(context=context)
     parts = sorted((scored / "d" / "decisions").iterdir())
     assert len(parts) > 2
@@ -109,9 +109,9 @@ def test_verify_counts_the_parts_and_finds_a_clip_twice(chained, context, monkey
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_readers_take_parts_alone(tmp_path, context, write_vectors, monkeypatch):
+def test_readers_take_parts_alone(tmp_path, context, monkeypatch):
     """A sample, the ids that a reference keeps, and what a finished run removed from a cluster."""
-    scored = both.make(tmp_path, context, write_vectors, 1)
+    scored = both.make(tmp_path, context, 1)
     both.stage(scored, tables="x").run(context=context)
     builders.write_clip_index(scored, [{"id": row["id"]} for row in read(scored / "d")])
     (scored / "duplicates").symlink_to(scored / "d")

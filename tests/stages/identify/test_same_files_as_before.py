@@ -44,11 +44,11 @@ def scored(tmp_path_factory: pytest.TempPathFactory, cluster: Any) -> Path:
     """Rows in crowds, similarity tables within clusters and across, overlaps, a clip index and decisions by hand."""
     root = tmp_path_factory.mktemp("before")
 
-    def write(ids: list[str], X: Any) -> Path:
+    def write(root: Path, ids: list[str], X: Any) -> Path:
         builders.write_vectors(root / "v2" / "b.parquet", ids[200:], X[200:])
         return builders.write_vectors(root / "v" / "a.parquet", ids[:200], X[:200])
 
-    both.make(root, RunContext(cluster), write, 3)
+    both.make(root, RunContext(cluster), 3, write)
     names = sorted(f"clip-{number:04d}" for number in range(240))
     clips = [
         {"id": name, "source_video": f"/v/{at // 6}.mp4", "relative_path": f"{at // 6}.mp4", "span_index": at % 6,
