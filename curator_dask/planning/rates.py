@@ -44,7 +44,12 @@ class StageRates:
     copy_core_s_per_gb: float = 3.0
     """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
     identify_bytes_per_clip: float = 67.0
-    """Memory of the client per clip in identify, beside 0.3 GB (decisions_2_cores.md, from one million to ten)."""
+    """Memory of the client per clip in identify by the rule overlap, beside 0.3 GB (decisions_2_cores.md). By scores the client
+    holds no clips."""
+    identify_bytes_per_crossing_clip: float = 1700.0
+    """Memory of the client in identify by scores, per clip with a duplicate in another cluster (decisions_2_cores.md)."""
+    crossing_share: float = 0.02
+    """The share of such clips, where duplicates between clusters are looked for. Assumed, not measured."""
     split_unit_bytes: float = 830.0
     """Memory of the client per video, in split (clip_index_2_cores.md)."""
     embed_unit_bytes: float = 660.0
