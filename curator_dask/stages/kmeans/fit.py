@@ -19,6 +19,7 @@ from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.grouped import Search, choose_search
+from curator_dask.dedup.kmeans.grouped_start import grouped_d2_start
 from curator_dask.dedup.kmeans.lloyd import (
     KMeansResult,
     Partial,
@@ -238,7 +239,7 @@ def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Rep
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
     results = []
     for run in range(runs):
-        start = _choose_start(held, parameters, n_clusters, seed=parameters.random_state + run)
+        start = _choose_start(held, spec, n_clusters, seed=parameters.random_state + run)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
             results.append(_iterate(held, start, spec, reporter))
@@ -310,13 +311,15 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
     return KMeansResult(C, final.counts, final.cost(C, held.all_rows.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
-def _choose_start(held: RowsOnWorkers, parameters: KMeansParameters, n_clusters: int, seed: int) -> NDArray[np.float32]:
+def _choose_start(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, seed: int) -> NDArray[np.float32]:
+    parameters = spec.parameters
     if not isinstance(parameters.init, str):
         return check_centres(parameters.init, n_clusters, held.dimension)
     sample = _draw_sample(held, min(held.all_rows.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
         return random_start(sample, n_clusters)
-    return d2_start(sample, n_clusters, seed, parameters.oversampling_factor)
+    draw = grouped_d2_start if compares_groups(spec, n_clusters) else d2_start
+    return draw(sample, n_clusters, seed, parameters.oversampling_factor)
 
 
 def _choose_search(held: RowsOnWorkers, spec: FitSpec, C: NDArray[np.float32]) -> Search | None:

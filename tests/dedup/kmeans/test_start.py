@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.kmeans import start
 from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.grouped_start import grouped_d2_start, share_out
 from curator_dask.dedup.kmeans.start import d2_start, initial_centres, random_start, take_rows
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import random_unit
@@ -150,3 +153,30 @@ class TestLargeSamples:
         by_chance = [assign(sample, random_start(sample[seed * 40 :], 40))[1].sum() for seed in range(5)]
         assert np.median(thinned) < 1.15 * np.median(whole)
         assert np.median(thinned) < 0.8 * np.median(by_chance)
+
+
+class TestManyCentres:
+    @pytest.mark.parametrize("k", [1, 50, 900, 1000])
+    def test_group_by_group(self, k):
+        """Different rows of the sample, as many as asked for; where they are 20 per centre, as good as those drawn at once."""
+        random = np.random.default_rng(0)
+        X = random.standard_normal((30, 8))[random.integers(30, size=1000)] + 0.1 * random.standard_normal((1000, 8))
+        X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+        C = grouped_d2_start(X, k, seed=3)
+        rows = {row.tobytes() for row in C}
+        assert len(rows) == k
+        assert rows <= {row.tobytes() for row in X}
+        assert np.array_equal(C, grouped_d2_start(X, k, seed=3))
+
+        def cost(C: np.ndarray) -> float:
+            return float(((X[:, None] - C) ** 2).sum(axis=2).min(axis=1).sum())
+
+        assert k > 50 or cost(C) <= 1.1 * cost(d2_start(X, k, seed=3))
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 20)), min_size=1, max_size=12), st.data())
+    def test_shares_add_up(self, groups, data):
+        weights, most = (np.array(numbers) for numbers in zip(*groups, strict=True))
+        number = data.draw(st.integers(0, int(most.sum())))
+        parts = share_out(number, weights.astype(np.float64), most)
+        assert parts.sum() == number
+        assert ((parts >= 0) & (parts <= most)).all()
