@@ -82,7 +82,8 @@ class Trial:
         return lloyd(lambda C: lloyd_partial(rows, C), self.start, sq_norms, max_iter=300, tol=tol).centroids
 
     def fit_in_levels(self, per_cluster: int) -> Rows:
-        """As `curator_dask.stages.kmeans.fit` does it on workers."""
+        """As `curator_dask.stages.kmeans.fit` does it on workers, but for rows whose near centroids it has already: here all
+        rows of a level look theirs up."""
         first, *others = (self.sample(round(level * per_cluster)) for level in LEVELS)
         C = iterate(
             lambda C: lloyd_partial(first, C), self.start, sum_of_sq_norms(first), max_iter=300,

@@ -14,7 +14,7 @@ from typing import Final
 from curator_dask.planning.rates import StageRates
 from curator_dask.planning.run_size import RunSize
 from curator_dask.stages.embed.units import CLIPS_PER_UNIT
-from curator_dask.stages.kmeans.parameters import KMeansParameters
+from curator_dask.stages.kmeans.parameters import GROUPED_FROM, KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample
 
 ITERATIONS: Final = 15
@@ -157,8 +157,13 @@ def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
         "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
         # The hashes of all ids, twice while they are sorted.
         client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.7, held_gb) / 2 + 0.3,
-        client_s=rates.start_ns * 1e-9 * size.num_clusters**2 * size.dim,
+        client_s=_start_s(size, rates),
     )  # fmt: skip
+
+
+def _start_s(size: RunSize, rates: StageRates) -> float:
+    k = size.num_clusters
+    return 1e-9 * size.dim * (rates.start_ns * k**2 if k < GROUPED_FROM else rates.grouped_start_ns * k**1.5)
 
 
 def _pairwise(size: RunSize, rates: StageRates) -> StageEstimate:

@@ -31,6 +31,9 @@ class StageRates:
     start_ns: float = 6.7
     """Nanoseconds of the client per number of a vector and pair of clusters, to choose the first centroids (measured up to
     4,000 clusters of 128 numbers, one thread)."""
+    grouped_start_ns: float = 24.0
+    """The same from 4,096 clusters on, per number of a vector and cluster to the power of 1.5 (measured for 4,096 and 8,192
+    clusters of 128 numbers, one thread)."""
     pass_core_s_per_gb: float = 8.0
     """Core seconds to read and check, or to write, a GB of vectors once (Parquet; measured apart on a busy machine)."""
     identify_core_s_per_clip: float = 46e-6

@@ -17,6 +17,7 @@ from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, ll
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
+from curator_dask.stages.kmeans.parameters import GROUPED_FROM
 from curator_dask.stages.kmeans.placing.places import Place, find_places
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec
 
@@ -24,8 +25,6 @@ MERGE_FAN_IN = 8
 MANY_CENTRES: Final = 256
 """From this many centres on, comparing rows with near ones pays. Measured: it takes as long as the product with about 200."""
 
-GROUPED_FROM: Final = 4096
-"""From this many centres on, rows are compared with those of the nearest groups."""
 LOOKED_AT: Final = 8
 """Groups that a row of the fit is compared with."""
 BATCH_BYTES: Final = 1 << 26

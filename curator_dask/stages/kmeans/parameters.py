@@ -11,6 +11,8 @@ from curator_dask.dedup.kmeans.start import Init, check_method
 from curator_dask.errors import ParameterError
 from curator_dask.keywords import with_suggestions
 
+GROUPED_FROM: Final = 4096
+"""From this many clusters on, rows are compared with the centroids of their nearest groups."""
 FIT_ROWS_PER_CLUSTER: Final = 256
 """Measured in benchmarks/results/kmeans_sample_2_cores.md: fewer rows cost near copies that end in different clusters."""
 
