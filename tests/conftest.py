@@ -38,6 +38,7 @@ LONGEST = (
     "test_frames.py",
     "test_kmeans_stage.py",
     "test_tracks.py",
+    "test_parts_real.py",
     "test_calibrate_stage.py",
     "test_units.py",
     "test_faults.py",
