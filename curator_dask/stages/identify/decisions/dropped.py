@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.beside_vectors.plain_clips import read_plain_ids
-from curator_dask.data.beside_vectors.quality_table import first_of_each, quality_batches
-from curator_dask.data.clip_index import clip_index_batches
+from curator_dask.data.beside_vectors.quality_table import first_of_each, quality_beside_vectors
+from curator_dask.data.clip_index import clip_index_batches, clip_index_schema
 from curator_dask.data.ids import id_column, id_texts
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.data.tables import open_parquet, parquet_bytes, read_parquet
@@ -101,47 +101,65 @@ def drop_clips(
     plain, stay = sorted(read_plain_ids(embeddings)), pa.array(sorted(kept_by_hand), pa.large_string())
     num_buckets = buckets_for(sum(map(count_rows, clusters)) + len(plain))
     with folder_for_buckets() as scratch:
-        quality = gather(quality_batches(clips, embeddings), scratch, num_buckets)
-        if quality is None:
-            place = (clips or embeddings or Folder(".")).url
-            raise InputError(
-                f"{place} holds no quality columns, which {', '.join(filters.identity())} needs. Give clips_path (the output "
-                "of split, or of run), or run embed again: see docs/quality.md"
-            )
+        index = gather(_index_batches(clips), scratch, num_buckets)
+        beside = gather(quality_beside_vectors(clips, embeddings), scratch, num_buckets)
         rows = gather((pa.table({"id": ids}) for ids in row_ids(clusters)), scratch, num_buckets)
         others = gather([pa.table({"id": pa.array(plain, pa.large_string())})], scratch, num_buckets)
-        spans = gather(_span_batches(clips), scratch, num_buckets)
         found = [
-            _Bucket(*(read_bucket(some, number) for some in (quality, rows, others, spans))).dropped(filters, stay)
+            _Bucket(*(read_bucket(some, number) for some in (index, beside, rows, others))).dropped(filters, stay)
             for number in range(num_buckets)
         ]
-    table = pa.concat_tables([part for part, _ in found]).sort_by("id").combine_chunks()
-    return DroppedClips(table, sum(num_unknown for _, num_unknown in found))
+    if not sum(one.num_seen for one in found):
+        place = (clips or embeddings or Folder(".")).url
+        raise InputError(
+            f"{place} holds no quality columns, which {', '.join(filters.identity())} needs. Give clips_path (the output "
+            "of split, or of run), or run embed again: see docs/quality.md"
+        )
+    table = pa.concat_tables([one.table for one in found]).sort_by("id").combine_chunks()
+    return DroppedClips(table, sum(one.num_unknown for one in found))
+
+
+class _Found(NamedTuple):
+    """What the filters do to the clips of one bucket."""
+
+    table: pa.Table
+    num_unknown: int
+    num_seen: int
+    """Clips whose quality is known."""
 
 
 @dataclass(frozen=True)
 class _Bucket:
     """What is known of the clips of one bucket; None for nothing."""
 
-    quality: pa.Table | None
+    index: pa.Table | None
+    """The clip index."""
+    beside: pa.Table | None
+    """The quality beside the vectors."""
     rows: pa.Table | None
     plain: pa.Table | None
-    spans: pa.Table | None
 
-    def dropped(self, filters: QualityFilters, stay: pa.Array) -> tuple[pa.Table, int]:
-        """The clips that the filters drop, and how many clips are not known."""
+    def _quality(self) -> pa.Table:
+        import pyarrow as pa
+
+        of_index = [] if self.index is None else [self.index.select(["id", *COLUMNS])]
+        every = pa.concat_tables([_no_quality(), *of_index, *([] if self.beside is None else [self.beside])])
+        return first_of_each(every.filter(every[COLUMNS[0]].is_valid()))
+
+    def dropped(self, filters: QualityFilters, stay: pa.Array) -> _Found:
+        """The clips that the filters drop."""
         import pyarrow as pa
 
         nothing = pa.chunked_array([], pa.large_string())
         rows, plain = (nothing if some is None else id_texts(some["id"]) for some in (self.rows, self.plain))
         plain = plain.filter(pa.array(_not_among(plain, rows)))
-        quality = _no_quality() if self.quality is None else first_of_each(self.quality)
+        quality = self._quality()
         known = id_texts(quality["id"])
         among = ~_not_among(known, pa.chunked_array([*rows.chunks, *plain.chunks], pa.large_string()))
         failed = filters.first_failed({limit.column: quality[limit.column].to_numpy() for limit in filters.limits()})
         chosen = among & (failed >= 0) & _not_among(known, _chunked(stay))
-        table = _table(filters, quality.filter(pa.array(chosen)), failed[chosen], plain, self.spans)
-        return table, len(rows) + len(plain) - int(np.count_nonzero(among))
+        table = _table(filters, quality.filter(pa.array(chosen)), failed[chosen], plain, self.index)
+        return _Found(table, len(rows) + len(plain) - int(np.count_nonzero(among)), len(quality))
 
 
 def row_ids(clusters: Iterable[ClusterInput]) -> Iterator[pa.ChunkedArray]:
@@ -198,8 +216,17 @@ SPANS: Final[dict[str, Any]] = {"source_video": "", "start_s": 0.0, "end_s": 0.0
 """The columns of the clip index that tell where a clip comes from, and what stands for a clip that it does not know."""
 
 
-def _span_batches(clips: Folder | None) -> Iterator[pa.Table]:
-    return iter(()) if clips is None else clip_index_batches(clips, ["id", *SPANS])
+def _index_batches(clips: Folder | None) -> Iterator[pa.Table]:
+    """Spans and quality columns of the clip index; these are null where an earlier version wrote it."""
+    import pyarrow as pa
+
+    if clips is None:
+        return
+    has_quality = set(COLUMNS) <= set(clip_index_schema(clips).names)
+    for clip in clip_index_batches(clips, ["id", *SPANS, *(COLUMNS if has_quality else ())]):
+        unknown = pa.nulls(len(clip), pa.float64())
+        quality = {name: clip[name].cast(pa.float64()) if has_quality else unknown for name in COLUMNS}
+        yield pa.table({"id": clip["id"].cast(pa.string()), **{name: clip[name] for name in SPANS}, **quality})
 
 
 def _spans(ids: pa.ChunkedArray, index: pa.Table | None) -> dict[str, Any]:
