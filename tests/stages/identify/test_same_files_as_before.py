@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curator_dask import IncrementalStage
+from curator_dask import IdentifyDuplicatesStage, IncrementalStage
 from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns
 from curator_dask.files.buckets import shared
 from curator_dask.files.folder import Folder
@@ -133,6 +133,27 @@ def test_second_run_of_many_parts_starts_nothing(scored, context, monkeypatch):
     assert (
         sum(there[path] != written[path] for path in there) == 2
     )  # that part, and the first, without which there are none
+
+
+def test_files_of_many_parts_on_an_object_store(scored, context, monkeypatch, s3):
+    monkeypatch.setattr(output_files, "PART_ROWS", 60)
+    monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 100)
+    store, options = Folder(f"{s3.url}/in-parts", s3.storage_options), {"storage_options": s3.storage_options}
+    for name in ("k", "x", "clips"):
+        for path in (path for path in (scored / name).rglob("*") if path.is_file()):
+            store.write_bytes(str(path.relative_to(scored)), path.read_bytes())
+    paths = {"kmeans_path": "k", "output_path": "d", "clips_path": "clips"}
+    stage = IdentifyDuplicatesStage(
+        f"{store.url}/x", **{key: f"{store.url}/{name}" for key, name in paths.items()}, eps=both.EPS, rule="greedy",
+        read_kwargs=options, write_kwargs=options,
+    )  # fmt: skip
+    assert stage.run(context=context).counts["rows"] == 200
+    local = both.stage(scored, "beside-the-store", tables="x", rule="greedy", also=None, overlaps_path=None,
+                       clips_path=str(scored / "clips"))  # fmt: skip
+    local.run(context=context)
+    found = decision_batches(store.below("d"), decision_columns().names)
+    assert [row for one in found for row in rounded(one.to_pylist())] == one_row_per_clip(scored / "beside-the-store")
+    assert not store.entries("d/.curator/identify/buckets", hidden=True)
 
 
 def test_files_of_an_addition(scored, context):
