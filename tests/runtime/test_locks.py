@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -57,6 +58,18 @@ def test_the_second_run_is_told_who_holds_the_folder(holder, tmp_path):
     assert time.monotonic() - began < 30  # it does not wait for the other
     assert isinstance(told.value, CuratorError)
     assert told.value.exit_code == 4
+
+
+def test_a_holder_that_has_not_written_its_name_yet_is_told_by_it(tmp_path):
+    path = tmp_path / "out" / ".curator" / "work" / "lock"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        naming = threading.Timer(0.2, path.write_bytes, [Holder.myself().to_bytes()])
+        naming.start()
+        with pytest.raises(FolderLockedError, match=f"in use: process {os.getpid()} of"):
+            held(tmp_path / "out")
+        naming.join()
 
 
 def test_a_killed_run_leaves_no_lock(holder, tmp_path):

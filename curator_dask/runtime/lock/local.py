@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from curator_dask.runtime.lock.holder import Holder, refuse
 
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 MOST_ATTEMPTS = 1000
+LONGEST_WAIT_S = 1.0
+"""So long a refused run waits for the name of a holder, which is written just after the lock is taken."""
 
 
 class LockUnsupportedError(Exception):
@@ -71,11 +74,21 @@ def _take(descriptor: int, where: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise refuse(where, Holder.from_bytes(os.pread(descriptor, 10_000, 0))) from None
+        raise refuse(where, _read_holder(descriptor)) from None
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             raise LockUnsupportedError from error
         raise
+
+
+def _read_holder(descriptor: int) -> Holder | None:
+    """The holder that a locked file names; None where no name comes, as on a full disk."""
+    end = time.monotonic() + LONGEST_WAIT_S
+    while True:
+        holder = Holder.from_bytes(os.pread(descriptor, 10_000, 0))
+        if holder is not None or time.monotonic() > end:
+            return holder
+        time.sleep(0.01)
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
