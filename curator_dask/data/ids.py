@@ -52,6 +52,12 @@ def stored(ids: Any) -> Any:
     return ids if kind == ids.type else ids.cast(kind)
 
 
+def id_array(ids: Any) -> NDArray[Any]:
+    """Ids, an array or a chunked one, in NumPy, by their `stored` values."""
+    array: NDArray[Any] = stored(ids).to_numpy(zero_copy_only=False)
+    return array
+
+
 def id_column(table: pa.Table, name: str) -> pa.Array:
     """The ids of a table as one plain array. Raises InputError for values that are no ids."""
     return plain_ids(table[name].combine_chunks())

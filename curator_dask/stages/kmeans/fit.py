@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_list, id_text, stored
+from curator_dask.data.ids import id_array
 from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
@@ -37,6 +37,7 @@ from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
 from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_groups, merge_tree
+from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
 from curator_dask.stages.kmeans.spec import FitRows, FitSpec, priority_limit
@@ -60,7 +61,7 @@ LAST_STEPS = 6
 class Census:
     """The facts of a chunk that the client needs."""
 
-    all_priority: NDArray[np.uint64]
+    num_rows: int
     level_rows: tuple[int, ...]
     """The rows of each level of the fit, or of its only one; a level has those of the levels before it too."""
     level_sq_norms: tuple[float, ...]
@@ -115,7 +116,8 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     in_levels = sample.levels or (1.0,)
     census = gather(client, client.map(_take_census, loaded, levels=in_levels, pure=False), reporter.note)
     num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
-    _refuse_doubled_ids(client, spec, chunks, [part.all_priority for part in census], reporter)
+    hashes = client.map(_hashes_of_ids, loaded, pure=False)
+    refuse_doubled_ids(client, spec.source, parameters.random_state, chunks, hashes, num_rows, reporter.note)
     n_clusters = fitting_n_clusters(parameters, num_rows if sample.refined else num_fit_rows, num_fit_rows, reporter)
     held = RowsOnWorkers(client, reporter.note, loaded, _add_up_levels(census, in_levels), spec.dimension)
     if sample.refined and len(held.levels) == 1:
@@ -135,7 +137,7 @@ def _choose_sample(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter
 
 def _add_up_census(census: Sequence[Census], sample: Sample) -> tuple[int, int, tuple[dict[str, Any], ...]]:
     """``(rows, rows of the sample, rejects)``. Raises InputError if there are no rows, or none in the sample."""
-    num_rows = sum(len(part.all_priority) for part in census)
+    num_rows = sum(part.num_rows for part in census)
     num_fit_rows = sum(part.level_rows[-1] for part in census)
     rejects = tuple(reject for part in census for reject in part.rejects)
     if not num_rows:
@@ -184,15 +186,14 @@ def load_fit_rows(
     return FitRows(X, priority[chosen], priority, sq_norms_of(X), rows.rejects)
 
 
-def id_array(ids: Any) -> NDArray[Any]:
-    array: NDArray[Any] = stored(ids).to_numpy(zero_copy_only=False)
-    return array
+def _hashes_of_ids(rows: FitRows) -> NDArray[np.uint64]:
+    return rows.all_priority
 
 
 def _take_census(rows: FitRows, *, levels: tuple[float, ...]) -> Census:
     numbers = tuple(rows.num_below(share) for share in levels)
     sq_norms = tuple(float(rows.sq_norms[:number].sum()) for number in numbers)
-    return Census(rows.all_priority, numbers, sq_norms, rows.rejects)
+    return Census(len(rows.all_priority), numbers, sq_norms, rows.rejects)
 
 
 def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
@@ -205,33 +206,6 @@ def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
         groups = range(metadata.num_row_groups) if piece.row_groups is None else piece.row_groups
         total += sum(metadata.row_group(number).num_rows for number in groups)
     return total
-
-
-def _refuse_doubled_ids(
-    client: Any, spec: FitSpec, chunks: Sequence[Chunk], priorities: list[NDArray[np.uint64]], reporter: Reporter
-) -> None:
-    ordered = np.sort(np.concatenate(priorities))
-    doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(doubled):
-        return
-    # Different ids can have equal hashes of 64 bits, so compare the ids themselves.
-    seed = spec.parameters.random_state
-    tasks = client.map(_ids_with, chunks, source=spec.source, priorities=doubled[:1000], seed=seed, pure=False)
-    found = gather(client, tasks, reporter.note)
-    ids = [identifier for part in found for identifier in part]
-    names = sorted({id_text(identifier) for identifier in ids if ids.count(identifier) > 1})
-    if names:
-        shown = ", ".join(names[:5])
-        raise InputError(
-            f"{counted(len(doubled), 'doubled ids')}, for example {shown}: ids must be unique. "
-            "Does the folder hold the same vectors twice, or those of two runs?"
-        )
-
-
-def _ids_with(chunk: Chunk, *, source: VectorSource, priorities: NDArray[np.uint64], seed: int) -> list[Any]:
-    ids = read_rows(source, chunk).ids
-    chosen = np.isin(sample_priority(id_array(ids), seed), priorities)
-    return [identifier for identifier, doubled in zip(id_list(ids), chosen, strict=True) if doubled]
 
 
 def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Reporter) -> KMeansResult:

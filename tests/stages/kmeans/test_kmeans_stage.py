@@ -23,6 +23,7 @@ from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.kmeans import held as kmeans_held
 from curator_dask.stages.kmeans import sample as kmeans_sample
 from curator_dask.stages.kmeans import write_clusters as kmeans_write
+from curator_dask.stages.kmeans.ids import doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from tests.stages import builders
 from tests.trees import results
@@ -412,8 +413,9 @@ class TestAwkwardVectors:
         with pytest.raises(InputError, match=r"cannot read .*part-1\.parquet: it is no whole Parquet file"):
             run(source, 2, fit_data_fraction=fraction)
 
-    @pytest.mark.parametrize("fraction", [None, 0.5])
-    def test_doubled_ids_far_apart_are_found(self, run, write_vectors, fraction):
+    @pytest.mark.parametrize(("fraction", "rows_at_once"), [(None, 1000), (0.5, 1000), (None, 5)])
+    def test_doubled_ids_far_apart_are_found(self, run, write_vectors, monkeypatch, fraction, rows_at_once):
+        monkeypatch.setattr(doubled_ids, "RANGE_ROWS", rows_at_once)
         ids = [*range(40), 3, 17]
         with pytest.raises(InputError, match=r"2 doubled ids, for example 17, 3"):
             run(write_vectors(ids, vectors(42), parts=6), 2, fit_data_fraction=fraction)
