@@ -156,7 +156,7 @@ def open_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) ->
                 pre_buffer=read_bytes is None,
                 page_checksum_verification=True,
             )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of these for the name of a column
         raise unreadable(folder, path, f"it is no whole Parquet file ({error})") from error
 
 

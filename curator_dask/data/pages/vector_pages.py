@@ -10,6 +10,7 @@ expected the answer is None, and Arrow reads the column (the format: parquet.apa
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -17,9 +18,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.pages.thrift import BYTES, INT, LONG, NO, STRUCT, YES, read_varint
+from curator_dask.data.pages.thrift import BYTES, INT, LONG, NO, STRUCT, YES, Struct, read_struct, read_varint
 
 PLAIN, RLE, DATA_PAGE = 0, 3, 0
+FLOAT, UNCOMPRESSED = 4, 0
+MAGIC: Final = b"PAR1"
+LARGEST_FILE_BYTES: Final = 1 << 62
+MOST_FOOTER_BYTES: Final = 1 << 20
+"""Longer footers are not looked through: reading one of this length takes about a fifth of a second."""
 DEEPEST: Final = 2
 """How deep structs lie in a header: that of the page, what kind of page it is, its statistics."""
 HEAD_BYTES: Final = 16 << 10
@@ -57,24 +63,44 @@ def plain_chunks(metadata: Any, name: str, row_groups: Sequence[int] | None = No
     if len(leaves) != 1 or metadata.schema.column(leaves[0]).max_repetition_level != 1:
         return None
     highest = metadata.schema.column(leaves[0]).max_definition_level
-    groups = range(metadata.num_row_groups) if row_groups is None else row_groups
-    found = [_plain_chunk(metadata.row_group(at), leaves[0], highest) for at in groups]
+    try:
+        groups = _described_groups(metadata)
+        some = groups if row_groups is None else [groups[at] for at in row_groups]
+        found = [_plain_chunk(group, leaves[0], highest) for group in some]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # another kind of footer, or damaged
+        return None
     chunks = [chunk for chunk in found if chunk is not None]
     return chunks if chunks and len(chunks) == len(found) else None
 
 
-def _plain_chunk(group: Any, leaf: int, highest: int) -> PlainChunk | None:
-    column = group.column(leaf)
+def _described_groups(metadata: Any) -> list[Struct]:
+    """The row groups as the footer describes them; ValueError for a long footer.
+
+    Arrow's own objects for the columns of a row group end the process where a footer is damaged.
+    """
+    if metadata.serialized_size > MOST_FOOTER_BYTES:
+        raise ValueError("looking through the footer takes longer than it saves")
+    sink = io.BytesIO()
+    metadata.write_metadata_file(sink)
+    groups: list[Struct] = read_struct(sink.getbuffer(), len(MAGIC))[0][4].value.values
+    return groups
+
+
+def _plain_chunk(group: Struct, leaf: int, highest: int) -> PlainChunk | None:
+    """The numbers of fields are those of parquet.thrift."""
+    column = group[1].value.values[leaf]
+    about, num_rows = column[3].value, group[3].value
+    kind, codec, num_values, num_bytes, start = (about[number].value for number in (1, 4, 5, 7, 9))
     is_plain = (
-        column.physical_type == "FLOAT"
-        and column.compression == "UNCOMPRESSED"
-        and not column.has_dictionary_page
-        and set(column.encodings) <= {"PLAIN", "RLE"}
+        (kind, codec) == (FLOAT, UNCOMPRESSED)
+        and 11 not in about  # a dictionary
+        and set(about[2].value.values) <= {PLAIN, RLE}
     )
-    if not is_plain or not group.num_rows or column.num_values % group.num_rows:
+    if not is_plain or num_rows < 1 or num_values % num_rows:
         return None
-    dimension = column.num_values // group.num_rows
-    return PlainChunk(column.data_page_offset, column.total_compressed_size, group.num_rows, dimension, highest)
+    if min(start, num_bytes) < len(MAGIC) or start + num_bytes > LARGEST_FILE_BYTES:
+        return None
+    return PlainChunk(start, num_bytes, num_rows, num_values // num_rows, highest)
 
 
 def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> NDArray[np.float32] | None:
@@ -89,9 +115,11 @@ def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> NDArray[np.f
     D = chunks[0].dimension
     if any(chunk.dimension != D or chunk.num_bytes < 4 * chunk.num_rows * D for chunk in chunks):
         return None
-    X = np.empty((sum(chunk.num_rows for chunk in chunks), D), np.float32)
     row = 0
     try:
+        for chunk in chunks:  # memory is taken only for what the file has
+            _bytes_at(read, chunk.start + chunk.num_bytes - 1, 1)
+        X = np.empty((sum(chunk.num_rows for chunk in chunks), D), np.float32)
         for chunk in chunks:
             _fill(X[row : row + chunk.num_rows].reshape(-1), read, chunk)
             row += chunk.num_rows
