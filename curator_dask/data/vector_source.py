@@ -215,9 +215,14 @@ def _read_vectors(source: VectorSource, piece: Piece, dimension: int, device: st
     if device == "gpu" and source.filetype == "parquet":
         table = read_columns(source, piece, others)
         return table, *read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
+    before = source.folder.entry(piece.path) if source.folder.is_local else None
     X = _plain_vectors(source, piece)
     if X is not None and X.shape[1] == dimension:
-        return read_columns(source, piece, others), X, np.full(len(X), GOOD, dtype=object)
+        table = read_columns(source, piece, others)
+        if source.folder.entry(piece.path) != before:  # these would be the vectors of other ids
+            path = printable(source.folder.join(piece.path))
+            raise InputError(f"{path} was replaced while it was read. Run again when nothing writes to the folder")
+        return table, X, np.full(len(X), GOOD, dtype=object)
     table = read_columns(source, piece, source.columns)
     return table, *column_matrix(table[source.embedding_field], dimension)
 

@@ -1,15 +1,17 @@
-"""Files whose footers say what is not true: a clear error, not the end of the process, nor memory for what is not there."""
+"""Files of vectors with footers that say what is not true, or that change while they are read: a clear error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curator_dask.data import vector_source
 from curator_dask.data.pages.thrift import BYTES, Struct, read_struct, struct_bytes
 from curator_dask.data.vector_source import Piece, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
@@ -85,3 +87,22 @@ def test_a_name_that_is_not_text_is_an_error(tmp_path):
 
     with pytest.raises(InputError, match="no whole Parquet file"):
         read_rows(written(tmp_path, other_name), (Piece("a.parquet"),))
+
+
+@pytest.mark.parametrize("num_rows", [ROWS, ROWS - 9])
+def test_a_file_that_is_replaced_between_two_reads_is_an_error(tmp_path, monkeypatch, num_rows):
+    """Else the vectors of the first file would get the ids of the second."""
+    source = written(tmp_path, lambda footer: None)
+    ids = [f"other-{row}" for row in range(num_rows)]
+    X = np.ones((num_rows, D), np.float32)
+    pq.write_table(pa.table({"id": ids, "embedding": matrix_column(X)}), tmp_path / "new")
+    read = vector_source.plain_vectors_of
+
+    def read_and_replace(*given: Any) -> Any:
+        X = read(*given)
+        (tmp_path / "new").replace(tmp_path / "a.parquet")
+        return X
+
+    monkeypatch.setattr(vector_source, "plain_vectors_of", read_and_replace)
+    with pytest.raises(InputError, match="was replaced while it was read"):
+        read_rows(source, (Piece("a.parquet"),))
