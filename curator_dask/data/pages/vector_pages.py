@@ -24,8 +24,8 @@ PLAIN, RLE, DATA_PAGE = 0, 3, 0
 FLOAT, UNCOMPRESSED = 4, 0
 MAGIC: Final = b"PAR1"
 LARGEST_FILE_BYTES: Final = 1 << 62
-MOST_FOOTER_BYTES: Final = 1 << 20
-"""Longer footers are not looked through: reading one of this length takes about a fifth of a second."""
+MOST_FOOTER_BYTES: Final = 1 << 17
+"""Longer footers are not looked through: one of this length takes about a twentieth of a second."""
 DEEPEST: Final = 2
 """How deep structs lie in a header: that of the page, what kind of page it is, its statistics."""
 HEAD_BYTES: Final = 16 << 10
