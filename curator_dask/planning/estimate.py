@@ -155,8 +155,7 @@ def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
     copy_gb = size.vectors_gb + size.clips * rates.table_bytes_per_clip / 1e9
     return _with_products(
         "kmeans", flop, passes_s + size.num_clusters * rates.cluster_core_s, rates, copy_gb, size.vectors_gb,
-        # The hashes of all ids, twice while they are sorted.
-        client_gb=CLIENT_GB + 16 * size.clips / 1e9, worker_gb=WORKER_GB + min(2.7, held_gb) / 2 + 0.3,
+        client_gb=CLIENT_GB, worker_gb=WORKER_GB + min(2.7, held_gb) / 2 + 0.3,
         client_s=_start_s(size, rates),
     )  # fmt: skip
 

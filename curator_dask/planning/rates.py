@@ -18,7 +18,7 @@ from curator_dask.keywords import with_suggestions
 class StageRates:
     """Speeds per core and sizes per clip. The defaults were measured on two shared cores without a GPU (AMD Zen 3)."""
 
-    origin: str = "benchmarks/results, two shared cores (x86-64, Zen 3), 27 November 2026"
+    origin: str = "benchmarks/results, two shared cores (x86-64, Zen 3), 28 November 2026"
     """Where the numbers are from."""
     split_core_s_per_hour: float = 1157.0
     """Core seconds to cut and encode an hour of 720p video with libopenh264 (transcode_2_cores.md)."""
@@ -34,9 +34,10 @@ class StageRates:
     grouped_start_ns: float = 24.0
     """The same from 4,096 clusters on, per number of a vector and cluster to the power of 1.5 (measured for 4,096 and 8,192
     clusters of 128 numbers, one thread)."""
-    pass_core_s_per_gb: float = 8.0
-    """Core seconds to read and check, or to write, a GB of vectors once (Parquet; measured apart on a busy machine)."""
-    identify_core_s_per_clip: float = 46e-6
+    pass_core_s_per_gb: float = 4.0
+    """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core seconds;
+    it took 56 to 62 on a quiet machine (whole_dedup_2_cores.md)."""
+    identify_core_s_per_clip: float = 20e-6
     """Core seconds to decide a clip by its score (whole_dedup_2_cores.md)."""
     cluster_core_s: float = 0.011
     """Core seconds that a cluster costs, however small it is (whole_dedup_2_cores.md)."""
