@@ -35,8 +35,8 @@ class StageRates:
     """The same from 4,096 clusters on, per number of a vector and cluster to the power of 1.5 (measured for 4,096 and 8,192
     clusters of 128 numbers, one thread)."""
     pass_core_s_per_gb: float = 4.0
-    """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core seconds;
-    it took 56 to 62 on a quiet machine (whole_dedup_2_cores.md)."""
+    """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core
+    seconds; it took 56 to 62 on a quiet machine (whole_dedup_2_cores.md)."""
     identify_core_s_per_clip: float = 20e-6
     """Core seconds to decide a clip by its score (whole_dedup_2_cores.md)."""
     cluster_core_s: float = 0.011
