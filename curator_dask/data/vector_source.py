@@ -230,7 +230,7 @@ def _read_vectors(source: VectorSource, piece: Piece, dimension: int, device: st
 def _plain_vectors(source: VectorSource, piece: Piece) -> Any:
     """The vectors of a piece where they lie in a local file as plain numbers; else None.
 
-    Of an object store all columns of a file are fetched together.
+    All columns of a file in an object store are fetched together.
     """
     if source.filetype != "parquet" or not source.folder.is_local or source.embedding_field in source.metadata_fields:
         return None

@@ -1,8 +1,8 @@
 """Structs in Thrift's compact form, in which a Parquet file describes its pages and itself: read, changed, and written again.
 
-What is read and written without a change has the same bytes. It is for files that this program has just made: the form of
-those of strangers is not checked. Maps and floats have no place in these structs (the form: github.com/apache/thrift,
-thrift-compact-protocol).
+What is read and written without a change has the same bytes. It is for bytes that Arrow has just written in this process,
+also those of a stranger's footer: the form itself is not checked. Maps and floats have no place in these structs (the form:
+github.com/apache/thrift, thrift-compact-protocol).
 """
 
 from __future__ import annotations

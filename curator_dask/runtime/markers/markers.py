@@ -66,7 +66,7 @@ class Markers(Generic[R]):
     def records(self, keys: Container[str] | None = None) -> Iterator[R]:
         """The record of each unit, in order, few in memory at a time. What cannot be read is left out.
 
-        `keys`: the units that are asked for. Of others no file is read, but what lies in batches may come too. None: all.
+        `keys`: the units that are asked for. No file of others is read, but those in batches may come too. None: all.
         """
         entries = self.loose_entries()  # first: what is packed meanwhile is in the batches
         loose = [entry for entry in entries if keys is None or self.key_of_loose(entry.path) in keys]

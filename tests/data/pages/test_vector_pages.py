@@ -142,7 +142,7 @@ def test_whatever_the_bytes_are_nothing_but_none_comes_of_damage(folder):
 
 
 def test_levels_of_many_short_vectors_are_read_whole(folder):
-    """Of one page they are longer than what is read for its header."""
+    """Those of one page are longer than what is read for its header."""
     X = rows_of(15_000, 16)
     write_parquet(folder, "a.parquet", pa.table({"v": matrix_column(X)}), vectors=["v"])
     assert np.array_equal(taken(folder), X)

@@ -56,7 +56,7 @@ class CountTask:
 
 
 def emptied_sources(task: CountTask) -> pa.Table | None:
-    """Of the sources of a bucket that lose over half of their rows, the one that loses most, and ``number``, how many there are.
+    """The source of a bucket that loses most, among those that lose over half of their rows, and ``number``, how many there are.
 
     None if there is none.
     """
