@@ -405,6 +405,11 @@ class StageState:
         for path in sorted(own, key=lambda path: (path == self.path(PARAMETERS), path)):
             self.folder.remove(path)
 
+    def remove_below(self, path: str) -> None:
+        """Remove all files of a folder below the stage's own, hidden ones too, and the folder."""
+        for entry in self.folder.entries(path, hidden=True):
+            self.folder.remove(entry.path)
+
     def sweep(self) -> None:
         """Remove the temporary files of workers that were killed; call it while no unit of the stage runs."""
         self.folder.sweep(owned_by=STATE)

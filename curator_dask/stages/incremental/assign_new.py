@@ -29,7 +29,7 @@ from curator_dask.stages.incremental.spec import Sifted, SiftTask
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
-from curator_dask.stages.kmeans.write_clusters import bucket_units, count_buckets, remove_files, write_clusters
+from curator_dask.stages.kmeans.write_clusters import bucket_units, count_buckets, write_clusters
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,8 +121,8 @@ def _assign(
         units = bucket_units(spec, inputs)
         write_clusters(context, state, _assign_tasks(spec, new, sifted), units, "buckets of new rows")
     finally:
-        remove_files(state, bucket_folder(state))
-        remove_files(state, state.path("new"))
+        state.remove_below(bucket_folder(state))
+        state.remove_below(state.path("new"))
     num_known = sum(part.num_known for part in sifted)
     counts = {
         "rows_in": num_rows + num_known + len(rejects),

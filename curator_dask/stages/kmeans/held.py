@@ -171,7 +171,7 @@ def _find_more_near(
 
 
 def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], known: float) -> PerChunk:
-    """The nearest of the near centres. For rows beyond the share that was `known` before, it is the first: they are as new as C."""
+    """The nearest of the near centres. For rows beyond the share `known` before, it is the first: they are as new as C."""
 
     def of_chunk(chunk: FitRows, own: NDArray[np.int32]) -> NDArray[np.int32]:
         old = chunk.num_below(known)

@@ -37,7 +37,6 @@ from curator_dask.stages.kmeans.write_clusters import (
     bucket_units,
     count_buckets,
     refuse_foreign_results,
-    remove_files,
     write_clusters,
 )
 
@@ -274,7 +273,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         """Write the clusters unless all are there; returns the number of buckets that were written."""
         done = spec.state.done_units()
         if all(done.get(unit.key) == unit.inputs for unit in units):
-            remove_files(spec.state, bucket_folder(spec.state))  # of a run that was killed just before it did so
+            spec.state.remove_below(bucket_folder(spec.state))  # of a run that was killed just before it did so
             return 0
         chunks = plan_chunks(spec.source, self.files.entries())
         tasks = [AssignTask(spec, number, chunk) for number, chunk in enumerate(chunks)]

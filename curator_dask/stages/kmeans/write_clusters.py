@@ -63,15 +63,9 @@ def write_clusters(
             one.release()
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
-        remove_files(state, bucket_folder(state))
+        state.remove_below(bucket_folder(state))
     outcome.raise_failures(f"{len(outcome.failures)} of {counted(len(units), what)} could not be written")
     return outcome
-
-
-def remove_files(state: StageState, folder: str) -> None:
-    """Remove all files of a folder below the stage's, hidden ones too."""
-    for entry in state.folder.entries(folder, hidden=True):
-        state.folder.remove(entry.path)
 
 
 def refuse_foreign_results(state: StageState, *beginnings: str) -> None:

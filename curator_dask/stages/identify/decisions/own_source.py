@@ -36,7 +36,7 @@ class EmptiedSources(NamedTuple):
     """The one that loses most; of several the first one."""
     num_lost: int
     num_rows: int
-    """Of the worst one."""
+    """Those of the worst one."""
 
     def warning(self, rule: Rule) -> str:
         """What a user should know of them."""

@@ -44,7 +44,7 @@ class IndexTask:
     clips: Folder
     path: str
     number: int
-    """Of the file."""
+    """The number of the file."""
     output: Folder
     written: str
     """How the paths of the files to write begin."""

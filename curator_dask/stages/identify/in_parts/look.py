@@ -35,7 +35,7 @@ class LookTask:
     rows_path: str
     """Path in `folder` of the file that tells where its rows are, in buckets by their digests."""
     num_buckets: int
-    """Of that file."""
+    """Buckets in that file."""
     numbers: Numbers
     """The file to write what its clusters decided to."""
 

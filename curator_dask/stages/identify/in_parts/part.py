@@ -28,7 +28,7 @@ class RowsOfPart:
 
     number: int
     tables: UnitTables
-    """Of its clusters alone."""
+    """Those of its clusters alone."""
     first: int
     stop: int
 

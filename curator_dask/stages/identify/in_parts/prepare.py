@@ -37,7 +37,7 @@ class Shared:
     facts: tuple[str, ...]
     """The files in `folder` with the facts about the clips of all parts; none where nothing is known of them."""
     num_buckets: int
-    """Of the files that count the rows of sources."""
+    """Buckets in the files that count the rows of sources."""
 
 
 @dataclass(frozen=True)

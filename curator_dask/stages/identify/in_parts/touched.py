@@ -45,7 +45,7 @@ class Touched:
 
     @staticmethod
     def nothing(num_others: int) -> Touched:
-        """Of a part without touched rows."""
+        """That of a part without touched rows."""
         import pyarrow as pa
 
         kinds = {"removed": pa.bool_(), "cosine": pa.float32(), "kept_score": pa.float32(), "is_whole": pa.bool_()}

@@ -58,12 +58,8 @@ def workplace(context: RunContext, state: StageState, *, here: bool) -> Iterator
             yield Workplace(context, Folder(str(scratch)), EXCHANGE, here)
         return
     below = state.path(EXCHANGE)
-    _empty(state.folder, below)
+    state.remove_below(below)
     try:
         yield Workplace(context, state.folder, below, here)
     finally:
-        _empty(state.folder, below)
-
-
-def _empty(folder: Folder, path: str) -> None:
-    folder.remove_many([entry.path for entry in folder.entries(path, hidden=True)])
+        state.remove_below(below)
