@@ -154,16 +154,20 @@ class Part:
 
 
 def clusters_of_parts(folder: Folder) -> list[Part]:
-    """All parts that have rows, with the lowest and the highest cluster of each, by the statistics in the files."""
-    found = []
-    for path in decision_parts(folder):
-        with open_parquet(folder, path) as file:
-            at = file.schema_arrow.get_field_index("cluster")
-            groups = [file.metadata.row_group(number).column(at) for number in range(file.metadata.num_row_groups)]
-            limits = [one.statistics for one in groups if one.num_values]
-        if limits:
-            found.append(Part(path, min(one.min for one in limits), max(one.max for one in limits)))
-    return found
+    """All parts that have rows, with the lowest and the highest cluster of each. Raises InputError for a damaged one."""
+    return [part for path in decision_parts(folder) if (part := _clusters_of(folder, path)) is not None]
+
+
+def _clusters_of(folder: Folder, path: str) -> Part | None:
+    """The part, with its clusters; None if it has no rows."""
+    import pyarrow.compute as pc
+
+    # The statistics in its footer would say this too, but Arrow ends the process where these are damaged.
+    limits = [pc.min_max(batch["cluster"]).as_py() for batch in parquet_batches(folder, path, ["cluster"])]
+    lowest, highest = ([one[end] for one in limits] for end in ("min", "max"))
+    if None in lowest:
+        raise unreadable(folder, path, "rows of it have no cluster")
+    return Part(path, min(lowest), max(highest)) if limits else None
 
 
 def removed_in_cluster(folder: Folder, parts: Sequence[Part], cluster: int) -> list[Any]:
