@@ -6,7 +6,7 @@ up to at most the chord*, and one of them is at most half of it. Comparing every
 which it has a margin of at most half the chord therefore misses no pair.
 
 Where that is too much work (random directions, clusters that cut a cloud to pieces, a large eps), the smallest margins
-are taken first, as far as a budget goes. That loses little: only duplicates that differ along just the direction between
+are taken first, as far as a budget goes, or as far as a sample of the rows says that pairs are found. That loses little: only duplicates that differ along just the direction between
 the centroids reach the bound, and in D dimensions only about ``1 / sqrt(D)`` of a difference lies along one direction.
 In few dimensions that is much. So what is missed is estimated on a sample, see `missed`, and comparisons, which cost
 little there, take up to eight times the budget.
@@ -27,17 +27,19 @@ Products are sums of whole numbers that float32 holds exactly, so the choice is 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.missed import (
+    ENOUGH_SHARE,
+    FEWER_DIMENSIONS,
+    Misses,
     effective_dimension,
-    margin_that_misses_little,
-    missed_share,
     upper_tail,
 )
 from curator_dask.dedup.cross_cluster.sketch import (
@@ -70,6 +72,9 @@ MUCH_FEWER: Final = 0.75
 """Clusters are left out only if less than this share of them stays."""
 LOST_SHARE: Final = 0.01
 """Estimated share of the border rows within the budget that may be lost with the clusters that are left out."""
+
+TILE_NUMBER_BYTES: Final = 8
+"""Bytes per number of a tile of products: the number, its comparison, and its share of the rows."""
 
 _ORDER_WIDTH: Final = 64
 
@@ -177,7 +182,7 @@ def find_borders(
     *,
     budget: float = DEFAULT_BUDGET,
     recall: float | None = None,
-    block_rows: int = 8192,
+    rows_at_once: int = 8192,
 ) -> Borders:
     """The clusters to compare the rows of a cluster with, the smallest margins first; and the sketches of the rows.
 
@@ -187,10 +192,12 @@ def find_borders(
         eps: limit of the pairs to find.
         budget: the arithmetic that this search and the comparisons may take, as a share of the arithmetic of comparing the
             rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons, and
-            in few dimensions up to ``MOST_BUDGETS`` times as much, if a sample says that pairs would be missed.
+            in few dimensions up to ``MOST_BUDGETS`` times as much, if a sample says that pairs would be missed. A budget
+            up to the default is spent no farther than to the margin at which a sample says that all but
+            ``ENOUGH_SHARE`` of the pairs are found.
         recall: the share of near pairs to find, as a sample estimates it, whatever it costs; it takes the place of the budget.
             None: the budget decides.
-        block_rows: rows at a time, each block with its share of the budget; memory holds a block times all clusters.
+        rows_at_once: rows of a block, each block with its share of the budget; memory holds a block times all clusters.
 
     Two rows of cluster 0 whose plane to cluster 1 is the diagonal; at eps 0.01 half the chord is 0.071::
 
@@ -211,7 +218,7 @@ def find_borders(
     aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, (budget, recall))
     directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
     columns = xp.concatenate([centroids.steps[xp.asarray(aim.planes.cluster)], directions])
-    parts = [_of_block(row_steps(X[rows]), columns, aim, rows.start) for rows in row_blocks(X.shape[0], block_rows)]
+    parts = [_of_block(X[rows], columns, aim, rows.start) for rows in row_blocks(X.shape[0], rows_at_once)]
     return Borders(
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.cluster for part in parts]),
@@ -290,14 +297,15 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wante
     cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
     limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
     sample = _sample_margins(X, centroids, planes)
-    scatter_dim = _scatter_dim(X, centroids, planes.own)
+    misses = Misses.of(sample, eps, _scatter_dim(X, centroids, planes.own))
     if recall is not None:
-        wanted_margin = margin_that_misses_little(sample, limit, eps, scatter_dim, 1.0 - recall)
-        margin = wanted_margin if recall < 1 else limit  # a sample cannot promise all
-        missed = missed_share(sample, margin, eps, scatter_dim)
-        return _Aim(planes, margin, limit, cost, math.inf, 0, missed)
+        margin = misses.least_margin(limit, 1.0 - recall) if recall < 1 else limit  # a sample cannot promise all
+        return _Aim(planes, margin, limit, cost, math.inf, 0, misses.share(margin))
     most_budgets = MOST_BUDGETS if dim < FEW_DIMENSIONS else 1.0
-    needed = _cost_up_to(sample, cost, margin_that_misses_little(sample, limit, eps, scatter_dim))
+    needed = _cost_up_to(sample, cost, misses.least_margin(limit))
+    enough = limit
+    if budget <= DEFAULT_BUDGET:  # whoever asks for more gets more
+        enough = misses.in_fewer_dimensions(FEWER_DIMENSIONS).least_margin(limit, ENOUGH_SHARE)
     per_member = X.shape[0] / centroids.cost[planes.own]
     assigning = ASSIGNMENTS * len(planes.cluster) * dim * MULTIPLY
     work = budget * (_within_pair(dim) * centroids.cost[planes.own] / 2.0 + assigning / per_member)
@@ -307,7 +315,7 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wante
         fixed = numbers * (dim * MULTIPLY + MARGIN) + dim * ROW
         granted = max(work - fixed / per_member, work / 2.0)
         allowance = max(granted, min(needed, most_budgets * granted))
-        return allowance, _highest(sample, cost, HEADROOM * allowance, limit)
+        return allowance, _highest(sample, cost, HEADROOM * allowance, enough)
 
     num_planes = len(planes.cluster)
     allowance, highest = aim(num_planes)
@@ -317,7 +325,7 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wante
         if len(those) < MUCH_FEWER * num_planes:
             kept = those
             allowance, highest = aim(len(kept))
-    missed = missed_share(sample, _highest(sample, cost, allowance, limit), eps, scatter_dim)
+    missed = misses.share(_highest(sample, cost, allowance, enough))
     return _Aim(planes.take(kept), highest, limit, cost[kept], allowance, num_planes - len(kept), missed)
 
 
@@ -348,13 +356,13 @@ def _every(X: Array) -> int:
     return max(SAMPLE_EVERY, -(-int(X.shape[0]) // SAMPLE_ROWS))
 
 
-def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, limit: float) -> float:
-    """The margin, at most ``limit``, up to which comparing the sampled rows costs the allowance per row."""
-    row, cluster = np.nonzero(sample <= np.float32(limit))
+def _highest(sample: NDArray[np.float32], cost: NDArray[np.float64], allowance: float, most: float) -> float:
+    """The margin, at most ``most``, up to which comparing the sampled rows costs the allowance per row."""
+    row, cluster = np.nonzero(sample <= np.float32(most))
     margins = sample[row, cluster]
     order = np.argsort(margins, kind="stable")
     place = int(np.searchsorted(np.cumsum(cost[cluster[order]]), allowance * len(sample)))
-    return limit if place >= len(order) else float(margins[order[place]])
+    return most if place >= len(order) else float(margins[order[place]])
 
 
 def _planes_that_matter(sample: NDArray[np.float32], planes: _Planes, highest: float) -> NDArray[np.int64]:
@@ -374,21 +382,61 @@ def _planes_that_matter(sample: NDArray[np.float32], planes: _Planes, highest: f
     return np.union1d(order[: max(enough, MOST_KEPT)], [planes.own])
 
 
-def _of_block(steps: Array, columns: Array, aim: _Aim, start: int) -> Borders:
-    """The border rows among some rows in whole steps; ``start`` is the number of the first."""
-    xp = array_module(steps)
-    planes, num_planes = aim.planes, len(aim.planes.cluster)
-    products = xp.matmul(steps, columns.T)
-    sketches = sketch_numbers(products[:, num_planes:])
-    beyond = products[:, :num_planes] - products[:, planes.own, None]
-    near = xp.flatnonzero(beyond >= xp.asarray(planes.least_products(aim.highest)))
-    num_near = near.size
-    if aim.highest < aim.limit:
-        num_near = int(xp.count_nonzero(beyond >= xp.asarray(planes.least_products(aim.limit))))
-    host_near, difference = to_host(near), to_host(beyond.ravel()[near])
-    row, column = host_near // num_planes, host_near % num_planes
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Pairs of a row of a block and a plane with a margin up to the highest to look at; on the host, but for the sketches.
+
+    Attributes:
+        row, plane: (P,) int64, indices. beyond: (P,) float32, the products ``x.c - x.own``.
+        num_within: the number of pairs within half the chord.
+        sketches: (n, width) of all rows that were looked at.
+    """
+
+    row: NDArray[np.int64]
+    plane: NDArray[np.int64]
+    beyond: NDArray[np.float32]
+    num_within: int
+    sketches: Array
+
+
+def _of_block(X: Array, columns: Array, aim: _Aim, start: int) -> Borders:
+    """The border rows among some rows; ``start`` is the number of the first."""
+    parts = list(_near_of_tiles(X, columns, aim))
+    row, plane, beyond = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("row", "plane", "beyond")
+    )
+    chosen = _affordable(aim, plane, beyond, aim.allowance * X.shape[0])
+    left_out = sum(part.num_within for part in parts) - len(chosen)
+    sketches = array_module(X).concatenate([part.sketches for part in parts])
+    return Borders(row[chosen] + start, aim.planes.cluster[plane[chosen]], left_out, sketches)
+
+
+def _near_of_tiles(X: Array, columns: Array, aim: _Aim) -> Iterator[_Near]:
+    """The near pairs of a few rows at a time, whose products with all columns fit into the processor's cache."""
+    xp, own, num_planes = array_module(X), aim.planes.own, len(aim.planes.cluster)
+    least = [xp.asarray(aim.planes.least_products(margin)) for margin in (aim.highest, aim.limit)]
+    height = min(X.shape[0], block_rows(X, TILE_NUMBER_BYTES * columns.shape[0]))
+    buffers = [xp.empty((height, width), dtype=np.float32) for width in (X.shape[1], columns.shape[0])]
+    for rows in row_blocks(X.shape[0], height):
+        steps, products = (buffer[: rows.stop - rows.start] for buffer in buffers)
+        xp.matmul(row_steps(X[rows], out=steps), columns.T, out=products)
+        beyond = products[:, :num_planes]
+        beyond -= products[:, own, None].copy()
+        near = xp.flatnonzero(beyond >= least[0])
+        num_within = near.size if aim.highest >= aim.limit else int(xp.count_nonzero(beyond >= least[1]))
+        row, plane = near // num_planes, near % num_planes
+        values, sketches = to_host(beyond[row, plane]), sketch_numbers(products[:, num_planes:])
+        yield _Near(to_host(row) + rows.start, to_host(plane), values, num_within, sketches)
+
+
+def _affordable(
+    aim: _Aim, plane: NDArray[np.int64], beyond: NDArray[np.float32], allowance: float
+) -> NDArray[np.int64]:
+    """Indices of the pairs with the smallest margins, as many as the allowance pays for."""
+    cost = aim.cost[plane]
+    if cost.sum() <= allowance:
+        return np.arange(len(plane))
     with np.errstate(invalid="ignore"):
-        order = np.argsort(planes.offset[column] - planes.slope[column] * difference, kind="stable")
-    chosen = order[np.cumsum(aim.cost[column[order]]) <= aim.allowance * steps.shape[0]]
-    row, cluster = row[chosen] + start, planes.cluster[column[chosen]]
-    return Borders(row, cluster, num_near - len(chosen), sketches)
+        order = np.argsort(aim.planes.offset[plane] - aim.planes.slope[plane] * beyond, kind="stable")
+    chosen: NDArray[np.int64] = order[np.cumsum(cost[order]) <= allowance]
+    return chosen

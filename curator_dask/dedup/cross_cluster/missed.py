@@ -8,6 +8,7 @@ plane than the search looks. In few dimensions much of a random direction points
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 MISSED_SHARE: Final = 0.0002
 """In few dimensions the search looks farther where more than this share of the near pairs would be missed. It is an
 estimate, so it is well below .1 %."""
+ENOUGH_SHARE: Final = 0.00001
+"""The search looks no farther, unless it is asked to, where no more than this share of the near pairs is missed."""
+FEWER_DIMENSIONS: Final = 4
+"""Copies may differ in fewer directions than rows do. To tell how far is far enough, their differences are thought to lie
+in so many times fewer dimensions than those in which the rows scatter."""
 _MARGINS_TRIED: Final = 64
+_RANGES: Final = 512
 _PARTS_OF_EPS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Where in (0, eps) the near rows are put, in equal numbers."""
 
@@ -40,42 +47,60 @@ def effective_dimension(rows: NDArray[np.floating[Any]], centre: NDArray[np.floa
     return max(1, min(dim, round(size * size / squares))) if squares > 0 else dim
 
 
-def missed_share(sample: NDArray[np.floating[Any]], highest: float, eps: float, dim: int) -> float:
-    """The estimated share of near pairs that are missed if rows with margins up to `highest` are compared.
+@dataclass(frozen=True, slots=True)
+class Misses:
+    """How many near pairs of some sampled rows are missed, by how far the search looks.
 
-    Args:
-        sample: (S, k) margins of sampled rows to all clusters; infinite for their own.
-        highest: margin up to which rows are compared with the cluster beyond.
+    Attributes:
+        num_rows: of the sample.
+        margin: (B,) the middles of narrow ranges of margins, up to the chord of eps. count: (B,) how many margins of the
+            sampled rows lie in each.
         eps: limit of the pairs to find.
-        dim: dimensions in which rows scatter.
+        dim: dimensions in which near rows differ.
     """
-    if not len(sample) or eps == 0.0:
-        return 0.0
-    beyond = sample[(sample > highest) & (sample < math.sqrt(2.0 * eps))].astype(np.float64) + highest
-    missed = 0.0
-    for part in _PARTS_OF_EPS:
-        along = beyond / math.sqrt(2.0 * eps * part)
-        missed += float(upper_tail(along[along < 1.0] * math.sqrt(dim)).sum()) / len(_PARTS_OF_EPS)
-    return min(1.0, missed / len(sample))
 
+    num_rows: int
+    margin: NDArray[np.float64]
+    count: NDArray[np.int64]
+    eps: float
+    dim: int
 
-def margin_that_misses_little(
-    sample: NDArray[np.floating[Any]], limit: float, eps: float, dim: int, share: float = MISSED_SHARE
-) -> float:
-    """The least margin, in steps, up to which rows have to be compared so that at most this share is missed.
+    @staticmethod
+    def of(sample: NDArray[np.floating[Any]], eps: float, dim: int) -> Misses:
+        """From (S, k) margins of sampled rows to all clusters; infinite for their own."""
+        width = math.sqrt(2.0 * eps) / _RANGES
+        within = sample[(sample >= 0.0) & (sample < np.float32(math.sqrt(2.0 * eps)))]
+        place = np.minimum((within / np.float32(width or 1.0)).astype(np.int64), _RANGES - 1)
+        return Misses(len(sample), (np.arange(_RANGES) + 0.5) * width, np.bincount(place, minlength=_RANGES), eps, dim)
 
-    Args:
-        sample: (S, k) margins of sampled rows to all clusters.
-        limit: half the chord; up to it, nothing is missed.
-    """
-    low, high = 0, _MARGINS_TRIED
-    while low < high:  # looking farther misses less
-        middle = (low + high) // 2
-        if missed_share(sample, limit * middle / _MARGINS_TRIED, eps, dim) <= share:
-            high = middle
-        else:
-            low = middle + 1
-    return limit * high / _MARGINS_TRIED
+    def in_fewer_dimensions(self, times: int) -> Misses:
+        return replace(self, dim=max(1, self.dim // times))
+
+    def share(self, highest: float) -> float:
+        """The estimated share of near pairs that are missed if rows with margins up to `highest` are compared."""
+        if not self.num_rows or self.eps == 0.0:
+            return 0.0
+        farther = (self.margin > highest) & (self.count > 0)
+        beyond = self.margin[farther] + highest
+        along = beyond / np.sqrt(2.0 * self.eps * np.array(_PARTS_OF_EPS)[:, None])
+        tails = np.where(along < 1.0, upper_tail(along * math.sqrt(self.dim)), 0.0)
+        missed = float((tails * self.count[farther]).sum()) / len(_PARTS_OF_EPS)
+        return min(1.0, missed / self.num_rows)
+
+    def least_margin(self, limit: float, share: float = MISSED_SHARE) -> float:
+        """The least margin, in steps, up to which rows have to be compared so that at most this share is missed.
+
+        Args:
+            limit: half the chord; up to it, nothing is missed.
+        """
+        low, high = 0, _MARGINS_TRIED
+        while low < high:  # looking farther misses less
+            middle = (low + high) // 2
+            if self.share(limit * middle / _MARGINS_TRIED) <= share:
+                high = middle
+            else:
+                low = middle + 1
+        return limit * high / _MARGINS_TRIED
 
 
 def upper_tail(z: NDArray[np.float64]) -> NDArray[np.float64]:

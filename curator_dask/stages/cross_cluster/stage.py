@@ -66,6 +66,7 @@ class CrossClusterStage(RankedClusters, Stage):
             iterations of k-means; the rows nearest to a border come first. The default finds 99.9 % of the pairs up
             to an eps of about 0.1; duplicates that are spread evenly up to 0.5 need a budget of several times 1. Vectors of
             fewer than 64 dimensions get up to 8 times as much where a sample of rows says that pairs would be missed.
+            Up to the default, less is spent where a sample says that less finds all but 0.001 % of the pairs.
             A warning tells the estimated share, where it is over 0.05%.
         recall: The share of the pairs within eps to find, as a sample estimates it, such as 0.999; it takes the place of
             `budget`, and costs what it needs. None: what the budget finds.

@@ -19,6 +19,7 @@ from curator_dask.dedup.cross_cluster.borders import (
     neighbour_order,
     prepare_centroids,
 )
+from curator_dask.dedup.cross_cluster.missed import ENOUGH_SHARE, Misses, upper_tail
 from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products, sketch, sketch_widths
@@ -159,6 +160,32 @@ def test_the_budget_is_kept_and_goes_to_the_smallest_margins():
     assert margin[taken].max() < margin[~taken].min() + 0.01
 
 
+def test_what_finds_next_to_nothing_more_is_spared():
+    X = random_unit(3000, 256, 40)
+    X = np.concatenate([X, twins(X[:1500].astype(np.float64), 0.992, 41)])
+    C, labels = clustered(X, 30, iterations=6)
+    usual, _ = borders_of(X, C, labels, 0.01, budget=1.0)
+    more, _ = borders_of(X, C, labels, 0.01, budget=1.01)  # whoever asks for more than the default gets it
+    assert len(usual) < 0.25 * len(more)
+    parted = np.flatnonzero(labels[3000:] != labels[:1500]).tolist()
+    assert len(parted) > 50
+    assert all((row, labels[3000 + row]) in usual or (3000 + row, labels[row]) in usual for row in parted)
+
+
+def test_the_share_that_is_missed_is_that_of_the_margins():
+    sample = np.abs(np.random.default_rng(42).standard_normal((50, 400))).astype(np.float32)
+    misses = Misses.of(sample, 0.1, 60)
+    for highest in (0.0, 0.03, 0.1, 0.2):
+        beyond = sample[sample > highest].astype(np.float64) + highest
+        expected = 0.0
+        for part in (0.1, 0.3, 0.5, 0.7, 0.9):
+            along = beyond / math.sqrt(0.2 * part)
+            expected += upper_tail(along[along < 1] * math.sqrt(60)).sum() / 50 / 5
+        assert misses.share(highest) == pytest.approx(min(1.0, expected), rel=0.05)
+    margin = misses.least_margin(math.sqrt(0.2) / 2, 0.01)
+    assert misses.share(margin) <= 0.01 < misses.share(margin - math.sqrt(0.2) / 128)
+
+
 def test_neighbours_come_together():
     places = random_unit(12, 48, 4)
     which = np.random.default_rng(5).permutation(np.repeat(np.arange(12), 7))
@@ -176,7 +203,7 @@ def test_among_many_small_clusters_more_is_compared_than_within_them():
     sizes = np.bincount(labels, minlength=200).astype(float)
     rows = X[labels == int(sizes.argmax())]
     found = find_borders(rows, int(sizes.argmax()), prepare_centroids(C, sizes), 0.1)
-    assert found.left_out == 0
+    assert found.missed_share <= ENOUGH_SHARE
     assert sizes[found.cluster].sum() > 20 * len(rows) ** 2 / 2
 
 
@@ -281,7 +308,7 @@ def test_the_sketches_of_find_borders_are_those_of_the_rows():
     width = centroids.sketch_width(0.05)
     rows = X[labels == 1]
     assert width >= 14
-    np.testing.assert_array_equal(find_borders(rows, 1, centroids, 0.05, block_rows=7).sketches, sketch(rows, width))
+    np.testing.assert_array_equal(find_borders(rows, 1, centroids, 0.05, rows_at_once=7).sketches, sketch(rows, width))
 
 
 # Scores
