@@ -6,10 +6,10 @@ up to at most the chord*, and one of them is at most half of it. Comparing every
 which it has a margin of at most half the chord therefore misses no pair.
 
 Where that is too much work (random directions, clusters that cut a cloud to pieces, a large eps), the smallest margins
-are taken first, as far as a budget goes, or as far as a sample of the rows says that pairs are found. That loses little: only duplicates that differ along just the direction between
-the centroids reach the bound, and in D dimensions only about ``1 / sqrt(D)`` of a difference lies along one direction.
-In few dimensions that is much. So what is missed is estimated on a sample, see `missed`, and comparisons, which cost
-little there, take up to eight times the budget.
+are taken first, as far as a budget goes, and no farther than pairs are found by the estimate of `missed`. That loses
+little: only duplicates that differ along just the direction between the centroids reach the bound, and in D dimensions
+only about ``1 / sqrt(D)`` of a difference lies along one direction. In few dimensions that is much. Comparisons, which
+cost little there, then take up to eight times the budget.
 
 With many clusters, most lie far from the own one. A sample of the rows tells about how many of them lie near each other
 cluster; clusters with next to none are left out of the product with the centroids.

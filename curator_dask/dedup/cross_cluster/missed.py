@@ -71,7 +71,8 @@ class Misses:
         width = math.sqrt(2.0 * eps) / _RANGES
         within = sample[(sample >= 0.0) & (sample < np.float32(math.sqrt(2.0 * eps)))]
         place = np.minimum((within / np.float32(width or 1.0)).astype(np.int64), _RANGES - 1)
-        return Misses(len(sample), (np.arange(_RANGES) + 0.5) * width, np.bincount(place, minlength=_RANGES), eps, dim)
+        middles = ((np.arange(_RANGES) + 0.5) * width).astype(np.float64)
+        return Misses(len(sample), middles, np.bincount(place, minlength=_RANGES), eps, dim)
 
     def in_fewer_dimensions(self, times: int) -> Misses:
         return replace(self, dim=max(1, self.dim // times))
