@@ -1,7 +1,15 @@
-"""A cluster in the order of its similarity table: ids, scores, vectors and sources, row for row."""
+"""A cluster in the order of its similarity table: ids, scores, vectors and sources, row for row, and its near pairs.
+
+The pairwise stage leaves a list of near pairs beside the marker of each cluster. A list only saves work: where there is
+none, or where it cannot be used, the vectors of the cluster tell the same.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +19,13 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import column_values, id_values, read_cluster_vectors
 from curator_dask.data.ids import id_column, places_among
-from curator_dask.data.tables import read_parquet
+from curator_dask.data.tables import arrow_table, read_parquet, write_arrow
+from curator_dask.dedup.similarity.near_list import NearList
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
+from curator_dask.files.local_files import hash_of_stream
+from curator_dask.runtime.records import hashes_of
+from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,9 +37,25 @@ TASK_BYTES = 8 << 20
 """Bytes of vectors that fill a Dask task: a few thousand rows."""
 
 
+_REACH = b"reach"
+"""The key of the schema's metadata that holds how far the list reaches."""
+_UNIT = re.compile(r"cluster-(\d+)")
+
+logger = logging.getLogger(__name__)
+
+
 def task_share(num_bytes: int) -> float:
     """The share of a Dask task that reading and deciding a cluster of this size fills (`Unit.share`)."""
     return min(1.0, num_bytes / TASK_BYTES)
+
+
+@dataclass(frozen=True)
+class NearListFile:
+    """Where the list of a cluster lies."""
+
+    folder: Folder
+    path: str
+    content_hash: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,8 @@ class ClusterInput:
     """Bytes of its files in `kmeans`."""
     filtered: bool = False
     """Whether its table leaves out rows that its files have: those of dropped clips."""
+    near_list: NearListFile | None = None
+    """The list of its near pairs, where the pairwise stage left one and all pairs of all rows count."""
 
     def __str__(self) -> str:
         return f"cluster {self.number}"
@@ -157,3 +187,57 @@ def score_table(id_field: str, ids: pa.Array, best: object, score: object) -> pa
     import pyarrow as pa
 
     return pa.table({id_field: ids, "max_id": ids.take(pa.array(best)), "cosine_sim_score": pa.array(score)})
+
+
+def write_near_list(folder: Folder, path: str, near: NearList) -> int:
+    """Write a list as an Arrow file; returns the number of bytes."""
+    import pyarrow as pa
+
+    columns = {"later": near.later.astype(np.int32), "earlier": near.earlier.astype(np.int32)}
+    table = pa.table({**columns, "steps": near.steps.astype(np.int32)})
+    return write_arrow(folder, path, table.replace_schema_metadata({_REACH: repr(near.reach).encode("ascii")}))
+
+
+def near_list_files(pairwise: Folder, stage: str) -> dict[int, NearListFile]:
+    """Cluster → its list, of the clusters that have one, in an output of the pairwise stage, whose name is `stage`.
+
+    Empty where the output cannot be reached.
+    """
+    try:
+        return dict(_near_list_files(StageState(pairwise, stage)))
+    except InputError as error:
+        logger.info("no lists of near pairs are used: %s", error)
+        return {}
+
+
+def _near_list_files(state: StageState) -> Iterator[tuple[int, NearListFile]]:
+    for record in state.records():
+        path, cluster = state.beside_marker(record.key), _UNIT.fullmatch(record.key)
+        known = hashes_of(record.outputs).get(path)
+        if cluster and known and record.is_done:
+            yield int(cluster[1]), NearListFile(state.folder, path, known)
+
+
+def read_near_list(file: NearListFile) -> NearList | None:
+    """The list; None where it is gone or damaged, which the log tells."""
+    try:
+        data = file.folder.read_bytes(file.path)
+        if hash_of_stream(io.BytesIO(data), file.content_hash) != file.content_hash:
+            raise InputError(f"{file.folder.join(file.path)}: its bytes are not those that were written")
+        table = arrow_table(file.folder, file.path, data)
+    except (InputError, FileNotFoundError) as error:
+        logger.warning("the vectors are read in place of a list of near pairs: %s", error)
+        return None
+    later, earlier = (table[name].to_numpy().astype(np.int64) for name in ("later", "earlier"))
+    return NearList(float(table.schema.metadata[_REACH]), later, earlier, table["steps"].to_numpy().astype(np.float64))
+
+
+def near_list_of(cluster: ClusterInput, scores: Scores, best: NDArray[np.int64], eps: float) -> NearList | None:
+    """All pairs of rows of a cluster within eps, as the pairwise stage listed them; None where that is not known.
+
+    Args:
+        best: (N,) `Scores.best`. A list that does not fit to these scores is passed over.
+    """
+    near = None if cluster.near_list is None else read_near_list(cluster.near_list)
+    within = None if near is None else near.within(eps)
+    return within if within is not None and within.fits(scores.score, best) else None

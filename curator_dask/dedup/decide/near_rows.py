@@ -6,6 +6,7 @@ group. Only a removed row without a kept one within eps (an orphan) has to be co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.decide.decisions import Removals, nearest_among
 from curator_dask.dedup.decide.groups import Pairs, joined_trees
 from curator_dask.dedup.similarity.near import near_of
+from curator_dask.dedup.similarity.near_list import NearList
 from curator_dask.dedup.similarity.tiles import STEPS, Side
 
 MOST_PER_ROW: Final = 16
@@ -60,10 +62,19 @@ class NearRows:
             removed[row] |= not removed[earlier].all()
         return removed
 
+    @staticmethod
+    def from_list(near: NearList) -> NearRows:
+        """The pairs of a list that was made before."""
+        return NearRows(near.later, near.earlier, near.steps)
+
     def nearest_kept(
-        self, whole: Side, removed: NDArray[np.bool_], sources: NDArray[np.int64] | None, tile_rows: int
+        self, whole: Callable[[], Side], removed: NDArray[np.bool_], sources: NDArray[np.int64] | None, tile_rows: int
     ) -> Removals:
-        """As `decisions.nearest_kept`, which compares every removed row with all kept ones."""
+        """As `decisions.nearest_kept`, which compares every removed row with all kept ones.
+
+        Args:
+            whole: gives the rows. It is asked only if a removed row has no kept row in the list.
+        """
         result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
         row, other = np.concatenate([self.later, self.earlier]), np.concatenate([self.earlier, self.later])
         some = np.flatnonzero(removed[row] & ~removed[other])
@@ -75,7 +86,7 @@ class NearRows:
         alone = removed.copy()
         alone[gone] = False
         if alone.any():
-            nearest_among(result, whole, np.flatnonzero(alone), sources, tile_rows)
+            nearest_among(result, whole(), np.flatnonzero(alone), sources, tile_rows)
         return result
 
     def groups(self, duplicate: NDArray[np.bool_], best: NDArray[np.int64]) -> NDArray[np.int64]:

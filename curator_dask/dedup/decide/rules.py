@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from curator_dask.dedup.arrays.xp import Array, array_module
 from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_kept
 from curator_dask.dedup.decide.groups import duplicate_groups
 from curator_dask.dedup.decide.near_rows import NearRows
+from curator_dask.dedup.similarity.near_list import NearList
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
 from curator_dask.dedup.similarity.tiles import Side, side
@@ -103,6 +104,32 @@ def decide(
     return decisions
 
 
+def decide_by_list(
+    near: NearList,
+    vectors: Callable[[], Array],
+    rule: Rule,
+    duplicate: NDArray[np.bool_],
+    best: NDArray[np.int64],
+    *,
+    taken: NDArray[np.bool_] | None = None,
+    tile_rows: int = TILE_ROWS,
+) -> ClusterDecisions:
+    """As `decide` for the scope ``"all"``, from a list of all pairs within the eps of the rule.
+
+    Two rows that were listed as a pair, and no vectors:
+
+    >>> near = NearList(0.01, np.array([1]), np.array([0]), np.array([0.995 * 2**24]))
+    >>> duplicate, best = np.array([False, True, False]), np.array([0, 0, 2])
+    >>> decide_by_list(near, lambda: None, Rule("pairwise", 0.01), duplicate, best).kept_row.tolist()
+    [0, 0, 2]
+
+    Args:
+        vectors: gives the rows, (N, D). It is asked only if a removed row has no kept row within eps.
+    """
+    rows = NearRows.from_list(near)
+    return _decide_by_pairs(rows, lambda: side(vectors()), rule, duplicate, best, None, taken, tile_rows)
+
+
 def _decide_part(
     whole: Side,
     rule: Rule,
@@ -118,11 +145,17 @@ def _decide_part(
         removed = duplicate if rule.name != "greedy" else _greedy(whole, rule, duplicate, sources, taken, tile_rows)
         nearest = nearest_kept(whole, removed, sources=sources, tile_rows=tile_rows)
         group = duplicate_groups(whole, rule.eps, duplicate, best, sources=sources, tile_rows=tile_rows)
-    else:
-        removed = duplicate if rule.name != "greedy" else near.removed_by_kept(len(duplicate), taken)
-        nearest = near.nearest_kept(whole, removed, sources, tile_rows)
-        group = near.groups(duplicate, best)
-    return ClusterDecisions(removed, nearest.kept_row, nearest.kept_score, group)
+        return ClusterDecisions(removed, nearest.kept_row, nearest.kept_score, group)
+    return _decide_by_pairs(near, lambda: whole, rule, duplicate, best, sources, taken, tile_rows)
+
+
+def _decide_by_pairs(
+    near: NearRows, whole: Callable[[], Side], rule: Rule, duplicate: NDArray[np.bool_], best: NDArray[np.int64],
+    sources: NDArray[np.int64] | None, taken: NDArray[np.bool_] | None, tile_rows: int,
+) -> ClusterDecisions:  # fmt: skip
+    removed = duplicate if rule.name != "greedy" else near.removed_by_kept(len(duplicate), taken)
+    nearest = near.nearest_kept(whole, removed, sources, tile_rows)
+    return ClusterDecisions(removed, nearest.kept_row, nearest.kept_score, near.groups(duplicate, best))
 
 
 def _greedy(

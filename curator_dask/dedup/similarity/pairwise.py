@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module
 from curator_dask.dedup.similarity.near import near_of
-from curator_dask.dedup.similarity.tiles import STEPS, Side, best_match, side
+from curator_dask.dedup.similarity.tiles import STEPS, Side, TileReader, best_match, side
 from curator_dask.errors import ParameterError
 
 TILE_ROWS: Final = 1024
@@ -32,12 +32,15 @@ class PartialScores:
     """(M,), its place in the ranking, or -1."""
 
 
-def max_earlier_similarity(X: Array, *, tile_rows: int = TILE_ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def max_earlier_similarity(
+    X: Array, *, tile_rows: int = TILE_ROWS, also: TileReader | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The score of every row, and the earlier row it comes from.
 
     Args:
         X: (N, D) float32, unit rows in ranked order, NumPy or CuPy.
         tile_rows: rows of a tile; changes the speed and the memory (a tile squared), never the result.
+        also: sees all products too, such as a `NearPairLister`.
 
     Returns:
         ``(score, argmax)`` on the host: (N,) float32 from 0 to 1, a whole number of steps of 2**-24, and (N,) int64.
@@ -51,7 +54,7 @@ def max_earlier_similarity(X: Array, *, tile_rows: int = TILE_ROWS) -> tuple[NDA
     """
     _check_tile_rows(tile_rows)
     whole = side(X)
-    cosine, index = best_match(whole, whole, earlier_only=True, tile_rows=tile_rows, floor=0.0)
+    cosine, index = best_match(whole, whole, earlier_only=True, tile_rows=tile_rows, floor=0.0, also=also)
     return finish_scores(PartialScores(cosine, index), 0)
 
 

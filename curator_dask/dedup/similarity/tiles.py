@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,17 @@ def side(rows: Array | Side, positions: NDArray[np.int64] | None = None) -> Side
     return Side(rows, np.arange(rows.shape[0]) if positions is None else positions, lengths)
 
 
+class TileReader(Protocol):
+    """Sees the products of all tiles, beside the search for the best one."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still wants to see any."""
+
+    def look(self, block: Side, tile: Tile, scores: Array, highest: Array, bound: np.float32) -> None:
+        """See (M, W) products of a tile, the highest ones of all pieces of its rows, and how far products can be from cosines."""
+
+
 class _Pending(NamedTuple):
     """Candidates that wait to be measured, on the host: rows, references, and upper limits of their cosines."""
 
@@ -125,6 +136,7 @@ def best_match(
     earlier_only: bool,
     tile_rows: int = 1024,
     floor: float | NDArray[np.float32] = NOTHING,
+    also: TileReader | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """For every query the reference with the highest cosine, the lowest index on ties.
 
@@ -136,6 +148,7 @@ def best_match(
             a thread, and where cosines are all but equal a few such tiles of float64. A device takes more at a time
             (`suited_tile_rows`).
         floor: cosines below it do not count; one for all, or (M,).
+        also: sees all tiles too, from several threads.
 
     Returns:
         ``(cosine, index)`` on the host: (M,) float32 and (M,) int64 into ``references``; -inf and -1 where a query
@@ -163,7 +176,7 @@ def best_match(
         size = min(at_once, num_rows) * min(2 * tile_rows, len(references.positions))
         buffer = array_module(queries.rows).empty(size, dtype=np.float32)
         for rows in blocks:
-            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer)
+            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer, also)
             found = best.steps >= floors[rows] * STEPS
             cosine[rows] = np.where(found, best.steps, NOTHING) / STEPS
             index[rows] = np.where(found, best.index, -1)
@@ -246,8 +259,9 @@ def where(mask: Array) -> tuple[Array, Array]:
 
 
 def _best_of_block(
-    block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: NDArray[np.float64], buffer: Array
-) -> _Best:
+    block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: NDArray[np.float64], buffer: Array,
+    also: TileReader | None,
+) -> _Best:  # fmt: skip
     xp = array_module(block.rows)
     num_rows = len(block.positions)
     reached = xp.asarray(floor.astype(np.float32))
@@ -255,16 +269,16 @@ def _best_of_block(
     best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), reached, xp.full_like(reached, NOTHING), precision)
     most_pending = MOST_PENDING if xp is np else DEVICE_MOST_PENDING
     for tile in tiles_of(block, references, earlier_only, tile_rows):
-        _look_through(best, block, tile, buffer)
+        _look_through(best, block, tile, buffer, also)
         if sum(len(part.row) for part in best.pending) > most_pending:
             _measure_pending(best, block, references)
-        if best.steps.min() >= STEPS:
+        if best.steps.min() >= STEPS and (also is None or not also.is_open):
             break  # each row has an exact match, and later ones would lose the tie
     _measure_pending(best, block, references)
     return best
 
 
-def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array) -> None:
+def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array, also: TileReader | None = None) -> None:
     """Multiply a tile and note the candidates; where there are many, multiply in more bits: float32, then float64."""
     scores = products(block, tile, np.float32, buffer, best.precision)
     xp = array_module(scores)
@@ -273,6 +287,8 @@ def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array) -> None:
     # The maxima of the rows are taken from those of short pieces; few pieces then have to be searched once more.
     pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
     highest = pieces.max(axis=2)
+    if also is not None and also.is_open:
+        also.look(block, tile, scores, highest, bound)
     # The best pair may look worse by `bound`, and another better by as much.
     best.reached = xp.maximum(best.reached, highest.max(axis=1) - bound)
     least = xp.maximum(best.reached, best.bar) - bound

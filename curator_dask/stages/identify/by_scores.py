@@ -31,7 +31,7 @@ from curator_dask.stages.identify.decisions.join_decisions import DecidedCluster
 from curator_dask.stages.identify.decisions.output_files import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT
-from curator_dask.stages.identify.list_clusters import list_clusters
+from curator_dask.stages.identify.list_clusters import list_clusters, with_near_lists
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
 from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
@@ -142,6 +142,7 @@ class ByScores:
     ) -> tuple[UnitsOutcome, DecidedClusters]:
         """Decide cluster by cluster. Rows that are removed as `copies` go anyway."""
         rule, device = self._rule(eps), context.cluster.device
+        clusters = clusters if self._scores_anew() else with_near_lists(clusters, self.pairwise)
         masks = {} if copies is None else copies.removed_by_cluster()
         clusters = [_without(cluster, masks.get(cluster.number)) for cluster in clusters]
         taken = self._settle_across(context, clusters, eps, masks)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from curator_dask.data.clusters import clusters_and_tables
-from curator_dask.data.scored_clusters import ClusterInput
+from curator_dask.data.scored_clusters import ClusterInput, near_list_files
+from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import digest
+from curator_dask.runtime.state import StageState
 
 
 def list_clusters(tables: Folder, kmeans: Folder, id_field: str, embedding_field: str) -> list[ClusterInput]:
@@ -25,3 +30,22 @@ def list_clusters(tables: Folder, kmeans: Folder, id_field: str, embedding_field
         )
         for number, table in table_of.items()
     ]
+
+
+def with_near_lists(clusters: Sequence[ClusterInput], tables: Folder) -> list[ClusterInput]:
+    """The clusters with the lists of near pairs that the pairwise stage left, if it wrote the tables or those below them."""
+    pairwise = _pairwise_output(tables)
+    found = {} if pairwise is None else near_list_files(pairwise, layout.PAIRWISE)
+    return [replace(cluster, near_list=found.get(cluster.number)) for cluster in clusters]
+
+
+def _pairwise_output(tables: Folder) -> Folder | None:
+    """The output of the pairwise stage that tables come from: itself, or what the cross-cluster stage read; None: not known."""
+    state = StageState(tables, layout.CROSS_CLUSTER)
+    if state.held_for() is None:
+        return tables
+    recorded = state.recorded_path("pairwise_path")
+    if recorded is None:
+        return None
+    protocol = "" if tables.is_local else tables.url.partition("://")[0] + "://"
+    return Folder(protocol + recorded, tables.storage_options)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from curator_dask.data.scored_clusters import read_in_order, read_scores
-from curator_dask.dedup.decide.rules import decide, no_duplicates
+import numpy as np
+from numpy.typing import NDArray
+
+from curator_dask.data.scored_clusters import Scores, near_list_of, read_in_order, read_scores
+from curator_dask.dedup.decide.rules import ClusterDecisions, decide, decide_by_list, no_duplicates
 from curator_dask.dedup.similarity.scope import source_codes
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.runtime.device import to_device
@@ -22,13 +25,31 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     if not duplicate.any() and not task.taken:  # the vectors need not be read
         table = decision_table(scores, no_duplicates(len(duplicate)))
         return write_decisions_of_unit(task.output, task.table, table, rule)
-    X, sources = read_in_order(task.cluster, scores.ids, task.sources)
-    codes = source_codes(sources) if sources is not None else None
     best = scores.best()
-    taken = np.zeros(len(best), np.bool_)
-    taken[list(task.taken)] = True
-    decisions = decide(to_device(X, task.device), rule, duplicate, best, codes, taken=taken if task.taken else None)
+    taken = None
+    if task.taken:
+        taken = np.zeros(len(best), np.bool_)
+        taken[list(task.taken)] = True
+    decisions = _decide(task, scores, duplicate, best, taken)
     # Only a row whose match is not in this table names itself: no row is its own duplicate.
     cross_cluster = duplicate & (best == np.arange(len(best)))
     table = decision_table(scores, decisions, cross_cluster=cross_cluster)
     return write_decisions_of_unit(task.output, task.table, table, rule)
+
+
+def _decide(
+    task: DecideTask, scores: Scores, duplicate: NDArray[np.bool_], best: NDArray[np.int64],
+    taken: NDArray[np.bool_] | None,
+) -> ClusterDecisions:  # fmt: skip
+    """Decide from the list that the pairwise stage left, if it did and it reaches to eps; else from the vectors."""
+    near = near_list_of(task.cluster, scores, best, task.rule.eps)
+    if near is not None:
+        return decide_by_list(near, lambda: _vectors(task, scores)[0], task.rule, duplicate, best, taken=taken)
+    X, sources = _vectors(task, scores)
+    return decide(X, task.rule, duplicate, best, source_codes(sources) if sources is not None else None, taken=taken)
+
+
+def _vectors(task: DecideTask, scores: Scores) -> tuple[Any, NDArray[Any] | None]:
+    """The rows in ranked order, and their sources where these count."""
+    X, sources = read_in_order(task.cluster, scores.ids, task.sources)
+    return to_device(X, task.device), sources

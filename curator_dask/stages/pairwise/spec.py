@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.dedup.ranking.strategy import RankingStrategy
@@ -39,6 +40,8 @@ class ClusterTask:
     cluster: int
     paths: tuple[str, ...]
     """The cluster's files in the k-means output."""
+    near_list: str
+    """Path in the output of the Arrow file with its near pairs, which lies beside the marker of the cluster's unit."""
     num_rows: int = 0
     """Rows of the cluster; 0 where they were not counted."""
 
@@ -46,12 +49,14 @@ class ClusterTask:
         return f"cluster {self.cluster}"
 
     def part(self, run: slice, scores: str) -> PartTask:
-        return PartTask(
-            spec=self.spec, cluster=self.cluster, paths=self.paths, num_rows=self.num_rows, run=run, scores=scores
-        )
+        return PartTask(**_fields(self), run=run, scores=scores)
 
     def join(self, parts: tuple[str, ...]) -> JoinTask:
-        return JoinTask(spec=self.spec, cluster=self.cluster, paths=self.paths, num_rows=self.num_rows, parts=parts)
+        return JoinTask(**_fields(self), parts=parts)
+
+
+def _fields(task: ClusterTask) -> dict[str, Any]:
+    return {one.name: getattr(task, one.name) for one in fields(task)}
 
 
 @dataclass(frozen=True, kw_only=True)

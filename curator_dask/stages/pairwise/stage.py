@@ -136,8 +136,10 @@ def cluster_unit(spec: PairwiseSpec, cluster: int, entries: list[Entry]) -> Unit
     """The unit that writes the table of a cluster, which lies in these files."""
     version = [spec.index.version] if spec.index is not None else []
     inputs = digest(file_versions(entries), *version)
-    task = ClusterTask(spec=spec, cluster=cluster, paths=tuple(entry.path for entry in entries))
-    return Unit(f"cluster-{cluster:06d}", inputs, task, str(task))
+    key = f"cluster-{cluster:06d}"
+    near_list = StageState(spec.output, PAIRWISE).beside_marker(key)
+    task = ClusterTask(spec=spec, cluster=cluster, paths=tuple(entry.path for entry in entries), near_list=near_list)
+    return Unit(key, inputs, task, str(task))
 
 
 def _join_large_clusters(context: RunContext, state: StageState, plan: PairwisePlan) -> UnitsOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from curator_dask.data.clusters import (
     vector_batches,
 )
 from curator_dask.data.ids import id_column
+from curator_dask.data.scored_clusters import write_near_list
 from curator_dask.data.tables import read_unit_tables, write_parquet
+from curator_dask.dedup.similarity.near_list import NearPairLister
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -37,14 +40,20 @@ def score(task: ClusterTask) -> UnitResult:
 
 
 def score_cluster(task: ClusterTask) -> UnitResult:
-    """Rank one cluster, score it and write its table."""
+    """Rank one cluster, score it, and write its table and the list of its near pairs, unless there are none or many."""
     spec = task.spec
     table, X = read_cluster_vectors(
         spec.input, task.paths, _columns(spec), spec.embedding_field, spec.embedding_dim, str(task)
     )
     ranked = _ranking(spec, table)
-    scores, best = max_earlier_similarity(to_device(X[ranked], spec.device), tile_rows=spec.tile_rows)
-    return _write_table(task, table, ranked, scores, best)
+    lister = NearPairLister(len(ranked))
+    scores, best = max_earlier_similarity(to_device(X[ranked], spec.device), tile_rows=spec.tile_rows, also=lister)
+    written = _write_table(task, table, ranked, scores, best)
+    near = lister.listed()
+    if near is None or not len(near.later):  # nobody asks for the pairs of a cluster without any
+        return written
+    listed = write_near_list(spec.output, task.near_list, near)
+    return replace(written, outputs={**written.outputs, task.near_list: listed})
 
 
 def score_part(task: PartTask) -> UnitResult:
