@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, stored
-from curator_dask.data.pages.vector_pages import plain_chunks, vectors_of_pages
+from curator_dask.data.pages.vector_pages import PlainVectors, plain_chunks, vectors_of_pages
 from curator_dask.data.tables import (
     data_files,
     open_parquet,
@@ -121,14 +121,45 @@ def read_cluster_vectors(
 
     Raises InputError as `unit_rows` does, which gets `where` and the expected dimension, None for any.
     """
-    plain = [plain_vectors_of(folder, path, embedding_field) for path in paths]
-    X = [part for part in plain if part is not None]
-    lengths = {part.shape[1] for part in X} | ({dimension} if dimension else set())
-    if len(X) == len(plain) and len(lengths) == 1:
-        rows = finite_rows(X[0] if len(X) == 1 else np.concatenate(X), where)
-        return read_cluster(folder, paths, columns), rows
+    table, X, _ = read_placed_vectors(folder, paths, columns, embedding_field, dimension, where)
+    return table, X
+
+
+class VectorPlaces(NamedTuple):
+    """Where the vectors of a cluster lie in its files."""
+
+    file: NDArray[np.int32]
+    """(n,) which of the cluster's files has each."""
+    at: NDArray[np.int64]
+    """(n,) its first byte there."""
+
+
+def read_placed_vectors(
+    folder: Folder,
+    paths: Sequence[str],
+    columns: Sequence[str],
+    embedding_field: str,
+    dimension: int | None,
+    where: str,
+) -> tuple[pa.Table, NDArray[np.float32], VectorPlaces | None]:
+    """As `read_cluster_vectors`, with the places of the vectors; None where they cannot be read from the files as they lie."""
+    plain = [_plain_vectors(folder, path, embedding_field, None) for path in paths]
+    found = [part for part in plain if part is not None]
+    lengths = {part.X.shape[1] for part in found} | ({dimension} if dimension else set())
+    if len(found) == len(plain) and len(lengths) == 1:
+        X = finite_rows(found[0].X if len(found) == 1 else np.concatenate([part.X for part in found]), where)
+        return read_cluster(folder, paths, columns), X, _places(found)
     table = read_cluster(folder, paths, [*columns, embedding_field])
-    return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where)
+    return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where), None
+
+
+def _places(parts: Sequence[PlainVectors]) -> VectorPlaces | None:
+    starts = [part.at for part in parts if part.at is not None]
+    if len(starts) < len(parts):
+        return None
+    return VectorPlaces(
+        np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in starts]), np.concatenate(starts)
+    )
 
 
 def plain_vectors_of(
@@ -138,6 +169,13 @@ def plain_vectors_of(
 
     Raises InputError for a file of another type.
     """
+    found = _plain_vectors(folder, path, embedding_field, row_groups)
+    return None if found is None else found.X
+
+
+def _plain_vectors(
+    folder: Folder, path: str, embedding_field: str, row_groups: Sequence[int] | None
+) -> PlainVectors | None:
     with open_parquet(folder, path) as file:
         chunks = plain_chunks(file.metadata, embedding_field, row_groups)
     if not chunks:

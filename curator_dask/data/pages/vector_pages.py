@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -103,8 +103,17 @@ def _plain_chunk(group: Struct, leaf: int, highest: int) -> PlainChunk | None:
     return PlainChunk(start, num_bytes, num_rows, num_values // num_rows, highest)
 
 
-def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> NDArray[np.float32] | None:
-    """(n, D) float32, the vectors of all chunks; None where they are not all plain vectors of one length.
+class PlainVectors(NamedTuple):
+    """Vectors that lie in a file as plain numbers."""
+
+    X: NDArray[np.float32]
+    """(n, D)"""
+    at: NDArray[np.int64] | None
+    """(n,) the first byte of each in the file; None where one goes on in another page."""
+
+
+def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> PlainVectors | None:
+    """The vectors of all chunks; None where they are not all plain vectors of one length.
 
     The numbers are read to their places: there is no second copy of them.
 
@@ -120,16 +129,31 @@ def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> NDArray[np.f
         for chunk in chunks:  # memory is taken only for what the file has
             _bytes_at(read, chunk.start + chunk.num_bytes - 1, 1)
         X = np.empty((sum(chunk.num_rows for chunk in chunks), D), np.float32)
+        pages: list[_Place] = []
         for chunk in chunks:
-            _fill(X[row : row + chunk.num_rows].reshape(-1), read, chunk)
+            pages += _fill(X[row : row + chunk.num_rows].reshape(-1), read, chunk)
             row += chunk.num_rows
     except (ValueError, IndexError):  # another kind of page, or a damaged one
         return None
-    return X
+    return PlainVectors(X, _starts(pages, D))
 
 
-def _fill(numbers: NDArray[np.float32], read: ReadAt, chunk: PlainChunk) -> None:
-    """Read the numbers of a chunk. Raises ValueError or IndexError unless they are plain vectors."""
+class _Place(NamedTuple):
+    """Where the numbers of a page lie."""
+
+    at: int
+    num_values: int
+
+
+def _starts(pages: Sequence[_Place], dimension: int) -> NDArray[np.int64] | None:
+    if any(page.num_values % dimension for page in pages):
+        return None
+    steps = [page.at + 4 * dimension * np.arange(page.num_values // dimension) for page in pages]
+    return np.concatenate(steps)
+
+
+def _fill(numbers: NDArray[np.float32], read: ReadAt, chunk: PlainChunk) -> Iterator[_Place]:
+    """Read the numbers of a chunk, page by page. Raises ValueError or IndexError unless they are plain vectors."""
     filled, at, stop = 0, chunk.start, chunk.start + chunk.num_bytes
     while at < stop:
         page = _page_at(read, at, stop)
@@ -142,6 +166,7 @@ def _fill(numbers: NDArray[np.float32], read: ReadAt, chunk: PlainChunk) -> None
             raise ValueError("there are more numbers than expected")
         _check_levels(page, filled, chunk)
         filled += page.num_values
+        yield _Place(page.numbers_at, page.num_values)
     if filled != len(numbers):
         raise ValueError("some numbers are not there")
 

@@ -1,133 +1,183 @@
-"""Border rows in files, between the group they lie in and the groups they are compared with.
+"""Rows in files, between the group they lie in and the groups they are compared with.
 
-A border row may be compared with many clusters, and its sketch is enough to tell that most of them hold no duplicate. So
-the sketches are written once per group, to Arrow files, and the vectors once in all, to a file from which any group
-can fetch a few.
+A row may be compared with many clusters, and its sketch is enough to tell that most of them hold no duplicate. So its
+sketch travels, and its vector stays where it is (`fetch_vectors`). Each group writes two Arrow files: all of its rows, a
+record batch per cluster, and its border rows, a record batch per group that they are compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.data.clusters import VectorPlaces
 from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.files.folder import Folder
+from curator_dask.stages.cross_cluster.spec import INTERMEDIATE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Columns of a border row: its own cluster, its place in that cluster's ranking, its score there, its sketch, the clusters
-# it is compared with, and the place of its vector in the file of vectors.
-SOURCE, PLACE, SCORE, SKETCH, TARGETS = "__source", "__place", "__score", "__sketch", "__targets"
-VECTOR = "__vector"
+# Columns of a row: its own cluster, its place in that cluster's ranking, its score there, its sketch, the file of its
+# cluster and the byte where its vector begins, and the clusters that it is compared with.
+SOURCE, PLACE, SCORE, SKETCH, FILE, AT = "__source", "__place", "__score", "__sketch", "__file", "__at"
+TARGETS = "__targets"
 
-INTERMEDIATE = "_between"  # an older word; files of stopped runs lie there, so it stays
-"""Folder of the files between the passes, below the output. The stage removes them at its end."""
-VECTOR_DTYPE = np.dtype("<f4")
-MOST_SKIPPED_BYTES = 64 << 10
-"""Two spans of a file are read as one if at most this many bytes lie between them: that costs less than a second request."""
 MOST_INCOMING = 1 << 19
 """Incoming rows in memory: when a group has read this many, they are compared before more are read."""
+MOST_OUTGOING = 1 << 18
+"""Border rows that are picked together, for as many groups as they go to: Arrow takes as long to pick a few."""
+
+
+def rows_path(group: int) -> str:
+    """Path of the Arrow file with all rows of a group."""
+    return f"{INTERMEDIATE}/rows-{group:05d}.arrow"
 
 
 def borders_path(group: int) -> str:
-    """Path of the Arrow file with the border rows of a group, without their vectors."""
+    """Path of the Arrow file with the border rows of a group."""
     return f"{INTERMEDIATE}/borders-{group:05d}.arrow"
 
 
-def vectors_path(group: int) -> str:
-    """Path of the file with the vectors of a group's border rows: float32 numbers, row after row."""
-    return f"{INTERMEDIATE}/vectors-{group:05d}.bin"
-
-
 @dataclass(frozen=True)
-class BorderRows:
-    """Rows of some clusters, and the clusters that each is compared with.
+class GroupRows:
+    """The rows of a group's clusters, and the clusters that each is compared with.
 
     Attributes:
-        columns: n rows with all columns but vectors and sketches.
-        X: (n, D) float32.
-        sketches: (n, width) int16.
-        row, target: (P,) int64, pairs of a row and the cluster it is compared with.
+        tables: per cluster, n rows with all columns but sketches and targets.
+        sketches: per cluster, (n, width) int16.
+        row, target: (P,) int64, pairs of a row, counted over all tables, and the cluster it is compared with.
         group: (P,) int64, the group of that cluster.
+        about: what else the readers of the rows have to know.
     """
 
-    columns: pa.Table
-    X: NDArray[np.float32]
-    sketches: NDArray[np.int16]
+    tables: Sequence[pa.Table]
+    sketches: Sequence[NDArray[np.int16]]
     row: Indices
     target: Indices
     group: Indices
-
-    @staticmethod
-    def concatenate(parts: Sequence[BorderRows]) -> BorderRows:
-        import pyarrow as pa
-
-        if len(parts) == 1:  # a cluster may be large
-            return parts[0]
-        starts = np.cumsum([0, *(len(part.X) for part in parts[:-1])])
-        return BorderRows(
-            pa.concat_tables([part.columns for part in parts], promote_options="permissive").combine_chunks(),
-            np.concatenate([part.X for part in parts]),
-            np.concatenate([part.sketches for part in parts]),
-            np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
-            np.concatenate([part.target for part in parts]),
-            np.concatenate([part.group for part in parts]),
-        )
+    about: bytes = b""
 
 
-def write_border_rows(folder: Folder, group: int, rows: BorderRows, num_groups: int) -> dict[str, int]:
-    """Write the border rows of a group: a file of vectors, and an Arrow file with one record batch per group.
+def with_row_columns(
+    columns: pa.Table, source: NDArray[np.int32], places: Indices, scores: NDArray[np.float32], where: VectorPlaces
+) -> pa.Table:
+    """The ids of rows and what else ranks them, with their clusters, places, scores, and the places of their vectors."""
+    import pyarrow as pa
 
-    The batch of a group holds each row that is compared with one of its clusters once, with the list of these clusters.
-    Returns the bytes written to each path.
+    more = {SOURCE: source, PLACE: places, SCORE: scores, FILE: where.file, AT: where.at}
+    for name, values in more.items():
+        columns = columns.append_column(name, pa.array(values))
+    return columns
+
+
+def write_group_rows(folder: Folder, group: int, rows: GroupRows, num_groups: int) -> dict[str, int]:
+    """Write the rows of a group, and its border rows; returns the bytes written to each path.
+
+    The batch of another group holds each row that is compared with one of its clusters once, with the list of these clusters.
 
     Five pairs of four rows, where group 0 has clusters 0 and 1, group 1 has clusters 2 and 3::
 
         row     0  0  1  3  3         batch 0: row 0 [1], row 3 [0]
         target  1  2  2  0  3         batch 1: row 0 [2], row 1 [2], row 3 [3]
-                                      vectors: rows 0, 1, 3 at the places 0, 1, 2; row 2 is no border row
     """
     import pyarrow as pa
 
-    pair = rows.row * (rows.target.max(initial=0) + 1) + rows.target  # two keys sort faster than three
-    order = np.lexsort((pair, rows.group))
-    stops = np.cumsum(np.bincount(rows.group, minlength=num_groups))
-    there = np.zeros(len(rows.X), bool)
-    there[rows.row] = True
-    place = np.cumsum(there, dtype=np.int32) - 1
-    schema = _batch(rows, order[:0], place).schema
-    path, vectors = borders_path(group), vectors_path(group)
+    paths = rows_path(group), borders_path(group)
+    tables = [
+        table.append_column(SKETCH, _lists(sketches))
+        for table, sketches in zip(rows.tables, rows.sketches, strict=True)
+    ]
+    everything = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    with _writing(folder, paths[0], everything.schema.with_metadata({ABOUT: rows.about})) as writer:
+        _write_slices(writer, everything, np.cumsum([0, *map(len, tables)]))
+    columns, sketches = everything.drop_columns([SKETCH]), np.concatenate(list(rows.sketches))
+    entries = _Entries.of(rows, num_groups)
+    schema = entries.table(columns, sketches, slice(0, 0)).schema
+    with _writing(folder, paths[1], schema) as writer:
+        for groups in _together(entries.starts, MOST_OUTGOING):
+            starts = entries.starts[groups.start : groups.stop + 1]
+            _write_slices(writer, entries.table(columns, sketches, slice(starts[0], starts[-1])), starts - starts[0])
+    return {path: folder.size(path) or 0 for path in paths}
+
+
+ABOUT = b"about"
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """The lines of all batches, one after the other: each has a row and its targets in one group.
+
+    Attributes:
+        row: (E,) int64. target: (P,) int64, the targets of all lines.
+        targets: (E + 1,) int64, where those of each line begin, and where the last ones end.
+        starts: (G + 1,) int64, the first line of each group, and the number of lines.
+    """
+
+    row: Indices
+    target: Indices
+    targets: Indices
+    starts: Indices
+
+    @staticmethod
+    def of(rows: GroupRows, num_groups: int) -> _Entries:
+        pair = rows.row * (rows.target.max(initial=0) + 1) + rows.target  # two keys sort faster than three
+        order = np.lexsort((pair, rows.group))
+        row, group = rows.row[order], rows.group[order]
+        first = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(group, prepend=-1) != 0))
+        starts = np.searchsorted(group[first], np.arange(num_groups + 1))
+        return _Entries(row[first], rows.target[order], np.append(first, len(order)), starts)
+
+    def table(self, columns: pa.Table, sketches: NDArray[np.int16], some: slice) -> pa.Table:
+        """Some of the lines."""
+        import pyarrow as pa
+
+        row = self.row[some]
+        targets = self.targets[some.start : some.stop + 1]
+        numbers = pa.array(self.target[targets[0] : targets[-1]].astype(np.int32))
+        lists = pa.ListArray.from_arrays((targets - targets[0]).astype(np.int32), numbers)
+        found = columns.take(row).append_column(SKETCH, _lists(sketches[row])).append_column(TARGETS, lists)
+        return found.combine_chunks()
+
+
+def _together(starts: Indices, most: int) -> Iterator[range]:
+    """Ranges of groups with at most so many lines each; a group with more has a range of its own.
+
+    >>> [list(groups) for groups in _together(np.array([0, 2, 3, 3, 9, 10]), 3)]
+    [[0, 1, 2], [3], [4]]
+    """
+    first, num_groups = 0, len(starts) - 1
+    while first < num_groups:
+        stop = int(np.searchsorted(starts, starts[first] + most, side="right")) - 1
+        stop = min(max(stop, first + 1), num_groups)
+        yield range(first, stop)
+        first = stop
+
+
+@contextmanager
+def _writing(folder: Folder, path: str, schema: pa.Schema) -> Iterator[Any]:
+    import pyarrow as pa
+
     with (
         folder.writing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):
-        for pairs in np.split(order, stops[:-1]):
-            writer.write_batch(_batch(rows, pairs, place))
-    with folder.writing(vectors) as temporary:
-        rows.X[there].astype(VECTOR_DTYPE, copy=False).tofile(temporary)
-    return {written: folder.size(written) or 0 for written in (path, vectors)}
+        yield writer
 
 
-def _batch(rows: BorderRows, pairs: Indices, place: NDArray[np.int32]) -> pa.RecordBatch:
-    """The record batch of some pairs, which are in order of their rows; each row has its place among the vectors."""
+def _write_slices(writer: Any, table: pa.Table, starts: Indices) -> None:
+    """Write a table of one chunk as record batches that begin at these rows; the last start is the number of rows."""
     import pyarrow as pa
 
-    row = rows.row[pairs]
-    first = np.flatnonzero(np.diff(row, prepend=-1))
-    some = row[first]
-    columns = rows.columns.take(some)
-    arrays = {name: columns[name].combine_chunks() for name in columns.column_names}
-    arrays[SKETCH] = _lists(rows.sketches[some])
-    offsets = np.append(first, len(pairs)).astype(np.int32)
-    arrays[TARGETS] = pa.ListArray.from_arrays(offsets, rows.target[pairs].astype(np.int32))
-    arrays[VECTOR] = pa.array(place[some])
-    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    [whole] = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        writer.write_batch(whole.slice(start, stop - start))
 
 
 def _lists(values: NDArray[Any]) -> pa.Array:
@@ -135,6 +185,12 @@ def _lists(values: NDArray[Any]) -> pa.Array:
 
     offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(values.shape[1])
     return pa.ListArray.from_arrays(offsets, values.ravel())
+
+
+def sketches_of(table: pa.Table) -> NDArray[np.int16]:
+    """(N, width) the sketches of at least one row."""
+    numbers = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
+    return numbers.reshape(len(table), -1)
 
 
 def rows_by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:
@@ -146,39 +202,28 @@ def rows_by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:
         yield number, row[target == number]
 
 
-def read_incoming(folder: Folder, group: int, num_groups: int) -> Iterator[tuple[pa.Table, Indices]]:
-    """The incoming rows of a group, with the group that each comes from; about `MOST_INCOMING` rows at a time."""
+@contextmanager
+def reading_batches(folder: Folder, path: str) -> Iterator[Any]:
+    """The reader of an Arrow file."""
+    import pyarrow as pa
+
+    if folder.is_local:  # without Python in between, which takes several times as long for a small batch
+        with pa.OSFile(folder.join(path)) as file, pa.ipc.open_file(file) as reader:
+            yield reader
+        return
+    with folder.open(path) as stream, pa.ipc.open_file(stream) as reader:
+        yield reader
+
+
+def read_incoming(folder: Folder, group: int, num_groups: int) -> Iterator[pa.Table]:
+    """The incoming rows of a group, about `MOST_INCOMING` at a time."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
-    source_of: list[int] = []
     for source in range(num_groups):
-        with folder.open(borders_path(source)) as stream:
-            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(group)]))
-        source_of += [source] * len(parts[-1])
-        if len(source_of) >= MOST_INCOMING or (source == num_groups - 1 and source_of):
-            yield pa.concat_tables(parts, promote_options="permissive"), np.array(source_of)
-            parts, source_of = [], []
-
-
-def fetch_vectors(folder: Folder, group: Indices, place: NDArray[np.integer[Any]], dim: int) -> NDArray[np.float32]:
-    """(n, D) vectors of rows: row i lies in the file of `group[i]` at `place[i]`."""
-    X = np.empty((len(group), dim), VECTOR_DTYPE)
-    order = np.lexsort((place, group))
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    for some in np.split(order, starts[1:]) if len(order) else ():
-        X[some] = _read_rows(folder, vectors_path(int(group[some[0]])), place[some].astype(np.int64), dim)
-    return X
-
-
-def _read_rows(folder: Folder, path: str, place: Indices, dim: int) -> NDArray[np.float32]:
-    """(n, D) rows of a file at ascending places; a place may come more than once."""
-    row_bytes = dim * VECTOR_DTYPE.itemsize
-    cuts = np.flatnonzero(np.diff(place) > max(1, MOST_SKIPPED_BYTES // row_bytes)) + 1
-    runs = np.split(place, cuts)
-    spans = [(int(run[0]) * row_bytes, (int(run[-1]) + 1) * row_bytes) for run in runs]
-    found = [
-        np.frombuffer(part, VECTOR_DTYPE).reshape(-1, dim)[run - run[0]]
-        for run, part in zip(runs, folder.read_spans(path, spans), strict=True)
-    ]
-    return np.concatenate(found)
+        with reading_batches(folder, borders_path(source)) as reader:
+            parts.append(pa.Table.from_batches([reader.get_batch(group)]))
+        num_rows = sum(map(len, parts))
+        if num_rows >= MOST_INCOMING or (source == num_groups - 1 and num_rows):
+            yield pa.concat_tables(parts, promote_options="permissive")
+            parts = []

@@ -4,151 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import Array
-from curator_dask.dedup.cross_cluster.borders import Centroids
 from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
-from curator_dask.dedup.cross_cluster.scores import ComparedRows, CrossClusterScores, Indices, score_cross_cluster
-from curator_dask.dedup.cross_cluster.sketch import sketch
-from curator_dask.runtime.device import to_device
-from curator_dask.stages.cross_cluster.border_files import (
-    PLACE,
-    SCORE,
-    SKETCH,
-    SOURCE,
-    VECTOR,
-    fetch_vectors,
-    read_incoming,
-)
+from curator_dask.dedup.cross_cluster.scores import CrossClusterScores, Indices, score_cross_cluster
+from curator_dask.stages.cross_cluster.border_files import read_incoming, rows_by_target
 from curator_dask.stages.cross_cluster.match_files import MATCH_COLUMNS
-from curator_dask.stages.cross_cluster.read_clusters import Rows, places_of, read_prepared_centroids
+from curator_dask.stages.cross_cluster.members import GroupMembers, ScoredRows
+from curator_dask.stages.cross_cluster.read_clusters import Rows, places_of
 from curator_dask.stages.cross_cluster.spec import CrossClusterSpec, GroupTask
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 @dataclass(frozen=True)
-class Members:
-    """The members of one cluster, with which incoming rows are compared."""
+class Comparison:
+    """Border rows of other groups, and the members of a cluster that they are compared with.
 
-    cluster: int
-    rows: Rows
-    X: NDArray[np.float32]
-    """(N, D)"""
-    places: Indices
-    """(N,) their places in the cluster's ranking."""
-    scores: NDArray[np.float32]
-    """(N,) their scores within the cluster."""
-
-
-@dataclass(frozen=True)
-class IncomingRows:
-    """Border rows of other groups that are compared with clusters of this one."""
+    Attributes:
+        incoming: border rows of other groups. chosen: indices of those that are compared.
+        members: all of one cluster.
+        width: how many numbers of a sketch are compared; 0 where whole rows are.
+    """
 
     spec: CrossClusterSpec
-    rows: Rows
-    group: Indices
-    """(N,) the groups they come from, whose files hold their vectors."""
-    place: NDArray[np.int32]
-    """(N,) the places of their vectors in these files."""
-    sketches: Array
-    """(N, width) on the device."""
-    scores: NDArray[np.float32]
-    centroids: Centroids
+    incoming: ScoredRows
+    chosen: Indices
+    members: ScoredRows
+    width: int
 
     @staticmethod
-    def of(spec: CrossClusterSpec, table: pa.Table, group: Indices) -> IncomingRows:
-        """From a table that `read_incoming` returned, with the group that each row comes from."""
-        sketches = np.concatenate([chunk.flatten().to_numpy() for chunk in table[SKETCH].chunks])
-        sketches = to_device(sketches.reshape(len(table), -1).astype(np.float32), spec.device)
-        place, scores = table[VECTOR].to_numpy(), table[SCORE].to_numpy()
-        rows = Rows.of(spec, table.drop_columns([SKETCH, SCORE, VECTOR]))
-        return IncomingRows(spec, rows, group, place, sketches, scores, read_prepared_centroids(spec))
+    def of(group: GroupMembers, incoming: ScoredRows, chosen: Indices, cluster: int) -> Comparison:
+        return Comparison(group.spec, incoming, chosen, group.read(cluster), group.widths[cluster])
 
-    @property
-    def dim(self) -> int:
-        return int(self.centroids.steps.shape[1])
-
-    def sketch_width(self, cluster: int) -> int:
-        """How many numbers of a sketch are compared with the members of a cluster; 0 where whole rows are."""
-        index = np.searchsorted(self.spec.groups.numbers, cluster)
-        width = int(self.centroids.sketch_widths(self.spec.eps)[index])
-        return width if width < self.dim else 0
-
-    def compare(self, chosen: Indices, members: Members) -> CrossClusterScores:
-        """Compare some of the rows with the members of a cluster."""
-        width = self.sketch_width(members.cluster)
-        X = to_device(members.X, self.spec.device)
-        sketches = sketch(X, self.sketches.shape[1]) if width else None
+    def scores(self) -> CrossClusterScores:
+        """The best match of each row, among those with a higher cosine than its score."""
+        every = np.arange(len(self.members))
         return score_cross_cluster(
-            self._queries(chosen),
-            ComparedRows.of(X, sketches, members.scores),
-            lambda query, member: self._order(chosen[query], members.rows, member),
+            self.incoming.compared(self.chosen),
+            self.members.compared(every),
+            lambda query, member: self._order(self.chosen[query], member),
             self.spec.eps,
-            width=width,
+            width=self.width,
             tile_rows=self.spec.tile_rows,
         )
 
     def near(
-        self, chosen: Indices, members: Members, some: Indices, eps: float
+        self, chosen: Indices, some: Indices, eps: float
     ) -> tuple[Indices, Indices, NDArray[np.float32], NDArray[np.bool_]]:
-        """All pairs within `eps` of a chosen row and one of some members: both, their cosines, and whether the row is first."""
-        width = self.sketch_width(members.cluster)
-        X = to_device(members.X[some], self.spec.device)
-        sketches = sketch(X, self.sketches.shape[1]) if width and len(some) else None
+        """All pairs within `eps` of an incoming row and some members: both, their cosines, and whether the row is first."""
         pairs = find_near_pairs(
-            self._queries(chosen), ComparedRows.of(X, sketches), eps,
-            looked_for=self.spec.eps, width=width, tile_rows=self.spec.tile_rows,
+            self.incoming.compared(chosen), self.members.compared(some), eps,
+            looked_for=self.spec.eps, width=self.width, tile_rows=self.spec.tile_rows,
         )  # fmt: skip
         query, member = chosen[pairs.query], some[pairs.member]
-        places = self._order(query, members.rows, member)
+        if not len(query):
+            return query, member, pairs.cosine, np.zeros(0, np.bool_)
+        places = self._order(query, member)
         return query, member, pairs.cosine, places[0] < places[1]
 
-    def _queries(self, chosen: Indices) -> ComparedRows:
-        """Some of the rows as queries; their vectors are fetched where they are needed."""
-
-        def fetch(some: Indices) -> Array:
-            rows = chosen[some]
-            X = fetch_vectors(self.spec.output, self.group[rows], self.place[rows], self.dim)
-            return to_device(X, self.spec.device)
-
-        sketches = self.sketches[to_device(chosen, self.spec.device)]
-        return ComparedRows(len(chosen), self.dim, fetch, sketches, self.scores[chosen])
-
-    def _order(self, query: Indices, members: Rows, member: Indices) -> tuple[Indices, Indices]:
-        """The places of some of the rows and of some members in a ranking of both."""
-        rows = self.rows
-        keys = {name: np.concatenate([rows.keys[name][query], members.keys[name][member]]) for name in members.keys}
-        places = places_of(self.spec.strategy.rank(keys, np.concatenate([rows.ids[query], members.ids[member]])))
+    def _order(self, query: Indices, member: Indices) -> tuple[Indices, Indices]:
+        """The places of some incoming rows and of some members in a ranking of both."""
+        one, other = (
+            Rows.of(self.spec, rows.columns.take(some))
+            for rows, some in ((self.incoming, query), (self.members, member))
+        )
+        keys = {name: np.concatenate([one.keys[name], other.keys[name]]) for name in other.keys}
+        places = places_of(self.spec.strategy.rank(keys, np.concatenate([one.ids, other.ids])))
         return places[: len(query)], places[len(query) :]
 
-    def matches(self, chosen: Indices, members: Members, scores: CrossClusterScores) -> list[dict[str, Any]]:
+    def matches(self, scores: CrossClusterScores) -> list[dict[str, Any]]:
         """The columns of `MATCH_COLUMNS` by name, for the matches of the chosen rows and for those of the members."""
-        columns, id_field = self.rows.columns, self.spec.id_field
-        member = np.full(len(members.places), members.cluster), members.places, members.rows.columns[id_field]
-        query = (
-            columns[SOURCE].to_numpy()[chosen], columns[PLACE].to_numpy()[chosen], columns[id_field].take(chosen)
-        )  # fmt: skip
+        every = np.arange(len(self.members))
+        query, member = (scores.queries, self.incoming, self.chosen), (scores.members, self.members, every)
         found = []
-        for partial, (cluster, place, _), (other, other_place, other_ids) in (
-            (scores.queries, query, member),
-            (scores.members, member, query),
-        ):
-            row = np.flatnonzero(partial.index >= 0)
-            best = partial.index[row]
-            ids = other_ids.combine_chunks().take(best)
-            values = (cluster[row], place[row], partial.cosine[row], other[best], other_place[best], ids)
-            found.append(dict(zip(MATCH_COLUMNS, values, strict=True)))
+        for (partial, rows, some), (_, others, other_rows) in ((query, member), (member, query)):
+            own = np.flatnonzero(partial.index >= 0)
+            if len(own):
+                row, best = some[own], other_rows[partial.index[own]]
+                ids = others.columns[self.spec.id_field].take(best).combine_chunks()
+                matched = rows.source[row], rows.places[row], partial.cosine[own]
+                values = (*matched, others.source[best], others.places[best], ids)
+                found.append(dict(zip(MATCH_COLUMNS, values, strict=True)))
         return found
 
 
-def incoming_rows(task: GroupTask) -> Iterator[IncomingRows]:
-    """The rows that other groups send to this one, a limited number at a time."""
+def incoming_rows(task: GroupTask, members: GroupMembers) -> Iterator[tuple[ScoredRows, Iterator[tuple[int, Indices]]]]:
+    """The rows that other groups send to this one, a limited number at a time; and those for each cluster, as indices."""
     spec = task.spec
-    for table, group in read_incoming(spec.output, task.group, len(spec.groups)):
-        yield IncomingRows.of(spec, table, group)
+    for table in read_incoming(spec.output, task.group, len(spec.groups)):
+        yield ScoredRows.of(spec, table, members.dim), rows_by_target(table)

@@ -10,7 +10,7 @@ import numpy as np
 from curator_dask.data.ids import id_column
 from curator_dask.data.tables import arrow_table
 from curator_dask.files.folder import Folder
-from curator_dask.stages.cross_cluster.border_files import INTERMEDIATE
+from curator_dask.stages.cross_cluster.spec import INTERMEDIATE
 
 if TYPE_CHECKING:
     import pyarrow as pa

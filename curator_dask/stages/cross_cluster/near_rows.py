@@ -16,10 +16,9 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.files import layout
-from curator_dask.stages.cross_cluster.border_files import PLACE, SOURCE, rows_by_target
-from curator_dask.stages.cross_cluster.incoming_rows import IncomingRows, Members, incoming_rows
+from curator_dask.stages.cross_cluster.incoming_rows import Comparison, incoming_rows
+from curator_dask.stages.cross_cluster.members import ScoredRows, group_members
 from curator_dask.stages.cross_cluster.spec import CrossClusterSpec, GroupTask
-from curator_dask.stages.cross_cluster.worker import read_cluster_members
 
 Masks = Mapping[int, NDArray[np.bool_]]
 """Cluster → (N,) rows of it, by their places in its ranking."""
@@ -67,15 +66,19 @@ def near_rows_of_group(task: GroupTask, eps: float, kept: Masks) -> NearRows:
     Args:
         kept: of all clusters.
     """
-    clusters = {cluster.number: cluster for cluster in task.clusters}
-    asked = {number: kept[number].any() or _has_duplicates(task.spec, number, eps) for number in clusters}
+    numbers = [cluster.number for cluster in task.clusters]
+    asked = {number: kept[number].any() or _has_duplicates(task.spec, number, eps) for number in numbers}
+    if not any(asked.values()):
+        return NearRows.joined([])
     found: list[NearRows] = []
-    for incoming in incoming_rows(task) if any(asked.values()) else ():
-        new = _chosen_of(incoming, kept)
-        for number, chosen in rows_by_target(incoming.rows.columns):
-            if asked[number] and (kept[number].any() or new[chosen].any()):
-                members = read_cluster_members(task.spec, clusters[number])
-                found.extend(_near_rows(incoming, chosen, members, eps, (new[chosen], kept[number][members.places])))
+    with group_members(task) as group:
+        for incoming, of_clusters in incoming_rows(task, group):
+            new = _chosen_of(incoming, kept)
+            for number, chosen in of_clusters:
+                if asked[number] and (kept[number].any() or new[chosen].any()):
+                    comparison = Comparison.of(group, incoming, chosen, number)
+                    kept_members = kept[number][comparison.members.places]
+                    found.extend(_near_rows(comparison, eps, (new[chosen], kept_members)))
     return NearRows.joined(found)
 
 
@@ -84,34 +87,32 @@ def _has_duplicates(spec: CrossClusterSpec, cluster: int, eps: float) -> bool:
     return bool(is_duplicate(scores.to_numpy(), eps).any())
 
 
-def _chosen_of(incoming: IncomingRows, masks: Masks) -> NDArray[np.bool_]:
+def _chosen_of(incoming: ScoredRows, masks: Masks) -> NDArray[np.bool_]:
     """(N,) the incoming rows that the masks of their clusters choose."""
-    source, place = (incoming.rows.columns[name].to_numpy() for name in (SOURCE, PLACE))
-    chosen = np.zeros(len(source), np.bool_)
-    for cluster in np.unique(source).tolist():
-        own = source == cluster
-        chosen[own] = masks[cluster][place[own]]
+    chosen = np.zeros(len(incoming), np.bool_)
+    for cluster in np.unique(incoming.source).tolist():
+        own = incoming.source == cluster
+        chosen[own] = masks[cluster][incoming.places[own]]
     return chosen
 
 
 def _near_rows(
-    incoming: IncomingRows, chosen: Indices, members: Members, eps: float,
-    kept: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> Iterator[NearRows]:  # fmt: skip
+    comparison: Comparison, eps: float, kept: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> Iterator[NearRows]:
     """The pairs whose earlier row is an incoming one, then those whose earlier row is a member.
 
     Args:
-        chosen: indices of the incoming rows that are compared. kept: which of these, and which members, are kept.
+        kept: which of the chosen incoming rows, and which members, are kept.
     """
-    columns = incoming.rows.columns
+    incoming, members, chosen = comparison.incoming, comparison.members, comparison.chosen
     may_go = is_duplicate(incoming.scores[chosen], eps), is_duplicate(members.scores, eps)
     for by_member, (queries, others) in enumerate(((kept[0], may_go[1]), (may_go[0], kept[1]))):
-        query, member, cosine, query_first = incoming.near(
-            chosen[np.flatnonzero(queries)], members, np.flatnonzero(others), eps
+        query, member, cosine, query_first = comparison.near(
+            chosen[np.flatnonzero(queries)], np.flatnonzero(others), eps
         )
         right = query_first != bool(by_member)
         query, member, cosine = query[right], member[right], cosine[right]
-        ours = columns[SOURCE].to_numpy()[query].astype(np.int64), columns[PLACE].to_numpy()[query]
-        theirs = np.full(len(member), members.cluster), members.places[member]
+        ours = incoming.source[query].astype(np.int64), incoming.places[query]
+        theirs = members.source[member].astype(np.int64), members.places[member]
         (kept_cluster, kept_place), (cluster, place) = (theirs, ours) if by_member else (ours, theirs)
         yield NearRows(kept_cluster, kept_place, cluster, place, cosine)

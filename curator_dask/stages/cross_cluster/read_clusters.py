@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
-from curator_dask.data.clusters import id_values, read_cluster_vectors, stored_centroids
+from curator_dask.data.clusters import VectorPlaces, id_values, read_placed_vectors, stored_centroids
 from curator_dask.data.tables import read_parquet
 from curator_dask.dedup.cross_cluster.borders import Centroids, prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import Indices
@@ -38,13 +38,15 @@ class Rows:
         return Rows(columns, ids, ranking_columns(spec.strategy.metadata_cols, columns, ids, spec.index))
 
 
-def read_members(spec: CrossClusterSpec, cluster: Cluster) -> tuple[Rows, NDArray[np.float32]]:
-    """The members of a cluster, and their vectors."""
+def read_members(spec: CrossClusterSpec, cluster: Cluster) -> tuple[Rows, NDArray[np.float32], VectorPlaces | None]:
+    """The members of a cluster, their vectors, and the places of these as `read_placed_vectors` gives them."""
     stored = stored_columns(spec.strategy.metadata_cols, spec.index)
     columns = list(dict.fromkeys([spec.id_field, *stored]))
     where = f"cluster {cluster.number}"
-    table, X = read_cluster_vectors(spec.input, cluster.paths, columns, spec.embedding_field, spec.embedding_dim, where)
-    return Rows.of(spec, table), X
+    table, X, places = read_placed_vectors(
+        spec.input, cluster.paths, columns, spec.embedding_field, spec.embedding_dim, where
+    )
+    return Rows.of(spec, table), X, places
 
 
 def places_of(order: Indices) -> Indices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
 
+INTERMEDIATE = "_between"  # an older word; files of stopped runs lie there, so it stays
+"""Folder of the files between the passes, below the output. The stage removes them at its end."""
 MISSED = "missed_per_1000"
 """The count of rows, times 1000, whose near rows are thought to be missed."""
 
@@ -46,12 +49,16 @@ class ClusterGroups:
         more = f" and {len(members) - 3} more" if len(members) > 3 else ""
         return f"clusters {', '.join(str(cluster.number) for cluster in members[:3])}{more}"
 
-    @property
+    @cached_property
     def numbers(self) -> Indices:
         """(k,) the numbers of the clusters, ascending."""
         return np.array([cluster.number for cluster in self.clusters])
 
-    @property
+    @cached_property
+    def by_number(self) -> dict[int, Cluster]:
+        return {cluster.number: cluster for cluster in self.clusters}
+
+    @cached_property
     def group_of(self) -> Indices:
         """(k,) the group of each cluster."""
         found = np.empty(len(self.clusters), np.int64)

@@ -38,6 +38,9 @@ GROUP_BYTES = 8 << 20
 """Least size of a group's files, if there is more than one group."""
 MOST_GROUPS = 128
 """Every group reads a batch of every other, so there are up to this number squared to read."""
+PASSES = ("borders", "compare", "merge")
+BETWEEN_VERSION = 2
+"""Version of the files between the passes: those that an older one left are made anew."""
 COMPARED = "compared"
 ROUNDING = 1e-6
 """Shares are counted in thousandths of rows."""
@@ -144,7 +147,8 @@ class CrossClusterStage(RankedClusters, Stage):
         spec = self.spec(group_clusters(self.input, folders), context.cluster.device)
         made_from = self._made_from(folders, tables, spec)
         # The groups may have changed, and their files would then belong to other groups.
-        state.forget([record.key for record in state.records() if record.inputs != made_from])
+        known = {unit.key: unit.inputs for name in PASSES for unit in group_units(name, spec, made_from)}
+        state.forget([one.key for one in state.records() if one.inputs != known.get(one.key, made_from)])
         merged = self._run(context, state, spec, made_from)
         missed = self._missed_share(state, merged)
         context.reporter.say(
@@ -258,8 +262,9 @@ def group_clusters(input: Folder, folders: Mapping[int, Sequence[Entry]]) -> Clu
 def group_units(name: str, spec: CrossClusterSpec, made_from: str) -> list[Unit[GroupTask]]:
     """One unit per group, of one of the three passes."""
     groups = spec.groups
+    inputs = made_from if name == "merge" else digest(made_from, BETWEEN_VERSION)
     return [
-        Unit(f"{name}-{number:05d}", made_from, GroupTask(spec, number), groups.title(number))
+        Unit(f"{name}-{number:05d}", inputs, GroupTask(spec, number), groups.title(number))
         for number in range(len(groups))
     ]
 

@@ -14,6 +14,8 @@ from curator_dask.data.clusters import cluster_folders
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.files.folder import Folder
+from curator_dask.runtime.records import UnitRecord
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster import border_files
 from curator_dask.stages.cross_cluster import stage as cross_cluster
@@ -213,6 +215,35 @@ def test_rows_that_come_by_and_by_leave_no_trace(parted, context, one_worker, mo
     for work in (find_group_borders, compare_group, merge_group):
         for group in range(len(spec.groups)):
             work(GroupTask(spec, group))
+    assert tables(parted / "y") == tables(parted / "x")
+
+
+def test_clusters_whose_files_are_compressed_give_the_same_tables(parted, context):
+    stage(parted).run(context=context)
+    for path in (parted / "k").glob("centroid=*/*.parquet"):
+        pq.write_table(pq.ParquetFile(path).read(), path, compression="zstd")
+    stage(parted, "y").run(context=context)
+    assert tables(parted / "y") == tables(parted / "x") != tables(parted / "p")
+    assert not list((parted / "y").glob("_between*"))
+
+
+@pytest.mark.parametrize("compared", [False, True], ids=["stopped while comparing", "stopped while merging"])
+def test_what_an_older_version_left_half_done_is_done_anew(parted, context, compared):
+    stage(parted).run(context=context)
+    one = stage(parted, "y")
+    spec = one.spec(group_clusters(one.input, cluster_folders(one.input)), "cpu")
+    (merged,) = StageState(Folder(str(parted / "x")), one.name).done_units().keys() - {"compared"}
+    made_from = StageState(Folder(str(parted / "x")), one.name).done_units()[merged]
+    state = StageState(one.output, one.name)
+    state.claim(one.identity(), overwrite=False)
+    names = ("borders", "compare", *(["compared"] if compared else []))
+    for name in names:
+        path = f"_between/{name}-00000.arrow"
+        one.output.write_bytes(path, b"of another form")
+        key = name if name == "compared" else f"{name}-00000"
+        state.write(UnitRecord(key, made_from, {path: 15}))
+    assert len(spec.groups) == 1
+    one.run(context=context)
     assert tables(parted / "y") == tables(parted / "x")
 
 
