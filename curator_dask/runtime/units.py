@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import re
 import time
@@ -22,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
+from curator_dask.files.local_files import HeldFiles, put_in_place
 from curator_dask.files.names import counted, printable
 from curator_dask.files.temporary.temporary_folders import sweep_temporary_folders
 from curator_dask.runtime.agreement.shared_folder import lock_token, require_shared
@@ -36,6 +38,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.waiting import ALL_WORKERS_DIED, LOOK_EVERY_S, WorkerWatch
 
 T = TypeVar("T")
+R = TypeVar("R")
 WorkTogether = Callable[[Sequence[T]], Iterator[UnitResult]]
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ MOST_IN_TASK = 64
 # are enough, and more of them would push each other's numbers out of the processor's cache.
 THREADS_IN_TASK = 8
 THREADS_BESIDE_DISK = 3
+# How many of them have their files flushed together: enough to make the flush of a folder small for each.
+FLUSHED_TOGETHER = 16
 # How long to wait before units that failed because of the machine are tried again in the same run.
 TRY_AGAIN_AFTER_S = (1.0, 5.0)
 # Where more units fail than this, and more than half of all, waiting some seconds will not help.
@@ -112,6 +117,7 @@ def run_units(
     what: str,
     together: WorkTogether[T] | None = None,
     again: Collection[str] = (),
+    flush_together: bool = False,
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
 
@@ -119,6 +125,9 @@ def run_units(
     few of them run at a time. If it raises, the units whose results are missing are done one by one.
 
     `again` holds the keys of units that are to be done even if they are done.
+
+    With `flush_together`, files on a local disk of some units that share a task are flushed together, and then their markers.
+    It is for work that writes its files by `Folder.write_bytes` or `write_parts` and reads none of them again.
 
     A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
     earlier version of a failed unit are removed, so that no later stage takes them for the current ones. Units with open
@@ -134,7 +143,9 @@ def run_units(
     reporter.start(state.stage, len(units), what)
     try:
         reporter.advance(len(units) - len(found.todo))
-        do = functools.partial(_run_task_for, Run.of(state), state, work=work, together=together)
+        do = functools.partial(
+            _run_task_for, Run.of(state), state, work=work, together=together, flush_together=flush_together
+        )
         with contextlib.closing(_complete(cluster, state, found.todo, do, reporter)) as records:
             for record in records:
                 if not record.is_done and not record.outputs:
@@ -481,6 +492,7 @@ def run_task(
     units: Sequence[Unit[T]],
     work: Callable[[T], UnitResult],
     together: WorkTogether[T] | None = None,
+    flush_together: bool = False,
 ) -> list[UnitRecord]:
     """On the worker: do the units of a task, a few at a time or `together`. A single unit runs in the task's own thread."""
     if len(units) == 1:
@@ -489,7 +501,59 @@ def run_task(
         records = _run_together(state, units, together)
         return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
     with ThreadPoolExecutor(THREADS_BESIDE_DISK if state.folder.is_local else THREADS_IN_TASK) as pool:
+        if flush_together and state.folder.is_local:
+            return _flushed_together(state, pool.map(lambda unit: _run_aside(state, unit, work), units))
         return list(pool.map(lambda unit: run_unit(state, unit, work), units))
+
+
+@dataclass
+class _Aside(Generic[T]):
+    """A unit whose files are written, but not in their places yet."""
+
+    unit: Unit[T]
+    files: HeldFiles
+    found: UnitResult | UnitRecord
+    """Its result; or its record, if it failed or its marker is among the files."""
+
+
+def _run_aside(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) -> _Aside[T]:
+    return _aside(state, unit, lambda: work(unit.task))
+
+
+def _aside(state: StageState, unit: Unit[T], act: Callable[[], UnitResult | UnitRecord]) -> _Aside[T]:
+    """What comes of an act that writes files for a unit."""
+    files = HeldFiles()
+
+    def held() -> UnitResult | UnitRecord:
+        with files.holding():
+            return act()
+
+    return _Aside(unit, files, _recorded(state, unit, held))
+
+
+def _flushed_together(state: StageState, asides: Iterator[_Aside[T]]) -> list[UnitRecord]:
+    """The records of units, some of which are put in place together while the next ones are worked on."""
+    records: list[UnitRecord] = []
+    while some := list(itertools.islice(asides, FLUSHED_TOGETHER)):
+        _put_in_place(state, some)
+        marked = [_mark_aside(state, one) for one in some]  # no marker is there before the files that it tells of
+        _put_in_place(state, marked)
+        records += [one.found for one in marked if isinstance(one.found, UnitRecord)]
+    return records
+
+
+def _put_in_place(state: StageState, asides: Sequence[_Aside[T]]) -> None:
+    """Put the files of some units in place. Where that fails, the unit does."""
+    for one, error in zip(asides, put_in_place([aside.files for aside in asides]), strict=True):
+        if error is not None:
+            one.found = _failure_of(state, one.unit, error)
+
+
+def _mark_aside(state: StageState, aside: _Aside[T]) -> _Aside[T]:
+    result = aside.found
+    if isinstance(result, UnitRecord):
+        return replace(aside, files=HeldFiles())
+    return _aside(state, aside.unit, lambda: _mark_done(state, aside.unit, result))
 
 
 def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTogether[T]) -> list[UnitRecord]:
@@ -505,15 +569,24 @@ def _run_together(state: StageState, units: Sequence[Unit[T]], together: WorkTog
 
 def run_unit(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) -> UnitRecord:
     """On the worker: do the work and write the marker."""
+    return _recorded(state, unit, lambda: _mark_done(state, unit, work(unit.task)))
+
+
+def _recorded(state: StageState, unit: Unit[T], act: Callable[[], R]) -> R | UnitRecord:
+    """What comes of an act for a unit; if it raises, the record of that failure."""
     try:
-        return _mark_done(state, unit, work(unit.task))
-    except MediaError as error:
-        return _failure_record(state, unit, error.reason, str(error))
-    except CuratorError as error:
-        return _failure_record(state, unit, reason_of(error), str(error))
+        return act()
     except Exception as error:  # recorded with its reason: the failure of a unit must not end the run
-        logger.exception("unit %s of stage %s", unit.key, state.stage)
-        return _failure_record(state, unit, "internal-error", _describe_error(error))
+        return _failure_of(state, unit, error)
+
+
+def _failure_of(state: StageState, unit: Unit[T], error: Exception) -> UnitRecord:
+    if isinstance(error, MediaError):
+        return _failure_record(state, unit, error.reason, str(error))
+    if isinstance(error, CuratorError):
+        return _failure_record(state, unit, reason_of(error), str(error))
+    logger.error("unit %s of stage %s", unit.key, state.stage, exc_info=error)
+    return _failure_record(state, unit, "internal-error", _describe_error(error))
 
 
 def _mark_done(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:

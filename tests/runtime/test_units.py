@@ -71,7 +71,9 @@ class Job:
     def units(self, keys: str, inputs: str = "v1", share: float = 1.0) -> list[Unit[str]]:
         return [Unit(key, digest(key, inputs), key, f"/videos/{key}.mp4", share) for key in keys]
 
-    def run(self, units: list[Unit[str]], behave: Behave = lambda key: None) -> UnitsOutcome:
+    def run(
+        self, units: list[Unit[str]], behave: Behave = lambda key: None, *, flush_together: bool = False
+    ) -> UnitsOutcome:
         folder, attempts = self.state.folder, self.attempts_dir
 
         def work(key: str) -> UnitResult:
@@ -81,7 +83,8 @@ class Job:
             outputs = {f"{key}.txt": folder.write_bytes(f"{key}.txt", key.encode())}
             return UnitResult(outputs, {"made": 1, "bytes": 10}, data={"bulk": key * 1000})
 
-        return run_units(self.cluster, self.state, units, work, reporter=self.reporter, what="things")
+        how = {"what": "things", "flush_together": flush_together}
+        return run_units(self.cluster, self.state, units, work, reporter=self.reporter, **how)
 
     def attempts(self) -> dict[str, int]:
         return {path.name: path.stat().st_size for path in sorted(self.attempts_dir.iterdir())}
@@ -406,19 +409,21 @@ def test_no_task_is_overfull_and_all_threads_get_some(shares, num_threads):
         assert len(waiting) == before - len(task)
 
 
-def test_units_that_share_a_task_fail_alone_and_are_skipped_alone(job):
+@pytest.mark.parametrize("flush_together", [False, True])
+def test_units_that_share_a_task_fail_alone_and_are_skipped_alone(job, flush_together):
     def behave(key: str) -> None:
         if key in "ck":
             raise InputError("it is not what it should be")
 
     keys = "abcdefghijklmnopqrstuvwxyz"
-    outcome = job.run(job.units(keys, share=0.01), behave)
+    outcome = job.run(job.units(keys, share=0.01), behave, flush_together=flush_together)
     assert outcome.counts == {"made": 24, "bytes": 240, "units_failed": 2}
     assert in_words(outcome) == {"/videos/c.mp4": "failed", "/videos/k.mp4": "failed"}
     assert (job.reporter.total, job.reporter.done) == (26, 26)
     assert job.state.record("b").data == {"bulk": "b" * 1000}
-    again = job.run(job.units(keys, share=0.01))
+    again = job.run(job.units(keys, share=0.01), flush_together=flush_together)
     assert (again.num_run, again.num_skipped) == (2, 24)
+    assert job.files() == [f"{key}.txt" for key in keys]
     assert job.attempts() == {key: 2 if key in "ck" else 1 for key in keys}
 
 

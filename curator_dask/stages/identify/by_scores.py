@@ -153,7 +153,15 @@ class ByScores:
             for cluster in self._settled(clusters, eps)
         ]
         outcome = all_done(
-            run_units(context.cluster, self.state, units, decide_cluster, reporter=context.reporter, what="clusters")
+            run_units(
+                context.cluster,
+                self.state,
+                units,
+                decide_cluster,
+                reporter=context.reporter,
+                what="clusters",
+                flush_together=True,
+            )
         )
         tables = UnitTables(self.state, CLUSTER_UNIT, tuple(sorted(cluster.number for cluster in clusters)))
         return outcome, DecidedClusters(tables, tuple(unit.inputs for unit in units), rule, taken)

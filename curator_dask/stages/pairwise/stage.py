@@ -92,7 +92,9 @@ class PairwiseStage(RankedClusters, Stage):
         spec = self.spec(context.cluster.device)
         plan = plan_units(state, [cluster_unit(spec, number, entries) for number, entries in clusters.items()])
         state.forget({record.key for record in state.records()} - plan.keys())
-        first = run_units(context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters")
+        first = run_units(
+            context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters", flush_together=True
+        )
         return self._result(state, plan, first, _join_large_clusters(context, state, plan))
 
     def _planned(self, context: RunContext, clusters: Mapping[int, list[Entry]]) -> StageResult:
