@@ -217,7 +217,9 @@ def find_borders(
     xp = array_module(X)
     aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, (budget, recall))
     directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
-    columns = xp.concatenate([centroids.steps[xp.asarray(aim.planes.cluster)], directions])
+    chosen = aim.planes.cluster
+    steps = centroids.steps if len(chosen) == len(centroids.steps) else centroids.steps[xp.asarray(chosen)]
+    columns = xp.concatenate([steps, directions])
     parts = [_of_block(X[rows], columns, aim, rows.start) for rows in row_blocks(X.shape[0], rows_at_once)]
     return Borders(
         np.concatenate([part.row for part in parts]),

@@ -1,14 +1,13 @@
 """Rows in files, between the group they lie in and the groups they are compared with.
 
 A row may be compared with many clusters, and its sketch is enough to tell that most of them hold no duplicate. So its
-sketch travels, and its vector stays where it is (`fetch_vectors`). Each group writes two Arrow files: all of its rows, a
+sketch travels, and its vector stays where it is (`fetch_vectors`). Each group writes two files: all of its rows, a
 record batch per cluster, and its border rows, a record batch per group that they are compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clusters import VectorPlaces
 from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.files.folder import Folder
+from curator_dask.stages.cross_cluster.batch_files import Batches, BatchWriter
 from curator_dask.stages.cross_cluster.spec import INTERMEDIATE
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ MOST_OUTGOING = 1 << 18
 
 
 def rows_path(group: int) -> str:
-    """Path of the Arrow file with all rows of a group."""
-    return f"{INTERMEDIATE}/rows-{group:05d}.arrow"
+    """Path of the file with all rows of a group."""
+    return f"{INTERMEDIATE}/rows-{group:05d}.batches"
 
 
 def borders_path(group: int) -> str:
-    """Path of the Arrow file with the border rows of a group."""
-    return f"{INTERMEDIATE}/borders-{group:05d}.arrow"
+    """Path of the file with the border rows of a group."""
+    return f"{INTERMEDIATE}/borders-{group:05d}.batches"
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,16 @@ def write_group_rows(folder: Folder, group: int, rows: GroupRows, num_groups: in
         for table, sketches in zip(rows.tables, rows.sketches, strict=True)
     ]
     everything = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    with _writing(folder, paths[0], everything.schema.with_metadata({ABOUT: rows.about})) as writer:
-        _write_slices(writer, everything, np.cumsum([0, *map(len, tables)]))
+    schema = everything.schema.with_metadata({ABOUT: rows.about})
+    with folder.writing(paths[0]) as temporary, BatchWriter(temporary, schema, len(tables)) as writer:
+        writer.write_slices(everything, np.cumsum([0, *map(len, tables)]))
     columns, sketches = everything.drop_columns([SKETCH]), np.concatenate(list(rows.sketches))
     entries = _Entries.of(rows, num_groups)
     schema = entries.table(columns, sketches, slice(0, 0)).schema
-    with _writing(folder, paths[1], schema) as writer:
+    with folder.writing(paths[1]) as temporary, BatchWriter(temporary, schema, num_groups) as writer:
         for groups in _together(entries.starts, MOST_OUTGOING):
             starts = entries.starts[groups.start : groups.stop + 1]
-            _write_slices(writer, entries.table(columns, sketches, slice(starts[0], starts[-1])), starts - starts[0])
+            writer.write_slices(entries.table(columns, sketches, slice(starts[0], starts[-1])), starts - starts[0])
     return {path: folder.size(path) or 0 for path in paths}
 
 
@@ -159,27 +160,6 @@ def _together(starts: Indices, most: int) -> Iterator[range]:
         first = stop
 
 
-@contextmanager
-def _writing(folder: Folder, path: str, schema: pa.Schema) -> Iterator[Any]:
-    import pyarrow as pa
-
-    with (
-        folder.writing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        yield writer
-
-
-def _write_slices(writer: Any, table: pa.Table, starts: Indices) -> None:
-    """Write a table of one chunk as record batches that begin at these rows; the last start is the number of rows."""
-    import pyarrow as pa
-
-    [whole] = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
-    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        writer.write_batch(whole.slice(start, stop - start))
-
-
 def _lists(values: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
@@ -202,28 +182,14 @@ def rows_by_target(columns: pa.Table) -> Iterator[tuple[int, Indices]]:
         yield number, row[target == number]
 
 
-@contextmanager
-def reading_batches(folder: Folder, path: str) -> Iterator[Any]:
-    """The reader of an Arrow file."""
-    import pyarrow as pa
-
-    if folder.is_local:  # without Python in between, which takes several times as long for a small batch
-        with pa.OSFile(folder.join(path)) as file, pa.ipc.open_file(file) as reader:
-            yield reader
-        return
-    with folder.open(path) as stream, pa.ipc.open_file(stream) as reader:
-        yield reader
-
-
 def read_incoming(folder: Folder, group: int, num_groups: int) -> Iterator[pa.Table]:
     """The incoming rows of a group, about `MOST_INCOMING` at a time."""
     import pyarrow as pa
 
     parts: list[pa.Table] = []
     for source in range(num_groups):
-        with reading_batches(folder, borders_path(source)) as reader:
-            parts.append(pa.Table.from_batches([reader.get_batch(group)]))
+        parts.append(Batches.of(folder, borders_path(source)).table(group))
         num_rows = sum(map(len, parts))
         if num_rows >= MOST_INCOMING or (source == num_groups - 1 and num_rows):
-            yield pa.concat_tables(parts, promote_options="permissive")
+            yield pa.concat_tables(parts, promote_options="permissive").combine_chunks()
             parts = []

@@ -1,4 +1,4 @@
-"""The matches of each cluster group in an Arrow file: written by the group that found them, read by the groups they concern."""
+"""The matches of each cluster group in a file: written by the group that found them, read by the groups they concern."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curator_dask.data.ids import id_column
-from curator_dask.data.tables import arrow_table
 from curator_dask.files.folder import Folder
-from curator_dask.stages.cross_cluster.spec import INTERMEDIATE
+from curator_dask.stages.cross_cluster.batch_files import Batches, BatchWriter
+from curator_dask.stages.cross_cluster.spec import INTERMEDIATE, ClusterGroups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,35 +21,41 @@ the id of that row."""
 
 
 def matches_path(group: int) -> str:
-    """Path of the Arrow file with the matches that a group found."""
-    return f"{INTERMEDIATE}/matches-{group:05d}.arrow"
+    """Path of the file with the matches that a group found."""
+    return f"{INTERMEDIATE}/matches-{group:05d}.batches"
 
 
-def write_matches(folder: Folder, path: str, found: Sequence[dict[str, Any]]) -> int:
-    """Write matches, given as columns by name, to an Arrow file; returns its size."""
+def write_matches(folder: Folder, path: str, found: Sequence[dict[str, Any]], groups: ClusterGroups) -> int:
+    """Write matches, given as columns by name, to a file, a record batch per group that they concern.
+
+    Without any match there is no batch either. Returns the file's size.
+    """
     import pyarrow as pa
 
     parts = [pa.table(part) for part in found if len(part["place"])]
-    table = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return folder.write_bytes(path, sink.getvalue().to_pybytes())
+    table = pa.concat_tables(parts, promote_options="permissive").combine_chunks() if parts else pa.table({})
+    starts = np.zeros(1, np.int64)
+    if parts:
+        group = groups.group_of[np.searchsorted(groups.numbers, table["cluster"].to_numpy())]
+        table = table.take(np.argsort(group, kind="stable"))
+        starts = np.cumsum(np.bincount(group + 1, minlength=len(groups) + 1))
+    with folder.writing(path) as temporary, BatchWriter(temporary, table.schema, len(starts) - 1) as writer:
+        writer.write_slices(table, starts)
+    return folder.size(path) or 0
 
 
-def read_matches(folder: Folder, num_groups: int, clusters: Sequence[int]) -> pa.Table | None:
-    """The matches of all groups for rows of these clusters, the best match of each row first; None if there is none."""
+def read_matches(folder: Folder, group: int, num_groups: int) -> pa.Table | None:
+    """The matches of all groups for rows of this one, the best match of each row first; None if there is none."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     parts = []
-    for group in range(num_groups):
-        table = arrow_table(folder, matches_path(group), folder.read_bytes(matches_path(group)))
-        if len(table):
-            parts.append(table.filter(pc.is_in(table["cluster"], pa.array(clusters))))
-    if not parts:
+    for source in range(num_groups):
+        batches = Batches.of(folder, matches_path(source))
+        if len(batches):
+            parts.append(batches.table(group))
+    if not sum(map(len, parts)):
         return None
-    table = pa.concat_tables(parts, promote_options="permissive")
+    table = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     directions = {"cosine": "descending"}
     keys = [(name, directions.get(name, "ascending")) for name in MATCH_COLUMNS[:-1]]
     return table.sort_by(keys).combine_chunks()

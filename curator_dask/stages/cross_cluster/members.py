@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from curator_dask.data.clusters import VectorPlaces
 from curator_dask.dedup.arrays.xp import Array
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, Indices
 from curator_dask.runtime.device import to_device
+from curator_dask.stages.cross_cluster.batch_files import Batches
 from curator_dask.stages.cross_cluster.border_files import (
     ABOUT,
     AT,
@@ -22,7 +22,6 @@ from curator_dask.stages.cross_cluster.border_files import (
     PLACE,
     SCORE,
     SOURCE,
-    reading_batches,
     rows_path,
     sketches_of,
 )
@@ -86,17 +85,14 @@ class GroupMembers:
     """
 
     spec: CrossClusterSpec
-    reader: Any
+    batches: Batches
     numbers: Sequence[int]
     widths: dict[int, int]
     dim: int
 
     def read(self, cluster: int) -> ScoredRows:
         """The members of a cluster."""
-        import pyarrow as pa
-
-        table = pa.Table.from_batches([self.reader.get_batch(self.numbers.index(cluster))])
-        return ScoredRows.of(self.spec, table, self.dim)
+        return ScoredRows.of(self.spec, self.batches.table(self.numbers.index(cluster)), self.dim)
 
 
 def about_members(widths: NDArray[np.int64], dim: int) -> bytes:
@@ -104,10 +100,8 @@ def about_members(widths: NDArray[np.int64], dim: int) -> bytes:
     return json.dumps({"dim": dim, "widths": np.where(widths < dim, widths, 0).tolist()}).encode()
 
 
-@contextmanager
-def group_members(task: GroupTask) -> Iterator[GroupMembers]:
+def group_members(task: GroupTask) -> GroupMembers:
     numbers = [cluster.number for cluster in task.clusters]
-    with reading_batches(task.spec.output, rows_path(task.group)) as reader:
-        about = json.loads(reader.schema.metadata[ABOUT])
-        widths = dict(zip(numbers, about["widths"], strict=True))
-        yield GroupMembers(task.spec, reader, numbers, widths, about["dim"])
+    batches = Batches.of(task.spec.output, rows_path(task.group))
+    about = json.loads(batches.schema.metadata[ABOUT])
+    return GroupMembers(task.spec, batches, numbers, dict(zip(numbers, about["widths"], strict=True)), about["dim"])

@@ -71,14 +71,14 @@ def near_rows_of_group(task: GroupTask, eps: float, kept: Masks) -> NearRows:
     if not any(asked.values()):
         return NearRows.joined([])
     found: list[NearRows] = []
-    with group_members(task) as group:
-        for incoming, of_clusters in incoming_rows(task, group):
-            new = _chosen_of(incoming, kept)
-            for number, chosen in of_clusters:
-                if asked[number] and (kept[number].any() or new[chosen].any()):
-                    comparison = Comparison.of(group, incoming, chosen, number)
-                    kept_members = kept[number][comparison.members.places]
-                    found.extend(_near_rows(comparison, eps, (new[chosen], kept_members)))
+    group = group_members(task)
+    for incoming, of_clusters in incoming_rows(task, group):
+        new = _chosen_of(incoming, kept)
+        for number, chosen in of_clusters:
+            if asked[number] and (kept[number].any() or new[chosen].any()):
+                comparison = Comparison.of(group, incoming, chosen, number)
+                kept_members = kept[number][comparison.members.places]
+                found.extend(_near_rows(comparison, eps, (new[chosen], kept_members)))
     return NearRows.joined(found)
 
 

@@ -84,22 +84,22 @@ def compare_group(task: GroupTask) -> UnitResult:
     """Compare the clusters of a group with the incoming rows; write down the matches."""
     counts = {"pairs_compared": 0, "pairs_measured": 0}
     found: list[dict[str, Any]] = []
-    with group_members(task) as members:
-        for incoming, of_clusters in incoming_rows(task, members):
-            for number, chosen in of_clusters:
-                comparison = Comparison.of(members, incoming, chosen, number)
-                scores = comparison.scores()
-                counts["pairs_compared"] += len(chosen) * len(comparison.members)
-                counts["pairs_measured"] += scores.num_measured
-                found.extend(comparison.matches(scores))
+    members = group_members(task)
+    for incoming, of_clusters in incoming_rows(task, members):
+        for number, chosen in of_clusters:
+            comparison = Comparison.of(members, incoming, chosen, number)
+            scores = comparison.scores()
+            counts["pairs_compared"] += len(chosen) * len(comparison.members)
+            counts["pairs_measured"] += scores.num_measured
+            found.extend(comparison.matches(scores))
     path = matches_path(task.group)
-    return UnitResult({path: write_matches(task.spec.output, path, found)}, counts)
+    return UnitResult({path: write_matches(task.spec.output, path, found, task.spec.groups)}, counts)
 
 
 def merge_group(task: GroupTask) -> UnitResult:
     """Write the similarity tables of a group's clusters, with the scores raised by the matches of all groups."""
     spec = task.spec
-    matches = read_matches(spec.output, len(spec.groups), [cluster.number for cluster in task.clusters])
+    matches = read_matches(spec.output, task.group, len(spec.groups))
     outputs: dict[str, int] = {}
     counts = {"clusters": 0, "rows": 0, "rows_raised": 0}
     for cluster in task.clusters:

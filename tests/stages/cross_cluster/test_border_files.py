@@ -14,12 +14,12 @@ from curator_dask.data.vectors import matrix_column
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.cross_cluster import border_files
+from curator_dask.stages.cross_cluster.batch_files import HEAD_BYTES, Batches, BatchWriter
 from curator_dask.stages.cross_cluster.border_files import (
     ABOUT,
     TARGETS,
     GroupRows,
     read_incoming,
-    reading_batches,
     rows_by_target,
     rows_path,
     sketches_of,
@@ -105,10 +105,10 @@ def test_a_row_comes_once_to_a_group_with_all_its_targets_there(folder):
 
 def test_all_rows_of_a_group_lie_there_cluster_by_cluster(folder):
     for group, sent in enumerate(SENT):
-        with reading_batches(folder, rows_path(group)) as reader:
-            assert reader.schema.metadata[ABOUT] == sent.about
-            tables = [pa.Table.from_batches([reader.get_batch(index)]) for index in range(len(sent.tables))]
-            assert reader.num_record_batches == len(tables)
+        batches = Batches.of(folder, rows_path(group))
+        assert batches.schema.metadata[ABOUT] == sent.about
+        tables = [batches.table(index) for index in range(len(sent.tables))]
+        assert len(batches) == len(tables)
         for table, expected, sketches in zip(tables, sent.tables, sent.sketches, strict=True):
             assert table.select(expected.column_names).equals(expected)
             assert np.array_equal(sketches_of(table), sketches)
@@ -126,6 +126,27 @@ def test_many_rows_come_by_and_by(tmp_path, monkeypatch, outgoing, most, parts):
     assert [len(table) for table in found] == parts
     assert pa.concat_tables(found)["id"].to_pylist() == ["0-0", "1-0", "3-0", "3-1"]
     assert list(read_incoming(folder, 1, 4)) == []
+
+
+@pytest.mark.parametrize("num_batches", [0, 3, HEAD_BYTES])
+def test_batches_are_read_one_by_one_however_many_there_are(tmp_path, num_batches):
+    folder, table = Folder(str(tmp_path)), pa.table({"id": [f"row {row}" for row in range(2 * num_batches)]})
+    starts = np.minimum(3 * np.arange(num_batches + 1), len(table))  # the last ones are empty
+    with folder.writing("some") as temporary, BatchWriter(temporary, table.schema, num_batches) as writer:
+        writer.write_slices(table, starts)
+    batches = Batches.of(folder, "some")
+    found = [batches.table(number) for number in range(len(batches))]
+    assert len(found) == num_batches
+    assert [row for one in found for row in one["id"].to_pylist()] == table["id"].to_pylist()
+    assert [len(one) for one in found] == np.diff(starts).tolist()
+
+
+def test_too_few_batches_make_no_file(tmp_path):
+    folder, table = Folder(str(tmp_path)), pa.table({"id": [1, 2]})
+    with pytest.raises(ValueError, match="1 batches were written, not 2"):  # noqa: SIM117
+        with folder.writing("some") as temporary, BatchWriter(temporary, table.schema, 2) as writer:
+            writer.write_slices(table, np.array([0, 2]))
+    assert not folder.exists("some")
 
 
 # Vectors
