@@ -163,25 +163,33 @@ def _places(parts: Sequence[PlainVectors]) -> VectorPlaces | None:
 
 
 def plain_vectors_of(
-    folder: Folder, path: str, embedding_field: str, row_groups: Sequence[int] | None = None
+    folder: Folder,
+    path: str,
+    embedding_field: str,
+    row_groups: Sequence[int] | None = None,
+    room: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32] | None:
     """The vectors of a Parquet file, or of some of its row groups, (n, D); None where they do not lie in it as plain numbers.
 
-    Raises InputError for a file of another type.
+    They take the first rows of `room` (m, D), where it has enough. Raises InputError for a file of another type.
     """
-    found = _plain_vectors(folder, path, embedding_field, row_groups)
+    found = _plain_vectors(folder, path, embedding_field, row_groups, room)
     return None if found is None else found.X
 
 
 def _plain_vectors(
-    folder: Folder, path: str, embedding_field: str, row_groups: Sequence[int] | None
+    folder: Folder,
+    path: str,
+    embedding_field: str,
+    row_groups: Sequence[int] | None = None,
+    room: NDArray[np.float32] | None = None,
 ) -> PlainVectors | None:
     with open_parquet(folder, path) as file:
         chunks = plain_chunks(file.metadata, embedding_field, row_groups)
     if not chunks:
         return None
     with folder.reading(path, [(chunk.start, chunk.start + chunk.num_bytes) for chunk in chunks]) as read:
-        return vectors_of_pages(read, chunks)
+        return vectors_of_pages(read, chunks, room)
 
 
 def count_rows(folder: Folder, paths: Sequence[str]) -> int:

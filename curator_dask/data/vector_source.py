@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.data.clusters import count_rows, plain_vectors_of
 from curator_dask.data.device_vectors import read_matrix
 from curator_dask.data.ids import id_text, one_type, plain_ids, stored
+from curator_dask.data.pages.room import Room
 from curator_dask.data.tables import open_parquet, read_row_groups, read_table, require_columns
 from curator_dask.data.tmk_file import tmk_table
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
@@ -151,10 +153,11 @@ def read_rows(source: VectorSource, chunk: Chunk, device: str = "cpu") -> Rows:
     """
     import pyarrow as pa
 
-    parts = [_read_piece(source, piece, source.known_dimension, device) for piece in chunk]
+    room = _room_for(source, chunk, device)
+    parts = [_read_piece(source, piece, source.known_dimension, device, room) for piece in chunk]
     return Rows(
         ids=pa.concat_arrays(one_type([part.ids for part in parts])),
-        X=parts[0].X if len(parts) == 1 else array_module(parts[0].X).concatenate([part.X for part in parts]),
+        X=room.join([part.X for part in parts]),
         metadata=_concatenate([part.metadata for part in parts]),
         rejects=tuple(reject for part in parts for reject in part.rejects),
     )
@@ -181,13 +184,21 @@ def find_dimension(source: VectorSource, chunks: Sequence[Chunk]) -> int:
     raise InputError(f"no vectors: column {source.embedding_field!r} is empty in every file of {source.folder.url}")
 
 
-def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str) -> Rows:
+def _room_for(source: VectorSource, chunk: Chunk, device: str) -> Room:
+    """For the vectors of several local Parquet files: plain numbers take no more bytes than their files."""
+    fits = device == "cpu" and source.filetype == "parquet" and source.folder.is_local and len(chunk) > 1
+    entries = [source.folder.entry(piece.path) for piece in chunk] if fits else []
+    num_bytes = sum(entry.num_bytes for entry in entries if entry is not None)
+    return Room(num_bytes // (4 * source.known_dimension), source.known_dimension)
+
+
+def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str, room: Room) -> Rows:
     import pyarrow as pa
 
-    table, X, reasons = _read_vectors(source, piece, dimension, device)
+    table, X, reasons = _read_vectors(source, piece, dimension, device, room.free)
     ids = _check_ids(table[source.id_field].combine_chunks(), piece.path)
     reasons[np.asarray(ids.is_null())] = "null-id"
-    unit, device_codes = normalise(X)
+    unit, device_codes = normalise(X, in_place=_is_ours(X))
     codes = to_host(device_codes)
     for code, reason in REASONS.items():
         reasons[(codes == code) & (reasons == GOOD)] = reason
@@ -206,17 +217,25 @@ def _read_piece(source: VectorSource, piece: Piece, dimension: int, device: str)
     if not good.all():
         mask = pa.array(good)
         ids, unit, metadata = ids.filter(mask), unit[good], metadata.filter(mask)
+    room.take(unit)
     return Rows(ids, unit, metadata, rejects)
 
 
-def _read_vectors(source: VectorSource, piece: Piece, dimension: int, device: str) -> tuple[pa.Table, Array, Any]:
+def _is_ours(X: Array) -> bool:
+    """Whether nobody else reads this matrix: views of Arrow's buffers cannot be written to."""
+    return array_module(X) is np and bool(X.flags.writeable)
+
+
+def _read_vectors(
+    source: VectorSource, piece: Piece, dimension: int, device: str, room: NDArray[np.float32]
+) -> tuple[pa.Table, Array, Any]:
     """The columns of a piece, those of its vectors perhaps left out, and its vectors as `column_matrix` gives them."""
     others = [name for name in source.columns if name != source.embedding_field]
     if device == "gpu" and source.filetype == "parquet":
         table = read_columns(source, piece, others)
         return table, *read_matrix(source.folder, piece.path, source.embedding_field, dimension, piece.row_groups)
     before = source.folder.entry(piece.path) if source.folder.is_local else None
-    X = _plain_vectors(source, piece)
+    X = _plain_vectors(source, piece, room)
     if X is not None and X.shape[1] == dimension:
         table = read_columns(source, piece, others)
         if source.folder.entry(piece.path) != before:  # these would be the vectors of other ids
@@ -227,14 +246,14 @@ def _read_vectors(source: VectorSource, piece: Piece, dimension: int, device: st
     return table, *column_matrix(table[source.embedding_field], dimension)
 
 
-def _plain_vectors(source: VectorSource, piece: Piece) -> Any:
+def _plain_vectors(source: VectorSource, piece: Piece, room: NDArray[np.float32] | None = None) -> Any:
     """The vectors of a piece where they lie in a local file as plain numbers; else None.
 
     All columns of a file in an object store are fetched together.
     """
     if source.filetype != "parquet" or not source.folder.is_local or source.embedding_field in source.metadata_fields:
         return None
-    return plain_vectors_of(source.folder, piece.path, source.embedding_field, piece.row_groups)
+    return plain_vectors_of(source.folder, piece.path, source.embedding_field, piece.row_groups, room)
 
 
 def read_columns(source: VectorSource, piece: Piece, columns: Sequence[str]) -> pa.Table:

@@ -13,8 +13,10 @@ import pytest
 
 from curator_dask.data import vector_source
 from curator_dask.data.ids import one_type
-from curator_dask.data.tables import data_files
+from curator_dask.data.tables import data_files, write_parquet
 from curator_dask.data.vector_source import Piece, VectorSource, find_dimension, plan_chunks, read_rows
+from curator_dask.data.vectors import matrix_column
+from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 
@@ -252,3 +254,25 @@ def test_rows_are_read_only_once_the_dimension_is_known(tmp_path):
     write(tmp_path / "a.parquet", ["x"], [[UNIT, UNIT]])
     with pytest.raises(ParameterError, match="call find_dimension first"):
         read_rows(source(tmp_path, dimension=None), (Piece("a.parquet"),))
+
+
+@pytest.mark.parametrize("odd", ["none", "rejected row", "compressed", "alone"])
+def test_files_are_read_one_behind_the_other_whatever_is_in_one_of_them(tmp_path, odd):
+    """Vectors that are plain numbers are read to where they stay; with any other file among them, all are joined as before."""
+    folder, dim = Folder(str(tmp_path)), 32
+    X = np.random.default_rng(0).standard_normal((90, dim)).astype(np.float32)
+    if odd == "rejected row":
+        X[40] = np.nan
+    names = [f"{number}.parquet" for number in range(1 if odd == "alone" else 3)]
+    for number, name in enumerate(names):
+        rows = slice(30 * number, 30 * number + 30)
+        table = pa.table({"id": np.arange(30) + 30 * number, "embedding": matrix_column(X[rows])})
+        write_parquet(folder, name, table, vectors=[] if odd == "compressed" and number == 1 else ["embedding"])
+    wanted, codes = normalise(X[: 30 * len(names)])
+    rows = read_rows(source(tmp_path, dimension=dim), tuple(map(Piece, names)))
+    good = np.flatnonzero(codes == 0)
+    assert np.array_equal(rows.X, wanted[good])
+    assert rows.ids.to_pylist() == good.tolist()
+    assert len(rows.rejects) == (1 if odd == "rejected row" else 0)
+    if odd == "none":
+        assert rows.X.base is not None, "the files were joined by a copy"

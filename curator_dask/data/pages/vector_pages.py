@@ -112,7 +112,9 @@ class PlainVectors(NamedTuple):
     """(n,) the first byte of each in the file; None where one goes on in another page."""
 
 
-def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> PlainVectors | None:
+def vectors_of_pages(
+    read: ReadAt, chunks: Sequence[PlainChunk], room: NDArray[np.float32] | None = None
+) -> PlainVectors | None:
     """The vectors of all chunks; None where they are not all plain vectors of one length.
 
     The numbers are read to their places: there is no second copy of them.
@@ -120,6 +122,7 @@ def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> PlainVectors
     Args:
         read: reads from the file.
         chunks: as `plain_chunks` gives them, at least one.
+        room: (m, D) float32, C-contiguous; the vectors take its first rows where there are enough of them.
     """
     D = chunks[0].dimension
     if any(chunk.dimension != D or chunk.num_bytes < 4 * chunk.num_rows * D for chunk in chunks):
@@ -128,7 +131,7 @@ def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> PlainVectors
     try:
         for chunk in chunks:  # memory is taken only for what the file has
             _bytes_at(read, chunk.start + chunk.num_bytes - 1, 1)
-        X = np.empty((sum(chunk.num_rows for chunk in chunks), D), np.float32)
+        X = _place_for(sum(chunk.num_rows for chunk in chunks), D, room)
         pages: list[_Place] = []
         for chunk in chunks:
             pages += _fill(X[row : row + chunk.num_rows].reshape(-1), read, chunk)
@@ -136,6 +139,12 @@ def vectors_of_pages(read: ReadAt, chunks: Sequence[PlainChunk]) -> PlainVectors
     except (ValueError, IndexError):  # another kind of page, or a damaged one
         return None
     return PlainVectors(X, _starts(pages, D))
+
+
+def _place_for(num_rows: int, dimension: int, room: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    if room is not None and len(room) >= num_rows and room.shape[1] == dimension:
+        return room[:num_rows]
+    return np.empty((num_rows, dimension), np.float32)
 
 
 class _Place(NamedTuple):

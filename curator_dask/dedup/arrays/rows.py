@@ -16,7 +16,7 @@ REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 """Words for the codes that ``normalise`` gives to bad rows."""
 
 
-def normalise(X: Array) -> tuple[Array, Array]:
+def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
     """Scale every row to Euclidean length one.
 
     >>> unit, reason = normalise(np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 1e300]]))
@@ -25,6 +25,7 @@ def normalise(X: Array) -> tuple[Array, Array]:
 
     Args:
         X: (N, D) half, float or double, NumPy or CuPy.
+        in_place: the unit rows may take the place of X, where it is float32 and C-contiguous: no second matrix is made.
 
     Returns:
         ``(unit, reason)``: (N, D) float32, C-contiguous, and (N,) uint8, of the same array module. ``reason`` is
@@ -38,7 +39,7 @@ def normalise(X: Array) -> tuple[Array, Array]:
     if X.ndim != 2 or X.shape[1] == 0 or X.dtype.kind != "f":
         raise InputError(f"embeddings must be a matrix (rows, dimensions) of floats, got {X.dtype} of shape {X.shape}")
     xp = array_module(X)
-    unit = xp.empty(X.shape, dtype=np.float32)
+    unit = X if in_place and X.dtype == np.float32 and X.flags.c_contiguous else xp.empty(X.shape, dtype=np.float32)
     reason = xp.empty(X.shape[0], dtype=np.uint8)
     for rows in row_blocks(
         X.shape[0], block_rows(X, 32 * X.shape[1])

@@ -67,3 +67,16 @@ def test_a_row_does_not_depend_on_its_neighbours():
     X = np.random.default_rng(1).standard_normal((1000, 19)).astype(np.float32)
     whole, _ = normalise(X)
     np.testing.assert_array_equal(whole[637:641], normalise(X[637:641])[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_rows_take_the_place_of_the_rows_only_where_that_is_asked_for_and_fits(dtype):
+    X = np.random.default_rng(3).standard_normal((700, 40)).astype(dtype)
+    X[5], before = np.nan, X.copy()
+    before[5] = np.nan
+    unit, reason = normalise(X)
+    np.testing.assert_array_equal(X, before)
+    in_place, in_place_reason = normalise(X, in_place=True)
+    assert (in_place is X) == (dtype == np.float32)
+    np.testing.assert_array_equal(in_place, unit)
+    np.testing.assert_array_equal(in_place_reason, reason)
