@@ -12,7 +12,7 @@ two may do so together. A removed clip never covers another, so whatever was rem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,18 +96,20 @@ def _clips_in_order(stretches: Stretches, place: Indices) -> Iterator[tuple[int,
         at = stop
 
 
-def strength_that_keeps(stretches: Stretches, length: Indices, place: Indices, min_cover: float, may_go: int) -> int:
+def strength_that_keeps(levels: Indices, num_removed: Callable[[int], int], may_go: int) -> int:
     """The least strength of overlaps, in thousandths, at which at most `may_go` clips are removed.
 
     It is found by halving, as a higher strength leaves fewer overlaps and, all in all, removes fewer clips. If even the
     strongest overlaps remove too many clips, the result is above all strengths.
+
+    Args:
+        levels: the strengths that there are, ascending.
+        num_removed: tells how many clips are removed if overlaps of less strength do not count.
     """
-    levels = np.unique(stretches.strength)
     low, high = 0, len(levels)
     while low < high:
         middle = (low + high) // 2
-        strong = stretches[stretches.strength >= levels[middle]]
-        too_many = int(removed_by_cover(strong, length, place, min_cover).sum()) > may_go
+        too_many = num_removed(int(levels[middle])) > may_go
         low, high = (middle + 1, high) if too_many else (low, middle)
     if low == 0:
         return ALL_STRENGTHS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.scored_clusters import ClusterInput, RowSources, SourceColumn, SourceVideos
-from curator_dask.dedup.decide.rules import AUTO
+from curator_dask.dedup.decide.rules import AUTO, Rule
 from curator_dask.dedup.similarity.threshold import DEFAULT_EPS, chosen_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
@@ -16,15 +16,14 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
 from curator_dask.keywords import with_suggestions
 from curator_dask.report.review.overrides import KEEP, OVERRIDES, Override
-from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.runtime.units import UnitsOutcome
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
+from curator_dask.stages.identify.by_overlaps.by_overlaps import ByOverlaps, check_references
 from curator_dask.stages.identify.by_scores import ByScores, all_done
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
-from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import (
     DroppedClips,
     drop_clips,
@@ -34,18 +33,10 @@ from curator_dask.stages.identify.decisions.dropped import (
 from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions
 from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
 from curator_dask.stages.identify.decisions.own_source import Sources, warn_of_emptied_sources
-from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
+from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT
 from curator_dask.stages.identify.in_parts.join_in_parts import join_in_parts
+from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT, Joined
 from curator_dask.stages.identify.list_clusters import list_clusters
-from curator_dask.stages.identify.overlap.decide_overlaps import (
-    OverlapDecisions,
-    OverlapRule,
-    decide_by_overlaps,
-)
-from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
-from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import reference_clips, require_index
-from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 
 __all__ = [
@@ -173,8 +164,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
 
     def check_references(self) -> None:
         """Raise InputError if there is no other output at one of `against_path`."""
-        for folder in self.against:
-            require_index(folder)
+        check_references(self.against)
 
     def decisions_by_hand(self) -> dict[str, Override]:
         """What a person decided. Raises InputError where the file cannot be read."""
@@ -245,7 +235,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         clusters, dropped = self._drop(clusters)
         by_overlap = self.rule == "overlap" or self.also is not None
         units = (
-            self._ranking_units(state, clusters)
+            self._by_overlaps(state).units(clusters)
             if by_overlap
             else self._by_scores(state, dropped).known_units(clusters)
         )
@@ -300,43 +290,45 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         """Join and write the decisions; returns the counts, and what a user should look at."""
         overrides = None if self.overrides is None else self.decisions_by_hand()
         joined = join_in_parts(context, state, found, self.clips, overrides)
-        by_hand, emptied = joined.by_hand if overrides is not None else self._unused_by_hand(), joined.emptied
+        return self._told(joined, found.rule)
+
+    def _told(self, joined: Joined, rule: Rule) -> tuple[dict[str, int], tuple[str, ...]]:
+        """The counts, and what a user should look at."""
+        by_hand, emptied = joined.by_hand if self.overrides is not None else self._unused_by_hand(), joined.emptied
         counts = {**joined.counts, **by_hand.counts}
         if emptied is None:
             return counts, by_hand.warnings
         counts["sources_mostly_removed"] = emptied.number
-        return counts, (*by_hand.warnings, emptied.warning(found.rule))
+        return counts, (*by_hand.warnings, emptied.warning(rule))
 
     def _decide_by_overlaps(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
     ) -> Decided:
         """Decide by the rule ``overlap``."""
-        ranked, outcome, found = self._find_copies(context, state, clusters, dropped)
-        state.forget({record.key for record in state.records() if not is_part(record.key)} - ranked)
-        counts, warnings = self._write(context, state, found.decisions, found.sources)
-        decided = {"eps": None, "min_cover": self.min_cover, "min_strength": found.min_strength / 1000}
+        by_overlaps = self._by_overlaps(state)
+        ranked, outcome = by_overlaps.list_rows(context, clusters)
+        all_done(outcome)
+        state.forget({record.key for record in state.records() if not is_part(record.key)} - ranked - {JOIN_UNIT})
+        overrides = None if self.overrides is None else self.decisions_by_hand()
+        joined = by_overlaps.decide(context, clusters, dropped, overrides)
+        counts, warnings = self._told(joined, Rule("overlap", 0.0, self.scope))
+        decided = {"eps": None, "min_cover": self.min_cover, "min_strength": joined.min_strength / 1000}
         return Decided(outcome, counts, decided, warnings)
 
-    def _find_copies(
-        self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
-    ) -> tuple[set[str], UnitsOutcome, OverlapDecisions]:
-        """Which rows the rule ``overlap`` removes, with the keys and the outcome of the units that list all rows."""
-        units = self._ranking_units(state, clusters)
-        outcome = all_done(
-            run_units(context.cluster, state, units, list_ranked_rows, reporter=context.reporter, what="clusters")
-        )
-        strategy, _ = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
-        rule = OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
-        tables = UnitTables(state, self._ranking_unit, tuple(sorted(cluster.number for cluster in clusters)))
-        staying = reference_clips(self.overlaps, self.against)
-        found = decide_by_overlaps(tables, self.overlaps, rule, staying, dropped.stay if dropped is not None else None)
-        return {unit.key for unit in units}, outcome, found
+    def _by_overlaps(self, state: StageState) -> ByOverlaps:
+        return ByOverlaps(
+            state, self.folder_to_read(self.input_path), self.clips, self.overlaps, self.against, self.min_cover,
+            self.scope, self.target_keep, CLUSTER_UNIT if self.also is None else "ranked",
+        )  # fmt: skip
 
     def _decide_by_both(
         self, context: RunContext, state: StageState, clusters: Sequence[ClusterInput], dropped: DroppedClips | None
     ) -> Decided:
         """Remove copies by the rule ``overlap``, and then near neighbours among the other rows by the rule ``greedy``."""
-        ranked, listed, copies = self._find_copies(context, state, clusters, dropped)
+        by_overlaps = self._by_overlaps(state)
+        ranked, listed = by_overlaps.list_rows(context, clusters)
+        all_done(listed)
+        copies = by_overlaps.decide_in_memory(clusters, dropped)
         there = copies.decisions.removed_by_cluster()  # the filters may leave no row of a cluster
         by_scores, eps = self._by_scores(state, dropped), chosen_eps(self.eps)
         scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
@@ -348,21 +340,6 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         decided = {"eps": eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
         num_run, num_skipped = (listed.num_run + outcome.num_run, listed.num_skipped + outcome.num_skipped)
         return Decided(replace(outcome, num_run=num_run, num_skipped=num_skipped), counts, decided, warnings)
-
-    @property
-    def _ranking_unit(self) -> str:
-        return CLUSTER_UNIT if self.also is None else "ranked"
-
-    def _ranking_units(self, state: StageState, clusters: Sequence[ClusterInput]) -> list[Unit[RankedRowsTask]]:
-        """One unit per cluster, which lists its rows with what ranks them."""
-        strategy, index = recorded_ranking(self.folder_to_read(self.input_path), self.clips)
-        version = index.version if index is not None else ""
-        units = []
-        for cluster in clusters:
-            key = key_of_cluster(self._ranking_unit, cluster.number)
-            task = RankedRowsTask(cluster, strategy, index, self.output, state.beside_marker(key))
-            units.append(Unit(key, digest(cluster.version, version, asdict(strategy), VERSION), task, str(cluster)))
-        return units
 
     def _write(
         self, context: RunContext, state: StageState, decisions: Decisions, sources: Sources | None = None

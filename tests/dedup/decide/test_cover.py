@@ -214,9 +214,14 @@ def test_the_weakest_overlaps_are_left_out_to_keep_a_share(target_keep, strength
     ]  # fmt: skip
     length = np.full(4, 10 * SECOND)
     stretches = stretches_of(shared, length)
-    found = strength_that_keeps(stretches, length, np.arange(4), 0.8, rows_that_may_go(4, target_keep))
-    strong = stretches[stretches.strength >= found]
-    assert int((~removed_by_cover(strong, length, np.arange(4), 0.8)).sum()) == num_kept
+
+    def num_removed(least: int) -> int:
+        strong = stretches[stretches.strength >= least]
+        return int(removed_by_cover(strong, length, np.arange(4), 0.8).sum())
+
+    levels = np.unique(stretches.strength)
+    found = strength_that_keeps(levels, num_removed, rows_that_may_go(4, target_keep))
+    assert num_removed(found) == 4 - num_kept
     assert found == strength
 
 

@@ -89,18 +89,20 @@ def test_files_of_each_rule(scored, context, name):
     assert digest_of(scored / name) == EXPECTED[name]
 
 
-BY_SCORES = [name for name, given in RULES.items() if given.get("rule", "overlap") != "overlap"]
+IN_PARTS = [name for name in RULES if name != "copies"]
 
 
-@pytest.mark.parametrize("name", BY_SCORES)
+@pytest.mark.parametrize("name", IN_PARTS)
 def test_files_of_many_parts(scored, context, monkeypatch, name):
     """Each part by workers, with rows that name rows of other parts, and several buckets."""
     monkeypatch.setattr(output_files, "PART_ROWS", 20)
     monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 50)
     out = scored / f"{name}-in-parts"
-    given = {"clips_path": str(scored / "clips"), **RULES[name], "overlaps_path": None}
+    given = {"clips_path": str(scored / "clips"), **RULES[name]}
     if given.pop("hand", False):
         given["overrides"] = str(scored / "hand.csv")
+    if given["rule"] != "overlap":
+        given["overlaps_path"] = None
     first = both.stage(scored, out.name, **given).run(context=context)
     assert len(list((out / "decisions").iterdir())) > 3
     assert not (out / ".curator" / "identify" / "buckets").exists()

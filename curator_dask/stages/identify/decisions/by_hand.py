@@ -31,6 +31,11 @@ def ids_by_hand(overrides: Mapping[str, Override]) -> pa.ChunkedArray:
     return pa.chunked_array([sorted(overrides)], pa.large_string())
 
 
+def ids_to_keep(overrides: Mapping[str, Override]) -> NDArray[np.bool_]:
+    """Which of the ids of `ids_by_hand` a person keeps; the others are removed."""
+    return np.array([overrides[name].decision == KEEP for name in sorted(overrides)], np.bool_)
+
+
 def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override], rows: NDArray[np.int64]) -> ByHand:
     """Change the decisions as a person wants them.
 
@@ -40,15 +45,26 @@ def decide_by_hand(decisions: Decisions, overrides: Mapping[str, Override], rows
     A clip that is removed by hand has no kept clip. Clips that the rule removed for it stay removed: what a person sees on
     the page is what comes out. The warnings name ids that are no clips with a vector, and count such clips.
     """
-    names = sorted(overrides)
-    keep = np.array([overrides[name].decision == KEEP for name in names], np.bool_)
-    known = rows >= 0
+    keep, known = ids_to_keep(overrides), rows >= 0
     kept, removed = rows[known & keep], rows[known & ~keep]
     kept, removed = kept[decisions.removed[kept]], removed[~decisions.removed[removed]]
     _apply(decisions, kept, removed)
-    counts = {"kept_by_hand": len(kept), "removed_by_hand": len(removed), "unknown_by_hand": int((~known).sum())}
-    unknown = [name for name, is_known in zip(names, known.tolist(), strict=True) if not is_known]
-    return ByHand(counts, (*_warn_of_unknown(unknown), *_warn_of_lost(decisions)))
+    return tell(overrides, known, len(kept), len(removed), _count_lost(decisions))
+
+
+def tell(
+    overrides: Mapping[str, Override], known: NDArray[np.bool_], num_kept: int, num_removed: int, num_lost: int
+) -> ByHand:
+    """What decisions by hand changed.
+
+    Args:
+        known: of the ids of `ids_by_hand`, which ones are rows.
+        num_kept, num_removed: how many rows were kept or removed against the rule.
+        num_lost: how many rows stay removed for a row that was removed by hand.
+    """
+    counts = {"kept_by_hand": num_kept, "removed_by_hand": num_removed, "unknown_by_hand": int((~known).sum())}
+    unknown = [name for name, is_known in zip(sorted(overrides), known.tolist(), strict=True) if not is_known]
+    return ByHand(counts, (*_warn_of_unknown(unknown), *_warn_of_lost(num_lost)))
 
 
 def _apply(decisions: Decisions, kept: NDArray[np.int64], removed: NDArray[np.int64]) -> None:
@@ -72,13 +88,17 @@ def _warn_of_unknown(names: list[str]) -> tuple[str, ...]:
     )
 
 
-def _warn_of_lost(decisions: Decisions) -> tuple[str, ...]:
-    """A warning where clips stay removed although the kept clip beside them was removed by hand."""
+def _count_lost(decisions: Decisions) -> int:
+    """How many rows stay removed although the kept row beside them was removed by hand."""
     if decisions.by_hand is None:
-        return ()
+        return 0
     kept_rows = decisions.kept_row[decisions.removed]
     kept_rows = kept_rows[(kept_rows >= 0) & (kept_rows < len(decisions.removed))]
-    lost = int(decisions.by_hand[kept_rows].sum())
+    return int(decisions.by_hand[kept_rows].sum())
+
+
+def _warn_of_lost(lost: int) -> tuple[str, ...]:
+    """A warning where clips stay removed although the kept clip beside them was removed by hand."""
     if not lost:
         return ()
     return (

@@ -33,6 +33,8 @@ class Joined:
     by_hand: ByHand
     emptied: EmptiedSources | None
     """None also where nothing is known of sources."""
+    min_strength: int = 0
+    """By the rule ``overlap``, the least strength of the overlaps that counted, in thousandths."""
 
 
 class RecordedJoin(NamedTuple):
@@ -45,11 +47,16 @@ class RecordedJoin(NamedTuple):
 
 def made_from(decided: DecidedClusters, clips: Folder | None, overrides: Mapping[str, Override] | None) -> str:
     """Digest of all that the decisions depend on."""
+    return digest(
+        VERSION, output_files.PART_ROWS, list(decided.inputs), asdict(decided.rule), *depends_on(clips, overrides)
+    )
+
+
+def depends_on(clips: Folder | None, overrides: Mapping[str, Override] | None) -> list[Any]:
+    """What decisions depend on whatever the rule is: the clip index, and what a person decided."""
     index = ClipIndex.of(clips).version if clips is not None and has_clip_index(clips) else ""
     by_hand = None if overrides is None else [[name, one.decision] for name, one in sorted(overrides.items())]
-    return digest(
-        VERSION, output_files.PART_ROWS, list(decided.inputs), asdict(decided.rule), clips is not None, index, by_hand
-    )
+    return [clips is not None, index, by_hand]
 
 
 def recorded_join(state: StageState, inputs: str) -> RecordedJoin | None:
@@ -63,7 +70,7 @@ def recorded_join(state: StageState, inputs: str) -> RecordedJoin | None:
         return None
     counts, warnings = data["by_hand"]
     emptied = data["emptied"] and EmptiedSources(*data["emptied"])
-    joined = Joined(data["counts"], ByHand(counts, tuple(warnings)), emptied)
+    joined = Joined(data["counts"], ByHand(counts, tuple(warnings)), emptied, data.get("min_strength", 0))
     return RecordedJoin(joined, [decision_part(number) for number in range(len(parts))])
 
 
@@ -76,5 +83,6 @@ def record_join(state: StageState, inputs: str, joined: Joined) -> None:
         "counts": joined.counts,
         "by_hand": by_hand,
         "emptied": emptied,
+        **({"min_strength": joined.min_strength} if joined.min_strength else {}),
     }
     state.write(UnitRecord(JOIN_UNIT, inputs, data=data))

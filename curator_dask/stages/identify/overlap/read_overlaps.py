@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KINDS = ("identical", "copy", "shifted", "mirrored", "still")
 TIMES = ("start_s", "end_s", "other_start_s", "other_end_s", "offset_s")
 SCORES = ("picture", "motion")
+COLUMNS = ("id", "other_id", "kind", *TIMES, *SCORES)
+"""The columns of the table of overlaps that are read."""
 
 
 IN_REFERENCE = "reference"
@@ -113,8 +115,8 @@ def _note_spans(
 ) -> None:
     """Note the spans and sources of some lines of the table, but for clips of which an earlier line told."""
     source = codes_of_names(table["source"], codes)
-    start, end = (_micros(_or_zero(table[name]), folder, CLIP_INDEX) for name in TIMES[:2])
-    for places in (one.find(_texts(table["id"])) for one in sets):
+    start, end = (micros(_or_zero(table[name]), folder, CLIP_INDEX) for name in TIMES[:2])
+    for places in (one.find(texts_of(table["id"])) for one in sets):
         line = np.flatnonzero(places >= 0)[::-1]  # of several lines for a clip the first one stays
         line = line[spans.source[places[line]] < 0]
         clip = places[line]
@@ -134,14 +136,13 @@ def read_overlaps(folder: Folder, sets: Sequence[ClipSet], num_clips: int) -> Fo
     Raises InputError where a value is none, or where not one overlap is between two of the clips.
     """
     found, num_lines, num_ours = [_no_overlaps()], 0, 0
-    columns = ["id", "other_id", "kind", *TIMES, *SCORES]
-    for table, number in _read(folder, OVERLAPS_TABLE, columns, OTHER_NUMBER):
+    for table, number in _read(folder, OVERLAPS_TABLE, COLUMNS, OTHER_NUMBER):
         row = _places(table["id"], sets, None if number is None else np.zeros_like(number))
         other = _places(table["other_id"], sets, number)
         known = (row >= 0) & (other >= 0)
         ours = known if number is None else known | ((row >= 0) & (number > 0))
         num_lines, num_ours = num_lines + len(table), num_ours + int(np.count_nonzero(ours))
-        found.append(_overlaps_of(table.filter(known), row[known], other[known], folder))
+        found.append(overlaps_of(table.filter(known), row[known], other[known], folder))
     if num_lines and not num_ours:
         raise InputError(
             f"{folder.join(OVERLAPS_TABLE)} names no two of the {num_clips:,} clips to decide on: is overlaps_path the "
@@ -150,12 +151,12 @@ def read_overlaps(folder: Folder, sets: Sequence[ClipSet], num_clips: int) -> Fo
     return _joined(found)
 
 
-def _overlaps_of(table: pa.Table, row: Indices, other: Indices, folder: Folder) -> FoundOverlaps:
+def overlaps_of(table: pa.Table, row: Indices, other: Indices, folder: Folder) -> FoundOverlaps:
     """The overlaps in some lines of the table, of the clips `row` and `other`."""
     import pyarrow.compute as pc
 
     kind = pc.cast(table["kind"].combine_chunks(), "string")
-    times = {name: _micros(table[name], folder, OVERLAPS_TABLE) for name in TIMES}
+    times = {name: micros(table[name], folder, OVERLAPS_TABLE) for name in TIMES}
     overlaps = Overlaps(
         row, other,
         np.stack([times["start_s"], times["end_s"]], axis=1),
@@ -200,7 +201,9 @@ def _strength(table: pa.Table, kind: pa.Array, folder: Folder) -> Indices:
     return strength
 
 
-def _read(folder: Folder, path: str, columns: list[str], mark: str) -> Iterator[tuple[pa.Table, NDArray[Any] | None]]:
+def _read(
+    folder: Folder, path: str, columns: Sequence[str], mark: str
+) -> Iterator[tuple[pa.Table, NDArray[Any] | None]]:
     """The columns, some lines at a time, and the values of one more that older tables lack: None then."""
     if not folder.exists(path):
         raise InputError(f"{folder.url} holds no {path}: give the output of the align stage as overlaps_path")
@@ -210,7 +213,8 @@ def _read(folder: Folder, path: str, columns: list[str], mark: str) -> Iterator[
         yield table, table[mark].to_numpy() if marked else None
 
 
-def _texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+def texts_of(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The texts of the ids of a table."""
     return id_texts(plain_ids(ids))
 
 
@@ -219,7 +223,7 @@ def _places(wanted: pa.ChunkedArray, sets: Sequence[ClipSet], number: NDArray[An
 
     `number` holds that of the set of each clip. Where it is None, a clip is looked for in all sets, one after the other.
     """
-    texts = _texts(wanted)
+    texts = texts_of(wanted)
     places = np.full(len(texts), -1)
     for one in sets:
         found = one.find(texts)
@@ -228,7 +232,8 @@ def _places(wanted: pa.ChunkedArray, sets: Sequence[ClipSet], number: NDArray[An
     return places
 
 
-def _micros(seconds: pa.ChunkedArray, folder: Folder, path: str) -> Indices:
+def micros(seconds: pa.ChunkedArray, folder: Folder, path: str) -> Indices:
+    """Seconds as microseconds. Raises InputError if one is missing."""
     return np.rint(_finite(seconds, folder, path) * SECOND).astype(np.int64)
 
 

@@ -30,19 +30,18 @@ class StayingClips:
     """Whether they are of another output; else of the run that the rows are added to."""
 
 
-def reference_clips(overlaps: Folder, against: Sequence[Folder]) -> list[StayingClips]:
-    """The clips of other outputs without those that they removed. Raises InputError if one has none, or align saw none.
+def reference_numbers(overlaps: Folder, against: Sequence[Folder]) -> list[int]:
+    """The number of each output among the references that align took, by its path; where paths have changed, by their order.
+
+    Raises InputError if an output has no clip index, or align did not see it.
 
     Args:
         overlaps: the output of the align stage.
-        against: other outputs, among the references that align took.
+        against: other outputs.
     """
-    numbers = _numbers(StageState(overlaps, "align").parameter("reference_path"), against)
-    return [StayingClips(kept_ids(folder), number) for folder, number in zip(against, numbers, strict=True)]
-
-
-def _numbers(recorded: object, against: Sequence[Folder]) -> list[int]:
-    """The number of each output among the references on record, by its path; where paths have changed, by their order."""
+    for folder in against:
+        require_index(folder)
+    recorded: object = StageState(overlaps, "align").parameter("reference_path")
     roots = [str(root) for root in (recorded if isinstance(recorded, list) else [recorded]) if root]
     found = [_number(roots, folder) for folder in against]
     if all(found):

@@ -21,7 +21,8 @@ from curator_dask.stages.align.groups import find_reference
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables
-from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, OverlapRule, decide_by_overlaps
+from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
+from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, decide_by_overlaps
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask

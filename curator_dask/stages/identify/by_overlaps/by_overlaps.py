@@ -1,0 +1,123 @@
+"""Decide by the rule ``overlap``: what one run of the stage has to do, and what an earlier run did already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from curator_dask.data.scored_clusters import ClusterInput
+from curator_dask.files.folder import Folder
+from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
+from curator_dask.runtime.records import digest
+from curator_dask.runtime.state import StageState
+from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.by_overlaps.join_overlaps import ToDecide, join_overlaps
+from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions.decision_table import VERSION
+from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
+from curator_dask.stages.identify.decisions.output_files import publish_single_files
+from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts.join_record import Joined, depends_on, record_join, recorded_join
+from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
+from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, decide_by_overlaps
+from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
+from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
+from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, reference_numbers, require_index
+from curator_dask.stages.identify.overlap.spec import RankedRowsTask
+from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
+
+JOIN_VERSION: Final = 1
+"""Version of how rows are decided on. What an older one decided is decided again."""
+
+
+def check_references(folders: Sequence[Folder]) -> None:
+    """Raise InputError if there is no other output in one of these folders."""
+    for folder in folders:
+        require_index(folder)
+
+
+@dataclass(frozen=True)
+class ByOverlaps:
+    """What one run of the stage decides by overlaps, and where its rows lie."""
+
+    state: StageState
+    scored: Folder
+    """The output of the pairwise stage, or of the cross-cluster stage."""
+    clips: Folder | None
+    overlaps: Folder
+    against: Sequence[Folder]
+    min_cover: float
+    scope: str
+    target_keep: float | None
+    prefix: str
+    """The keys of the units that list rows begin so."""
+
+    def units(self, clusters: Sequence[ClusterInput]) -> list[Unit[RankedRowsTask]]:
+        """One unit per cluster, which lists its rows with what ranks them."""
+        strategy, index = recorded_ranking(self.scored, self.clips)
+        version = index.version if index is not None else ""
+        units = []
+        for cluster in clusters:
+            key = key_of_cluster(self.prefix, cluster.number)
+            task = RankedRowsTask(cluster, strategy, index, self.state.folder, self.state.beside_marker(key))
+            units.append(Unit(key, digest(cluster.version, version, asdict(strategy), VERSION), task, str(cluster)))
+        return units
+
+    def list_rows(self, context: RunContext, clusters: Sequence[ClusterInput]) -> tuple[set[str], UnitsOutcome]:
+        """List the rows of all clusters; returns the keys of the units too."""
+        units = self.units(clusters)
+        done = run_units(
+            context.cluster, self.state, units, list_ranked_rows, reporter=context.reporter, what="clusters"
+        )
+        return {unit.key for unit in units}, done
+
+    @cached_property
+    def _rule(self) -> OverlapRule:
+        strategy, _ = recorded_ranking(self.scored, self.clips)
+        return OverlapRule(self.min_cover, self.scope, self.target_keep, strategy)
+
+    def _tables(self, clusters: Sequence[ClusterInput]) -> UnitTables:
+        return UnitTables(self.state, self.prefix, tuple(sorted(cluster.number for cluster in clusters)))
+
+    def decide_in_memory(self, clusters: Sequence[ClusterInput], dropped: DroppedClips | None) -> OverlapDecisions:
+        """The decisions on all rows that were listed."""
+        numbers = reference_numbers(self.overlaps, self.against)
+        staying = [StayingClips(kept_ids(one), number) for one, number in zip(self.against, numbers, strict=True)]
+        stay = dropped.stay if dropped is not None else None
+        return decide_by_overlaps(self._tables(clusters), self.overlaps, self._rule, staying, stay)
+
+    def decide(
+        self, context: RunContext, clusters: Sequence[ClusterInput], dropped: DroppedClips | None,
+        overrides: Mapping[str, Any] | None,
+    ) -> Joined:  # fmt: skip
+        """Decide on all rows that were listed, and write the files, unless an earlier run did so from the same.
+
+        Args:
+            overrides: what a person decided, by id; None: nobody had a say.
+        """
+        gone = None if dropped is None else DroppedRows(self.state.folder, dropped.version)
+        numbers = reference_numbers(self.overlaps, self.against)
+        staying = [StayingSet(place, *one) for place, one in enumerate(zip(numbers, self.against, strict=True))]
+        what = ToDecide(self._tables(clusters), self.overlaps, self._rule, staying, gone, self.clips, overrides)
+        inputs = self._inputs(clusters, what)
+        if inputs and (before := recorded_join(self.state, inputs)) is not None:
+            publish_single_files(self.state, before.paths, before.joined.counts["rows"])
+            return before.joined
+        found = join_overlaps(context, self.state, what)
+        if inputs:
+            record_join(self.state, inputs, found)
+        return found
+
+    def _inputs(self, clusters: Sequence[ClusterInput], what: ToDecide) -> str:
+        """Digest of all that the decisions depend on; "" where that is not known: what other outputs kept may change."""
+        if self.against:
+            return ""
+        paths = [path for path in (CLIP_INDEX, OVERLAPS_TABLE) if self.overlaps.exists(path)]
+        tables = [self.overlaps.content_hash(path) for path in paths]
+        made_from = [unit.inputs for unit in self.units(clusters)]
+        dropped = what.dropped.version if what.dropped is not None else ""
+        rule = [JOIN_VERSION, output_files.PART_ROWS, asdict(self._rule)]
+        return digest(*rule, made_from, tables, dropped, depends_on(self.clips, what.overrides))
