@@ -6,8 +6,8 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +53,14 @@ def read_shared(folder: Folder, paths: Iterable[str], number: int) -> pa.Table |
     """The rows of one bucket of all files, in the order of the files; None if there are none."""
     import pyarrow as pa
 
-    found: list[Any] = []
+    found = [batch for batch in shared_batches(folder, paths, number) if batch.num_rows]
+    return pa.Table.from_batches(found).combine_chunks() if found else None
+
+
+def shared_batches(folder: Folder, paths: Iterable[str], number: int) -> Iterator[pa.RecordBatch]:
+    """One bucket of each file, in the order of the files; the types of their columns may differ."""
+    import pyarrow as pa
+
     for path in paths:
         with folder.open(path) as stream:
-            batch = pa.ipc.open_file(stream).get_batch(number)
-        if batch.num_rows:
-            found.append(batch)
-    return pa.Table.from_batches(found).combine_chunks() if found else None
+            yield pa.ipc.open_file(stream).get_batch(number)

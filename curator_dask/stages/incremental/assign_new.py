@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from curator_dask.data.clusters import read_centroids
-from curator_dask.data.ids import id_list, id_text, one_type, stored
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource, plan_chunks
 from curator_dask.errors import InputError
@@ -22,17 +18,22 @@ from curator_dask.files.folder import Folder, file_versions
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import JSON, UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.incremental.sift_chunk import sift_chunk
+from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
+from curator_dask.stages.incremental.finished.id_buckets import IdBuckets
+from curator_dask.stages.incremental.finished.known_ids import (
+    IdExchange,
+    digest_known_ids,
+    find_known_rows,
+    refuse_doubled_ids,
+    share_known_ids,
+)
+from curator_dask.stages.incremental.sift_chunk import new_ids_file, sift_chunk
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.spec import AssignTask, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
+from curator_dask.stages.kmeans.worker import write_rejects
 from curator_dask.stages.kmeans.write_clusters import bucket_units, count_buckets, write_clusters
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SIFT_UNIT = "sift"
 
@@ -58,7 +59,7 @@ class NewVectors:
 
 
 def assign_new(
-    context: RunContext, files: VectorFiles, source: VectorSource, output: Folder, centroids: bytes, known: pa.Array
+    context: RunContext, files: VectorFiles, source: VectorSource, output: Folder, finished: FinishedRuns
 ) -> dict[str, int]:
     """Write the new rows of some files into clusters below `output`; returns counts.
 
@@ -67,22 +68,29 @@ def assign_new(
         files: the input.
         source: its columns; the length of the centroids becomes its dimension.
         output: the folder for the clusters.
-        centroids: the file of the centroids, (n_clusters, D).
-        known: ids to pass over.
+        finished: the runs whose centroids are used, and whose ids are passed over.
 
     Raises:
-        InputError: two new rows share an id, or no row is usable.
+        InputError: two new rows share an id, no row is usable, or the finished runs have no clusters.
     """
-    state = StageState(output, "assign")
-    inputs = digest(file_versions(files.entries()), _ids_digest(known), _digest(centroids))
+    state, centroids = StageState(output, "assign"), finished.centroids()
     state.claim({"input_path": source.folder.root, "metadata_fields": list(source.metadata_fields)}, overwrite=True)
-    record = _read_finished_record(state, inputs)
-    if record is None:
-        state.forget([one.key for one in state.records()])
-        n_clusters, dimension = read_centroids(centroids).shape
-        source = replace(source, dimension=dimension).with_partitions(files.entries())
-        new = NewVectors(files, source, state)
-        record = _assign(context, new, centroids, n_clusters, known, inputs)
+    exchange = IdExchange(context.cluster.client, output.below(state.path("ids")), context.reporter.note)
+    n_clusters, dimension = read_centroids(centroids).shape
+    try:
+        entries = files.entries()
+        known = share_known_ids(exchange, finished, sum(entry.num_bytes for entry in entries), dimension)
+        inputs = digest(file_versions(entries), digest_known_ids(exchange, known), _digest(centroids))
+        record = _read_finished_record(state, inputs)
+        if record is None:
+            state.forget([one.key for one in state.records()])
+            source = replace(source, dimension=dimension).with_partitions(entries)
+            new = NewVectors(files, source, state)
+            sifted = _sift(exchange, new, known)
+            record = _assign(context, new, sifted, centroids, n_clusters, inputs)
+    finally:
+        state.remove_below(state.path("new"))
+        state.remove_below(state.path("ids"))
     return dict(record.counts)
 
 
@@ -107,22 +115,17 @@ def _read_finished_record(state: StageState, inputs: str) -> UnitRecord | None:
 
 
 def _assign(
-    context: RunContext, new: NewVectors, centroids: bytes, n_clusters: int, known: pa.Array, inputs: str
+    context: RunContext, new: NewVectors, sifted: Sequence[Sifted], centroids: bytes, n_clusters: int, inputs: str
 ) -> UnitRecord:
     state = new.state
-    try:
-        sifted = _sift(context, new, known)
-        rejects = [reject for part in sifted for reject in part.rejects]
-        num_rows = sum(len(part.ids) for part in sifted)
-        outputs = {layout.CENTROIDS: new.output.write_bytes(layout.CENTROIDS, centroids)}
-        if rejects:
-            outputs[layout.REJECTS] = write_rejects(new.output, rejects)
-        spec = _write_spec(context, new, num_rows, n_clusters)
-        units = bucket_units(spec, inputs)
-        write_clusters(context, state, _assign_tasks(spec, new, sifted), units, "buckets of new rows")
-    finally:
-        state.remove_below(bucket_folder(state))
-        state.remove_below(state.path("new"))
+    rejects = [reject for part in sifted for reject in part.rejects]
+    num_rows = sum(part.num_new for part in sifted)
+    outputs = {layout.CENTROIDS: new.output.write_bytes(layout.CENTROIDS, centroids)}
+    if rejects:
+        outputs[layout.REJECTS] = write_rejects(new.output, rejects)
+    spec = _write_spec(context, new, num_rows, n_clusters)
+    units = bucket_units(spec, inputs)
+    write_clusters(context, state, _assign_tasks(spec, new, sifted), units, "buckets of new rows")
     num_known = sum(part.num_known for part in sifted)
     counts = {
         "rows_in": num_rows + num_known + len(rejects),
@@ -154,46 +157,27 @@ def _assign_tasks(spec: WriteClustersSpec, new: NewVectors, sifted: Sequence[Sif
     return [
         AssignTask(copies if part.copied else spec, number, part.chunk)
         for number, part in enumerate(sifted)
-        if len(part.ids)
+        if part.num_new
     ]
 
 
-def _sift(context: RunContext, new: NewVectors, known: pa.Array) -> list[Sifted]:
-    client = context.cluster.client
+def _sift(exchange: IdExchange, new: NewVectors, known: IdBuckets) -> list[Sifted]:
     chunks = plan_chunks(new.source, new.files.entries())
-    tasks = [SiftTask(new.source, chunk, new.scratch, number) for number, chunk in enumerate(chunks)]
-    held = hold(client, known)
-    sifted: list[Sifted] = gather(client, client.map(sift_chunk, tasks, known=held, pure=False), context.reporter.note)
-    _refuse_doubled_ids([part.ids for part in sifted])
+    found = find_known_rows(exchange, new.source, chunks, known)
+    tasks = [
+        SiftTask(new.source, chunk, new.scratch, number, known.folder, known.num_buckets)
+        for number, chunk in enumerate(chunks)
+    ]
+    sifted: list[Sifted] = exchange.gather(sift_chunk, tasks, found=found)
+    refuse_doubled_ids(exchange, replace(known, paths=tuple(new_ids_file(task.number) for task in tasks)))
     rejected = sum(len(part.rejects) for part in sifted)
-    if rejected and not any(len(part.ids) or part.num_known for part in sifted):
+    if rejected and not any(part.num_new or part.num_known for part in sifted):
         reasons = sorted({reject["reason"] for part in sifted for reject in part.rejects})
         raise InputError(
             f"no usable vectors among {counted(rejected, 'rows')} ({', '.join(reasons)}); "
             f"the finished run has vectors of {new.source.dimension} numbers"
         )
     return sifted
-
-
-def _refuse_doubled_ids(parts: Sequence[pa.Array]) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    ids = stored(pa.concat_arrays(one_type(parts)))
-    found = pc.value_counts(ids)
-    doubled = found.filter(pc.greater(found.field("counts"), 1)).field("values")
-    if len(doubled):
-        shown = ", ".join(sorted(map(id_text, id_list(doubled)))[:5])
-        raise InputError(f"{counted(len(doubled), 'doubled new ids')}, for example {shown}: ids must be unique")
-
-
-def _ids_digest(ids: pa.Array) -> str:
-    import pyarrow.compute as pc
-
-    from curator_dask.dedup.arrays.priority import sample_priority
-
-    hashes = np.sort(sample_priority(pc.unique(stored(ids)).to_numpy(zero_copy_only=False), 0))
-    return _digest(hashes.tobytes())
 
 
 def _digest(data: bytes) -> str:

@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.data.ids import id_column, one_type, stored
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vector_source import Piece, read_columns, read_rows
+from curator_dask.stages.incremental.finished.id_buckets import read_known_rows, write_ids
 from curator_dask.stages.incremental.spec import Sifted, SiftTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def sift_chunk(task: SiftTask, known: pa.Array) -> Sifted:
-    """On a worker: find the rows of a chunk that are not known. If some are known, copy its files without them."""
+def sift_chunk(task: SiftTask, found: tuple[str, ...]) -> Sifted:
+    """On a worker: find the rows of a chunk that are not known. If some are known, copy its files without them.
+
+    `found` are the files of `write_known_rows`. The ids of the new rows go to the file `new_ids_file` of the task's folder.
+    """
+    known = read_known_rows(task.ids, found, task.number)
     rows = read_rows(task.source, task.chunk)
-    is_known = _is_known(rows.ids, known)
-    ids = rows.ids.filter(_invert(is_known))
+    ids = rows.ids.filter(_invert(_is_known(rows.ids, known)))
+    write_ids(task.ids, new_ids_file(task.number), ids, task.num_buckets)
     num_known = len(rows.ids) - len(ids)
     if not num_known:
-        return Sifted(task.chunk, False, ids, 0, rows.rejects)
+        return Sifted(task.chunk, False, len(ids), 0, rows.rejects)
     pieces = tuple(_copy_new_rows(task, number, piece, known) for number, piece in enumerate(task.chunk))
-    return Sifted(pieces, True, ids, num_known, rows.rejects)
+    return Sifted(pieces, True, len(ids), num_known, rows.rejects)
+
+
+def new_ids_file(chunk: int) -> str:
+    """The file of the ids of a chunk's new rows."""
+    return f"new-{chunk:06d}"
 
 
 def _copy_new_rows(task: SiftTask, number: int, piece: Piece, known: pa.Array) -> Piece:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.vector_source import Chunk, VectorSource
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,9 @@ class SiftTask:
     """Folder for copies of files without the rows that are known."""
     number: int
     """The chunk's number, which names its copies."""
+    ids: Folder
+    """Folder for the ids of the new rows, in buckets."""
+    num_buckets: int
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Sifted:
     """The files that hold the new rows: files of the input, or copies in the task's output."""
     copied: bool
     """Whether `chunk` names copies."""
-    ids: pa.Array
-    """Ids of the new rows."""
+    num_new: int
+    """Number of new rows."""
     num_known: int
     """Number of rows that were passed over because the finished run has their ids."""
     rejects: tuple[dict[str, Any], ...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
 from curator_dask.data.clusters import cluster_folders, read_centroids
@@ -48,9 +48,6 @@ from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.score_new import score_new
 from curator_dask.stages.incremental.spec import ScoreNewTask
 from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 OUTPUTS = (layout.KMEANS, layout.PAIRWISE, layout.OVERLAPS, layout.DUPLICATES)
 
@@ -182,11 +179,10 @@ class IncrementalStage(StorageKwargs, Stage):
         refuse_foreign_results(StageState(self.output, self.name), *(f"{name}/" for name in OUTPUTS))
 
     def execute(self, context: RunContext) -> StageResult:
-        import pyarrow as pa
-
         state = StageState(self.output, self.name)
         finished = self.finished
-        centroids, rule = finished.centroids(), self.decided_rule()
+        finished.centroids()  # refuses runs that do not agree before any work
+        rule = self.decided_rule()
         files = VectorFiles.of(self.input_path, self.input_filetype, self.folder_to_read)
         if rule.name == "overlap":  # what is missing is missed before any work
             self._align(replace(context, dry_run=True), files.folder, vector_folders(finished, files.folder))
@@ -195,8 +191,7 @@ class IncrementalStage(StorageKwargs, Stage):
         refuse_foreign_results(state, *(f"{name}/" for name in OUTPUTS))
         state.claim(self.identity(), overwrite=context.overwrite)
         kmeans = self.output.below(layout.KMEANS)
-        known = finished.ids(context.cluster.client, context.reporter.note)
-        read = assign_new(context, files, self._source(files.folder), kmeans, centroids, pa.concat_arrays(known))
+        read = assign_new(context, files, self._source(files.folder), kmeans, finished)
         units = self._units(state, kmeans, rule, context.cluster.device) if read["rows"] else []
         others = {record.key for record in state.records() if not is_part(record.key)}
         state.forget(others - {unit.key for unit in units})
@@ -204,7 +199,7 @@ class IncrementalStage(StorageKwargs, Stage):
         outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
         tables = UnitTables(state, CLUSTER_UNIT, tuple(sorted(unit.task.cluster for unit in units)))
         if rule.name == "overlap" and units:
-            decisions = self._decide_by_overlaps(context, tables, files.folder, finished, known)
+            decisions = self._decide_by_overlaps(context, tables, files.folder, finished)
         else:
             decisions = join_decisions(tables, rule)
         counts = self._publish(context, state, rule, decisions, read)
@@ -227,11 +222,11 @@ class IncrementalStage(StorageKwargs, Stage):
         return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
 
     def _decide_by_overlaps(
-        self, context: RunContext, tables: ClusterTables, new: Folder, finished: FinishedRuns,
-        known: Sequence[pa.Array],
-    ) -> Decisions:  # fmt: skip
+        self, context: RunContext, tables: ClusterTables, new: Folder, finished: FinishedRuns
+    ) -> Decisions:
         vectors = vector_folders(finished, new)
         overlaps = self._align(context, new, vectors)
+        known = finished.ids(context.cluster.client, context.reporter.note)
         kept = list(zip(vectors, finished.kept_ids(known), strict=True))
         return decide_new(tables, overlaps, new, kept, self.finished_overlaps(), self.strategy).decisions
 

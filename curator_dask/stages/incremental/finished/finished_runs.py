@@ -59,14 +59,22 @@ class FinishedRuns:
         """The files of each cluster, per run; an addition without new rows has no clusters."""
         return [cluster_folders(folder) if _has_clusters(folder) else {} for folder in self.kmeans]
 
-    def ids(self, client: Any, say: Callable[[str], None]) -> list[pa.Array]:
-        """The ids of all clusters, per run. Raises InputError if there are none. `say` hears of it if there are no workers."""
+    def cluster_files(self) -> list[tuple[Folder, list[Entry]]]:
+        """The files of all clusters, per run. Raises InputError if there are none."""
         files = [
-            [(folder, entry.path) for entries in clusters.values() for entry in entries]
+            (folder, [entry for entries in clusters.values() for entry in entries])
             for folder, clusters in zip(self.kmeans, self.clusters(), strict=True)
         ]
-        if not any(files):
+        if not any(entries for _, entries in files):
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
+        return files
+
+    def ids(self, client: Any, say: Callable[[str], None]) -> list[pa.Array]:
+        """The ids of all clusters, per run, all in the client. `say` hears of it if there are no workers.
+
+        Raises InputError if there are none.
+        """
+        files = [[(folder, entry.path) for entry in entries] for folder, entries in self.cluster_files()]
         whole = [file for some in files for file in some]
         read = gather(client, client.map(_read_ids, whole, id_field=self.id_field, pure=False), say)
         parts = one_type(read)
