@@ -68,12 +68,14 @@ class NearRows:
         return NearRows(near.later, near.earlier, near.steps)
 
     def nearest_kept(
-        self, whole: Callable[[], Side], removed: NDArray[np.bool_], sources: NDArray[np.int64] | None, tile_rows: int
-    ) -> Removals:
+        self, whole: Callable[[], Side], removed: NDArray[np.bool_], sources: NDArray[np.int64] | None, tile_rows: int,
+        elsewhere: NDArray[np.bool_] | None = None,
+    ) -> Removals:  # fmt: skip
         """As `decisions.nearest_kept`, which compares every removed row with all kept ones.
 
         Args:
             whole: gives the rows. It is asked only if a removed row has no kept row in the list.
+            elsewhere: (N,) rows that are not compared then: their kept row is -1, the score 0.
         """
         result = Removals(removed, np.arange(len(removed)), np.zeros(len(removed), np.float32))
         row, other = np.concatenate([self.later, self.earlier]), np.concatenate([self.earlier, self.later])
@@ -85,6 +87,9 @@ class NearRows:
         result.kept_score[gone] = steps[order[first]] / STEPS
         alone = removed.copy()
         alone[gone] = False
+        if elsewhere is not None:
+            result.kept_row[alone & elsewhere] = -1
+            alone &= ~elsewhere
         if alone.any():
             nearest_among(result, whole(), np.flatnonzero(alone), sources, tile_rows)
         return result

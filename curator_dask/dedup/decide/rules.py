@@ -112,6 +112,7 @@ def decide_by_list(
     best: NDArray[np.int64],
     *,
     taken: NDArray[np.bool_] | None = None,
+    elsewhere: NDArray[np.bool_] | None = None,
     tile_rows: int = TILE_ROWS,
 ) -> ClusterDecisions:
     """As `decide` for the scope ``"all"``, from a list of all pairs within the eps of the rule.
@@ -125,9 +126,10 @@ def decide_by_list(
 
     Args:
         vectors: gives the rows, (N, D). It is asked only if a removed row has no kept row within eps.
+        elsewhere: (N,) rows whose kept row is looked for elsewhere, if they have none within eps: it is -1 here, the score 0.
     """
     rows = NearRows.from_list(near)
-    return _decide_by_pairs(rows, lambda: side(vectors()), rule, duplicate, best, None, taken, tile_rows)
+    return _decide_by_pairs(rows, lambda: side(vectors()), rule, duplicate, best, None, taken, tile_rows, elsewhere)
 
 
 def _decide_part(
@@ -152,9 +154,10 @@ def _decide_part(
 def _decide_by_pairs(
     near: NearRows, whole: Callable[[], Side], rule: Rule, duplicate: NDArray[np.bool_], best: NDArray[np.int64],
     sources: NDArray[np.int64] | None, taken: NDArray[np.bool_] | None, tile_rows: int,
+    elsewhere: NDArray[np.bool_] | None = None,
 ) -> ClusterDecisions:  # fmt: skip
     removed = duplicate if rule.name != "greedy" else near.removed_by_kept(len(duplicate), taken)
-    nearest = near.nearest_kept(whole, removed, sources, tile_rows)
+    nearest = near.nearest_kept(whole, removed, sources, tile_rows, elsewhere)
     return ClusterDecisions(removed, nearest.kept_row, nearest.kept_score, near.groups(duplicate, best))
 
 

@@ -148,7 +148,11 @@ class ByScores:
         taken = self._settle_across(context, clusters, eps, masks)
         units = [
             self._unit(
-                cluster, rule, device, (*places_taken(taken, cluster.number), *_places(masks.get(cluster.number)))
+                cluster,
+                rule,
+                device,
+                (*places_taken(taken, cluster.number), *_places(masks.get(cluster.number))),
+                named_later=copies is None,
             )
             for cluster in self._settled(clusters, eps)
         ]
@@ -164,7 +168,8 @@ class ByScores:
             )
         )
         tables = UnitTables(self.state, CLUSTER_UNIT, tuple(sorted(cluster.number for cluster in clusters)))
-        return outcome, DecidedClusters(tables, tuple(unit.inputs for unit in units), rule, taken)
+        inputs = tuple(unit.inputs for unit in units)
+        return outcome, DecidedClusters(tables, inputs, rule, taken, tuple(clusters))
 
     def _compares_kept_rows(self) -> bool:
         """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
@@ -192,9 +197,12 @@ class ByScores:
         across = settled_from(clusters, eps)
         return [replace(cluster, version=digest(cluster.version, across)) for cluster in clusters]
 
-    def _unit(self, cluster: ClusterInput, rule: Rule, device: str, taken: tuple[int, ...] = ()) -> Unit[DecideTask]:
+    def _unit(
+        self, cluster: ClusterInput, rule: Rule, device: str, taken: tuple[int, ...] = (), *, named_later: bool = False
+    ) -> Unit[DecideTask]:
         key = key_of_cluster(CLUSTER_UNIT, cluster.number)
-        task = DecideTask(cluster, rule, self.sources, self.state.folder, self.state.beside_marker(key), device, taken)
+        place = (self.state.folder, self.state.beside_marker(key))
+        task = DecideTask(cluster, rule, self.sources, *place, device, taken, named_later)
         return Unit(key, digest(cluster.version, rule.eps, VERSION), task, str(cluster), cluster.share)
 
     def forget_others(self, clusters: Sequence[ClusterInput], ranked: frozenset[str] | set[str] = frozenset()) -> None:

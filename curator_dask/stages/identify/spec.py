@@ -37,6 +37,8 @@ class DecideTask:
     device: str
     taken: tuple[int, ...] = ()
     """The places of the rows that are removed already by the greedy rule: by kept rows of other clusters, or as copies."""
+    named_later: bool = False
+    """Whether rows that are removed for rows of other clusters get their kept rows when all decisions are joined."""
 
 
 @dataclass(frozen=True)

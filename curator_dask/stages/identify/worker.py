@@ -30,23 +30,27 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     if task.taken:
         taken = np.zeros(len(best), np.bool_)
         taken[list(task.taken)] = True
-    decisions = _decide(task, scores, duplicate, best, taken)
     # Only a row whose match is not in this table names itself: no row is its own duplicate.
     cross_cluster = duplicate & (best == np.arange(len(best)))
+    decisions = _decide(task, scores, duplicate, best, taken, cross_cluster)
     table = decision_table(scores, decisions, cross_cluster=cross_cluster)
     return write_decisions_of_unit(task.output, task.table, table, rule)
 
 
 def _decide(
     task: DecideTask, scores: Scores, duplicate: NDArray[np.bool_], best: NDArray[np.int64],
-    taken: NDArray[np.bool_] | None,
+    taken: NDArray[np.bool_] | None, cross_cluster: NDArray[np.bool_],
 ) -> ClusterDecisions:  # fmt: skip
     """Decide from the list that the pairwise stage left, if it did and it reaches to eps; else from the vectors."""
-    near = near_list_of(task.cluster, scores, best, task.rule.eps)
+    rule = task.rule
+    near = near_list_of(task.cluster, scores, best, rule.eps)
     if near is not None:
-        return decide_by_list(near, lambda: _vectors(task, scores)[0], task.rule, duplicate, best, taken=taken)
+        elsewhere = (taken if rule.name == "greedy" else cross_cluster) if task.named_later else None
+        return decide_by_list(
+            near, lambda: _vectors(task, scores)[0], rule, duplicate, best, taken=taken, elsewhere=elsewhere
+        )
     X, sources = _vectors(task, scores)
-    return decide(X, task.rule, duplicate, best, source_codes(sources) if sources is not None else None, taken=taken)
+    return decide(X, rule, duplicate, best, source_codes(sources) if sources is not None else None, taken=taken)
 
 
 def _vectors(task: DecideTask, scores: Scores) -> tuple[Any, NDArray[Any] | None]:

@@ -119,3 +119,15 @@ def test_a_row_raised_by_a_row_of_another_cluster_fits():
     row = int(near.later[0])
     score[row], best[row] = 1.0, row
     assert near.fits(score, best)
+
+
+def test_rows_whose_kept_row_is_looked_for_elsewhere_need_no_vectors():
+    near = NearList(0.1, np.array([1]), np.array([0]), np.array([0.99 * 2**24]))
+    duplicate, best = np.array([False, True, True]), np.array([0, 0, 2])
+    found = decide_by_list(
+        near, pytest.fail, Rule("pairwise", 0.1), duplicate, best, elsewhere=np.array([False, True, True])
+    )
+    assert found.removed.tolist() == duplicate.tolist()
+    assert found.kept_row.tolist() == [0, 0, -1]
+    assert found.kept_score.tolist() == [0.0, np.float32(0.99), 0.0]
+    assert found.group.tolist() == [0, 0, 2]

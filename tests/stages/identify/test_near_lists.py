@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import PairwiseStage
@@ -15,6 +16,8 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify import worker
+from curator_dask.stages.identify.across.own_kept_rows import OwnKeptTask, own_kept_rows
+from curator_dask.stages.identify.in_parts import join_in_parts
 from curator_dask.stages.identify.list_clusters import list_clusters, with_near_lists
 from curator_dask.stages.identify.spec import DecideTask
 from tests.stages.identify.test_greedy_across_clusters import decide
@@ -40,6 +43,28 @@ def test_with_and_without_lists_the_decisions_are_the_same(compared, context, ru
         path.unlink()
     assert decide(compared, context, "e", tables=tables, rule=rule) == counts
     assert results(compared / "d") == results(compared / "e")
+
+
+@pytest.mark.parametrize(("seed", "dim", "eps"), [(1, 6, 0.04), (3, 24, 0.1), (2, 16, 0.1)])
+def test_a_row_whose_match_in_another_cluster_is_removed_gets_the_kept_row_of_its_own(
+    compared_rows, context, monkeypatch, seed, dim, eps
+):
+    out = compared_rows(seed, 900, dim)
+    asked: list[int] = []
+
+    def counted(task: OwnKeptTask) -> object:
+        asked.append(len(task.places))
+        return own_kept_rows(task)
+
+    monkeypatch.setattr(join_in_parts, "own_kept_rows", counted)
+    decide(out, context, rule="pairwise", eps=eps)
+    assert sum(asked) > 0
+    for path in lists(out):
+        path.unlink()
+    decide(out, context, "e", rule="pairwise", eps=eps)
+    assert results(out / "d") == results(out / "e")
+    removed = pq.read_table(out / "d" / "duplicates.parquet")
+    assert removed["kept_id"].null_count < len(removed)
 
 
 @pytest.mark.parametrize("damage", ["another list", "changed bytes"])

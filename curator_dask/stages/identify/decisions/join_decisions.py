@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_list, id_text, id_texts, one_type, stored
+from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.dedup.arrays.growing import Growing
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.decide.groups import joined_groups
@@ -192,6 +193,8 @@ class DecidedClusters:
     taken: pa.Table | None
     """By the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`); None: only the best match of
     a row is known."""
+    clusters: tuple[ClusterInput, ...] = ()
+    """The clusters, where some rows may still need the nearest kept row of their own one."""
 
     def joined_without(self, copies: Decisions) -> Decisions:
         """The decisions on all rows, some of which were removed as copies."""

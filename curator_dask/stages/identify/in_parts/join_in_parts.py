@@ -22,11 +22,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.files.buckets.shared import shared_buckets_for
 from curator_dask.files.folder import Folder
 from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.across.own_kept_rows import (
+    OwnKeptTask,
+    own_kept_rows,
+    rows_without_kept_row,
+    with_columns,
+)
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions, common_type, takers_of
 from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, publish_single_files, write_parts
@@ -37,7 +44,7 @@ from curator_dask.stages.identify.in_parts.count_sources import CountTask, empti
 from curator_dask.stages.identify.in_parts.join_record import Joined, made_from, record_join, recorded_join
 from curator_dask.stages.identify.in_parts.look import FindTask, Look, LookTask, look_at_part
 from curator_dask.stages.identify.in_parts.named_rows import NamedRows, find_named_rows
-from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, cut_into_parts, in_part
+from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all, cut_into_parts, in_part
 from curator_dask.stages.identify.in_parts.prepare import Prepared, PrepareTask, Shared, prepare_part, send_again
 from curator_dask.stages.identify.in_parts.settle import Crossing, Settled, settle
 from curator_dask.stages.identify.in_parts.touched import Touched, TouchedTask, touched_rows
@@ -101,6 +108,10 @@ class _InParts:
         groups = int(self._groups_before[-1]) + len(settled.roots)
         return Joined({**counts, "groups": groups}, settled.by_hand, emptied)
 
+    @cached_property
+    def _cluster_of(self) -> dict[int, ClusterInput]:
+        return {cluster.number: cluster for cluster in self.decided.clusters}
+
     @property
     def _num_buckets(self) -> int:
         return shared_buckets_for(self.parts[-1].stop)
@@ -163,9 +174,27 @@ class _InParts:
 
         tables = [one.table for one in self._touched]
         before = np.repeat(self._groups_before[:-1], list(map(len, tables)))
-        return settle(
-            pa.concat_tables(tables), before, self._crossing, self.decided.rule, self._rows, self._decide_by_hand
-        )
+        touched = self._with_own_kept_rows(pa.concat_tables(tables))
+        return settle(touched, before, self._crossing, self.decided.rule, self._rows, self._decide_by_hand)
+
+    def _with_own_kept_rows(self, touched: pa.Table) -> pa.Table:
+        """The touched rows, with the kept rows in their own clusters of those that their clusters left without."""
+        if self.decided.rule.name != "pairwise" or not self.decided.clusters:
+            return touched
+        rows = rows_without_kept_row(touched, self._crossing.rows, self._crossing.matches)
+        place, line = self._rows.places(rows)
+        wanted = np.unique(place).tolist()
+        found = self.place.each(own_kept_rows, [self._own_kept_task(one, line[place == one]) for one in wanted])
+        kept_row, kept_score = (touched[name].to_numpy().copy() for name in ("kept_row", "kept_score"))
+        at = np.searchsorted(touched["row"].to_numpy(), rows)
+        for one, (kept, score) in zip(wanted, found, strict=True):
+            kept_row[at[place == one]] = among_all(kept, int(self._rows.starts[one]))
+            kept_score[at[place == one]] = score
+        return with_columns(touched, {"kept_row": kept_row, "kept_score": kept_score})
+
+    def _own_kept_task(self, place: int, lines: Indices) -> OwnKeptTask:
+        cluster = self._cluster_of[self._rows.tables.numbers[place]]
+        return OwnKeptTask(cluster, self.decided.rule.eps, lines, self.place.context.cluster.device)
 
     def _decide_by_hand(self, decisions: Decisions, places: Callable[[Indices], Indices]) -> ByHand:
         if self.overrides is None:
