@@ -183,13 +183,14 @@ def _cross_cluster(size: RunSize, rates: StageRates) -> StageEstimate:
 
 
 def _identify(size: RunSize, rates: StageRates) -> StageEstimate:
-    # Its tasks read the tables. They join the decisions by scores too; the client joins those by overlaps.
+    # Its tasks read the tables and join the decisions; the client holds the rows with a duplicate in another cluster.
     core_s = size.clips * rates.identify_core_s_per_clip
     size_gb = size.clips * rates.table_bytes_per_clip / 1e9
-    crossing = rates.crossing_share * rates.identify_bytes_per_crossing_clip if size.cross_cluster else 0.0
-    per_clip = rates.identify_bytes_per_clip if size.align else crossing
-    client_s = core_s / (2 if size.align else 4)
-    return _on_cpus("identify", core_s - client_s, client_s, size_gb, _client_gb(size, per_clip))
+    crossing = (
+        rates.crossing_share * rates.identify_bytes_per_crossing_clip if size.cross_cluster and not size.align else 0.0
+    )
+    client_s = core_s / 4
+    return _on_cpus("identify", core_s - client_s, client_s, size_gb, _client_gb(size, crossing))
 
 
 def _export(size: RunSize, rates: StageRates) -> StageEstimate:

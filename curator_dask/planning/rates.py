@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.keywords import with_suggestions
+
+RETIRED: Final = ("identify_bytes_per_clip",)
+"""Rates that earlier versions had and printed. They no longer count."""
 
 
 @with_suggestions
@@ -38,7 +41,8 @@ class StageRates:
     """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core
     seconds; it took 56 to 62 on a quiet machine (whole_dedup_2_cores.md)."""
     identify_core_s_per_clip: float = 20e-6
-    """Core seconds to decide a clip by its score (whole_dedup_2_cores.md)."""
+    """Core seconds to decide a clip by its score (whole_dedup_2_cores.md). By overlaps it took as many, without the listing of
+    the rows (decisions_2_cores.md)."""
     cluster_core_s: float = 0.011
     """Core seconds that a cluster costs, however small it is (whole_dedup_2_cores.md)."""
     unit_client_s: float = 0.0014
@@ -47,9 +51,6 @@ class StageRates:
     """Seconds of the client to list and plan a clip in export (100,000 clips with their files on a local disk: 3.7 s)."""
     copy_core_s_per_gb: float = 3.0
     """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
-    identify_bytes_per_clip: float = 67.0
-    """Memory of the client per clip in identify by the rule overlap, beside 0.3 GB (decisions_2_cores.md). By scores the client
-    holds no clips."""
     identify_bytes_per_crossing_clip: float = 1700.0
     """Memory of the client in identify by scores, per clip with a duplicate in another cluster (decisions_2_cores.md)."""
     crossing_share: float = 0.02
@@ -97,6 +98,8 @@ def read_rates(path: Path) -> StageRates:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read rates from {path}: {error}") from error
     found = document.get("rates", document) if isinstance(document, dict) else None
+    if isinstance(found, dict):
+        found = {name: value for name, value in found.items() if name not in RETIRED}
     if not isinstance(found, dict):
         raise InputError(f'{path} holds no rates: it must be a JSON object such as {{"gflops_per_core": 80}}')
     return StageRates(origin=str(path)).with_some(found)

@@ -92,7 +92,9 @@ class TestRates:
     @pytest.mark.parametrize("wrap", [lambda rates: rates, lambda rates: {"rates": rates, "stages": []}])
     def test_from_a_file(self, tmp_path, wrap):
         path = tmp_path / "rates.json"
-        path.write_text(json.dumps(wrap({"gflops_per_core": 80})))
+        path.write_text(
+            json.dumps(wrap({"gflops_per_core": 80, "identify_bytes_per_clip": 67.0}))
+        )  # an earlier version's
         rates = read_rates(path)
         assert (rates.gflops_per_core, rates.origin) == (80, str(path))
         assert rates.split_core_s_per_hour == StageRates().split_core_s_per_hour
