@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class Vectors:
         X = np.empty((len(some), self.dim), VECTOR_DTYPE)
         order = np.lexsort((at, file, cluster))
         new = (np.diff(cluster[order], prepend=-1) != 0) | (np.diff(file[order], prepend=COPIED - 1) != 0)
-        for rows in np.split(order, np.flatnonzero(new)[1:]) if len(order) else ():
+        for start, stop in pairwise([*np.flatnonzero(new).tolist(), len(order)]):
+            rows = order[start:stop]
             X[rows] = _read_rows(*self._file(int(cluster[rows[0]]), int(file[rows[0]])), at[rows], self.dim)
         return X
 
@@ -75,6 +77,9 @@ class Vectors:
 def _read_rows(folder: Folder, path: str, at: Indices, dim: int) -> NDArray[np.float32]:
     """(n, D) rows of a file that begin at these bytes, which ascend; a row may come more than once."""
     row_bytes = dim * VECTOR_DTYPE.itemsize
+    if len(at) == 1:  # most files hold one of the rows that are asked for
+        [part] = folder.read_spans(path, [(int(at[0]), int(at[0]) + row_bytes)])
+        return np.frombuffer(part, VECTOR_DTYPE).reshape(1, dim)
     runs = np.split(at, np.flatnonzero(np.diff(at) > max(row_bytes, MOST_SKIPPED_BYTES)) + 1)
     spans = [(int(run[0]), int(run[-1]) + row_bytes) for run in runs]
     parts = folder.read_spans(path, spans)
