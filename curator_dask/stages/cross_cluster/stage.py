@@ -198,7 +198,10 @@ class CrossClusterStage(RankedClusters, Stage):
                 _require_all(outcome)
                 counts.update(outcome.counts)
             state.write(UnitRecord(COMPARED, made_from, counts=counts))
-        merged = run_units(context.cluster, state, merge, merge_group, reporter=context.reporter, what="groups (merge)")
+        merged = run_units(
+            context.cluster, state, merge, merge_group,
+            reporter=context.reporter, what="groups (merge)", flush_together=True,
+        )  # fmt: skip
         if not merged.failures:
             kept = {COMPARED, *(unit.key for unit in merge)}
             state.forget([record.key for record in state.records() if record.key not in kept])
