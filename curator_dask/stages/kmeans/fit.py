@@ -40,7 +40,7 @@ from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_group
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
-from curator_dask.stages.kmeans.spec import FitRows, FitSpec, priority_limit
+from curator_dask.stages.kmeans.spec import FitRows, FitSpec, KeptRows, priority_limit
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
@@ -102,17 +102,15 @@ def fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter)
 def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter) -> Fit:
     parameters = spec.parameters
     sample = _choose_sample(client, spec, chunks, reporter)
-    kept = client.map(_read_to_keep, chunks, source=spec.source, device=spec.device, pure=False) if sample.kept else []
-    loaded = client.map(
-        load_fit_rows,
-        kept or chunks,
-        source=spec.source,
-        fraction=sample.fraction,
-        in_order=bool(sample.levels),
-        seed=parameters.random_state,
-        device=spec.device,
-        pure=False,
-    )
+    how = {
+        "source": spec.source,
+        "in_order": bool(sample.levels),
+        "seed": parameters.random_state,
+        "device": spec.device,
+        "pure": False,
+    }
+    kept = client.map(_read_to_keep, chunks, **how) if sample.kept else []
+    loaded = client.map(load_fit_rows, kept or chunks, fraction=sample.fraction, **how)
     in_levels = sample.levels or (1.0,)
     census = gather(client, client.map(_take_census, loaded, levels=in_levels, pure=False), reporter.note)
     num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
@@ -168,20 +166,32 @@ def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, num_fit_rows
     return wanted  # a centre of an array that has no rows stays where it is
 
 
-def _read_to_keep(chunk: Chunk, *, source: VectorSource, device: str) -> Rows:
+def _read_to_keep(chunk: Chunk, *, source: VectorSource, seed: int, device: str, in_order: bool = False) -> KeptRows:
+    """The rows of a chunk; with `in_order`, in the order of the hashes of their ids."""
     rows = read_rows(source, chunk, device)
-    return replace(rows, X=to_host(rows.X))
+    priority = sample_priority(id_array(rows.ids), seed)
+    if not in_order:
+        return KeptRows(rows.ids, to_host(rows.X), rows.metadata, rows.rejects, priority)
+    order = np.argsort(priority, kind="stable")
+    X = np.take(to_host(rows.X), order, axis=0)
+    return KeptRows(rows.ids.take(order), X, rows.metadata.take(order), rows.rejects, priority[order])
 
 
 def load_fit_rows(
-    chunk: Chunk | Rows, *, source: VectorSource, fraction: float, seed: int, device: str, in_order: bool = False
+    chunk: Chunk | KeptRows, *, source: VectorSource, fraction: float, seed: int, device: str, in_order: bool = False
 ) -> FitRows:
     """The rows to fit on of a chunk, or of its rows where they are kept; with `in_order`, in the order of their hashes."""
-    rows = chunk if isinstance(chunk, Rows) else read_rows(source, chunk, device)
-    priority = sample_priority(id_array(rows.ids), seed)
+    if isinstance(chunk, KeptRows):
+        rows: Rows = chunk
+        priority = chunk.priority
+    else:
+        rows = read_rows(source, chunk, device)
+        priority = sample_priority(id_array(rows.ids), seed)
     chosen: Any = np.flatnonzero(priority < priority_limit(fraction)) if fraction < 1 else slice(None)
     if in_order:
-        chosen = np.argsort(priority, kind="stable")[: len(priority[chosen])]
+        number = len(priority[chosen])
+        is_sorted = isinstance(chunk, KeptRows)  # then the rows of the fit are a view of those that are kept
+        chosen = slice(number) if is_sorted else np.argsort(priority, kind="stable")[:number]
     X = to_host(rows.X[chosen])
     return FitRows(X, priority[chosen], priority, sq_norms_of(X), rows.rejects)
 

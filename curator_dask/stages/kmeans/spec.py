@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.vector_source import Chunk, VectorSource
+from curator_dask.data.vector_source import Chunk, Rows, VectorSource
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -33,6 +33,21 @@ class FitSpec:
 
 
 @dataclass(frozen=True)
+class KeptRows(Rows):
+    """The good rows of a chunk that a worker keeps until they are assigned, with the hashes of their ids.
+
+    Where the sample of the fit has levels, they are in the order of the hashes: the rows of each level are a beginning of
+    the matrix, and need no memory of their own.
+    """
+
+    priority: NDArray[np.uint64]
+    """(n,)"""
+
+    def __sizeof__(self) -> int:
+        return int(super().__sizeof__() + self.priority.nbytes)
+
+
+@dataclass(frozen=True)
 class FitRows:
     """The rows of one chunk that a worker holds during the fit."""
 
@@ -48,7 +63,8 @@ class FitRows:
 
     def __sizeof__(self) -> int:
         """Dask moves small results to idle workers, and by default it takes an object of ours for one."""
-        own = self.X.nbytes if self.X.base is None else 0  # all rows of a chunk are those that are kept anyway
+        is_whole = len(self.X) == len(self.all_priority) and self.X.base is not None
+        own = 0 if is_whole else self.X.nbytes  # all rows of a chunk are those that are kept anyway
         return int(own + self.priority.nbytes + self.all_priority.nbytes + self.sq_norms.nbytes)
 
     def num_below(self, share: float) -> int:
