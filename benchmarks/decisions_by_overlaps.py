@@ -3,7 +3,8 @@
 Run: ``python -m benchmarks.decisions_by_overlaps``. The listed rows, the output of align and the clip index are made up, and
 written as real files: clusters of 1,000 rows, 20 clips of ten seconds per video. Every third video is a copy of the one
 before it that begins four seconds later, so there are two overlaps for each three clips. Two real workers do the tasks. With
-``--in-the-client`` all rows are decided on there, as with ``--also copies`` (and as the rule did before). Linux only.
+``--in-the-client`` all rows are decided on there, as with ``--also copies`` (and as the rule did before). With ``--joined``
+overlaps join all videos with copies, so that one worker decides on them. Linux only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.decisions import CLIPS_PER_VIDEO, CLUSTER_ROWS, _name, _step, _write_clip_index
-from benchmarks.measuring import apart, for_each_size
+from benchmarks.measuring import apart, for_each_size, memory
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--in-the-client", action="store_true")
+    parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
     columns = (
         "clips",
@@ -54,14 +56,14 @@ def main() -> None:
         "MB of the client",
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
-    for_each_size(given.clips, _measure, given.in_the_client)
+    for_each_size(given.clips, _measure, given.in_the_client, given.joined)
 
 
-def _measure(num_clips: int, in_the_client: bool) -> None:
+def _measure(num_clips: int, in_the_client: bool, joined: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
         state = StageState(folder.below("d"), "identify")
-        apart(_write_input, folder, state, num_clips)
+        apart(_write_input, folder, state, num_clips, joined)
         output_files.SINGLE_FILE_ROWS = 0  # `benchmarks.decisions` measures them
         tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
         rule = OverlapRule(0.8, "all", None, RankingStrategy.of("hard"))
@@ -72,6 +74,8 @@ def _measure(num_clips: int, in_the_client: bool) -> None:
             if in_the_client:
                 step = lambda: _decide_in_the_client(context, state, what)  # noqa: E731
             _step("decide, join and write the parts", num_clips, cluster, step)
+            most = max(cluster.client.run(memory, "VmHWM").values())
+            print(f"The worker that used most memory used {most / 1e6:,.0f} MB.", flush=True)
 
 
 def _decide_in_the_client(context: RunContext, state: StageState, what: ToDecide) -> None:
@@ -81,13 +85,13 @@ def _decide_in_the_client(context: RunContext, state: StageState, what: ToDecide
     write_decisions(context, state, decisions, facts)
 
 
-def _write_input(folder: Folder, state: StageState, num_clips: int) -> None:
+def _write_input(folder: Folder, state: StageState, num_clips: int, joined: bool) -> None:
     num_clusters = num_clips // CLUSTER_ROWS
     for cluster in range(num_clusters):
         _write_cluster(state, cluster, num_clusters)
     _write_clip_index(folder, num_clips)
     _write_table(folder, "overlaps/clips.parquet", map(_clips, _starts(num_clips)))
-    _write_table(folder, "overlaps/overlaps.parquet", map(_overlaps, _starts(num_clips)))
+    _write_table(folder, "overlaps/overlaps.parquet", (_overlaps(clip, joined) for clip in _starts(num_clips)))
 
 
 def _write_cluster(state: StageState, cluster: int, num_clusters: int) -> None:
@@ -125,12 +129,17 @@ def _clips(clip: np.ndarray) -> pa.Table:
     return pa.table({"id": list(map(_name, clip.tolist())), "source": sources, "start_s": start, "end_s": start + 10})
 
 
-def _overlaps(clip: np.ndarray) -> pa.Table:
-    """Each clip of a copy shows the end of a clip of the film, and the begin of the next one."""
+def _overlaps(clip: np.ndarray, joined: bool) -> pa.Table:
+    """Each clip of a copy shows the end of a clip of the film, and the begin of the next one.
+
+    If they are joined, its first clip also shows the begin of a clip of the copy before it.
+    """
     clip = clip[(clip // CLIPS_PER_VIDEO) % 3 == 2]
     film = clip - CLIPS_PER_VIDEO
     following = np.minimum(film + 1, film - film % CLIPS_PER_VIDEO + CLIPS_PER_VIDEO - 1)
     parts = [_table(clip, film, 0.0, 10 - LATER_S, -LATER_S), _table(clip, following, 10 - LATER_S, 10.0, 10 - LATER_S)]
+    first = clip[(clip % CLIPS_PER_VIDEO == 0) & (clip >= 5 * CLIPS_PER_VIDEO)]
+    parts += [_table(first, first - 3 * CLIPS_PER_VIDEO, 0.0, LATER_S, 0.0)] if joined else []
     return pa.concat_tables(parts)
 
 

@@ -107,54 +107,64 @@ def test_files_of_many_parts(scored, context, monkeypatch, name):
     assert len(list((out / "decisions").iterdir())) > 3
     assert not (out / ".curator" / "identify" / "buckets").exists()
     assert digest_of(out) == EXPECTED[name]
-    assert one_row_per_clip(out) == one_row_per_clip(scored / name)
+    assert one_row_per_clip(Folder(str(out))) == one_row_per_clip(Folder(str(scored / name)))
     alone = both.stage(scored, f"{name}-again", **given)
     monkeypatch.setattr(output_files, "PART_ROWS", 1_000)
     again = alone.run(context=context)
     assert (again.counts, again.warnings) == (first.counts, first.warnings)
 
 
-def one_row_per_clip(folder: Path) -> list[list[Any]]:
-    batches = decision_batches(Folder(str(folder)), decision_columns().names)
+def one_row_per_clip(folder: Folder) -> list[list[Any]]:
+    batches = decision_batches(folder, decision_columns().names)
     return [row for batch in batches for row in rounded(batch.to_pylist())]
 
 
-def test_second_run_of_many_parts_starts_nothing(scored, context, monkeypatch):
+@pytest.mark.parametrize("rule", ["pairwise", "overlap"])
+def test_second_run_of_many_parts_starts_nothing(scored, context, monkeypatch, rule):
     monkeypatch.setattr(output_files, "PART_ROWS", 20)
-    stage = both.stage(scored, "twice", **RULES["pairwise"], overlaps_path=None, clips_path=str(scored / "clips"))
+    twice = scored / f"twice-{rule}"
+    given = {"tables": "x", "also": None, "clips_path": str(scored / "clips"), "rule": rule}
+    more = {"eps": None} if rule == "overlap" else {"overlaps_path": None}
+    stage = both.stage(scored, twice.name, **given, **more)
     first = stage.run(context=context)
-    written = {path: path.stat().st_mtime_ns for path in (scored / "twice" / "decisions").iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in (twice / "decisions").iterdir()}
     idle = RunContext(LazyCluster())
     second = stage.run(context=idle)
     assert (second.counts, second.warnings, second.num_run) == (first.counts, first.warnings, 0)
     assert idle.cluster._client is None
-    (scored / "twice" / "decisions" / "part-000002.parquet").unlink()
+    (twice / "decisions" / "part-000002.parquet").unlink()
     stage.run(context=context)
-    there = {path: path.stat().st_mtime_ns for path in (scored / "twice" / "decisions").iterdir()}
+    there = {path: path.stat().st_mtime_ns for path in (twice / "decisions").iterdir()}
     assert there.keys() == written.keys()
     assert (
         sum(there[path] != written[path] for path in there) == 2
     )  # that part, and the first, without which there are none
 
 
-def test_files_of_many_parts_on_an_object_store(scored, context, monkeypatch, s3):
+ON_A_STORE: dict[str, dict[str, Any]] = {"greedy": {"eps": both.EPS}, "overlap": {"overlaps_path": "overlaps"}}
+
+
+@pytest.mark.parametrize("rule", ON_A_STORE)
+def test_files_of_many_parts_on_an_object_store(scored, context, monkeypatch, s3, rule):
     monkeypatch.setattr(output_files, "PART_ROWS", 60)
     monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 100)
-    store, options = Folder(f"{s3.url}/in-parts", s3.storage_options), {"storage_options": s3.storage_options}
-    for name in ("k", "x", "clips"):
+    store, options = Folder(f"{s3.url}/in-parts-{rule}", s3.storage_options), {"storage_options": s3.storage_options}
+    given = ON_A_STORE[rule]
+    paths = {"input_path": "x", "kmeans_path": "k", "output_path": "d", "clips_path": "clips"}
+    paths |= {name: value for name, value in given.items() if name.endswith("_path")}
+    for name in paths.values():
         for path in (path for path in (scored / name).rglob("*") if path.is_file()):
             store.write_bytes(str(path.relative_to(scored)), path.read_bytes())
-    paths = {"kmeans_path": "k", "output_path": "d", "clips_path": "clips"}
     stage = IdentifyDuplicatesStage(
-        f"{store.url}/x", **{key: f"{store.url}/{name}" for key, name in paths.items()}, eps=both.EPS, rule="greedy",
-        read_kwargs=options, write_kwargs=options,
+        **{**given, **{key: f"{store.url}/{name}" for key, name in paths.items()}}, rule=rule, read_kwargs=options,
+        write_kwargs=options,
     )  # fmt: skip
-    assert stage.run(context=context).counts["rows"] == 200
-    local = both.stage(scored, "beside-the-store", tables="x", rule="greedy", also=None, overlaps_path=None,
-                       clips_path=str(scored / "clips"))  # fmt: skip
-    local.run(context=context)
-    found = decision_batches(store.below("d"), decision_columns().names)
-    assert [row for one in found for row in rounded(one.to_pylist())] == one_row_per_clip(scored / "beside-the-store")
+    assert stage.run(context=context).counts["rows"] == len(one_row_per_clip(store.below("d")))
+    beside = f"beside-the-store-{rule}"
+    more = {name: str(scored / value) if name.endswith("_path") else value for name, value in given.items()}
+    both.stage(scored, beside, "x", **{"rule": rule, "also": None, "overlaps_path": None, "eps": None,
+               "clips_path": str(scored / "clips"), **more}).run(context=context)  # fmt: skip
+    assert one_row_per_clip(store.below("d")) == one_row_per_clip(Folder(str(scored / beside)))
     assert not store.entries("d/.curator/identify/buckets", hidden=True)
 
 
