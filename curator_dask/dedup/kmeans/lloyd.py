@@ -213,6 +213,20 @@ class Iterations(NamedTuple):
     """(k, D)"""
     n_iter: int
     converged: bool
+    partial: Partial | None
+    """The rows as the last iteration assigned them, of which the centroids are the means; None without an iteration."""
+
+    def result(self, sq_norms: float, n_iter_before: int = 0) -> KMeansResult:
+        """The fit with its rows where the last iteration put them; their inertia is at most that of the iteration.
+
+        No further pass looks for rows that the last move of the centroids brought nearer to another one. ``sq_norms`` is
+        the `sum_of_sq_norms` of the rows, ``n_iter_before`` a number of iterations to count too. Raises ValueError where
+        there was no iteration.
+        """
+        if self.partial is None:
+            raise ValueError("no iteration has assigned the rows")
+        inertia = self.partial.cost(self.centroids, sq_norms)
+        return KMeansResult(self.centroids, self.partial.counts, inertia, n_iter_before + self.n_iter, self.converged)
 
 
 SumUp = Callable[[NDArray[np.float32]], Partial]
@@ -230,6 +244,7 @@ def iterate(
 ) -> Iterations:
     """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it; the parameters are those of `lloyd`."""
     last_cost: float | None = None
+    partial: Partial | None = None
     done = False
     n_iter = 0
     while not done and n_iter < max_iter:
@@ -240,7 +255,7 @@ def iterate(
         C, last_cost = next_C, cost
         if after_each is not None:
             after_each(cost)
-    return Iterations(C, n_iter, done)
+    return Iterations(C, n_iter, done, partial)
 
 
 def lloyd(
@@ -266,7 +281,7 @@ def lloyd(
         tol: see `has_converged`.
         after_each: receives the cost of every iteration, with the centres that the iteration began with.
     """
-    C, n_iter, done = iterate(sum_up, C, sq_norms, max_iter=max_iter, tol=tol, after_each=after_each)
+    C, n_iter, done, _ = iterate(sum_up, C, sq_norms, max_iter=max_iter, tol=tol, after_each=after_each)
     final = sum_up(C)
     return KMeansResult(C, final.counts, final.cost(C, sq_norms), n_iter, done)
 

@@ -263,22 +263,22 @@ def _fit_in_levels(
     differences between a row's near centres, so later iterations need not compare a row with all others.
 
     ``max_iter`` limits the iterations of all levels together; at least one more is on the last level. The inertia of the
-    result is that of the last level, with the near centres of its rows; ``tell`` hears the cost of every iteration.
+    result is that of the last level, with its rows where the last iteration put them; ``tell`` hears the cost of every iteration.
     """
     most, tol = spec.parameters.max_iter, spec.parameters.tol
     first, *between, last = held.levels
     first_tol = sample_tol(tol, first.num_rows, len(start))
-    C, n_iter, _ = iterate(
+    C, n_iter, *_ = iterate(
         lambda C: held.sum_up(C, spec, first), start, first.sq_norms, max_iter=most, tol=first_tol, after_each=tell
     )
     among_near = held.among_near(spec)
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
-        C, more, _ = iterate(among_near(level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+        C, more, *_ = iterate(among_near(level), C, level.sq_norms, max_iter=steps, tol=tol, after_each=tell)
         n_iter += more
     steps = min(LAST_STEPS, max(1, most - n_iter))
-    result = lloyd(among_near(last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
-    return replace(result, n_iter=n_iter + result.n_iter)
+    ended = iterate(among_near(last), C, last.sq_norms, max_iter=steps, tol=tol, after_each=tell)
+    return ended.result(last.sq_norms, n_iter)
 
 
 def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec) -> KMeansResult:

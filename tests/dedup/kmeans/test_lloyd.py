@@ -13,6 +13,7 @@ from curator_dask.dedup.kmeans.lloyd import (
     KMeansResult,
     Partial,
     has_converged,
+    iterate,
     kmeans_fit,
     lloyd,
     lloyd_partial,
@@ -218,3 +219,21 @@ def test_every_iteration_tells_its_cost():
     assert len(costs) == result.n_iter == 5
     assert costs[0] == lloyd_partial(X, X[:12]).cost(X[:12], sq_norms)
     assert result.inertia <= costs[-1]
+
+
+def test_the_result_of_iterations_is_that_of_lloyd_but_for_rows_that_would_change_their_cluster():
+    X = random_unit(600, 8, 3)
+    costs: list[float] = []
+    sq_norms = sum_of_sq_norms(X)
+
+    def sum_up(C):
+        return lloyd_partial(X, C)
+
+    ended = iterate(sum_up, X[:12], sq_norms, max_iter=4, tol=0, after_each=costs.append)
+    result, wanted = ended.result(sq_norms, 3), lloyd(sum_up, X[:12], sq_norms, max_iter=4, tol=0)
+    assert result.centroids.tobytes() == wanted.centroids.tobytes()
+    assert (result.n_iter, result.converged) == (7, wanted.converged)
+    assert result.counts.sum() == 600
+    assert wanted.inertia < result.inertia < costs[-1]
+    with pytest.raises(ValueError, match="no iteration"):
+        iterate(sum_up, X[:12], sq_norms, max_iter=0, tol=0).result(sq_norms)
