@@ -6,10 +6,9 @@ programs may not (compressed pages, other number types); the vectors of such a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from curator_dask.stages.cross_cluster.spec import INTERMEDIATE, Cluster
 
 VECTOR_DTYPE = np.dtype("<f4")
 MOST_SKIPPED_BYTES = 64 << 10
-"""Two spans of a file are read as one if at most this many bytes lie between them: that costs less than a second request."""
+"""Two spans of an object are read as one if at most this many bytes lie between them: that costs less than a second request."""
 COPIED = -1
 """The number of the file that the vectors of a cluster are written to where its own files do not hold plain numbers."""
 
@@ -80,16 +79,13 @@ def _read_rows(folder: Folder, path: str, at: Indices, dim: int) -> NDArray[np.f
     if len(at) == 1:  # most files hold one of the rows that are asked for
         [part] = folder.read_spans(path, [(int(at[0]), int(at[0]) + row_bytes)])
         return np.frombuffer(part, VECTOR_DTYPE).reshape(1, dim)
-    runs = np.split(at, np.flatnonzero(np.diff(at) > max(row_bytes, MOST_SKIPPED_BYTES)) + 1)
-    spans = [(int(run[0]), int(run[-1]) + row_bytes) for run in runs]
-    parts = folder.read_spans(path, spans)
-    found = [_rows_in(part, run - run[0], dim) for run, part in zip(runs, parts, strict=True)]
-    return np.concatenate([one for rows in found for one in rows])
-
-
-def _rows_in(part: bytes, at: Indices, dim: int) -> Sequence[NDArray[Any]]:
-    """The rows that begin at these bytes: views, one of each run of rows that follow each other without a gap."""
-    cuts = np.flatnonzero(np.diff(at) != dim * VECTOR_DTYPE.itemsize) + 1
-    return [
-        np.frombuffer(part, VECTOR_DTYPE, len(run) * dim, int(run[0])).reshape(-1, dim) for run in np.split(at, cuts)
-    ]
+    most = max(row_bytes, 0 if folder.is_local else MOST_SKIPPED_BYTES)
+    first = np.append(0, np.flatnonzero(np.diff(at) > most) + 1)
+    counts = np.diff(first, append=len(at))
+    starts, stops = at[first], at[first + counts - 1] + row_bytes
+    parts = folder.read_spans(path, list(zip(starts.tolist(), stops.tolist(), strict=True)))
+    # Where each row begins in all parts together. Headers of pages lie between rows, so it may be at any byte.
+    place = at + np.repeat(np.cumsum(stops - starts) - stops, counts)
+    data = np.frombuffer(b"".join(parts), np.uint8)
+    rows: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(data, row_bytes)[place].view(VECTOR_DTYPE)
+    return rows

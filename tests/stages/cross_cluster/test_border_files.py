@@ -167,8 +167,9 @@ def vectors_of(folder: Folder, X: np.ndarray, places: VectorPlaces) -> Vectors:
 
 
 @pytest.mark.parametrize("gap", [1, 5, MOST_SKIPPED_BYTES // (4 * DIM), MOST_SKIPPED_BYTES // (4 * DIM) + 1])
-def test_copied_vectors_are_fetched_in_any_order_and_more_than_once(tmp_path, gap):
-    folder, X = Folder(str(tmp_path)), numbers(3 * gap + 1)
+@pytest.mark.parametrize("make", [the_local, the_remote], ids=["disk", "s3"])
+def test_copied_vectors_are_fetched_in_any_order_and_more_than_once(tmp_path, s3, make, gap):
+    folder, X = make(tmp_path, s3, f"copied-{gap}"), numbers(3 * gap + 1)
     vectors = vectors_of(folder, X, copy_vectors(folder, 3, X))
     some = np.array([3 * gap, 0, gap, gap, 2 * gap, 0])
     assert np.array_equal(vectors.fetch(some), X[some])
