@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -11,11 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clip_index import clip_index_files, has_clip_index, read_clip_index, schema
-from curator_dask.data.clusters import column_values
+from curator_dask.data.clip_index import (
+    clip_index_batches,
+    clip_index_files,
+    clip_index_schema,
+    has_clip_index,
+    schema,
+)
+from curator_dask.data.clusters import column_values, count_rows
 from curator_dask.data.ids import id_text
 from curator_dask.errors import InputError
 from curator_dask.files import layout
+from curator_dask.files.buckets.lookup import RowLookup
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 
@@ -26,9 +34,12 @@ DERIVED: Final = {"pixels": ("width", "height"), "duration_s": ("start_s", "end_
 """Columns computed from two others: width × height, and end − start."""
 
 
+_MAKING: Final = threading.Lock()
+
+
 @dataclass(frozen=True)
 class ClipIndex:
-    """The clip index of a split output. It is sent to workers; each worker reads it once for all units."""
+    """The clip index of a split output. It is sent to workers; each worker process reads it once, into a file of its own."""
 
     folder: Folder
     version: str
@@ -48,9 +59,8 @@ class ClipIndex:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        index = _read(self, tuple(dict.fromkeys(names)))
         wanted = pa.array(map(id_text, ids.tolist()), pa.string())
-        found = index.filter(pc.is_in(index["id"], value_set=wanted))  # filtered first: looking up all ids is costly
+        found = _lookup(self, tuple(dict.fromkeys(names))).rows(wanted)
         place = pc.index_in(wanted, value_set=found["id"].combine_chunks())
         if place.null_count:
             missing = wanted.filter(place.is_null())
@@ -70,9 +80,20 @@ def _digest(folder: Folder) -> str:
     return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
 
 
-@functools.lru_cache(maxsize=1)
-def _read(index: ClipIndex, columns: tuple[str, ...]) -> pa.Table:
-    return read_clip_index(index.folder, list(dict.fromkeys(("id", *columns))))
+def _lookup(index: ClipIndex, columns: tuple[str, ...]) -> RowLookup:
+    with _MAKING:  # threads of a worker use one
+        return _make_lookup(index, columns)
+
+
+@functools.lru_cache(maxsize=2)
+def _make_lookup(index: ClipIndex, columns: tuple[str, ...]) -> RowLookup:
+    """On the local disk. A stage asks for columns to rank by, and perhaps for those of sources."""
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(("id", *columns)))
+    kind, files = clip_index_schema(index.folder), clip_index_files(index.folder)
+    schema = pa.schema([kind.field(name) for name in names if name in kind.names])
+    return RowLookup.of(clip_index_batches(index.folder, names), schema, count_rows(index.folder, files))
 
 
 def stored_columns(names: Iterable[str], index: ClipIndex | None) -> list[str]:
