@@ -39,6 +39,8 @@ LISTED_SHARE = 0.25
 """What deciding from a list of near pairs takes of that, or less."""
 
 
+LISTED_FROM = "listed_from"
+"""Name, in the data of a cluster's marker, of the digest of the files that its list was made from."""
 _REACH = b"reach"
 """The key of the schema's metadata that holds how far the list reaches."""
 _UNIT = re.compile(r"cluster-(\d+)")
@@ -58,6 +60,8 @@ class NearListFile:
     folder: Folder
     path: str
     content_hash: str
+    made_from: str
+    """Digest of the versions of the cluster's files."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class ClusterInput:
     """Digest of its table and its files: if it changes, the decisions on the cluster are stale."""
     num_bytes: int = 0
     """Bytes of its files in `kmeans`."""
+    files: str = ""
+    """Digest of the versions of these files."""
     filtered: bool = False
     """Whether its table leaves out rows that its files have: those of dropped clips."""
     near_list: NearListFile | None = None
@@ -217,7 +223,7 @@ def _near_list_files(state: StageState) -> Iterator[tuple[int, NearListFile]]:
         path, cluster = state.beside_marker(record.key), _UNIT.fullmatch(record.key)
         known = hashes_of(record.outputs).get(path)
         if cluster and known and record.is_done:
-            yield int(cluster[1]), NearListFile(state.folder, path, known)
+            yield int(cluster[1]), NearListFile(state.folder, path, known, str(record.data.get(LISTED_FROM)))
 
 
 def read_near_list(file: NearListFile) -> NearList | None:

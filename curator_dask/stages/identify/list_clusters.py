@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from curator_dask.data.clusters import clusters_and_tables
-from curator_dask.data.scored_clusters import ClusterInput, near_list_files
+from curator_dask.data.scored_clusters import ClusterInput, NearListFile, near_list_files
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, file_versions
 from curator_dask.runtime.records import digest
@@ -27,16 +27,24 @@ def list_clusters(tables: Folder, kmeans: Folder, id_field: str, embedding_field
             embedding_field,
             version=digest(file_versions([table, *vectors_of[number]])),
             num_bytes=sum(entry.num_bytes for entry in vectors_of[number]),
+            files=digest(file_versions(vectors_of[number])),
         )
         for number, table in table_of.items()
     ]
 
 
 def with_near_lists(clusters: Sequence[ClusterInput], tables: Folder) -> list[ClusterInput]:
-    """The clusters with the lists of near pairs that the pairwise stage left, if it wrote the tables or those below them."""
+    """The clusters with the lists of near pairs that the pairwise stage left, if it wrote the tables or those below them.
+
+    A list that was made from other files than those of the cluster is left out.
+    """
     pairwise = _pairwise_output(tables)
     found = {} if pairwise is None else near_list_files(pairwise, layout.PAIRWISE)
-    return [replace(cluster, near_list=found.get(cluster.number)) for cluster in clusters]
+    return [_with_list(cluster, found.get(cluster.number)) for cluster in clusters]
+
+
+def _with_list(cluster: ClusterInput, near: NearListFile | None) -> ClusterInput:
+    return replace(cluster, near_list=near if near is not None and near.made_from == cluster.files else None)
 
 
 def _pairwise_output(tables: Folder) -> Folder | None:

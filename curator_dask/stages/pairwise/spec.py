@@ -42,6 +42,8 @@ class ClusterTask:
     """The cluster's files in the k-means output."""
     near_list: str
     """Path in the output of the Arrow file with its near pairs, which lies beside the marker of the cluster's unit."""
+    files: str = ""
+    """Digest of the versions of these files."""
     num_rows: int = 0
     """Rows of the cluster; 0 where they were not counted."""
 

@@ -136,11 +136,12 @@ class PairwiseStage(RankedClusters, Stage):
 
 def cluster_unit(spec: PairwiseSpec, cluster: int, entries: list[Entry]) -> Unit[ClusterTask]:
     """The unit that writes the table of a cluster, which lies in these files."""
-    version = [spec.index.version] if spec.index is not None else []
-    inputs = digest(file_versions(entries), *version)
+    version, versions = [spec.index.version] if spec.index is not None else [], file_versions(entries)
+    inputs = digest(versions, *version)
     key = f"cluster-{cluster:06d}"
     near_list = StageState(spec.output, PAIRWISE).beside_marker(key)
-    task = ClusterTask(spec=spec, cluster=cluster, paths=tuple(entry.path for entry in entries), near_list=near_list)
+    paths = tuple(entry.path for entry in entries)
+    task = ClusterTask(spec=spec, cluster=cluster, paths=paths, near_list=near_list, files=digest(versions))
     return Unit(key, inputs, task, str(task))
 
 

@@ -19,7 +19,7 @@ from curator_dask.data.clusters import (
     vector_batches,
 )
 from curator_dask.data.ids import id_column
-from curator_dask.data.scored_clusters import write_near_list
+from curator_dask.data.scored_clusters import LISTED_FROM, write_near_list
 from curator_dask.data.tables import read_unit_tables, write_parquet
 from curator_dask.dedup.similarity.near_list import NearPairLister
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
@@ -53,7 +53,7 @@ def score_cluster(task: ClusterTask) -> UnitResult:
     if near is None or not len(near.later):  # nobody asks for the pairs of a cluster without any
         return written
     listed = write_near_list(spec.output, task.near_list, near)
-    return replace(written, outputs={**written.outputs, task.near_list: listed})
+    return replace(written, outputs={**written.outputs, task.near_list: listed}, data={LISTED_FROM: task.files})
 
 
 def score_part(task: PartTask) -> UnitResult:
