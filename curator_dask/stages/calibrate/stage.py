@@ -6,9 +6,8 @@ calibration of the records.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -25,18 +24,18 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, count_work, has_work, run_units
 from curator_dask.stages.align.spec import VERSION as ALIGN_VERSION
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.calibrate.choose_clips import ChosenClips
 from curator_dask.stages.calibrate.judgement import calibration_of_records
 from curator_dask.stages.calibrate.spec import CALIBRATE, CalibrateTask
 from curator_dask.stages.calibrate.worker import edit_and_embed
 from curator_dask.stages.embed.clip_tracks import track_version
 from curator_dask.stages.embed.parameters import FOLLOW_WORKERS
-from curator_dask.stages.embed.spec import ClipToEmbed, EmbedSpec
+from curator_dask.stages.embed.spec import EmbedSpec
 from curator_dask.stages.embed.stage import EmbedStage
-from curator_dask.stages.embed.units import plan_units
+from curator_dask.stages.embed.units import each_unit
 from curator_dask.video.edits import EDITS, LATE
 from curator_dask.video.process.ffmpeg import encoder_failure
 
-CLIPS_PER_VIDEO = 4
 """Taken of one video before a second round takes more."""
 
 
@@ -155,31 +154,21 @@ class CalibrateStage(Stage):
     def _units(self) -> list[Unit[CalibrateTask]]:
         """The units of the chosen clips."""
         spec = self.embed_stage().resolved().spec()
-        inputs = {clip: unit.inputs for unit in plan_units(spec) for clip in unit.task.clips if clip.path}
-        if len(inputs) < 2:
+        clips = ChosenClips(self.num_clips)
+        for unit in each_unit(spec):
+            clips.add((clip for clip in unit.task.clips if clip.path), unit.inputs)
+        if clips.num_seen < 2:
             raise InputError(
-                f"{self.input_path} holds {counted(len(inputs), 'clips')}; calibration compares at least 2"
+                f"{self.input_path} holds {counted(clips.num_seen, 'clips')}; calibration compares at least 2"
             )
-        keys = {clip: digest(clip.id) for clip in _in_order_of_choice(inputs)[: self.num_clips]}
-        tasks = {clip: CalibrateTask(self._here(spec), clip, key) for clip, key in keys.items()}
-        return [Unit(task.key, inputs[clip], task, printable(clip.path)) for clip, task in tasks.items()]
+        tasks = [
+            (CalibrateTask(self._here(spec), clip, digest(clip.id)), inputs) for clip, inputs in clips.chosen().items()
+        ]
+        return [Unit(task.key, inputs, task, printable(task.clip.path)) for task, inputs in tasks]
 
     def _here(self, spec: EmbedSpec) -> EmbedSpec:
         """The same, but tracks go to this stage's own folder."""
         return replace(spec, output=self.output)
-
-
-def _in_order_of_choice(clips: Iterable[ClipToEmbed]) -> list[ClipToEmbed]:
-    """Four clips of each video, then four more of each, and so on; videos and clips in the order of their hashes."""
-    of_video: dict[str, list[ClipToEmbed]] = {}
-    for clip in sorted(clips, key=lambda clip: _hash(clip.id)):
-        of_video.setdefault(clip.source or clip.path, []).append(clip)
-    rounds = [
-        (number // CLIPS_PER_VIDEO, _hash(video), number, clip)
-        for video, group in of_video.items()
-        for number, clip in enumerate(group)
-    ]
-    return [clip for *_, clip in sorted(rounds, key=lambda one: one[:3])]
 
 
 def _without_nan(value: Any) -> Any:
@@ -189,10 +178,6 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).digest()
 
 
 def _require_encoder() -> None:

@@ -124,13 +124,28 @@ def num_clips(units: Sequence[Unit[Any]]) -> int:
     return sum(unit.task.num_clips for unit in units)
 
 
+def each_unit(spec: EmbedSpec) -> Iterator[Unit[EmbedTask]]:
+    """The units of `plan_units` with their clips, one after the other. Of a clip index none but these are held."""
+    ready_clips = list_ready_clips(spec)
+    if ready_clips is not None:
+        yield from _units_of_ready_clips(spec, ready_clips.videos)
+    else:
+        yield from (unit for _, _, unit in _each_of_index(spec, _columns(spec)))
+
+
 def _units_of_index(spec: EmbedSpec) -> list[Unit[ListedTask]]:
-    columns = tuple(name for name in clip_index_schema(spec.input).names if name in _COLUMNS)
-    return [
-        _listed(unit, where, number, columns)
-        for where, rows in clip_index_videos(spec.input, columns)
-        for number, unit in enumerate(units_of_video(spec, rows))
-    ]
+    columns = _columns(spec)
+    return [_listed(unit, where, number, columns) for where, number, unit in _each_of_index(spec, columns)]
+
+
+def _each_of_index(spec: EmbedSpec, columns: tuple[str, ...]) -> Iterator[tuple[VideoRows, int, Unit[EmbedTask]]]:
+    """Each unit, with the place of its video and its number there."""
+    for where, rows in clip_index_videos(spec.input, columns):
+        yield from ((where, number, unit) for number, unit in enumerate(units_of_video(spec, rows)))
+
+
+def _columns(spec: EmbedSpec) -> tuple[str, ...]:
+    return tuple(name for name in clip_index_schema(spec.input).names if name in _COLUMNS)
 
 
 def _listed(unit: Unit[EmbedTask], where: VideoRows, number: int, columns: tuple[str, ...]) -> Unit[ListedTask]:

@@ -12,8 +12,7 @@ import pytest
 from curator_dask import InputError, ParameterError, SplitStage
 from curator_dask.cli.output.calibration_report import calibration_report
 from curator_dask.files import layout
-from curator_dask.stages.calibrate.stage import CLIPS_PER_VIDEO, CalibrateStage, _in_order_of_choice
-from curator_dask.stages.embed.spec import ClipToEmbed
+from curator_dask.stages.calibrate.stage import CalibrateStage
 from curator_dask.video.edits import EDITS, LATE
 from curator_dask.video.moments import CAMERAS, _camera
 from curator_dask.video.process.ffmpeg import ffmpeg_path
@@ -86,11 +85,3 @@ def test_other_moments_of_a_still_camera_are_told_from_copies_that_begin_later(c
     report = calibration_report(found)
     assert f"--strictness {found.overlap.recommended_strictness:g}" in report
     assert "of 1 other moment with alike pictures" in report
-
-
-def test_some_clips_of_one_video_are_chosen_together():
-    clips = [ClipToEmbed(f"{video}-{n}", "", True, video, n, n, n + 1) for video in "abc" for n in range(9)]
-    sources = [clip.source for clip in _in_order_of_choice(clips)]
-    first, rest = sources[: 3 * CLIPS_PER_VIDEO], sources[3 * CLIPS_PER_VIDEO :]
-    assert [len(set(first[at : at + CLIPS_PER_VIDEO])) for at in range(0, len(first), CLIPS_PER_VIDEO)] == [1, 1, 1]
-    assert sorted(rest) == sorted("abc" * (9 - CLIPS_PER_VIDEO))
