@@ -41,13 +41,7 @@ CLUSTER_ROWS, CLIPS_PER_VIDEO = 1000, 20
 RULE = Rule("pairwise", 0.05)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument(
-        "--crossing", type=float, default=0.02, help="the share of rows with a duplicate in another cluster"
-    )
-    given = parser.parse_args()
+def print_heading() -> None:
     columns = (
         "clips",
         "step",
@@ -57,6 +51,16 @@ def main() -> None:
         "MB of the client",
     )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument(
+        "--crossing", type=float, default=0.02, help="the share of rows with a duplicate in another cluster"
+    )
+    given = parser.parse_args()
+    print_heading()
     for_each_size(given.clips, _measure, given.crossing)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.decisions import CLIPS_PER_VIDEO, CLUSTER_ROWS, _name, _step, _write_clip_index
+from benchmarks.decisions import CLIPS_PER_VIDEO, CLUSTER_ROWS, _name, _step, _write_clip_index, print_heading
 from benchmarks.measuring import apart, for_each_size, memory
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
@@ -47,15 +47,7 @@ def main() -> None:
     parser.add_argument("--in-the-client", action="store_true")
     parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
-    columns = (
-        "clips",
-        "step",
-        "client, CPU µs per clip",
-        "workers, CPU µs per clip",
-        "peak bytes per clip",
-        "MB of the client",
-    )
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    print_heading()
     for_each_size(given.clips, _measure, given.in_the_client, given.joined)
 
 

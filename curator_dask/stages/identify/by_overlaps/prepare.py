@@ -21,6 +21,7 @@ from curator_dask.stages.identify.decisions.output_files import Sending, send_ro
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import read_facts
+from curator_dask.stages.identify.in_parts.prepare import Prepared
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.overlap.load_rows import load_ranked_rows
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, RowsInTables
@@ -74,15 +75,6 @@ class PrepareTask:
 
     part: LinesOfPart
     sending: Sending
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What came of one part."""
-
-    inputs: str
-    """Digest of what its file is made from."""
-    counts: dict[str, int]
 
 
 def send_again(task: PrepareTask, shared: Shared) -> str:
