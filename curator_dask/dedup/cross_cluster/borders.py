@@ -36,8 +36,6 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.missed import (
-    ENOUGH_SHARE,
-    FEWER_DIMENSIONS,
     Misses,
     effective_dimension,
     upper_tail,
@@ -193,8 +191,7 @@ def find_borders(
         budget: the arithmetic that this search and the comparisons may take, as a share of the arithmetic of comparing the
             rows among themselves and of ``ASSIGNMENTS`` iterations of k-means. At least half goes to the comparisons, and
             in few dimensions up to ``MOST_BUDGETS`` times as much, if a sample says that pairs would be missed. A budget
-            up to the default is spent no farther than to the margin at which a sample says that all but
-            ``ENOUGH_SHARE`` of the pairs are found.
+            up to the default is spent no farther than `Misses.enough_margin`.
         recall: the share of near pairs to find, as a sample estimates it, whatever it costs; it takes the place of the budget.
             None: the budget decides.
         rows_at_once: rows of a block, each block with its share of the budget; memory holds a block times all clusters.
@@ -305,9 +302,8 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wante
         return _Aim(planes, margin, limit, cost, math.inf, 0, misses.share(margin))
     most_budgets = MOST_BUDGETS if dim < FEW_DIMENSIONS else 1.0
     needed = _cost_up_to(sample, cost, misses.least_margin(limit))
-    enough = limit
-    if budget <= DEFAULT_BUDGET:  # whoever asks for more gets more
-        enough = misses.in_fewer_dimensions(FEWER_DIMENSIONS).least_margin(limit, ENOUGH_SHARE)
+    # Whoever asks for more gets more.
+    enough = misses.enough_margin(limit) if budget <= DEFAULT_BUDGET else limit
     per_member = X.shape[0] / centroids.cost[planes.own]
     assigning = ASSIGNMENTS * len(planes.cluster) * dim * MULTIPLY
     work = budget * (_within_pair(dim) * centroids.cost[planes.own] / 2.0 + assigning / per_member)

@@ -22,8 +22,13 @@ ENOUGH_SHARE: Final = 0.00001
 FEWER_DIMENSIONS: Final = 4
 """Copies may differ in fewer directions than rows do. To tell how far is far enough, their differences are thought to lie
 in so many times fewer dimensions than those in which the rows scatter."""
+ENOUGH_SIGMA: Final = 4.31
+"""A normal variable exceeds so many standard deviations with the probability of ``ENOUGH_SHARE``."""
+LEAST_SAMPLE: Final = 32
+"""Fewer sampled rows say too little of the others."""
+ROUNDING: Final = 1e-9
 _MARGINS_TRIED: Final = 64
-_RANGES: Final = 512
+_RANGES: Final = 1024
 _PARTS_OF_EPS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Where in (0, eps) the near rows are put, in equal numbers."""
 
@@ -74,14 +79,27 @@ class Misses:
         middles = ((np.arange(_RANGES) + 0.5) * width).astype(np.float64)
         return Misses(len(sample), middles, np.bincount(place, minlength=_RANGES), eps, dim)
 
-    def in_fewer_dimensions(self, times: int) -> Misses:
-        return replace(self, dim=max(1, self.dim // times))
+    def enough_margin(self, limit: float) -> float:
+        """The margin beyond which next to no pair is missed, so that looking farther is a waste; at most `limit`.
+
+        The sample may have no row near a plane that other rows lie near. So it is also far enough for a row with a single
+        plane, whatever the margins of the sample are.
+        """
+        if self.num_rows < LEAST_SAMPLE:
+            return limit
+        fewer = replace(self, dim=max(1, self.dim // FEWER_DIMENSIONS))
+        of_one_plane = math.sqrt(2.0 * self.eps) / 2.0 * ENOUGH_SIGMA / math.sqrt(fewer.dim)
+        return min(limit, max(of_one_plane, fewer.least_margin(limit, ENOUGH_SHARE)))
 
     def share(self, highest: float) -> float:
-        """The estimated share of near pairs that are missed if rows with margins up to `highest` are compared."""
+        """The estimated share of near pairs that are missed if rows with margins up to `highest` are compared.
+
+        A range that holds `highest` counts as compared: that margin is often one of the sample.
+        """
         if not self.num_rows or self.eps == 0.0:
             return 0.0
-        farther = (self.margin > highest) & (self.count > 0)
+        starts = self.margin - self.margin[0]
+        farther = (starts > highest * (1.0 - ROUNDING)) & (self.count > 0)
         beyond = self.margin[farther] + highest
         along = beyond / np.sqrt(2.0 * self.eps * np.array(_PARTS_OF_EPS)[:, None])
         tails = np.where(along < 1.0, upper_tail(along * math.sqrt(self.dim)), 0.0)
