@@ -48,6 +48,16 @@ class Killer(SilentReporter):
             pids = self.client.run(os.getpid, on_error="return").values()
             os.kill(next(pid for pid in pids if isinstance(pid, int)), signal.SIGKILL)
 
+    def then(self, where: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, and then a death: what workers wrote for others has to be there without them."""
+
+        def worked(*arguments: Any) -> Any:
+            found = work(*arguments)
+            self.kill(where)
+            return found
+
+        return worked
+
     def after(self, where: str, hold: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, and then a death: workers may have the value already, or not yet."""
 
@@ -88,8 +98,10 @@ def run_all(source: Path, out: Path, context: RunContext) -> dict[str, str]:
 def test_workers_lost_in_every_stage_cost_nothing(source, context, mortal, monkeypatch, tmp_path):
     expected = run_all(source, tmp_path / "one", context)
     killer = Killer(mortal.client)
-    for module, where in ((held, "centres"), (recall, "sample"), (assign_new, "known ids")):
+    for module, where in ((held, "centres"), (recall, "sample")):
         monkeypatch.setattr(module, "hold", killer.after(where, module.hold))
+    share = killer.then("known ids", assign_new.share_known_ids)
+    monkeypatch.setattr(assign_new, "share_known_ids", share)
     assert run_all(source, tmp_path / "two", RunContext(mortal, killer)) == expected
     assert killer.killed == ["centres", "pairwise", "sample", "known ids"]
 
