@@ -217,13 +217,3 @@ def _row_group(folder: Folder, path: str, number: int, columns: tuple[str, ...])
 def forget_read_rows() -> None:
     """Drop the row groups that `rows_of_video` keeps: their files may have changed."""
     _row_group.cache_clear()
-
-
-def read_clip_index(folder: Folder, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of the index at once, for few columns or small sets; raises as `clip_index_batches` does."""
-    import pyarrow as pa
-
-    kind = clip_index_schema(folder)
-    batches = list(clip_index_batches(folder, columns))
-    wanted = kind if columns is None else pa.schema([kind.field(name) for name in columns if name in kind.names])
-    return pa.concat_tables([wanted.empty_table(), *batches])

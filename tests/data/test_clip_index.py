@@ -14,11 +14,11 @@ from curator_dask.data.clip_index import (
     clip_index_videos,
     extent,
     has_clip_index,
-    read_clip_index,
     rows_of_video,
 )
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, clip_index_part
+from tests.whole_clip_index import read_clip_index
 
 
 @pytest.fixture

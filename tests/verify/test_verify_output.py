@@ -25,7 +25,6 @@ from curator_dask import (
 )
 from curator_dask.cli.app import app
 from curator_dask.data.beside_vectors.track_files import read_tracks
-from curator_dask.data.clip_index import read_clip_index
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.tables import read_parquet, read_unit_tables
 from curator_dask.files import layout
@@ -34,6 +33,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.verify.finding import Finding
 from tests.trees import times, tree
+from tests.whole_clip_index import read_clip_index
 
 KINDS = {
     "clip": "clips/*.mp4",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from curator_dask import EmbedStage, InputError
-from curator_dask.data.clip_index import read_clip_index
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.embed.units import CLIPS_PER_UNIT, ListedTask, plan_units, units_of_video
 from tests.stages.builders import write_clip_index
+from tests.whole_clip_index import read_clip_index
 
 
 def row(video: str, span: int, **other: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import InputError, verify_output
-from curator_dask.data.clip_index import QUALITY_COLUMNS, has_clip_index, read_clip_index, schema, stored_name
+from curator_dask.data.clip_index import QUALITY_COLUMNS, has_clip_index, schema, stored_name
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.errors import ClusterError
 from curator_dask.files import layout
@@ -27,6 +27,7 @@ from curator_dask.stages.split import write_index
 from curator_dask.stages.split.index_part import IndexPart, count_rows, part_table, write_part
 from curator_dask.stages.split.write_index import write_clip_index
 from tests.trees import times, tree
+from tests.whole_clip_index import read_clip_index
 
 VIDEOS = {"b/9.mp4": 4, "a.mp4": 7, "z.mp4": 1, "b/10.mp4": 12, "none.mp4": 0, "B.mp4": 3, "b\\back.mp4": 5}
 """Video → clips; the keys of their units come in another order than their names."""

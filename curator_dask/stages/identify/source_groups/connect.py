@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.in_parts.workplace import Workplace
-
-if TYPE_CHECKING:
-    pass
 
 LISTS_AT_ONCE: Final = 16
 """So many lists are joined by one task."""
