@@ -15,6 +15,7 @@ from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import STATE
 from curator_dask.files.local_files import hash_of_stream
 from curator_dask.files.names import printable
+from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.runtime.state import StageState, recorded_versions
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ def parquet_bytes_of_batches(schema: pa.Schema, batches: Iterable[pa.Table]) -> 
 def write_parquet_file(path: Path, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
     """Write what `parquet_bytes_of_batches` gives to a local file. Memory holds a row group."""
     _write(str(path), schema, _row_groups(schema, batches), {})
+
+
+def publish_parquet(state: StageState, path: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+    """Publish what `parquet_bytes_of_batches` gives as a file of the stage. Memory holds a row group."""
+    with temporary_folder() as scratch:
+        local = scratch / "table.parquet"
+        write_parquet_file(local, schema, batches)
+        state.publish_file(path, local)
 
 
 def _parquet(

@@ -11,8 +11,10 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.data.clip_index import clip_index_batches, clip_index_schema, has_clip_index
-from curator_dask.data.tables import open_parquet, parquet_bytes, row_group_tables
+from curator_dask.data.tables import open_parquet, publish_parquet, row_group_tables
 from curator_dask.dedup.quality.measure import COLUMNS, Quality
+from curator_dask.files.buckets.meeting import folder_for_buckets
+from curator_dask.files.buckets.sorted_rows import sorted_rows
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import EMBEDDINGS_ENDING, QUALITY
 from curator_dask.runtime.records import JSON, UnitRecord
@@ -33,14 +35,13 @@ def marked_quality(clips: Iterable[tuple[str, Quality | None]]) -> dict[str, JSO
 
 def publish_quality(state: StageState, records: Iterable[UnitRecord]) -> None:
     """Write the table beside the vectors from the markers of all units, by id; where no quality is known, there is none."""
-    import pyarrow as pa
-
-    batches = [_table(rows) for rows in _batches(record.data.get(MARKED, ()) for record in records)]
-    table = pa.concat_tables([_table([]), *batches])
-    if len(table):
-        state.publish(QUALITY, parquet_bytes(table.sort_by([(name, "ascending") for name in table.column_names])))
-    else:
-        state.unpublish(QUALITY)
+    batches = map(_table, _batches(record.data.get(MARKED, ()) for record in records))
+    with folder_for_buckets() as scratch:
+        rows = sorted_rows(batches, scratch, _schema(), _schema().names)
+        if rows.num_rows:
+            publish_parquet(state, QUALITY, rows.schema, rows.tables())
+        else:
+            state.unpublish(QUALITY)
 
 
 def _batches(of_units: Iterable[Sequence[Sequence[Any]]], rows_at_once: int = 8_192) -> Iterator[list[Sequence[Any]]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curator_dask.data.tables import write_parquet_file
+from curator_dask.data.tables import publish_parquet
 from curator_dask.export.index import index_table
 from curator_dask.export.planned.columns import CONTENT_HASH, TOLD, record_schema
 from curator_dask.export.planned.json_texts import inputs_and_sizes, json_texts
@@ -51,11 +51,9 @@ class ClipTable:
 
     def publish(self, state: StageState) -> None:
         """Write the table, sorted by id."""
-        local = self.clips.scratch / layout.INDEX_TABLE
         tables = self._tables()
         first = next(tables)
-        write_parquet_file(local, first.schema, itertools.chain([first], tables))
-        state.publish_file(layout.INDEX_TABLE, local)
+        publish_parquet(state, layout.INDEX_TABLE, first.schema, itertools.chain([first], tables))
 
     def _tables(self) -> Iterator[pa.Table]:
         carried = self.clips.metadata.schema() if self.clips.metadata is not None else None
