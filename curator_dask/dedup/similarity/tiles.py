@@ -10,9 +10,10 @@ any number of threads, and on CPU and GPU.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,27 +195,30 @@ def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
     if not on_host:
         return 2 * tile_rows
     few = num_queries if num_threads() == 1 else num_queries // 8 // STEP * STEP
-    return max(1, min(tile_rows // 2, max(STEP, few)))
+    most = max(1, min(tile_rows // 2, max(STEP, few)))
+    even = -(-num_queries // max(1, -(-num_queries // most)))
+    return even + 8 if even % 32 == 0 else max(1, even)  # columns a power of two apart would meet in the cache
 
 
 def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
     """The tiles of references that ``block`` is compared with, in order; only those on the diagonal need a mask.
 
-    Rows 3 and 4 of five, with `earlier_only` and 1 as `tile_rows`, so tiles of up to two references::
+    These hold the rows of the block itself, so that they are the product of a matrix with itself (`products`). Rows 3 and 4
+    of five, with `earlier_only` and 1 as `tile_rows`, so tiles of up to two references::
 
-                references   0 1 | 2   | 3
+                references   0 1 | 2   | 3 4
         row 3                x x | x   |         x: compared
         row 4                x x | x   | x
                              no mask   | mask
 
     >>> rows = side(np.eye(5, dtype=np.float32))
     >>> [(tile.side.positions.tolist(), tile.masked) for tile in tiles_of(rows[3:5], rows, True, 1)]
-    [([0, 1], False), ([2], False), ([3], True)]
+    [([0, 1], False), ([2], False), ([3, 4], True)]
     """
     free = stop = len(references.positions)
     if earlier_only:
         free = int(np.searchsorted(references.positions, block.positions[0]))
-        stop = int(np.searchsorted(references.positions, block.positions[-1]))
+        stop = int(np.searchsorted(references.positions, block.positions[-1], side="right"))
     for columns in row_blocks(free, 2 * tile_rows):
         yield Tile(references[columns], columns.start, False)
     for columns in row_blocks(stop - free, 2 * tile_rows):
@@ -236,6 +240,10 @@ def products(
     multiply = precision.multiply if dtype is np.float32 else multiply_float64
     if not tile.masked:
         return multiply(left, right, scores)
+    if xp is np and _is_same(left, right):
+        multiply(left, right, scores)  # NumPy sees that it is symmetric, and has BLAS multiply half of it
+        scores += _earlier_only(shape[0])
+        return scores
     # On the diagonal half of the tile is masked: it is multiplied in steps, each only as far as one of its rows needs.
     for part in row_blocks(shape[0], STEP if xp is np else DEVICE_STEP):
         places = block.positions[part]
@@ -245,6 +253,25 @@ def products(
         mixed = scores[part, every:some]  # the only columns that are earlier than some rows and not than others
         mixed[xp.asarray(tile.side.positions[every:some])[None, :] >= xp.asarray(places)[:, None]] = -np.inf
     return scores
+
+
+def _is_same(left: NDArray[Any], right: NDArray[Any]) -> bool:
+    """Whether both are the same rows in memory."""
+    return left.shape == right.shape and left.ctypes.data == right.ctypes.data
+
+
+def _earlier_only(num_rows: int) -> NDArray[np.float32]:
+    """(N, N), to be added: it leaves the products of a row with earlier rows, and makes all others -inf.
+
+    To set them by a mask takes three times as long.
+    """
+    return _upper_half(1 << (num_rows - 1).bit_length())[:num_rows, :num_rows]
+
+
+@functools.lru_cache(maxsize=4)
+def _upper_half(num_rows: int) -> NDArray[np.float32]:
+    upper: NDArray[np.float32] = np.where(np.tri(num_rows, k=-1, dtype=np.bool_), np.float32(0), np.float32(NOTHING))
+    return upper
 
 
 def exact_steps(block: Side, tile: Tile) -> Array:
