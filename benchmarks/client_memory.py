@@ -8,34 +8,52 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.dataset  # so that its memory counts for no step
-import pyarrow.parquet  # noqa: F401  as above
+import pyarrow.parquet as pq
 
-from benchmarks.measuring import for_each_size, measure_step
+from benchmarks.measuring import apart, for_each_size, measure_step
+from curator_dask import AlignStage
 from curator_dask.data.beside_vectors.quality_table import MARKED, publish_quality
+from curator_dask.data.beside_vectors.track_files import TrackRow, track_table
+from curator_dask.data.beside_vectors.track_index import read_track_index
+from curator_dask.data.tables import write_arrow
+from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, SAMPLE_ROWS, centres_of, number_of_cells
+from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.dedup.quality.measure import COLUMNS
+from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import UnitRecord
+from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.align.cell_passes import plan_cells, verify_units
+from curator_dask.stages.align.groups import group_sources
+from curator_dask.stages.align.shared_stretches import SharedStretch, overlap_table
+from curator_dask.stages.align.spec import AlignSpec, LineGroup
 
-CLIPS_OF_UNIT = 32
+CLIPS_OF_VIDEO = 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=sorted(STEPS))
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
+    parser.add_argument("--folder", type=Path, help="for what is made up, which is kept; a folder per number of clips")
     options = parser.parse_args()
     print("| clips | step | CPU s | CPU µs per clip | peak MB |\n|---|---|---|---|---|", flush=True)
-    for_each_size(options.clips, _measure, options.step)
+    for_each_size(options.clips, _measure, options.step, options.folder)
 
 
-def _measure(num_clips: int, name: str) -> None:
+def _measure(num_clips: int, name: str, kept: Path | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        step = measure_step(STEPS[name](Path(scratch), num_clips))
+        root = kept / f"{num_clips}" if kept is not None else Path(scratch) / "made-up"
+        prepare, work = STEPS[name]
+        if not root.exists():
+            apart(prepare, root, num_clips)
+        step = measure_step(lambda: work(root, num_clips))
     per_clip = step.seconds / num_clips * 1e6
     print(f"| {num_clips:,} | {name} | {step.seconds:.1f} | {per_clip:.1f} | {step.growth / 1e6:,.0f} |", flush=True)
 
@@ -44,22 +62,92 @@ def _id(number: int) -> str:
     return f"{number * 2654435761 % 2**32:08x}-0000-5000-a000-{number:012x}"
 
 
-def _quality(root: Path, num_clips: int) -> Callable[[], object]:
+def _prepare_nothing(root: Path, num_clips: int) -> None:
+    root.mkdir(parents=True)
+
+
+def _quality(root: Path, num_clips: int) -> None:
     """Write the table of quality from the records of embed, which are made one by one."""
-    return lambda: publish_quality(StageState(Folder(str(root)), "embed"), _records_with_quality(num_clips))
+    publish_quality(StageState(Folder(str(root)), "embed"), _records_with_quality(num_clips))
 
 
 def _records_with_quality(num_clips: int) -> Iterator[UnitRecord]:
-    for start in range(0, num_clips, CLIPS_OF_UNIT):
+    for start in range(0, num_clips, CLIPS_OF_VIDEO):
         rows = [
             [_id(number), *((number * 7919 + place) % 100_003 / 100_003 for place in range(len(COLUMNS)))]
-            for number in range(start, min(start + CLIPS_OF_UNIT, num_clips))
+            for number in range(start, min(start + CLIPS_OF_VIDEO, num_clips))
         ]
         yield UnitRecord(f"{start:012x}", "", {}, data={MARKED: rows})
 
 
-STEPS = {"quality": _quality}
-"""Name → what prepares a step for a number of clips in an empty folder."""
+def _prepare_align(root: Path, num_clips: int) -> None:
+    """A folder of vectors with tracks and the records of embed; and of align, all whose units are done."""
+    _write_tracks(root, num_clips)
+    stage, groups = _aligned(root)
+    state = StageState(stage.output, stage.name)
+    state.claim(stage.identity())
+    cells = plan_cells(AlignSpec(stage.output, stage.thresholds()), state, groups, 1)
+    for number, unit in enumerate(verify_units(cells, state, groups)):
+        share = range(number * num_clips // len(groups), (number + 1) * num_clips // len(groups))
+        table = overlap_table([_stretch(clip, num_clips) for clip in share if clip % 3])
+        size = write_arrow(stage.output, unit.task.table, table)
+        _write_record(root / "out", state, UnitRecord(unit.key, unit.inputs, {unit.task.table: size}))
+
+
+def _write_tracks(root: Path, num_clips: int) -> None:
+    state = StageState(Folder(str(root)), "embed")
+    (root / layout.TRACKS).mkdir(parents=True)
+    track = ClipTrack(0.0, np.zeros((20, 66), np.int16), np.ones(20, np.bool_), np.zeros((0, 2), np.int32),
+                      np.zeros((0, 1024), np.uint8))  # fmt: skip
+    same = track_table([TrackRow("", "", track)] * CLIPS_OF_VIDEO).drop_columns(["id", "source", "start_s"])
+    starts = pa.array(np.arange(CLIPS_OF_VIDEO) * 10.0)
+    for start in range(0, num_clips, CLIPS_OF_VIDEO):
+        ids = pa.array([_id(number) for number in range(start, start + CLIPS_OF_VIDEO)])
+        named = pa.table({"id": ids, "source": pa.repeat(_video(start), CLIPS_OF_VIDEO), "start_s": starts})
+        path = f"{layout.TRACKS}/{digest(start)}.parquet"
+        pq.write_table(pa.table([*named, *same], names=[*named.column_names, *same.column_names]), root / path)
+        _write_record(root, state, UnitRecord(digest(start), digest(start, 1), {path: (root / path).stat().st_size}))
+
+
+def _write_record(root: Path, state: StageState, record: UnitRecord) -> None:
+    path = root / state.path("units", f"{record.key}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(record.to_json())  # no flush: there are many
+
+
+def _video(clip: int) -> str:
+    return f"folder_{clip // CLIPS_OF_VIDEO % 97:02d}/video_{clip // CLIPS_OF_VIDEO:07d}.mp4"
+
+
+def _stretch(clip: int, num_clips: int) -> SharedStretch:
+    names = sorted((_id(clip), _id(clip * 7919 % num_clips)))
+    return SharedStretch(*names, 0.0, 6.5, 3.5, 10.0, -3.5, 0.9, 0.99, 12.0, "shifted")
+
+
+def _aligned(root: Path) -> tuple[AlignStage, list[LineGroup]]:
+    stage = AlignStage(input_path=str(root), output_path=str(root / "out"), exhaustive_groups=0)
+    with tempfile.TemporaryDirectory() as scratch:
+        return stage, group_sources(read_track_index(stage.input, Path(scratch)))
+
+
+def _align(root: Path, num_clips: int) -> None:
+    """What the client does in align, but for the centres of the cells: all units are done."""
+    AlignStage(input_path=str(root), output_path=str(root / "out"), exhaustive_groups=0).run()
+
+
+def _centres(root: Path, num_clips: int) -> None:
+    """The centres of the cells for clips of ten seconds."""
+    count = number_of_cells(20 * num_clips, CELL_SEGMENTS)
+    sample = np.random.default_rng(0).integers(-50, 50, (SAMPLE_ROWS * count, 198)).astype(np.float32)
+    centres_of(sample, count)
+
+
+STEPS = {
+    "quality": (_prepare_nothing, _quality),
+    "align": (_prepare_align, _align),
+    "centres": (_prepare_nothing, _centres),
+}
+"""Name → what prepares a step for a number of clips in a folder, in a process of its own, and the step."""
 
 if __name__ == "__main__":
     main()

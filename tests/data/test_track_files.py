@@ -7,7 +7,6 @@ import pytest
 
 from curator_dask.data.beside_vectors.track_files import (
     TrackRow,
-    read_track_index,
     read_tracks,
     track_table,
     write_tracks,
@@ -43,18 +42,6 @@ def test_what_is_written_comes_back(tmp_path):
             back, expected = getattr(got.track, name), getattr(given.track, name)
             assert back.dtype == expected.dtype
             assert back.tolist() == expected.tolist()
-
-
-def test_the_index_alone(tmp_path):
-    folder = Folder(str(tmp_path))
-    write_tracks(folder, "a.parquet", ROWS[:1])
-    write_tracks(folder, "b.parquet", ROWS[1:])
-    index = read_track_index(folder, ["a.parquet", "b.parquet"])
-    assert index.to_pylist() == [
-        {"id": one.id, "source": one.source, "start_s": one.track.start_s, "num_windows": len(one.track.windows)}
-        for one in ROWS
-    ]
-    assert read_track_index(folder, []).column_names == index.column_names
 
 
 def test_what_stands_still_takes_no_room(tmp_path):

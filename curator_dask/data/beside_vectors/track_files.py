@@ -78,23 +78,6 @@ def rows_of_table(folder: Folder, path: str, table: pa.Table) -> Iterator[TrackR
             raise unreadable(folder, path, f"the track of {row['id']!r} is damaged ({error})") from error
 
 
-def read_track_index(folder: Folder, paths: Sequence[str]) -> pa.Table:
-    """The `INDEX_COLUMNS` of all files, file by file: which clips have tracks and where these lie, without the tracks."""
-    import pyarrow as pa
-
-    schema = track_table([]).select(INDEX_COLUMNS).schema
-    return pa.concat_tables([schema.empty_table(), *(_read_index(folder, path, schema) for path in paths)])
-
-
-def _read_index(folder: Folder, path: str, schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        return read_parquet(folder, path, INDEX_COLUMNS).cast(schema)
-    except pa.ArrowException as error:
-        raise unreadable(folder, path, f"its columns have other types ({error})") from error
-
-
 def _track(row: dict[str, Any]) -> ClipTrack:
     num_windows, stills = row["num_windows"], np.array(row["stills"], np.int32).reshape(-1, 2)
     usable = np.unpackbits(np.frombuffer(row["usable"], np.uint8), count=num_windows).astype(np.bool_)

@@ -52,7 +52,7 @@ class SortedRows:
         """Add rows. To be called before rows are read."""
         if not len(rows):
             return
-        self._waiting.append(rows.append_column(_NUMBER, _range(self.num_rows, len(rows))))
+        self._waiting.append(rows.select(self.schema.names))
         self._num_waiting, self._bytes_waiting = self._num_waiting + len(rows), self._bytes_waiting + rows.nbytes
         self.num_rows += len(rows)
         if self._num_waiting >= BLOCK_ROWS or self._bytes_waiting >= BLOCK_BYTES:
@@ -75,7 +75,8 @@ class SortedRows:
         firsts, rest = sorted(self._firsts), list[Any]()
         for start in range(0, len(firsts), BATCHES_AT_ONCE):
             numbers = [number for _, number in firsts[start : start + BATCHES_AT_ONCE]]
-            rows = self._sorted(pa.Table.from_batches([*rest, *map(reader.get_batch, numbers)]))
+            batches = [*rest, *map(reader.get_batch, numbers)]
+            rows = self._sorted(pa.Table.from_batches(batches).combine_chunks())
             num_due = self._place_of(rows, firsts[start + BATCHES_AT_ONCE :][:1])
             yield rows.slice(0, num_due)
             rest = rows.take(
@@ -106,15 +107,17 @@ class SortedRows:
         self._writer.close()
 
     def _sorted_waiting(self) -> Iterator[pa.Table]:
-        """The rows that wait, in one table; none if there are none."""
+        """The rows that wait, in one table with their numbers; none if there are none."""
         import pyarrow as pa
 
         if self._waiting:
-            self._waiting = [self._sorted(pa.concat_tables(self._waiting))]
-            yield self._waiting[0]
+            rows = pa.concat_tables(
+                self._waiting
+            ).combine_chunks()  # many short chunks take several times as long to sort
+            self._waiting = [rows]
+            yield self._sorted(rows.append_column(_NUMBER, _range(self.num_rows - len(rows), len(rows))))
 
     def _sorted(self, rows: pa.Table) -> pa.Table:
-        rows = rows.combine_chunks()  # many short chunks take several times as long to sort
         return rows.sort_by([(name, "ascending") for name in self._by]).combine_chunks()
 
     def _key_of(self, rows: pa.Table, at: int) -> Key:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from curator_dask.data.tables import read_parquet, unreadable
+from curator_dask.data.beside_vectors.track_index import TrackIndex
+from curator_dask.data.tables import unreadable
 from curator_dask.dedup.align.line import WINDOW_S
 from curator_dask.errors import InputError
 from curator_dask.files import layout
@@ -21,23 +24,7 @@ if TYPE_CHECKING:
 
 GROUP_WINDOWS = 20_000
 """Windows of a group, about three hours of video: a few seconds of work for two groups, some hundred megabytes."""
-
-
-def read_track_index(folder: Folder) -> pa.Table:
-    """One row per clip that has a track: ``id``, ``source``, ``start_s``, ``num_windows``, ``path`` (its file).
-
-    Raises InputError if there are no tracks.
-    """
-    import pyarrow as pa
-
-    paths = [entry.path for entry in folder.entries(layout.TRACKS) if entry.path.endswith(".parquet")]
-    if not paths:
-        raise InputError(f"{folder.url} holds no tracks: run the embed stage with --tracks into it first")
-    tables = []
-    for path in sorted(paths):
-        table = read_parquet(folder, path, ["id", "source", "start_s", "num_windows"])
-        tables.append(table.append_column("path", pa.repeat(path, len(table))))
-    return pa.concat_tables(tables).sort_by([("source", "ascending"), ("start_s", "ascending"), ("id", "ascending")])
+CLIP_COLUMNS = ("id", "source", "start_s", "end_s", "reference", "reference_number")
 
 
 def find_reference(folder: Folder, new: Folder) -> Folder:
@@ -83,32 +70,38 @@ def _track_version(folder: Folder) -> int | None:
     return version
 
 
-def clip_table(index: pa.Table, *, reference: int = 0) -> pa.Table:
-    """One row per clip: ``id``, ``source``, ``start_s`` and ``end_s`` in its source, ``reference`` and ``reference_number``."""
+def clip_schema() -> pa.Schema:
+    """``id``, ``source``, ``start_s`` and ``end_s`` in the source, ``reference`` and ``reference_number``."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    kinds = [text, text, number, number, pa.bool_(), pa.int32()]
+    return pa.schema(list(zip(CLIP_COLUMNS, kinds, strict=True)))
+
+
+def clip_tables(index: TrackIndex, *, reference: int = 0) -> Iterator[pa.Table]:
+    """One row per clip, of `clip_schema`, some clips at a time."""
+    return (_clip_table(rows, reference) for rows in index.rows.tables())
+
+
+def _clip_table(rows: pa.Table, reference: int) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    end_s = pc.add(index["start_s"], pc.multiply(pc.cast(index["num_windows"], "float64"), WINDOW_S))
-    table = index.select(["id", "source", "start_s"]).append_column("end_s", end_s)
+    end_s = pc.add(rows["start_s"], pc.multiply(pc.cast(rows["num_windows"], "float64"), WINDOW_S))
+    table = rows.select(["id", "source", "start_s"]).append_column("end_s", end_s)
     table = table.append_column("reference", pa.repeat(reference > 0, len(table)))
     return table.append_column("reference_number", pa.repeat(pa.scalar(reference, pa.int32()), len(table)))
 
 
-def num_windows(index: pa.Table) -> int:
-    """Windows of all clips."""
-    import pyarrow.compute as pc
-
-    return int(pc.sum(index["num_windows"]).as_py() or 0)
-
-
-def group_sources(index: pa.Table, folder: Folder, *, first_number: int = 0, reference: int = 0) -> list[LineGroup]:
+def group_sources(index: TrackIndex, *, first_number: int = 0, reference: int = 0) -> list[LineGroup]:
     """Groups of neighbouring sources in the order of their names. A long source is a group of its own."""
-    versions = recorded_versions(folder)
+    versions = recorded_versions(index.folder)
     groups: list[LineGroup] = []
     for sources, paths in _packed(index):
         version = digest([(path, versions.get(path, "")) for path in paths])
         number = first_number + len(groups)
-        groups.append(LineGroup(folder, number, tuple(sources), tuple(paths), version, reference))
+        groups.append(LineGroup(index.folder, number, tuple(sources), tuple(paths), version, reference))
     return groups
 
 
@@ -117,26 +110,27 @@ def mirror_groups(groups: Sequence[LineGroup]) -> list[LineGroup]:
     return [replace(group, number=group.number + len(groups), mirror_of=group.number) for group in groups]
 
 
-def _packed(index: pa.Table) -> Iterator[tuple[list[str], list[str]]]:
+def _packed(index: TrackIndex) -> Iterator[tuple[list[str], list[str]]]:
     sources: list[str] = []
     paths: set[str] = set()
     windows = 0
-    for source, size in _sizes(index).items():
-        if sources and windows + size[0] > GROUP_WINDOWS:
+    for source, num_windows, own_paths in _sizes(index):
+        if sources and windows + num_windows > GROUP_WINDOWS:
             yield sources, sorted(paths)
             sources, paths, windows = [], set(), 0
         sources.append(source)
-        paths |= size[1]
-        windows += size[0]
+        paths |= own_paths
+        windows += num_windows
     if sources:
         yield sources, sorted(paths)
 
 
-def _sizes(index: pa.Table) -> Mapping[str, tuple[int, set[str]]]:
-    """Windows and files of each source, in the order of the index."""
-    sizes: dict[str, tuple[int, set[str]]] = {}
-    columns = (index[name].to_pylist() for name in ("source", "num_windows", "path"))
-    for source, num_windows, path in zip(*columns, strict=True):
-        windows, paths = sizes.get(source, (0, set()))
-        sizes[source] = (windows + num_windows, paths | {path})
-    return sizes
+def _sizes(index: TrackIndex) -> Iterator[tuple[str, int, set[str]]]:
+    """Name, windows and files of each source, in the order of the index."""
+    names = ("source", "num_windows", "path")
+    rows = (
+        row for table in index.rows.tables() for row in zip(*(table[name].to_pylist() for name in names), strict=True)
+    )
+    for source, clips in itertools.groupby(rows, itemgetter(0)):
+        of_source = list(clips)
+        yield source, sum(windows for _, windows, _ in of_source), {path for _, _, path in of_source}

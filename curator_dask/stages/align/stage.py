@@ -10,11 +10,15 @@ import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
-from curator_dask.data.tables import parquet_bytes, read_unit_tables
+from curator_dask.data.beside_vectors.track_index import TrackIndex, read_track_index
+from curator_dask.data.tables import publish_parquet, read_unit_tables
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
+from curator_dask.files.buckets.meeting import folder_for_buckets
+from curator_dask.files.buckets.sorted_rows import sorted_rows
 from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs, one_or_all
@@ -24,12 +28,11 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.align.cell_passes import plan_cells, run_cell_passes, verify_units
 from curator_dask.stages.align.groups import (
-    clip_table,
+    clip_schema,
+    clip_tables,
     find_reference,
     group_sources,
     mirror_groups,
-    num_windows,
-    read_track_index,
     require_same_tracks,
 )
 from curator_dask.stages.align.parameters import AlignParameters
@@ -37,10 +40,6 @@ from curator_dask.stages.align.shared_stretches import overlap_schema
 from curator_dask.stages.align.spec import ALIGN, VERSION, AlignSpec, LineGroup, PairTask
 from curator_dask.stages.align.worker import align_groups
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 _ORDER = ("id", "other_reference_number", "other_id", "start_s", "other_start_s")
 
@@ -105,74 +104,74 @@ class AlignStage(AlignParameters, StorageKwargs, Stage):
         }
 
     def execute(self, context: RunContext) -> StageResult:
-        import pyarrow as pa
+        with folder_for_buckets() as scratch:
+            return self._execute(context, scratch)
 
+    def _execute(self, context: RunContext, scratch: Path) -> StageResult:
         state = StageState(self.output, self.name)
-        index, others = read_track_index(self.input), self._reference_indexes()
+        indexes = [read_track_index(self.input, scratch), *self._reference_indexes(scratch)]
         if context.dry_run:
-            return self._planned(context, state, index, others)
+            return self._planned(context, state, indexes)
         replaced = state.claim(self.identity(), overwrite=context.overwrite, replaceable=self.replaceable)
         if replaced:
             context.reporter.note(f"align: {replaced}: the overlaps are found anew")
-        groups, every_pair = self._groups(index, others)
-        clips = pa.concat_tables(
-            [clip_table(index), *(clip_table(other, reference=number) for number, (_, other) in enumerate(others, 1))]
-        )
-        windows = self._num_windows(index, others)
+        groups, every_pair = self._groups(indexes)
+        windows = self._num_windows(indexes)
         spec = AlignSpec(self.output, self.thresholds())
         run = _compare_all if every_pair else functools.partial(_compare_in_cells, num_windows=windows)
         outcome, paths = run(context, state, spec, groups)
-        return self._publish(state, paths, outcome, clips)
+        num_overlaps = _publish_overlaps(state, paths, scratch)
+        _publish_clips(state, indexes)
+        counts = {"clips": indexes[0].num_clips, "overlaps": num_overlaps}
+        if self.reference_path:
+            counts["reference_clips"] = sum(index.num_clips for index in indexes[1:])
+        state.summarise(counts)
+        return StageResult(
+            self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)
+        )
 
-    def _planned(
-        self, context: RunContext, state: StageState, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]
-    ) -> StageResult:
+    def _planned(self, context: RunContext, state: StageState, indexes: Sequence[TrackIndex]) -> StageResult:
         self.check(context)
-        groups, every_pair = self._groups(index, others)
-        spec, windows = AlignSpec(self.output, self.thresholds()), self._num_windows(index, others)
+        groups, every_pair = self._groups(indexes)
+        spec, windows = AlignSpec(self.output, self.thresholds()), self._num_windows(indexes)
         units: Sequence[Unit[Any]] = (
             _pair_units(spec, state, groups)
             if every_pair
             else verify_units(plan_cells(spec, state, groups, windows), state, groups)
         )
         todo, done = self.count_planned(units)
-        return StageResult(self.name, self.output, {"clips": len(index)}, num_run=todo, num_skipped=done)
+        return StageResult(self.name, self.output, {"clips": indexes[0].num_clips}, num_run=todo, num_skipped=done)
 
-    def _groups(self, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]) -> tuple[list[LineGroup], bool]:
+    def _groups(self, indexes: Sequence[TrackIndex]) -> tuple[list[LineGroup], bool]:
         """The groups of all lines, and whether all pairs of them are compared."""
-        groups = group_sources(index, self.input)
-        for number, (folder, other) in enumerate(others, 1):
-            groups += group_sources(other, folder, first_number=len(groups), reference=number)
+        groups: list[LineGroup] = []
+        for number, index in enumerate(indexes):
+            groups += group_sources(index, first_number=len(groups), reference=number)
         every_pair = len(groups) <= self.exhaustive_groups
         return [*groups, *(mirror_groups(groups) if self.mirrored else [])], every_pair
 
-    def _num_windows(self, index: pa.Table, others: Sequence[tuple[Folder, pa.Table]]) -> int:
-        return (1 + self.mirrored) * sum(num_windows(one) for one in (index, *(other for _, other in others)))
+    def _num_windows(self, indexes: Sequence[TrackIndex]) -> int:
+        return (1 + self.mirrored) * sum(index.num_windows for index in indexes)
 
-    def _reference_indexes(self) -> list[tuple[Folder, pa.Table]]:
-        """The folder and the clips of each reference. Raises InputError if some cannot be compared with the new ones."""
+    def _reference_indexes(self, scratch: Path) -> list[TrackIndex]:
+        """The clips of each reference. Raises InputError if some cannot be compared with the new ones."""
         references = self.references()
         for folder in references:
             require_same_tracks(self.input, folder)
-        return [(folder, read_track_index(folder)) for folder in references]
+        return [read_track_index(folder, scratch) for folder in references]
 
-    def _publish(self, state: StageState, paths: Sequence[str], outcome: UnitsOutcome, clips: pa.Table) -> StageResult:
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
-        tables = read_unit_tables(state, sorted(paths))
-        overlaps = pa.concat_tables([overlap_schema().empty_table(), *tables])
-        overlaps = overlaps.sort_by([(name, "ascending") for name in _ORDER])
-        state.publish(layout.OVERLAPS_TABLE, parquet_bytes(overlaps))
-        state.publish(layout.CLIP_INDEX, parquet_bytes(clips))
-        num_reference = int(pc.sum(clips["reference"]).as_py() or 0)
-        counts = {"clips": len(clips) - num_reference, "overlaps": len(overlaps)}
-        if self.reference_path:
-            counts["reference_clips"] = num_reference
-        state.summarise(counts)
-        return StageResult(
-            self.name, self.output, counts, (), outcome.num_run, outcome.num_skipped, tables=(layout.OVERLAPS_TABLE,)
-        )
+def _publish_overlaps(state: StageState, paths: Sequence[str], scratch: Path) -> int:
+    """Write the overlaps of all units, sorted; returns their number."""
+    overlaps = sorted_rows(read_unit_tables(state, sorted(paths)), scratch, overlap_schema(), _ORDER)
+    publish_parquet(state, layout.OVERLAPS_TABLE, overlaps.schema, overlaps.tables())
+    return overlaps.num_rows
+
+
+def _publish_clips(state: StageState, indexes: Sequence[TrackIndex]) -> None:
+    """Write the clips of all indexes. The first one is that of the new clips, the others are those of references."""
+    tables = (table for number, index in enumerate(indexes) for table in clip_tables(index, reference=number))
+    publish_parquet(state, layout.CLIP_INDEX, clip_schema(), tables)
 
 
 def _compare_all(

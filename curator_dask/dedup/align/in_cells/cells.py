@@ -47,9 +47,10 @@ def sample_of(rows: NDArray[np.float32], count: int, number: int) -> NDArray[np.
 
 
 def centres_of(sample: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """(count, D) centres, whole numbers of about the length of a segment's row."""
-    unit, reason = normalise(sample)
-    unit = unit[reason == GOOD]
+    """(count, D) centres, whole numbers of about the length of a segment's row. The sample is made unit rows in place."""
+    unit, reason = normalise(sample, in_place=True)
+    if not (reason == GOOD).all():
+        unit = unit[reason == GOOD]
     if count == 1 or len(unit) < count:
         return np.zeros((1, sample.shape[1]), np.float32)
     centres, _ = normalise(kmeans_fit([unit], count, max_iter=ITERATIONS, seed=SEED).centroids)
