@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import os
 import shutil
 import tempfile
@@ -42,11 +43,21 @@ from curator_dask.files.local_files import (
     write_file,
     writing_to,
 )
-from curator_dask.files.object_store.asking import has_object
+from curator_dask.files.object_store.asking import speaks_s3
+from curator_dask.files.object_store.asking_once import note_change
 from curator_dask.files.object_store.kept_contents import KEPT
-from curator_dask.files.object_store.listing import list_objects, version_of
+from curator_dask.files.object_store.look import (
+    content,
+    expected,
+    folders_in,
+    has_folder,
+    has_object,
+    is_small,
+    object_at,
+    objects_below,
+)
 from curator_dask.files.object_store.ranged_file import ranged
-from curator_dask.files.object_store.transfers import fetch, read_small, read_whole, send, send_bytes
+from curator_dask.files.object_store.transfers import fetch, read_small, send, send_bytes
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 
 __all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
@@ -119,14 +130,14 @@ class Folder:
         if self.is_local:
             return os.path.lexists(full)
         with self._reach() as fs:
-            return has_object(fs, full) if path else bool(fs.exists(full))
+            return has_object(fs, self.root, full) if path else has_folder(fs, full)
 
     def is_file(self) -> bool:
         """Whether the path or URL is that of one file, not of a folder."""
         if self.is_local:
             return Path(self.root).is_file()
         with self._reach() as fs:
-            return bool(fs.isfile(self.root))
+            return has_object(fs, self.root, self.root) if speaks_s3(fs) else bool(fs.isfile(self.root))
 
     def check_is_no_file(self) -> None:
         """Raise InputError if a file is where this local folder, or a folder above it, has to be made."""
@@ -143,9 +154,12 @@ class Folder:
         """Bytes of a file, or None where there is none."""
         try:
             with self._reach() as fs:
-                return int(fs.size(self.join(path)))
+                if self.is_local:
+                    return int(fs.size(self.join(path)))
+                found = object_at(fs, self.root, self.join(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return found[0] if found else None
 
     def entries(self, path: str = "", *, hidden: bool = False, max_depth: int | None = None) -> list[Entry]:
         """All files below, by path; hidden ones (``.name``, and all below a hidden folder) only when asked for.
@@ -168,7 +182,7 @@ class Folder:
             found = list(local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links))
         else:
             with self._reach(needs_bucket=True) as fs:
-                found = [Entry(*one) for one in list_objects(fs, start, max_depth)]
+                found = [Entry(*one) for one in objects_below(fs, self.root, start, max_depth)]
             found = found if hidden else _with_hidden_as_one(found)
         if path:
             found = [Entry(f"{path}/{one.path}", one.num_bytes, one.version, one.passed_over) for one in found]
@@ -180,7 +194,7 @@ class Folder:
         if self.is_local:
             return {prefix + name: num_bytes for name, num_bytes in local_sizes(start, max_depth=max_depth)}
         with self._reach(needs_bucket=True) as fs:
-            found = list_objects(fs, start, max_depth)
+            found = objects_below(fs, self.root, start, max_depth)
             return {prefix + name: num_bytes for name, num_bytes, _ in found if not _is_hidden(name)}
 
     def each_entry(self, path: str) -> Iterator[Entry]:
@@ -190,7 +204,7 @@ class Folder:
         """
         if not self.is_local:
             with self._reach(needs_bucket=True) as fs:
-                for name, num_bytes, version in list_objects(fs, self.join(path)):
+                for name, num_bytes, version in objects_below(fs, self.root, self.join(path)):
                     if not _is_hidden(name):
                         yield Entry(f"{path}/{name}", num_bytes, version)
             return
@@ -205,8 +219,7 @@ class Folder:
                 found = [path.name for path in Path(self.root).iterdir() if path.is_dir()]
             else:
                 with self._reach() as fs:
-                    listed = fs.ls(self.root, detail=True)
-                found = [one["name"].rstrip("/").rpartition("/")[2] for one in listed if one["type"] == "directory"]
+                    found = folders_in(fs, self.root, self.root)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in found if not name.startswith("."))
@@ -216,18 +229,15 @@ class Folder:
         if self.is_local:
             full = self.join(path)
             return local_entry(full, path) if os.path.lexists(full) else None
-        try:
-            with self._reach() as fs:
-                info = fs.info(self.join(path))
-        except FileNotFoundError:
-            return None
-        return Entry(path, int(info.get("size") or 0), version_of(info))
+        with self._reach() as fs:
+            found = object_at(fs, self.root, self.join(path), with_version=True)
+        return Entry(path, *found) if found else None
 
     def read_bytes(self, path: str) -> bytes:
         if self.is_local:
             return read_file(self.join(path))
         with self._reach() as fs:
-            return read_whole(fs, self.join(path))
+            return content(fs, self.root, self.join(path))
 
     def read_many(
         self, paths: Sequence[str], *, at_once: int = 256, missing_ok: bool = False
@@ -275,7 +285,8 @@ class Folder:
     def _read_small(self, path: str) -> bytes:
         if self.is_local:
             return self.read_bytes(path)
-        with self._reach() as fs:  # not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern
+        # Not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern.
+        with self._reach() as fs, expected(self.join(path)):
             return read_small(fs, self.join(path))
 
     def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -288,7 +299,7 @@ class Folder:
                 parts = [os.pread(stream.fileno(), stop - start, start) for start, stop in spans]
         else:
             starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
-            with self._reach() as fs:
+            with self._reach() as fs, expected(self.join(path)):
                 parts = fs.cat_ranges([self.join(path)] * len(spans), starts, stops, on_error="raise")
         if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
             raise InputError(
@@ -320,7 +331,9 @@ class Folder:
         """A file as a stream; of an object store it fetches what is read, long reads in parts at a time."""
         if self.is_local:
             return open_file(self.join(path))
-        with self._reach() as fs:
+        with self._reach() as fs, expected(self.join(path)):
+            if is_small(fs, self.root, self.join(path)):
+                return io.BytesIO(content(fs, self.root, self.join(path)))
             return ranged(fs.open(self.join(path), "rb", cache_type="none"))
 
     def content_hash(self, path: str, like: str = "blake2b") -> str:
@@ -335,8 +348,9 @@ class Folder:
     def write_parts(self, path: str, parts: Sequence[bytes | memoryview]) -> int:
         """As `write_bytes`, a file that consists of these parts."""
         if not self.is_local:
-            with self._reach(needs_bucket=True) as fs:
-                send_bytes(fs, b"".join(parts), self.join(path))
+            with self._writes(path) as fs:
+                send_bytes(fs, data := b"".join(parts), self.join(path))
+            note_change(self.join(path), data)
         else:
             write_file(self.join(path), parts)
         return Written(sum(map(len, parts)), hash_of(*parts))
@@ -345,7 +359,7 @@ class Folder:
         """Write a file whole unless there is one; False if there is. No two callers both get True, on a local disk and
         where the store knows conditional writes."""
         if not self.is_local:
-            with self._reach(needs_bucket=True) as fs:
+            with self._writes(path) as fs:
                 return _pipe_new(fs, self.join(path), data)
         created = False
 
@@ -362,7 +376,7 @@ class Folder:
         with local.open("rb") as stream:
             size = Written(local.stat().st_size, hash_of_stream(stream))
         if not self.is_local:
-            with self._reach(needs_bucket=True) as fs:
+            with self._writes(path) as fs:
                 send(fs, local, self.join(path))
             local.unlink()
             return size
@@ -394,7 +408,7 @@ class Folder:
         with temporary_folder() as scratch:
             temporary = scratch / "file"
             yield temporary
-            with self._reach(needs_bucket=True) as fs:
+            with self._writes(path) as fs:
                 send(fs, temporary, self.join(path))
 
     @contextlib.contextmanager
@@ -406,7 +420,7 @@ class Folder:
         with temporary_folder() as scratch:
             suffix = Path(path).suffix
             local = scratch / f"file{suffix if len(suffix) < 16 else ''}"
-            with self._reach() as fs:
+            with self._reach() as fs, expected(self.join(path)):
                 fetch(fs, self.join(path), local)
             yield local
 
@@ -426,7 +440,7 @@ class Folder:
     def remove(self, path: str) -> None:
         """Remove one file; a missing one is no error. Local folders left empty by it go too, but never the root."""
         if not self.is_local:
-            with contextlib.suppress(FileNotFoundError), self._reach() as fs:
+            with contextlib.suppress(FileNotFoundError), self._writes(path, needs_bucket=False) as fs:
                 fs.rm_file(self.join(path))
             return
         target = self.local_path(path)
@@ -482,6 +496,15 @@ class Folder:
                     flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _writes(self, path: str, *, needs_bucket: bool = True) -> Iterator[Any]:
+        """`_reach` for an operation that changes a file of an object store, also where it fails half way."""
+        try:
+            with self._reach(needs_bucket=needs_bucket) as fs:
+                yield fs
+        finally:
+            note_change(self.join(path))
 
     @contextlib.contextmanager
     def _reach(self, *, needs_bucket: bool = False) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
 from curator_dask.files.local_files import HeldFiles, put_in_place
 from curator_dask.files.names import counted, printable
+from curator_dask.files.object_store.asking_once import workers_wrote
 from curator_dask.files.temporary.temporary_folders import sweep_temporary_folders
 from curator_dask.runtime.agreement.shared_folder import lock_token, require_shared
 from curator_dask.runtime.agreement.versions import refuse_other_version
@@ -440,6 +441,7 @@ def _results(future: Any, state: StageState, units: list[Unit[T]]) -> Sequence[U
     from distributed import CancelledError, KilledWorker
 
     try:
+        workers_wrote()
         records: list[UnitRecord] = future.result()
     except CancelledError as error:
         raise ClusterError("the Dask scheduler was closed or lost: run again to go on") from error

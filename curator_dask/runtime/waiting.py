@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from curator_dask.errors import ClusterError, InputError
 from curator_dask.files.names import counted
+from curator_dask.files.object_store.asking_once import workers_wrote
 
 T = TypeVar("T")
 NO_WORKERS_S = 300.0
@@ -139,6 +140,7 @@ def _gather(client: Any, futures: list[Any], watch: WorkerWatch) -> list[Any]:
         results: list[Any] = gathering.result()
     finally:
         gathering.cancel()
+        workers_wrote()
     return results
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from curator_dask.errors import ParameterError
 from curator_dask.files.folder import Folder
 from curator_dask.files.left_out import LeftOut, describe_left_out
+from curator_dask.files.object_store.asking_once import asking_once
 from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.progress import Reporter
@@ -204,11 +205,12 @@ def run_context(client: Client | None = None, context: RunContext | None = None)
 
 def run_timed(stage: Stage, context: RunContext) -> StageResult:
     """Execute a stage on workers of its kind, and note the seconds that it took."""
-    check_first(stage, context)
-    context.cluster.serve(stage.workers)
-    start = time.monotonic()
-    with context.holding([stage]):
-        result = stage.execute(context)
+    with asking_once():
+        check_first(stage, context)
+        context.cluster.serve(stage.workers)
+        start = time.monotonic()
+        with context.holding([stage]):
+            result = stage.execute(context)
     return replace(result, seconds=time.monotonic() - start)
 
 

@@ -1,4 +1,4 @@
-"""Ask an object store for one object, in one request. Drivers ask once more, whether it may be a folder."""
+"""Ask a store of S3 for one object, in one request. Drivers ask once more, whether it may be a folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ def speaks_s3(fs: Any) -> bool:
     return "s3" in protocols and hasattr(fs, "call_s3") and hasattr(fs, "get_s3")
 
 
-def has_object(fs: Any, path: str) -> bool:
-    """Whether an object has this name; where the store does not speak S3, also whether a folder has it."""
-    if not speaks_s3(fs):
-        return bool(fs.exists(path))
+def head(fs: Any, path: str) -> tuple[int, str] | None:
+    """Bytes and version of an object of S3; None where there is none."""
     bucket, key, _ = fs.split_path(path)
     try:
-        fs.call_s3("head_object", fs.kwargs, Bucket=bucket, Key=key)
+        found = fs.call_s3("head_object", fs.kwargs, Bucket=bucket, Key=key) if key else None
     except FileNotFoundError:
-        return False
-    return True
+        return None
+    return (int(found["ContentLength"]), str(found["ETag"])) if found else None

@@ -34,6 +34,27 @@ def list_objects(fs: Any, path: str, max_depth: int | None = None) -> Iterator[t
             yield relative, num_bytes, version
 
 
+def whole_if_short(fs: Any, path: str) -> list[tuple[str, int, str]] | None:
+    """All objects below a folder of S3, those that mark folders too, if one answer tells them; else None.
+
+    None also where the store refuses to answer, as single objects may be read all the same.
+    """
+    from fsspec.asyn import sync
+
+    bucket, prefix = _place(fs, path)
+    try:
+        page = sync(fs.loop, page_of, fs, bucket, prefix)
+    except (NotUnderstoodError, OSError):
+        return None
+    return None if page.token else list(_objects([page], len(prefix)))
+
+
+def _place(fs: Any, path: str) -> tuple[str, str]:
+    """The bucket of a folder, and what the keys below it begin with."""
+    bucket, key, _ = fs.split_path(path)
+    return bucket, f"{key.lstrip('/')}/" if key else ""
+
+
 def _from_driver(fs: Any, path: str, max_depth: int | None) -> Iterator[tuple[str, int, str]]:
     for name, info in fs.find(path, maxdepth=max_depth, detail=True).items():
         # A key may go on with a slash of its own, so only one is taken away.
@@ -52,8 +73,7 @@ def _from_pages(fs: Any, path: str, max_depth: int | None) -> Iterator[tuple[str
     """None where the driver is to list."""
     from fsspec.asyn import sync
 
-    bucket, key, _ = fs.split_path(path)
-    prefix = f"{key.lstrip('/')}/" if key else ""
+    bucket, prefix = _place(fs, path)
     try:
         pages = sync(fs.loop, _pages if max_depth is None else _flat_pages, fs, bucket, prefix)
     except NotUnderstoodError:

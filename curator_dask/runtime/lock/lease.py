@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from curator_dask.files.folder import Folder
+from curator_dask.files.object_store.asking_once import asking_afresh
 from curator_dask.runtime.lock.holder import Holder, refuse
 
 RENEW_S = 15.0
@@ -30,13 +31,15 @@ def leased(folder: Folder, path: str) -> Iterator[None]:
     could not renew it in time.
     """
     holder = Holder.myself()
-    _take(folder, path, holder)
+    with asking_afresh():
+        _take(folder, path, holder)
     lease = _Renewal(folder, path, holder)
     lease.start()
     try:
         yield
     finally:
-        lease.stop()
+        with asking_afresh():
+            lease.stop()
     if lease.lost is not None:
         raise refuse(folder.url, lease.lost)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import LOCK, STATE
 from curator_dask.files.local_files import writing_to
+from curator_dask.files.object_store.asking_once import holding_folder
 from curator_dask.runtime.lock.lease import leased
 from curator_dask.runtime.lock.local import LockUnsupportedError, locked_file
 
@@ -47,6 +48,7 @@ def _locked(folder: Folder, path: str) -> Iterator[None]:
             stack.enter_context(_locked_on_disk(folder, path))
         except LockUnsupportedError:
             stack.enter_context(leased(folder, path))
+            stack.enter_context(holding_folder(folder.root))
         yield
 
 

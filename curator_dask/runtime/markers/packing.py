@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from curator_dask.files.folder import Entry
+from curator_dask.files.object_store.asking_once import asking_afresh
 from curator_dask.runtime.markers.batches import MOST_BYTES, Batch, Batches
 from curator_dask.runtime.markers.lines import (
     key_of,
@@ -73,7 +74,8 @@ def _pack_some(markers: Markers[P], entries: Sequence[Entry]) -> None:
         return
     add(markers.batches, [line_of(record.key, record.fields()) for record in done.values()])
     # A worker that was thought dead may have written a marker anew: that one stays.
-    now = {entry.path: entry.version for entry in markers.loose_entries()}
+    with asking_afresh():
+        now = {entry.path: entry.version for entry in markers.loose_entries()}
     markers.folder.remove_many([path for path in done if now.get(path) == versions[path]])
 
 
