@@ -52,9 +52,9 @@ from curator_dask.files.object_store.look import (
     folders_in,
     has_folder,
     has_object,
-    is_small,
     object_at,
     objects_below,
+    small_content,
 )
 from curator_dask.files.object_store.ranged_file import ranged
 from curator_dask.files.object_store.transfers import fetch, read_small, send, send_bytes
@@ -332,8 +332,9 @@ class Folder:
         if self.is_local:
             return open_file(self.join(path))
         with self._reach() as fs, expected(self.join(path)):
-            if is_small(fs, self.root, self.join(path)):
-                return io.BytesIO(content(fs, self.root, self.join(path)))
+            data = small_content(fs, self.root, self.join(path))
+            if data is not None:
+                return io.BytesIO(data)
             return ranged(fs.open(self.join(path), "rb", cache_type="none"))
 
     def content_hash(self, path: str, like: str = "blake2b") -> str:

@@ -16,6 +16,8 @@ import pytest
 
 from curator_dask.errors import CuratorError, FolderLockedError, InputError
 from curator_dask.files.folder import Folder
+from curator_dask.files.object_store import asking_once as memory
+from curator_dask.files.object_store.asking_once import asking_once
 from curator_dask.runtime.lock import lease
 from curator_dask.runtime.lock.holder import Holder
 from curator_dask.runtime.lock.stage_locks import locked_stages
@@ -23,6 +25,8 @@ from curator_dask.runtime.lock.stage_locks import locked_stages
 HOLD = """
 import sys, time
 from curator_dask.files.folder import Folder
+from curator_dask.files.object_store import asking_once as memory
+from curator_dask.files.object_store.asking_once import asking_once
 from curator_dask.runtime.lock.stage_locks import locked_stages
 with locked_stages([(Folder(sys.argv[1]), "work")], set()):
     print("held", flush=True)
@@ -162,6 +166,15 @@ class TestObjectStore:
         monkeypatch.setattr(lease, "SETTLE_S", 0.1)
         time.sleep(1.5)
         assert held(folder)
+
+    def test_a_lock_of_another_run_stays_whatever_a_stage_remembers(self, folder):
+        other = Holder.myself().to_bytes()
+        with asking_once(), locked_stages([(folder, "work")], set()):
+            assert folder.read_bytes(".curator/work/lock") != other
+            with pytest.MonkeyPatch.context() as patch:  # another process writes, of which this one hears nothing
+                patch.setattr(memory, "_ALL", [])
+                folder.write_bytes(".curator/work/lock", other)
+        assert folder.read_bytes(".curator/work/lock") == other
 
     def test_a_lease_is_renewed_while_its_holder_works(self, folder, monkeypatch):
         monkeypatch.setattr(lease, "RENEW_S", 0.2)

@@ -61,7 +61,7 @@ def has_folder(fs: Any, path: str) -> bool:
     seen = _seen(fs)
     if seen is not None:
         _look_from(fs, seen, path, path)
-        if seen.is_long(fs._fs_token, path) or seen.listing(fs._fs_token, path, deep=True):
+        if seen.listing(fs._fs_token, path, deep=True):
             return True
     return bool(fs.exists(path))
 
@@ -100,11 +100,15 @@ def content(fs: Any, top: str, path: str) -> bytes:
     return data
 
 
-def is_small(fs: Any, top: str, path: str) -> bool:
-    """Whether it is known that an object is there and small enough to be read whole."""
+def small_content(fs: Any, top: str, path: str) -> bytes | None:
+    """The content of an object that is known to be small; None where it is not known to be. Raises FileNotFoundError."""
     seen = _seen(fs)
-    found = None if seen is None else _known(fs, seen, top, path)[1]
-    return found is not None and 0 < found[0] <= LARGEST_BYTES
+    if seen is None:
+        return None
+    is_known, found = _known(fs, seen, top, path)
+    if is_known and (found is None or 0 < found[0] <= LARGEST_BYTES):
+        return content(fs, top, path)
+    return None
 
 
 @contextlib.contextmanager

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import io
 import os
 import re
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,68 +23,6 @@ LEAST_PART = 5 << 20
 LARGE = hashlib.shake_256(b"large").digest(3 * LEAST_PART + 12_345)
 
 
-@dataclass
-class Noting:
-    """Stands before the server: notes each request, and refuses those that a test names."""
-
-    server: object
-    seen: list[tuple[str, str, str]] = field(default_factory=list)
-    watched: str = ""
-    """Requests of other tests may still come in, and are not noted."""
-    refused: re.Pattern | None = None
-    together: threading.Barrier | None = None
-    """Requests for parts wait here for each other: they go on if so many are under way at a time. A read of the first
-    part does not wait, as it may tell how long the file is."""
-    met: list[bool] = field(default_factory=list)
-
-    def __call__(self, request, answer):
-        method, query, reach = request["REQUEST_METHOD"], request.get("QUERY_STRING", ""), request.get("HTTP_RANGE", "")
-        if self.watched in request["PATH_INFO"]:
-            self.seen.append((method, query, reach))
-        if self.together is not None and ("partNumber" in query or _begins_later(reach)):
-            self.meet()
-        if self.refused is not None and self.refused.search(query):
-            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
-            answer("403 Forbidden", [("Content-Type", "application/xml")])
-            return [b"<Error><Code>AccessDenied</Code><Message>refused by the test</Message></Error>"]
-        return self.server(request, answer)
-
-    def meet(self):
-        try:
-            self.together.wait(timeout=20)
-            self.met.append(True)
-        except threading.BrokenBarrierError:
-            self.met.append(False)
-
-    def methods(self):
-        found = collections.Counter(method for method, *_ in self.seen)
-        self.seen.clear()
-        return dict(found)
-
-
-@pytest.fixture(scope="module")
-def noting(monkeypatch_module):
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    application = Noting(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    monkeypatch_module.setenv("MOTO_PORT", str(server.server_port))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    application.url = f"http://127.0.0.1:{server.server_port}"
-    yield application
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
 @pytest.fixture
 def folder(noting, request, monkeypatch) -> Folder:
     for module in (transfers, ranged_file):
@@ -95,10 +31,7 @@ def folder(noting, request, monkeypatch) -> Folder:
     folder = Folder("s3://bucket/" + hashlib.sha256(request.node.name.encode()).hexdigest()[:16], options)
     if not folder.fs.exists("bucket"):
         folder.fs.mkdir("bucket")
-    noting.watched = folder.root
-    noting.seen.clear()
-    noting.refused = noting.together = None
-    noting.met.clear()
+    noting.watch(folder.root)
     return folder
 
 
@@ -333,10 +266,6 @@ class TestStream:
         stream.close()
         with pytest.raises(ValueError, match="closed"):
             stream.read(1)
-
-
-def _begins_later(reach: str) -> bool:
-    return bool(reach) and not reach.startswith("bytes=0-")
 
 
 def _length(reach: str) -> int:

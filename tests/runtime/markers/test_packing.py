@@ -6,6 +6,8 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +19,7 @@ from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import Written
 from curator_dask.files.object_store import kept_contents
+from curator_dask.files.object_store.asking_once import asking_once, holding_folder
 from curator_dask.runtime.markers import batches as batch_files
 from curator_dask.runtime.markers import markers as all_markers
 from curator_dask.runtime.markers import packing
@@ -34,12 +37,15 @@ def local(tmp_path: Path) -> StageState:
     return StageState(Folder(str(tmp_path / "out")), "work")
 
 
-@pytest.fixture(params=["local", "s3"])
-def state(request: pytest.FixtureRequest, local: StageState, tmp_path: Path) -> StageState:
+@pytest.fixture(params=["local", "s3", "s3 within a stage"])
+def state(request: pytest.FixtureRequest, local: StageState, tmp_path: Path) -> Iterator[StageState]:
     if request.param == "local":
-        return local
+        yield local
+        return
     s3 = request.getfixturevalue("s3")
-    return StageState(Folder(f"{s3.url}/{tmp_path.name}", s3.storage_options), "work")
+    state = StageState(Folder(f"{s3.url}/{tmp_path.name}", s3.storage_options), "work")
+    with asking_once() if request.param != "s3" else nullcontext(), holding_folder(state.folder.root):
+        yield state
 
 
 @pytest.fixture(autouse=True)
