@@ -144,7 +144,10 @@ def _align(size: RunSize, rates: StageRates) -> StageEstimate:
     # Measured with a million clips of ten seconds: 17.94 GB of files on their way, 2.9 GB of memory in all.
     scale = size.num_hours * 3600 / 10e6
     core_s = rates.align_core_s_per_clip * size.num_hours * 360
-    return StageEstimate("align", core_s / 3600, 0.0, None, 0.05 * scale, 18.0 * scale, 0.3 + 0.5 * scale, 1.2)
+    # The centres of the cells (client_memory_2_cores.md): a table of distances, or above 1 GiB none and more products.
+    client_s, table_gb = 48.0 * scale**2, min(1.07, 0.9 * scale**2)
+    client_gb = CLIENT_GB + 0.2 * scale + table_gb
+    return StageEstimate("align", core_s / 3600, client_s / 3600, None, 0.05 * scale, 18.0 * scale, client_gb, 1.2)
 
 
 def _kmeans(size: RunSize, rates: StageRates) -> StageEstimate:
