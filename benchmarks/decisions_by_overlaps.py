@@ -28,7 +28,8 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.by_overlaps.join_overlaps import ToDecide, join_overlaps
+from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
+from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.decision_table import with_digests, write_unit_table

@@ -20,8 +20,10 @@ from curator_dask.files.folder import Folder
 from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.identify.by_overlaps import decided_groups
 from curator_dask.stages.identify.by_overlaps import join_overlaps as by_overlaps
-from curator_dask.stages.identify.by_overlaps.join_overlaps import ToDecide, join_overlaps
+from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
+from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.clip_facts import clip_facts
@@ -213,8 +215,8 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
     files = Files([])
     for module in (output_files, by_overlaps):
         monkeypatch.setattr(module, "write_parts", files.write)
-    place = by_overlaps.workplace
-    monkeypatch.setattr(by_overlaps, "workplace", lambda context, state, **_: place(context, state, here=True))
+    place = decided_groups.workplace
+    monkeypatch.setattr(decided_groups, "workplace", lambda context, state, **_: place(context, state, here=True))
     return files
 
 

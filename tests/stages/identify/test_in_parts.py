@@ -26,6 +26,7 @@ from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_so
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 from curator_dask.stages.identify.in_parts.part import cut_into_parts
+from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
 from curator_dask.stages.identify.in_parts.workplace import workplace
 from tests.stages import builders
 from tests.stages.identify.test_join_decisions import Cluster
@@ -89,7 +90,8 @@ def test_as_in_memory(tmp_path, monkeypatch, context, seed, name):
     monkeypatch.setattr(in_parts, "write_parts", lambda *_: None)
     parts = cut_into_parts(tables, {one.number: len(one.ids) for one in clusters})
     with workplace(context, state, here=True) as place:
-        run = in_parts._InParts(place, state, parts, DecidedClusters(tables, ("made",), rule, None), clips, by_hand)
+        found = SettledParts(place, parts, DecidedClusters(tables, ("made",), rule, None), by_hand)
+        run = in_parts._InParts(place, state, found, clips)
         joined = run.join()
         sent = [pa.ipc.open_file(state.folder.read_bytes(task)).read_all() for task in rows_of(state, len(parts))]
     assert [one.to_pylist() for one in sent] == [one.to_pylist() for one in columns]

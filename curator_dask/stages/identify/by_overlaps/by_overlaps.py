@@ -14,7 +14,8 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.by_overlaps.join_overlaps import ToDecide, join_overlaps
+from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
+from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows

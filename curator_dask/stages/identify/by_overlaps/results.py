@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.in_parts.count_sources import write_counts
+from curator_dask.stages.identify.decisions.count_sources import write_counts
 from curator_dask.stages.identify.overlap.decide_clips import DecidedClips
 from curator_dask.stages.identify.source_groups.decide_group import GroupClips, Groups, read_group
 from curator_dask.stages.identify.source_groups.rows import STAYING

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, codes_of_names
+from curator_dask.stages.identify.decisions.count_sources import source_counts, write_counts
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, name_nearer_matches
 from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
-from curator_dask.stages.identify.in_parts.count_sources import source_counts, write_counts
 from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all
 from curator_dask.stages.identify.in_parts.touched import touched_groups
 
@@ -106,18 +106,30 @@ class _Decided:
 
     @classmethod
     def of(cls, task: PrepareTask, shared: Shared) -> _Decided:
-        first, settled = task.part.first, task.settled
-        rows = settled["row"].to_numpy() - first
         own = task.numbers.read(shared.rule)
-        name_nearer_matches(own)
-        groups = _groups(task, own, rows)
-        own.rows, own.others = shared.rows, shared.others
-        own.max_row, own.kept_row = among_all(own.max_row, first), among_all(own.kept_row, first)
-        for name in ("removed", "max_row", "kept_row", "cosine", "kept_score"):
-            getattr(own, name)[rows] = settled[name].to_numpy()
-        own.by_hand = np.zeros(len(own.removed), np.bool_)
-        own.by_hand[rows] = settled["by_hand"].to_numpy()
-        return cls(own, groups)
+        groups = _groups(task, own, task.settled["row"].to_numpy() - task.part.first)
+        return cls(settled_decisions(task.part, own, task.settled, shared.rows, shared.others), groups)
+
+
+def settled_decisions(
+    part: RowsOfPart, own: Decisions, settled: pa.Table, rows: TableRows, others: pa.ChunkedArray
+) -> Decisions:
+    """The decisions on the rows of a part, which name other rows by their numbers among all. Groups stay as they are.
+
+    Args:
+        own: as its clusters decided; it is changed.
+        settled: the lines of `Settled.table` that are of this part.
+        rows, others: all rows, and the ids of other clips.
+    """
+    at = settled["row"].to_numpy() - part.first
+    name_nearer_matches(own)
+    own.rows, own.others = rows, others
+    own.max_row, own.kept_row = among_all(own.max_row, part.first), among_all(own.kept_row, part.first)
+    for name in ("removed", "max_row", "kept_row", "cosine", "kept_score"):
+        getattr(own, name)[at] = settled[name].to_numpy()
+    own.by_hand = np.zeros(len(own.removed), np.bool_)
+    own.by_hand[at] = settled["by_hand"].to_numpy()
+    return own
 
 
 def _groups(task: PrepareTask, own: Decisions, rows: Indices) -> tuple[Indices, Indices]:

@@ -49,8 +49,8 @@ class Settled:
     """What was decided on the touched rows."""
 
     table: pa.Table
-    """By row: ``row``, ``removed``, ``max_row``, ``kept_row``, ``cosine``, ``kept_score``, ``by_hand``, ``group`` (the number of
-    its group, -1 for none) and ``leader``."""
+    """By row: ``row``, ``removed``, ``max_row``, ``kept_row``, ``cosine``, ``kept_score``, ``by_hand``, ``root`` (the
+    lowest row of its group), ``group`` (the number of its group, -1 for none) and ``leader``."""
     roots: Indices
     """The lowest row of each of their groups, ascending."""
     by_hand: ByHand
@@ -117,6 +117,7 @@ def settle(
         "cosine": decisions.cosine,
         "kept_score": decisions.kept_score,
         "by_hand": np.zeros(len(number), np.bool_) if decisions.by_hand is None else decisions.by_hand,
+        "root": held.among_all(decisions.group),
         "group": np.where(number >= 0, number + before[number], -1),
         "leader": held.among_all(leader),
     }

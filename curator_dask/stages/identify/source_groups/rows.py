@@ -10,7 +10,7 @@ A part is some whole clusters. Rows that filters drop are lines of the clusters'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -158,27 +158,3 @@ def _write_places(
         task.folder, path, pa.table({"high": high, "low": low, "row": rows}), bucket_of(high, task.num_buckets),
         task.num_buckets,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RowsInTables:
-    """The lines of the tables that N rows are, where they are known: of all, or of those that are looked for."""
-
-    known: Indices
-    """Rows, ascending."""
-    lines: Indices
-    """The line of each of these."""
-
-    @staticmethod
-    def nothing() -> RowsInTables:
-        return RowsInTables(np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-    def of(self, rows: Indices) -> Indices:
-        """The lines of some known rows."""
-        found: Indices = self.lines[np.searchsorted(self.known, rows)]
-        return found
-
-    def joined(self, rows: Indices, lines: Indices) -> RowsInTables:
-        """These, and some more."""
-        known, first = np.unique(np.concatenate([self.known, rows]), return_index=True)
-        return replace(self, known=known, lines=np.concatenate([self.lines, lines])[first])

@@ -19,7 +19,7 @@ from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import ROWS_OF_SHARED_BUCKET, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, DUPLICATES, OVERLAPS_TABLE
-from curator_dask.stages.identify.in_parts.count_sources import write_counts
+from curator_dask.stages.identify.decisions.count_sources import write_counts
 from curator_dask.stages.identify.overlap.read_overlaps import IN_REFERENCE, OTHER_NUMBER, TIMES, micros, texts_of
 from curator_dask.stages.identify.source_groups.rows import STAYING
 
