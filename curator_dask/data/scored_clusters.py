@@ -65,6 +65,27 @@ class NearListFile:
 
 
 @dataclass(frozen=True)
+class RowSet:
+    """Some of the rows of a cluster, a bit per row."""
+
+    bits: bytes
+    num_rows: int
+
+    @classmethod
+    def of(cls, chosen: NDArray[np.bool_]) -> RowSet:
+        """The rows that a mask (N,) chooses, in ranked order."""
+        return cls(np.packbits(chosen).tobytes(), len(chosen))
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.bits.strip(b"\0"))
+
+    def mask(self) -> NDArray[np.bool_]:
+        """(N,)"""
+        return np.unpackbits(np.frombuffer(self.bits, np.uint8), count=self.num_rows).astype(np.bool_)
+
+
+@dataclass(frozen=True)
 class ClusterInput:
     """The files of one cluster, as a worker is told of them."""
 
@@ -87,6 +108,8 @@ class ClusterInput:
     """Whether its table leaves out rows that its files have: those of dropped clips."""
     near_list: NearListFile | None = None
     """The list of its near pairs, where the pairwise stage left one and all pairs of all rows count."""
+    gone: RowSet | None = None
+    """Rows that are removed before it is decided on the others; None: there are none. Its version tells them too."""
 
     def __str__(self) -> str:
         return f"cluster {self.number}"

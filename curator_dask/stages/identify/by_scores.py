@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from curator_dask.data.scored_clusters import ClusterInput, RowSources
+from curator_dask.data.scored_clusters import ClusterInput, RowSet, RowSources
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.similarity.threshold import chosen_eps
 from curator_dask.files import layout
@@ -27,7 +24,7 @@ from curator_dask.stages.identify.across.settle import settle_across, settled_fr
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT
@@ -138,21 +135,21 @@ class ByScores:
         return float(before.data["eps"]) if before is not None and before.inputs == _all_versions(clusters) else None
 
     def decide(
-        self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, copies: Decisions | None = None
-    ) -> tuple[UnitsOutcome, DecidedClusters]:
-        """Decide cluster by cluster. Rows that are removed as `copies` go anyway."""
+        self, context: RunContext, clusters: Sequence[ClusterInput], eps: float,
+        gone: Mapping[int, RowSet] | None = None,
+    ) -> tuple[UnitsOutcome, DecidedClusters]:  # fmt: skip
+        """Decide cluster by cluster. The rows of each that are `gone` are removed anyway, as copies."""
         rule, device = self._rule(eps), context.cluster.device
         clusters = clusters if self._scores_anew() else with_near_lists(clusters, self.pairwise)
-        masks = {} if copies is None else copies.removed_by_cluster()
-        clusters = [_without(cluster, masks.get(cluster.number)) for cluster in clusters]
-        taken = self._settle_across(context, clusters, eps, masks)
+        clusters = [_without(cluster, gone[cluster.number]) for cluster in clusters] if gone is not None else clusters
+        taken = self._settle_across(context, clusters, eps, gone or {})
         units = [
             self._unit(
                 cluster,
                 rule,
                 device,
-                (*places_taken(taken, cluster.number), *_places(masks.get(cluster.number))),
-                named_later=copies is None,
+                places_taken(taken, cluster.number),
+                named_later=gone is None,
             )
             for cluster in self._settled(clusters, eps)
         ]
@@ -176,7 +173,7 @@ class ByScores:
         return self.rule == "greedy" and self.scope == "all" and were_compared(self.pairwise)
 
     def _settle_across(
-        self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, gone: dict[int, NDArray[np.bool_]]
+        self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, gone: Mapping[int, RowSet]
     ) -> pa.Table | None:
         """The rows that kept rows of other clusters remove; None where this is not looked for."""
         if not self._compares_kept_rows():
@@ -184,10 +181,11 @@ class ByScores:
         spec = recorded_comparison(
             self.pairwise, self.kmeans, self.clips, self.state.folder, self.fields, context.cluster.device
         )
+        masks = {number: rows.mask() for number, rows in gone.items()}
         if self.dropped is None:
-            return settle_across(context, self.state, clusters, spec, eps, gone)
+            return settle_across(context, self.state, clusters, spec, eps, masks)
         left = RowsLeft.of(list_clusters(self.pairwise, self.kmeans, *self.fields), clusters, self.dropped)
-        found = settle_across(context, self.state, left.clusters, spec, eps, left.gone_of_all(gone))
+        found = settle_across(context, self.state, left.clusters, spec, eps, left.gone_of_all(masks))
         return left.taken_of_left(found)
 
     def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
@@ -229,16 +227,9 @@ class ByScores:
         return counts
 
 
-def _without(cluster: ClusterInput, gone: NDArray[np.bool_] | None) -> ClusterInput:
+def _without(cluster: ClusterInput, gone: RowSet) -> ClusterInput:
     """The cluster in a version that says which of its rows are gone, if any are."""
-    if gone is None or not gone.any():
-        return cluster
-    return replace(cluster, version=digest(cluster.version, np.packbits(gone).tobytes().hex()))
-
-
-def _places(mask: NDArray[np.bool_] | None) -> list[int]:
-    places: list[int] = [] if mask is None else np.flatnonzero(mask).tolist()
-    return places
+    return replace(cluster, gone=gone, version=digest(cluster.version, gone.bits.hex())) if gone else cluster
 
 
 def _all_versions(clusters: Sequence[ClusterInput]) -> str:

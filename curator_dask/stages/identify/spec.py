@@ -36,7 +36,7 @@ class DecideTask:
     """Path in `output` of the decision table to write."""
     device: str
     taken: tuple[int, ...] = ()
-    """The places of the rows that are removed already by the greedy rule: by kept rows of other clusters, or as copies."""
+    """The places of the rows that are removed already by the greedy rule, by kept rows of other clusters."""
     named_later: bool = False
     """Whether rows that are removed for rows of other clusters get their kept rows when all decisions are joined."""
 

@@ -21,18 +21,15 @@ from curator_dask.runtime.units import UnitsOutcome
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.identify.by_overlaps.by_overlaps import ByOverlaps, check_references
 from curator_dask.stages.identify.by_scores import ByScores, all_done
-from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand, ids_by_hand
-from curator_dask.stages.identify.decisions.clip_facts import clip_facts
-from curator_dask.stages.identify.decisions.copies_and_neighbours import copies_and_neighbours
+from curator_dask.stages.identify.decisions.by_hand import ByHand
 from curator_dask.stages.identify.decisions.dropped import (
     DroppedClips,
     drop_clips,
     row_ids,
     write_dropped,
 )
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions
-from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
-from curator_dask.stages.identify.decisions.own_source import Sources, warn_of_emptied_sources
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.output_files import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT
 from curator_dask.stages.identify.in_parts.join_in_parts import join_in_parts
 from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT, Joined
@@ -328,46 +325,19 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         by_overlaps = self._by_overlaps(state)
         ranked, listed = by_overlaps.list_rows(context, clusters)
         all_done(listed)
-        copies = by_overlaps.decide_in_memory(clusters, dropped)
-        there = copies.decisions.removed_by_cluster()  # the filters may leave no row of a cluster
         by_scores, eps = self._by_scores(state, dropped), chosen_eps(self.eps)
-        scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
-        outcome, found = by_scores.decide(context, scored, eps, copies.decisions)
-        near = found.joined_without(copies.decisions)
-        by_scores.forget_others(scored, ranked)
-        counts, warnings = self._write(context, state, copies_and_neighbours(copies.decisions, near), copies.sources)
+        overrides = None if self.overrides is None else self.decisions_by_hand()
+        with by_overlaps.copies_first(context, clusters, dropped, overrides) as copies:
+            there = copies.gone  # the filters may leave no row of a cluster
+            scored = by_scores.scored(context, [cluster for cluster in clusters if cluster.number in there])
+            outcome, found = by_scores.decide(context, scored, eps, there)
+            by_scores.forget_others(scored, ranked)
+            joined = copies.join(found)
+        counts, warnings = self._told(joined, found.rule)
         counts |= by_scores.recall(context, scored, eps, self.recall_sample)
-        decided = {"eps": eps, "min_cover": self.min_cover, "min_strength": copies.min_strength / 1000}
+        decided = {"eps": eps, "min_cover": self.min_cover, "min_strength": joined.min_strength / 1000}
         num_run, num_skipped = (listed.num_run + outcome.num_run, listed.num_skipped + outcome.num_skipped)
         return Decided(replace(outcome, num_run=num_run, num_skipped=num_skipped), counts, decided, warnings)
-
-    def _write(
-        self, context: RunContext, state: StageState, decisions: Decisions, sources: Sources | None = None
-    ) -> tuple[dict[str, int], tuple[str, ...]]:
-        """Write the decisions; returns the counts, and what a user should look at.
-
-        Args:
-            sources: those of all rows; None: as the clip index has them.
-        """
-        by_hand = self._decide_by_hand(decisions)
-        facts = clip_facts(decisions.rows, decisions.removed, self.clips)
-        decisions.rows.forget_index()
-        write_decisions(context, state, decisions, facts)
-        if sources is None and self.clips is not None:
-            sources = facts.sources
-        counts = {"rows": len(decisions.removed), **decisions.counts(), **by_hand.counts}
-        num_emptied, warnings = warn_of_emptied_sources(decisions, sources) if sources is not None else (0, ())
-        counts |= {"sources_mostly_removed": num_emptied} if num_emptied else {}
-        counts |= decisions.counts_by_rule()
-        if self.against and decisions.covered is not None:
-            counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
-        return counts, (*by_hand.warnings, *warnings)
-
-    def _decide_by_hand(self, decisions: Decisions) -> ByHand:
-        if self.overrides is not None:
-            overrides = self.decisions_by_hand()
-            return decide_by_hand(decisions, overrides, decisions.rows.index.find(ids_by_hand(overrides)))
-        return self._unused_by_hand()
 
     def _unused_by_hand(self) -> ByHand:
         """A warning where a file of decisions by hand lies there and is not used."""

@@ -22,19 +22,25 @@ def decide_cluster(task: DecideTask) -> UnitResult:
     rule = task.rule
     scores = read_scores(task.cluster)
     duplicate = is_duplicate(scores.score, rule.eps)
-    if not duplicate.any() and not task.taken:  # the vectors need not be read
+    taken = _taken(task, len(duplicate))
+    if not duplicate.any() and taken is None:  # the vectors need not be read
         table = decision_table(scores, no_duplicates(len(duplicate)))
         return write_decisions_of_unit(task.output, task.table, table, rule)
     best = scores.best()
-    taken = None
-    if task.taken:
-        taken = np.zeros(len(best), np.bool_)
-        taken[list(task.taken)] = True
     # Only a row whose match is not in this table names itself: no row is its own duplicate.
     cross_cluster = duplicate & (best == np.arange(len(best)))
     decisions = _decide(task, scores, duplicate, best, taken, cross_cluster)
     table = decision_table(scores, decisions, cross_cluster=cross_cluster)
     return write_decisions_of_unit(task.output, task.table, table, rule)
+
+
+def _taken(task: DecideTask, num_rows: int) -> NDArray[np.bool_] | None:
+    """(N,) the rows that are removed already; None: none."""
+    if not task.taken and task.cluster.gone is None:
+        return None
+    taken = np.zeros(num_rows, np.bool_) if task.cluster.gone is None else task.cluster.gone.mask()
+    taken[list(task.taken)] = True
+    return taken
 
 
 def _decide(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,7 +15,8 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
+from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide, groups_to_decide
+from curator_dask.stages.identify.by_overlaps.join_both import CopiesFirst
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import VERSION
@@ -23,10 +25,9 @@ from curator_dask.stages.identify.decisions.output_files import publish_single_f
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.join_record import Joined, depends_on, record_join, recorded_join
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, decide_by_overlaps
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, reference_numbers, require_index
+from curator_dask.stages.identify.overlap.reference import reference_numbers, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
 
@@ -83,13 +84,6 @@ class ByOverlaps:
     def _tables(self, clusters: Sequence[ClusterInput]) -> UnitTables:
         return UnitTables(self.state, self.prefix, tuple(sorted(cluster.number for cluster in clusters)))
 
-    def decide_in_memory(self, clusters: Sequence[ClusterInput], dropped: DroppedClips | None) -> OverlapDecisions:
-        """The decisions on all rows that were listed."""
-        numbers = reference_numbers(self.overlaps, self.against)
-        staying = [StayingClips(kept_ids(one), number) for one, number in zip(self.against, numbers, strict=True)]
-        stay = dropped.stay if dropped is not None else None
-        return decide_by_overlaps(self._tables(clusters), self.overlaps, self._rule, staying, stay)
-
     def decide(
         self, context: RunContext, clusters: Sequence[ClusterInput], dropped: DroppedClips | None,
         overrides: Mapping[str, Any] | None,
@@ -99,10 +93,7 @@ class ByOverlaps:
         Args:
             overrides: what a person decided, by id; None: nobody had a say.
         """
-        gone = None if dropped is None else DroppedRows(self.state.folder, dropped.version)
-        numbers = reference_numbers(self.overlaps, self.against)
-        staying = [StayingSet(place, *one) for place, one in enumerate(zip(numbers, self.against, strict=True))]
-        what = ToDecide(self._tables(clusters), self.overlaps, self._rule, staying, gone, self.clips, overrides)
+        what = self._what(clusters, dropped, overrides)
         inputs = self._inputs(clusters, what)
         if inputs and (before := recorded_join(self.state, inputs)) is not None:
             publish_single_files(self.state, before.paths, before.joined.counts["rows"])
@@ -111,6 +102,23 @@ class ByOverlaps:
         if inputs:
             record_join(self.state, inputs, found)
         return found
+
+    @contextmanager
+    def copies_first(
+        self, context: RunContext, clusters: Sequence[ClusterInput], dropped: DroppedClips | None,
+        overrides: Mapping[str, Any] | None,
+    ) -> Iterator[CopiesFirst]:  # fmt: skip
+        """The copies among all rows that were listed. Their files are there within the block."""
+        with groups_to_decide(context, self.state, self._what(clusters, dropped, overrides)) as groups:
+            yield CopiesFirst(self.state, groups)
+
+    def _what(
+        self, clusters: Sequence[ClusterInput], dropped: DroppedClips | None, overrides: Mapping[str, Any] | None
+    ) -> ToDecide:
+        gone = None if dropped is None else DroppedRows(self.state.folder, dropped.version)
+        numbers = reference_numbers(self.overlaps, self.against)
+        staying = [StayingSet(place, *one) for place, one in enumerate(zip(numbers, self.against, strict=True))]
+        return ToDecide(self._tables(clusters), self.overlaps, self._rule, staying, gone, self.clips, overrides)
 
     def _inputs(self, clusters: Sequence[ClusterInput], what: ToDecide) -> str:
         """Digest of all that the decisions depend on; "" where that is not known: what other outputs kept may change."""

@@ -12,6 +12,8 @@ from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.files.buckets.shared import read_shared
 from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles, DecidedPart
+from curator_dask.stages.identify.by_overlaps.exchange import groups_of_rows
+from curator_dask.stages.identify.by_overlaps.part_of_both import BothFiles, PartOfBoth
 from curator_dask.stages.identify.by_overlaps.results import Everywhere
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
@@ -138,3 +140,45 @@ class _Part:
             place = members["row"].to_numpy() - self._first
             number[place], leader[place] = members["group"].to_numpy(), members["leader"].to_numpy()
         return number, leader
+
+
+@dataclass(frozen=True)
+class BothTask:
+    """Prepare one part that two rules decided on."""
+
+    part: LinesOfPart
+    near: str
+    """The file with what was decided by scores on its rows."""
+    sending: Sending
+
+
+@dataclass(frozen=True)
+class SharedByBoth:
+    """What the work on all such parts has in common."""
+
+    files: BothFiles
+    groups: tuple[str, ...]
+    """The files of all parts with the groups that they number, in buckets by the part that asks."""
+    groups_before: Indices
+    """(P,) how many groups have their lowest rows in parts before each one."""
+    facts: tuple[str, ...]
+    """The files with what the clip index tells; none where nothing is known."""
+
+
+def send_both_again(task: BothTask, shared: SharedByBoth) -> str:
+    """As `send_again`."""
+    return send_rows(replace(task.sending, done=""), _made(PartOfBoth(task.part, task.near, shared.files), shared))
+
+
+def prepare_both(task: BothTask, shared: SharedByBoth) -> Prepared:
+    """As `prepare_part`."""
+    part = PartOfBoth(task.part, task.near, shared.files)
+    return Prepared(send_rows(task.sending, _made(part, shared)), part.counts())
+
+
+def _made(part: PartOfBoth, shared: SharedByBoth) -> PartRows:
+    """What `write_part` needs."""
+    decisions, first, folder = part.decisions, part.part.first, part.copies.files.folder
+    facts = read_facts(folder, shared.facts, part.part.number, first, decisions.removed).facts
+    groups = groups_of_rows(part, shared.groups, shared.groups_before)
+    return PartsOfDecisions(decisions, facts, True, first, groups).rows(0, part.part.num_rows)

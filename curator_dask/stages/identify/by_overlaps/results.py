@@ -73,7 +73,7 @@ def write_results(task: ResultTask, groups: Groups, everywhere: Everywhere) -> N
         for path in (task.rows, task.named, task.members, task.roots, task.counts):
             write_shared(groups.folder, path, _nothing(), np.zeros(0, np.int64), _most(everywhere, path, task))
         return
-    results = _Results(group, group.clips.decide(everywhere.min_strength), everywhere)
+    results = GroupResults(group, group.clips.decide(everywhere.min_strength), everywhere)
     write, num_parts = groups.folder, len(everywhere.firsts)
     rows, named, members = results.rows(), results.named(), results.members()
     write_shared(write, task.rows, rows, everywhere.part_of(rows["row"].to_numpy()), num_parts)
@@ -98,8 +98,8 @@ def _most(everywhere: Everywhere, path: str, task: ResultTask) -> int:
 
 
 @dataclass(frozen=True)
-class _Results:
-    """The tables of one group."""
+class GroupResults:
+    """The tables of one group of sources."""
 
     group: GroupClips
     decided: DecidedClips
@@ -192,6 +192,17 @@ class _Results:
         line = np.where(is_row, self.group.rows["line"].to_numpy()[np.where(is_row, place, 0)], -1)
         texts = [self.group.texts[one] if one >= STAYING else None for one in clip.tolist()]
         return pa.table({"part": part, "clip": clip, "line": line, "text": pa.array(texts, pa.large_string())})
+
+    def asked(self) -> pa.Table:
+        """``row`` and ``part``: the rows that copies go for, and the parts where these are, each pair once."""
+        import pyarrow as pa
+
+        first, kept = self._all_kept()
+        copy = np.repeat(self._gone, np.diff(first))
+        is_row = kept < len(self._row)
+        pairs = np.stack([self._row[kept[is_row]], self.everywhere.part_of(self._row[copy[is_row]])])
+        row, part = np.unique(pairs, axis=1)
+        return pa.table({"row": row, "part": part})
 
     def counts(self) -> pa.Table:
         """``source``, ``rows``, ``lost`` (to kept rows of the same source) and ``line`` (the first one) of the sources."""

@@ -132,10 +132,30 @@ def settled_decisions(
     return own
 
 
+def roots_of_part(part: RowsOfPart, own: Decisions, settled: pa.Table) -> Indices:
+    """(n,) the lowest row of the group of each row, among all; -1 for a row in no group.
+
+    Args:
+        own: as the clusters of the part decided.
+        settled: the lines of `Settled.table` that are of this part.
+    """
+    at = settled["row"].to_numpy() - part.first
+    rows, _ = _alone(own, at).grouped()
+    roots = np.full(len(own.group), -1)
+    roots[rows] = own.group[rows].astype(np.int64) + part.first
+    roots[at] = np.where(settled["group"].to_numpy() >= 0, settled["root"].to_numpy(), -1)
+    return roots
+
+
+def _alone(own: Decisions, touched: Indices) -> Decisions:
+    """The decisions without the groups of touched rows."""
+    is_touched = touched_groups(own, touched)
+    return replace(own, group=np.where(is_touched, np.arange(len(own.group)), own.group))
+
+
 def _groups(task: PrepareTask, own: Decisions, rows: Indices) -> tuple[Indices, Indices]:
     """The groups of all rows: as they were settled, or as the clusters found them where nobody touched them."""
-    is_touched = touched_groups(own, rows)
-    alone = replace(own, group=np.where(is_touched, np.arange(len(own.group)), own.group))
+    alone = _alone(own, rows)
     number, leader = alone.groups()
     lowest = alone.grouped()[1]
     before = task.groups_before + np.searchsorted(task.roots, lowest + task.part.first)

@@ -68,6 +68,17 @@ def connect(place: Workplace, paths: Sequence[str]) -> str:
     return paths[0]
 
 
+def labels_of(folder: Folder, path: str, nodes: Nodes) -> tuple[NDArray[np.bool_], Nodes]:
+    """(n,) each: whether a node is in the list that `connect` made, and the lowest one that it is joined with, or itself."""
+    found = read_shared(folder, [path], 0)
+    if found is None:
+        return np.zeros(len(nodes), np.bool_), nodes
+    known, label = found["node"].to_numpy(), found["label"].to_numpy()
+    at = np.minimum(np.searchsorted(known, nodes), len(known) - 1)
+    there = known[at] == nodes
+    return there, np.where(there, label[at], nodes)
+
+
 @dataclass(frozen=True)
 class Labels:
     """The groups of sources."""
@@ -80,9 +91,5 @@ class Labels:
 
     def groups_of(self, nodes: Nodes) -> Indices:
         """(n,) the group of each source; -1 for one without overlaps."""
-        found = read_shared(self.folder, [self.path], 0)
-        if found is None:
-            return np.full(len(nodes), -1)
-        known, label = found["node"].to_numpy(), found["label"].to_numpy()
-        at = np.minimum(np.searchsorted(known, nodes), len(known) - 1)
-        return np.where(known[at] == nodes, bucket_of(label[at] * _SPREAD, self.num_groups), -1)
+        known, label = labels_of(self.folder, self.path, nodes)
+        return np.where(known, bucket_of(label * _SPREAD, self.num_groups), -1)

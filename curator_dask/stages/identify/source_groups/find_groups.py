@@ -97,7 +97,7 @@ class SourceGroups:
     @cached_property
     def groups(self) -> Groups:
         """The groups. Raises InputError where the files do not fit together."""
-        spans, sides = self._meet()
+        spans, sides = self._met
         labels = self._labels(sides)
         rows = [
             SendRowsTask(part, path)
@@ -139,7 +139,13 @@ class SourceGroups:
         self._clips  # noqa: B018  a folder that is no output of align lacks this table first
         return chunks_of_overlaps(self.overlaps)
 
-    def _meet(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The files with source, start and length of the rows, in buckets by part."""
+        return self._met[0]
+
+    @cached_property
+    def _met(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The files with the spans of rows, and those with the clips that overlaps name."""
         scatter = Scatter(self.place.folder, self.num_buckets)
         self.placed  # noqa: B018  writes the rows

@@ -34,11 +34,20 @@ def send_rows_to_groups(task: SendRowsTask, labels: Labels, spans: tuple[str, ..
         spans: the files with the spans of rows, in buckets by part.
         ranks: the schema of the columns that rank, of all parts.
     """
-    rows = _rows(task.part, ranks)
-    rows = _with_spans(rows, read_shared(labels.folder, spans, task.part.number), task.part.first)
+    rows = rows_with_spans(task.part, read_shared(labels.folder, spans, task.part.number), ranks)
     group = labels.groups_of(rows["node"].to_numpy())
     some = rows.filter(group >= 0)
     return write_shared(labels.folder, task.written, some, group[group >= 0], labels.num_groups)
+
+
+def rows_with_spans(part: LinesOfPart, spans: pa.Table | None, ranks: Any) -> pa.Table:
+    """The rows of a part: ``row``, ``line``, ``text`` of the id, the columns that rank, source, start, length and node.
+
+    Args:
+        spans: the spans of these rows; None where there are no rows.
+        ranks: the schema of the columns that rank.
+    """
+    return _with_spans(_rows(part, ranks), spans, part.first)
 
 
 def _rows(part: LinesOfPart, ranks: Any) -> pa.Table:
