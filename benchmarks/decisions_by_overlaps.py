@@ -3,15 +3,17 @@
 Run: ``python -m benchmarks.decisions_by_overlaps``. The listed rows, the output of align and the clip index are made up, and
 written as real files: clusters of 1,000 rows, 20 clips of ten seconds per video. Every third video is a copy of the one
 before it that begins four seconds later, so there are two overlaps for each three clips. Two real workers do the tasks. With
-``--in-the-client`` all rows are decided on there, as with ``--also copies`` (and as the rule did before). With ``--joined``
-overlaps join all videos with copies, so that one worker decides on them. Linux only.
+``--joined`` overlaps join all videos with copies, so that one worker decides on them. With ``--also-copies`` it is
+``--also copies``: what the clusters decided without the copies is made up too, and a fifth of the other clips are near
+neighbours. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.decisions import CLIPS_PER_VIDEO, CLUSTER_ROWS, _name, _step, _write_clip_index, print_heading
 from benchmarks.measuring import apart, for_each_size, memory
+from curator_dask.data.scored_clusters import Scores
+from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
@@ -28,15 +32,20 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
+from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide, groups_to_decide
+from curator_dask.stages.identify.by_overlaps.join_both import CopiesFirst
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
-from curator_dask.stages.identify.decisions.clip_facts import clip_facts
-from curator_dask.stages.identify.decisions.decision_table import with_digests, write_unit_table
-from curator_dask.stages.identify.decisions.output_files import write_decisions
+from curator_dask.stages.identify.decisions.decision_table import (
+    decision_table,
+    with_digests,
+    write_decisions_of_unit,
+    write_unit_table,
+)
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.in_parts.join_record import Joined
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.overlap.decide_overlaps import decide_by_overlaps
 
 ROWS_AT_ONCE = 65_536
 LATER_S = 4.0
@@ -45,61 +54,88 @@ LATER_S = 4.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--in-the-client", action="store_true")
+    parser.add_argument("--also-copies", action="store_true")
     parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
     print_heading()
-    for_each_size(given.clips, _measure, given.in_the_client, given.joined)
+    for_each_size(given.clips, _measure, given.also_copies, given.joined)
 
 
-def _measure(num_clips: int, in_the_client: bool, joined: bool) -> None:
+def _measure(num_clips: int, also_copies: bool, joined: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
         state = StageState(folder.below("d"), "identify")
         apart(_write_input, folder, state, num_clips, joined)
         output_files.SINGLE_FILE_ROWS = 0  # `benchmarks.decisions` measures them
-        tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
+        tables = UnitTables(state, "ranked", tuple(range(num_clips // CLUSTER_ROWS)))
         rule = OverlapRule(0.8, "all", None, RankingStrategy.of("hard"))
         what = ToDecide(tables, folder.below("overlaps"), rule, (), None, folder, None)
         with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
             context = RunContext(cluster, SilentReporter())
-            step: Callable[[], object] = lambda: join_overlaps(context, state, what)  # noqa: E731
-            if in_the_client:
-                step = lambda: _decide_in_the_client(context, state, what)  # noqa: E731
-            _step("decide, join and write the parts", num_clips, cluster, step)
+            decide = _decide_on_both if also_copies else join_overlaps
+            _step("decide, join and write the parts", num_clips, cluster, lambda: decide(context, state, what))
             most = max(cluster.client.run(memory, "VmHWM").values())
             print(f"The worker that used most memory used {most / 1e6:,.0f} MB.", flush=True)
 
 
-def _decide_in_the_client(context: RunContext, state: StageState, what: ToDecide) -> None:
-    decisions = decide_by_overlaps(what.tables, what.overlaps, what.rule).decisions
-    facts = clip_facts(decisions.rows, decisions.removed, what.clips)
-    decisions.rows.forget_index()
-    write_decisions(context, state, decisions, facts)
+def _decide_on_both(context: RunContext, state: StageState, what: ToDecide) -> Joined:
+    near = replace(what.tables, prefix="cluster")
+    with groups_to_decide(context, state, what) as groups:
+        copies = CopiesFirst(state, groups)
+        if sum(int(rows.mask().sum()) for rows in copies.gone.values()) != _num_copies(
+            len(near.numbers) * CLUSTER_ROWS
+        ):
+            raise SystemExit("the copies are not those that the clusters were decided on without")
+        return copies.join(DecidedClusters(near, ("made up",), Rule("greedy", 0.05), None))
 
 
 def _write_input(folder: Folder, state: StageState, num_clips: int, joined: bool) -> None:
     num_clusters = num_clips // CLUSTER_ROWS
     for cluster in range(num_clusters):
         _write_cluster(state, cluster, num_clusters)
+        _write_neighbours(state, cluster, num_clusters)
     _write_clip_index(folder, num_clips)
     _write_table(folder, "overlaps/clips.parquet", map(_clips, _starts(num_clips)))
     _write_table(folder, "overlaps/overlaps.parquet", (_overlaps(clip, joined) for clip in _starts(num_clips)))
 
 
 def _write_cluster(state: StageState, cluster: int, num_clusters: int) -> None:
-    """The clips of a video are in different clusters."""
+    """The clips of a video are in different clusters. Films are preferred to their copies."""
     row = np.arange(CLUSTER_ROWS)
+    is_copy = _is_copy(cluster + num_clusters * row)
     columns = {
         "id": pa.array([_name(cluster + num_clusters * one) for one in row.tolist()]),
         "max_row": np.maximum(row - 1, 0),
         "max_id": pa.nulls(len(row), pa.string()),
         "cosine_sim_score": np.full(len(row), 0.4, np.float32),
-        "rank_0": np.random.default_rng(cluster).random(len(row)),
+        "rank_0": np.random.default_rng(cluster).random(len(row)) - is_copy,
     }
-    key = key_of_cluster("cluster", cluster)
+    key = key_of_cluster("ranked", cluster)
     result = write_unit_table(state.folder, state.beside_marker(key), with_digests(columns), {"rows": len(row)})
     state.write(UnitRecord.of(key, "made up", result))
+
+
+def _write_neighbours(state: StageState, cluster: int, num_clusters: int) -> None:
+    """What the cluster decided without its copies: two rows of ten go for one a few places before them, if that is no copy."""
+    row = np.arange(CLUSTER_ROWS)
+    is_copy = _is_copy(cluster + num_clusters * row)
+    near = np.isin(row % 10, (3, 6)) & ~is_copy & ~is_copy[row - row % 10]
+    kept_row = np.where(near, row - row % 10, row)
+    ids = pa.array([_name(cluster + num_clusters * one) for one in row.tolist()])
+    score = np.where(near, 0.97, 0.4).astype(np.float32)
+    decided = ClusterDecisions(near | is_copy, kept_row, score, kept_row)
+    key = key_of_cluster("cluster", cluster)
+    table = decision_table(Scores(ids, ids.take(pa.array(kept_row)), score), decided)
+    result = write_decisions_of_unit(state.folder, state.beside_marker(key), table, Rule("greedy", 0.05))
+    state.write(UnitRecord.of(key, "made up", result))
+
+
+def _is_copy(clip: np.ndarray) -> np.ndarray:
+    return (clip // CLIPS_PER_VIDEO) % 3 == 2
+
+
+def _num_copies(num_clips: int) -> int:
+    return int(np.count_nonzero(_is_copy(np.arange(num_clips))))
 
 
 def _starts(num_clips: int) -> Iterator[np.ndarray]:
@@ -127,7 +163,7 @@ def _overlaps(clip: np.ndarray, joined: bool) -> pa.Table:
 
     If they are joined, its first clip also shows the begin of a clip of the copy before it.
     """
-    clip = clip[(clip // CLIPS_PER_VIDEO) % 3 == 2]
+    clip = clip[_is_copy(clip)]
     film = clip - CLIPS_PER_VIDEO
     following = np.minimum(film + 1, film - film % CLIPS_PER_VIDEO + CLIPS_PER_VIDEO - 1)
     parts = [_table(clip, film, 0.0, 10 - LATER_S, -LATER_S), _table(clip, following, 10 - LATER_S, 10.0, 10 - LATER_S)]

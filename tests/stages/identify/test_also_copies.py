@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import IdentifyDuplicatesStage, IncrementalStage, InputError, ParameterError
+from curator_dask.files.buckets import shared
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
+from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.source_groups import connect, tables_of_align
 from tests.dedup.reference import cosines
 from tests.stages import builders
 from tests.stages.identify.test_greedy_across_clusters import crowded, pass_over_all, ranked_rows
@@ -136,6 +140,36 @@ def test_a_second_run_does_nothing_and_workers_leave_no_trace(with_overlaps, con
     assert planned.num_run == 0
     stage(out, "e", tables="x").run(context=one_worker)
     assert results(out / "e") == results(out / "d")
+
+
+@pytest.mark.parametrize("tables", ["p", "x"])
+def test_many_parts_and_buckets_give_the_same_as_one(with_overlaps, context, monkeypatch, tables):
+    """With few sources, so that these lose most of their clips to themselves, filters, and decisions by hand."""
+    out = with_overlaps(3)
+    index = [{**row, "motion_mean": 0.5, "black_share": float(place % 7 == 0)} for place, row in enumerate(_index(out))]
+    ids = sorted(row["id"] for row in index)
+    clips = [(name, f"film-{place // 200}.mp4", 10.0 * place) for place, name in enumerate(ids)]
+    shutil.rmtree(out / "overlaps")
+    write_overlaps(out, clips, random_overlaps(ids, 4))
+    given = {"tables": tables, "eps": 0.3, "drop_black": True, "overrides": str(out / "by_hand.csv")}
+    given["clips_path"] = builders.write_clip_index(out / "index", index[:200])
+    lines = [f"{name},{('keep', 'remove')[place % 2]},\n" for place, name in enumerate(ids[::9])]
+    (out / "by_hand.csv").write_text("id,decision,note\n" + "".join(lines))
+    one = stage(out, "one", **given).run(context=context)
+    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    for module in (shared, tables_of_align):
+        monkeypatch.setattr(module, "ROWS_OF_SHARED_BUCKET", 25)
+    monkeypatch.setattr(connect, "LISTS_AT_ONCE", 2)
+    many = stage(out, "many", **given).run(context=context)
+    found = [results(out / name) for name in ("one", "many")]
+    parts = [{name for name in some if name.startswith("decisions/")} for some in found]
+    assert (len(parts[0]), len(parts[1]) > 3) == (1, True)
+    assert (many.counts, many.warnings) == (one.counts, one.warnings)
+    assert one.counts["sources_mostly_removed"] == 1
+    assert {name: value for name, value in found[0].items() if name not in parts[0]} == {
+        name: value for name, value in found[1].items() if name not in parts[1]
+    }
+    assert not list(out.glob("many/.curator/identify/buckets/**/*.arrow"))
 
 
 def test_other_overlaps_and_other_rules_are_decided_anew(with_overlaps, context):
