@@ -118,12 +118,22 @@ def _batches_of_parts(
 
 def ids_left_out(folder: Folder) -> Iterator[pa.Array]:
     """The ids, as texts, of the clips that were removed, and of those that filters dropped."""
+    yield from removed_texts(folder)
+    yield from dropped_texts(folder)
+
+
+def dropped_texts(folder: Folder) -> Iterator[pa.Array]:
+    """The ids, as texts, of the clips that filters dropped."""
     import pyarrow as pa
 
-    for batch in decision_batches(folder, ["id", "removed"]):
-        yield from batch.filter(batch["removed"])["id"].chunks
     if folder.exists(layout.DROP_LIST):
         yield pa.array(read_id_list(folder.read_bytes(layout.DROP_LIST)), pa.large_string())
+
+
+def removed_texts(folder: Folder) -> Iterator[pa.Array]:
+    """The ids, as texts, of the clips that were removed."""
+    for batch in decision_batches(folder, ["id", "removed"]):
+        yield from batch.filter(batch["removed"])["id"].chunks
 
 
 def kept_by_cluster(folder: Folder) -> Iterator[tuple[int, list[str]]]:

@@ -37,7 +37,7 @@ from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.overlap.decide_overlaps import decide_by_overlaps
 from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
-from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 from tests.stages import builders
 
 RANKINGS = [
@@ -161,7 +161,10 @@ def write_references(root: Path, rng: np.random.Generator) -> list[StayingSet]:
         builders.write_clip_index(root / name, [{"id": one} for one in OTHERS if rng.random() < 0.8])
         (root / name / "duplicates").mkdir()
         (root / name / "duplicates" / "remove.txt").write_text(f"{OTHERS[at]}\n")
-    return [StayingSet(0, 2, Folder(str(root / "two"))), StayingSet(1, 1, Folder(str(root / "one")))]
+    return [
+        StayingSet.of_output(0, 2, Folder(str(root / "two"))),
+        StayingSet.of_output(1, 1, Folder(str(root / "one"))),
+    ]
 
 
 def write_dropped(state: StageState, ids: list[str]) -> DroppedRows:
@@ -187,7 +190,7 @@ def in_memory(context: Any, made: Made) -> tuple[Any, ...]:
     """Write the parts; returns the counts, what became of decisions by hand, warnings, and the least strength that counted."""
     what = made.what
     stay = None if what.dropped is None else what.dropped.stay
-    staying = [StayingClips(kept_ids(one.folder), one.number) for one in what.against]
+    staying = [StayingClips(kept_ids(one.index), one.number) for one in what.against]
     found = decide_by_overlaps(what.tables, what.overlaps, what.rule, staying, stay)
     decisions = found.decisions
     told = decide_by_hand(decisions, made.by_hand, decisions.rows.index.find(ids_by_hand(made.by_hand)))

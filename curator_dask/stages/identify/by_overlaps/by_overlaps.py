@@ -29,7 +29,7 @@ from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
 from curator_dask.stages.identify.overlap.reference import reference_numbers, require_index
 from curator_dask.stages.identify.overlap.spec import RankedRowsTask
-from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 JOIN_VERSION: Final = 1
 """Version of how rows are decided on. What an older one decided is decided again."""
@@ -117,7 +117,9 @@ class ByOverlaps:
     ) -> ToDecide:
         gone = None if dropped is None else DroppedRows(self.state.folder, dropped.version)
         numbers = reference_numbers(self.overlaps, self.against)
-        staying = [StayingSet(place, *one) for place, one in enumerate(zip(numbers, self.against, strict=True))]
+        staying = [
+            StayingSet.of_output(place, *one) for place, one in enumerate(zip(numbers, self.against, strict=True))
+        ]
         return ToDecide(self._tables(clusters), self.overlaps, self._rule, staying, gone, self.clips, overrides)
 
     def _inputs(self, clusters: Sequence[ClusterInput], what: ToDecide) -> str:

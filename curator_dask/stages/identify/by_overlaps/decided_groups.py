@@ -31,7 +31,7 @@ from curator_dask.stages.identify.source_groups.decide_group import all_strength
 from curator_dask.stages.identify.source_groups.find_groups import SourceGroups
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, count_rows, cut_lines
 from curator_dask.stages.identify.source_groups.rows_of_all import RowsOfAll
-from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,11 @@ class GroupsToDecide:
 
     def files(self, results: tuple[str, ...], named: tuple[str, ...]) -> DecidedFiles:
         """What is known of the files that all groups wrote."""
-        return DecidedFiles(self.place.folder, results, named, self.what.rule, len(self.rows), self.rows.id_type)
+        runs = sum(not one.in_reference for one in self.what.against)
+        return DecidedFiles(
+            self.place.folder, results, named, self.what.rule, len(self.rows), self.rows.id_type,
+            StayingSet.first_of(runs),
+        )  # fmt: skip
 
     def facts(self) -> tuple[str, ...]:
         """The files with what the clip index tells of the rows."""

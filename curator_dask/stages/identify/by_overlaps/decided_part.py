@@ -37,6 +37,8 @@ class DecidedFiles:
     """How many rows there are in all parts."""
     id_type: Any
     """The type of ids in files."""
+    first_of_reference: int
+    """The number of the first clip that another output kept; clips of the runs that rows are added to come before."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,15 @@ class DecidedPart:
             kind = result["kind"].combine_chunks().take(pa.array(place, mask=~self.by_rule))
         first = np.concatenate([[0], np.cumsum(counts)])
         share, offset_s = (self.spread(name, 0, np.float64) for name in ("share", "offset_s"))
-        return CoveredRows(share, offset_s, kind, first, kept, self.files.num_rows)
+        return CoveredRows(share, offset_s, kind, first, kept, self._first_reference)
+
+    @property
+    def _first_reference(self) -> int:
+        """From here on, numbers in the part are those of clips that other outputs kept."""
+        if self.staying is None:
+            return self.files.num_rows
+        clips = self.staying["clip"].to_numpy()
+        return self.files.num_rows + int(np.searchsorted(clips, self.files.first_of_reference))
 
 
 def _note(rows: Indices, named: tuple[Named, ...], behind: int) -> pa.Array | None:

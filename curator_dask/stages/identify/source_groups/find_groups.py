@@ -28,18 +28,15 @@ from curator_dask.stages.identify.source_groups.overlaps_of_rows import (
 )
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, Placed, PlaceTask, place_rows
 from curator_dask.stages.identify.source_groups.rows_of_groups import SendRowsTask, send_rows_to_groups
+from curator_dask.stages.identify.source_groups.staying import StayingSet, scatter_staying
 from curator_dask.stages.identify.source_groups.tables_of_align import (
     Chunk,
     ChunkTask,
     Scatter,
-    StayingSet,
-    check_staying,
     chunks_of_clips,
     chunks_of_overlaps,
     scatter_sides,
     scatter_spans,
-    scatter_staying,
-    staying_tasks,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +149,8 @@ class SourceGroups:
         sides = self._scattered(scatter_sides, scatter, "sides", self._chunks)
         spans = self._scattered(scatter_spans, scatter, "spans", self._clips)
         meeting = Meeting(
-            self.place.folder, self.row_paths, self._dropped, spans, sides, self._staying(scatter), tuple(self.staying),
+            self.place.folder, self.row_paths, self._dropped, spans, sides, self._staying(scatter),
+            tuple(one.without_sources() for one in self.staying),
             self.firsts, np.array([chunk.first for chunk in self._chunks], np.int64),
         )  # fmt: skip
         found = [self._paths(what, self.num_buckets) for what in ("spans-of-rows", "clips-of-sides")]
@@ -173,8 +171,8 @@ class SourceGroups:
         paths: list[str] = []
         for one in self.staying:
             path = self.place.path("staying", one.place).removesuffix(".arrow")
-            written = self.place.each(scatter_staying, staying_tasks(one, path), scatter)
-            check_staying(one, sum(num_clips for _, num_clips in written[:-1]))
+            written = self.place.each(scatter_staying, one.tasks(path), scatter)
+            one.check(sum(num_clips for _, num_clips in written))
             paths += [path for some, _ in written for path in some]
         return tuple(paths)
 

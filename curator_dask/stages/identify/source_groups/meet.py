@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from curator_dask.data.decisions.row_index import RowIndex
 from curator_dask.dedup.decide.stretches import Indices
+from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.in_parts.look import halves_of
-from curator_dask.stages.identify.source_groups.tables_of_align import StayingSet
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,9 +118,26 @@ def _named(meeting: Meeting, number: int, rows: pa.Table) -> pa.Table:
     clip[is_row], node[is_row] = (rows[name].to_numpy()[among_rows[is_row]] for name in ("row", "node"))
     _take(clip, sides, of_set <= 0, _read(meeting, meeting.dropped, number), "row")
     staying = _read(meeting, meeting.staying, number)
+    if staying is not None:
+        _check_known(staying, [one.place for one in meeting.sets if not one.in_reference])
     for one in meeting.sets if staying is not None else ():
         _take(clip, sides, (of_set < 0) | (of_set == one.number), _kept_of(staying, one.place), "clip")
     return pa.table({"place": sides["place"], "clip": clip, "node": node})
+
+
+def _check_known(staying: pa.Table, runs: Sequence[int]) -> None:
+    """Raise InputError if a run removed a clip that no run has."""
+    import pyarrow as pa
+
+    removed = staying.filter(staying["text"].is_valid())
+    clip, of_set = staying["clip"].to_numpy(), staying["of_set"].to_numpy()
+    known = staying.filter(pa.array((clip >= 0) & np.isin(of_set, runs)))
+    lost = np.flatnonzero(_places(removed, known) < 0)
+    if len(lost):
+        raise InputError(
+            f"{removed['text'][int(lost[0])].as_py()} was removed, but is not in the k-means output: do kmeans_path and "
+            "duplicates_path belong to the same runs?"
+        )
 
 
 def _take(clip: Indices, sides: pa.Table, counts: NDArray[np.bool_], among: pa.Table | None, name: str) -> None:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clip_index import check_clip_index_rows, clip_index_files
-from curator_dask.data.decisions.read_decisions import ids_left_out
 from curator_dask.data.decisions.row_index import id_digests
-from curator_dask.data.ids import id_texts, plain_ids
-from curator_dask.data.tables import open_parquet, read_row_groups, row_group_tables
+from curator_dask.data.tables import open_parquet, read_row_groups
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import ROWS_OF_SHARED_BUCKET, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import CLIP_INDEX, DUPLICATES, OVERLAPS_TABLE
+from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
 from curator_dask.stages.identify.decisions.count_sources import write_counts
 from curator_dask.stages.identify.overlap.read_overlaps import IN_REFERENCE, OTHER_NUMBER, TIMES, micros, texts_of
-from curator_dask.stages.identify.source_groups.rows import STAYING
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SET_BITS = 40
-"""Clips that stay are numbered by set and line; so many bits are for the line."""
 
 
 @dataclass(frozen=True)
@@ -160,65 +153,3 @@ def scatter_sides(task: ChunkTask, scatter: Scatter) -> str:
     place = np.arange(2 * task.chunk.first, 2 * (task.chunk.first + num_lines))
     columns = {"place": place, "of_set": pa.array(of_set.reshape(-1))}
     return scatter.write(task.written, digests, columns)
-
-
-@dataclass(frozen=True)
-class StayingSet:
-    """The kept clips of another output."""
-
-    place: int
-    """Its place among such sets."""
-    number: int
-    """As align numbers the sets."""
-    folder: Folder
-
-
-@dataclass(frozen=True)
-class StayingTask:
-    """Write the clips of one file of the clip index of another output; or, without a path, those that it left out."""
-
-    of_set: StayingSet
-    path: str
-    number: int
-    """The number of the file."""
-    written: str
-    """How the paths of the files to write begin."""
-
-
-def staying_tasks(of_set: StayingSet, path: str) -> list[StayingTask]:
-    """The tasks for one set: the last one writes what was left out."""
-    files = [*clip_index_files(of_set.folder), ""]
-    return [StayingTask(of_set, one, number, f"{path}-{number:06d}") for number, one in enumerate(files)]
-
-
-def scatter_staying(task: StayingTask, scatter: Scatter) -> tuple[list[str], int]:
-    """Write these clips, some at a time; returns the paths, and the number of clips.
-
-    Clips are numbered from `STAYING` on, by set and line. Those that were left out have the number -1.
-    """
-    paths: list[str] = []
-    first = STAYING + (task.of_set.place << SET_BITS) + (task.number << 24)
-    num_clips = 0
-    for texts in _texts(task):
-        clip = np.arange(first + num_clips, first + num_clips + len(texts)) if task.path else np.full(len(texts), -1)
-        place = np.full(len(texts), task.of_set.place)
-        path = f"{task.written}-{len(paths):06d}.arrow"
-        paths.append(scatter.write(path, id_digests(texts), {"clip": clip, "of_set": place}))
-        num_clips += len(texts)
-    return paths, num_clips
-
-
-def _texts(task: StayingTask) -> Iterator[pa.ChunkedArray]:
-    import pyarrow as pa
-
-    folder = task.of_set.folder
-    if task.path:
-        yield from (id_texts(plain_ids(some["id"])) for some in row_group_tables(folder, task.path, ["id"]))
-        return
-    for ids in ids_left_out(folder.below(DUPLICATES)):
-        yield pa.chunked_array([ids], pa.large_string())
-
-
-def check_staying(of_set: StayingSet, num_clips: int) -> None:
-    """Raise InputError unless the clip index has as many clips as it notes."""
-    check_clip_index_rows(of_set.folder, num_clips)
