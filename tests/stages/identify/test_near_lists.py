@@ -17,7 +17,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify import worker
 from curator_dask.stages.identify.across.own_kept_rows import OwnKeptTask, own_kept_rows
-from curator_dask.stages.identify.in_parts import join_in_parts
+from curator_dask.stages.identify.in_parts import settled_parts
 from curator_dask.stages.identify.list_clusters import list_clusters, with_near_lists
 from curator_dask.stages.identify.spec import DecideTask
 from tests.stages.identify.test_greedy_across_clusters import decide
@@ -56,7 +56,7 @@ def test_a_row_whose_match_in_another_cluster_is_removed_gets_the_kept_row_of_it
         asked.append(len(task.places))
         return own_kept_rows(task)
 
-    monkeypatch.setattr(join_in_parts, "own_kept_rows", counted)
+    monkeypatch.setattr(settled_parts, "own_kept_rows", counted)
     decide(out, context, rule="pairwise", eps=eps)
     assert sum(asked) > 0
     for path in lists(out):
