@@ -52,6 +52,8 @@ from curator_dask.files.object_store.look import (
     folders_in,
     has_folder,
     has_object,
+    keep_content,
+    kept_contents,
     object_at,
     objects_below,
     small_content,
@@ -247,20 +249,27 @@ class Folder:
         With `missing_ok`, files that are not there are left out.
         """
 
-        def read(path: str) -> tuple[str, bytes] | None:
-            try:
-                return path, self._read_small(path)
-            except (FileNotFoundError, NotADirectoryError):
-                if missing_ok:
-                    return None
-                raise
-
-        if self.is_local:
-            yield from filter(None, map(read, paths))
-            return
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) if not self.is_local else contextlib.nullcontext() as pool:
             for at in range(0, len(paths), at_once):
-                yield from filter(None, pool.map(read, paths[at : at + at_once]))
+                some = paths[at : at + at_once]
+                found = map(self._read_small, some) if pool is None else self._read_together(pool, some)
+                for path, data in zip(some, found, strict=True):
+                    if data is not None:
+                        yield path, data
+                    elif not missing_ok:
+                        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.join(path))
+
+    def _read_together(self, pool: ThreadPoolExecutor, paths: Sequence[str]) -> list[bytes | None]:
+        """As `_read_small` of each. What need not be asked for is not."""
+        full = {path: self.join(path) for path in paths}
+        with self._reach() as fs:
+            kept = kept_contents(fs, self.root, list(full.values()))
+            unread = [path for path in paths if full[path] not in kept]
+            for path, data in zip(unread, pool.map(self._read_small, unread), strict=True):
+                kept[full[path]] = data
+                if data is not None:
+                    keep_content(fs, full[path], data)
+        return [kept[full[path]] for path in paths]
 
     def read_listed(self, entries: Sequence[Entry], *, at_once: int = 256) -> Iterator[tuple[str, bytes]]:
         """As `read_many`, for files of a listing; those that are gone are left out, as far as they are asked for.
@@ -282,12 +291,16 @@ class Folder:
                 if data is not None:
                     yield entry.path, data
 
-    def _read_small(self, path: str) -> bytes:
-        if self.is_local:
-            return self.read_bytes(path)
-        # Not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern.
-        with self._reach() as fs, expected(self.join(path)):
-            return read_small(fs, self.join(path))
+    def _read_small(self, path: str) -> bytes | None:
+        """The content of a small file; None where there is none."""
+        try:
+            if self.is_local:
+                return self.read_bytes(path)
+            # Not `fs.cat` of many paths: it takes a name with * ? or [ for a pattern.
+            with self._reach() as fs, expected(self.join(path)):
+                return read_small(fs, self.join(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def read_spans(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of a file, none empty, as (first byte, byte after the last); an object store is asked for many at a time.

@@ -8,7 +8,7 @@ Drivers of other stores than S3 are asked each time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from curator_dask.files.object_store.asking import head, speaks_s3
@@ -83,21 +83,48 @@ def object_at(fs: Any, top: str, path: str, *, with_version: bool = False) -> Fo
 
 def content(fs: Any, top: str, path: str) -> bytes:
     """The content of an object. Raises FileNotFoundError."""
+    data = kept_content(fs, top, path)
+    if data is None:
+        with expected(path):
+            data = read_whole(fs, path)
+        keep_content(fs, path, data)
+    return data
+
+
+def kept_content(fs: Any, top: str, path: str) -> bytes | None:
+    """The content of an object as far as it need not be asked for, else None. Raises FileNotFoundError if there is none."""
     seen = _seen(fs)
-    written = None if seen is None else seen.written(path)
-    if written is not None:
-        return written
-    is_known, found = (False, None) if seen is None else _known(fs, seen, top, path)
+    if seen is None:
+        return None
+    data = seen.written(path)
+    if data is not None:
+        return data
+    is_known, found = _known(fs, seen, top, path)
     if is_known and found is None:
         raise FileNotFoundError(path)
-    kept = KEPT.get(found[1], found[0]) if found else None
-    if kept is not None:
-        return kept
-    with expected(path):
-        data = read_whole(fs, path)
-    if found:
+    if found is None or not found[0]:
+        return None if found is None else b""
+    return KEPT.get(found[1], found[0])
+
+
+def kept_contents(fs: Any, top: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+    """`kept_content` of those of many objects that need not be asked for; None stands for one that is not there."""
+    found: dict[str, bytes | None] = {}
+    for path in paths if _seen(fs) is not None else ():
+        try:
+            if (data := kept_content(fs, top, path)) is not None:
+                found[path] = data
+        except FileNotFoundError:
+            found[path] = None
+    return found
+
+
+def keep_content(fs: Any, path: str, data: bytes) -> None:
+    """Keep what was read of an object, if it still is what was seen."""
+    seen = _seen(fs)
+    found = seen.object(fs._fs_token, path)[1] if seen is not None else None
+    if found is not None:
         KEPT.keep(found[1], data)
-    return data
 
 
 def small_content(fs: Any, top: str, path: str) -> bytes | None:
