@@ -133,6 +133,24 @@ def id_texts(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(part, pa.large_string()) for part in parts], pa.large_string())
 
 
+def offsets_and_text(texts: pa.LargeStringArray) -> tuple[NDArray[np.int64], pa.Buffer]:
+    """(N + 1,) where each of N texts begins and ends in the bytes of all, which are a view.
+
+    >>> import pyarrow as pa
+    >>> offsets, text = offsets_and_text(pa.array(["x", "ab", "", "c"], pa.large_string()).slice(1))
+    >>> offsets.tolist(), text.to_pybytes()
+    ([0, 2, 2, 3], b'abc')
+    """
+    import pyarrow as pa
+
+    _, starts, text = texts.buffers()
+    if not len(texts) or starts is None:
+        return np.zeros(len(texts) + 1, np.int64), pa.py_buffer(b"")
+    offsets = np.frombuffer(starts, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    first, stop = int(offsets[0]), int(offsets[-1])
+    return offsets - first, text[first:stop] if text is not None else pa.py_buffer(b"")
+
+
 def _storage_type(kind: Any) -> Any:
     import pyarrow as pa
 

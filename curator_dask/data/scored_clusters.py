@@ -226,7 +226,8 @@ def write_near_list(folder: Folder, path: str, near: NearList) -> int:
 
     columns = {"later": near.later.astype(np.int32), "earlier": near.earlier.astype(np.int32)}
     table = pa.table({**columns, "steps": near.steps.astype(np.int32)})
-    return write_arrow(folder, path, table.replace_schema_metadata({_REACH: repr(near.reach).encode("ascii")}))
+    table = table.replace_schema_metadata({_REACH: repr(near.reach).encode("ascii")})
+    return write_arrow(folder, path, table, codec="lz4")
 
 
 def near_list_files(pairwise: Folder, stage: str) -> dict[int, NearListFile]:

@@ -318,16 +318,19 @@ def _leaf_paths(schema: pa.Schema) -> list[str]:
     return cast("list[str]", [leaf for field in schema for leaf in leaves(field.name, field.type)])
 
 
-def write_arrow(folder: Folder, path: str, table: pa.Table) -> int:
+def write_arrow(folder: Folder, path: str, table: pa.Table, *, codec: str = "zstd") -> int:
     """Write a table, compressed; returns the number of bytes."""
-    return folder.write_bytes(path, arrow_bytes(table))
+    return folder.write_bytes(path, arrow_bytes(table, codec=codec))
 
 
-def arrow_bytes(table: pa.Table) -> bytes:
-    """The table as an Arrow file, compressed."""
+def arrow_bytes(table: pa.Table, *, codec: str = "zstd") -> bytes:
+    """The table as an Arrow file, compressed.
+
+    A table of some kB takes a quarter of the time with ``lz4``, and half as much room again.
+    """
     import pyarrow as pa
 
-    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=table.nbytes > THREAD_BYTES)
+    options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=table.nbytes > THREAD_BYTES)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table.combine_chunks())

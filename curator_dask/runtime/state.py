@@ -270,9 +270,12 @@ class StageState:
                 known[path] = self.folder.content_hash(path)
         return with_hashes(outputs, known)
 
-    def done_units(self) -> dict[str, str]:
-        """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes."""
-        return {unit.key: unit.inputs for unit, is_done in self.checked_units() if is_done}
+    def done_units(self, keys: Container[str] | None = None) -> dict[str, str]:
+        """Unit key → inputs digest, for the units without open failures whose outputs are all there with the recorded sizes.
+
+        `keys`: the units that are asked for; None: all.
+        """
+        return {unit.key: unit.inputs for unit, is_done in self.checked_units(keys) if is_done}
 
     def checked_units(self, keys: Container[str] | None = None) -> Iterator[tuple[FoundUnit, bool]]:
         """The markers of some units, and whether the unit is done: no open failure, and all outputs there with the recorded

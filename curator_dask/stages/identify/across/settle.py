@@ -41,7 +41,7 @@ def settle_across(
         gone: rows that are removed anyway, in ranked order. The versions of the clusters tell them.
     """
     made_from, path = settled_from(clusters, eps), state.beside_marker(UNIT)
-    if state.done_units().get(UNIT) != made_from:
+    if state.done_units([UNIT]).get(UNIT) != made_from:
         _find_borders(context, state, spec, made_from)
         rounds = Rounds(context.cluster.client, context.reporter.note, clusters, spec, eps, gone or {})
         table = taken_table(rounds.run())

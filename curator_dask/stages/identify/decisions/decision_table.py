@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.decisions.row_index import id_digests
-from curator_dask.data.ids import id_texts, one_type, places_among
+from curator_dask.data.ids import id_texts, offsets_and_text, one_type, places_among
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
@@ -58,19 +58,36 @@ def decision_table(
     }
     if lost[rows].any():
         columns["max_id"] = _max_ids(scores, np.where(lost, len(lost) + np.arange(len(lost)), best)[rows], first)
-    return with_digests({"id": scores.ids[rows], **columns})
+    return _with_digest_of_all({"id": scores.ids[rows], **columns})
+
+
+def _with_digest_of_all(columns: dict[str, Any]) -> pa.Table:
+    """A table of rows with one digest of all ids. Those of single ids are made where they are asked for, if they ever are."""
+    import pyarrow as pa
+
+    digest = hashlib.blake2b(digest_size=16)
+    for texts in id_texts(pa.chunked_array([columns["id"]])).chunks:
+        offsets, text = offsets_and_text(texts)
+        digest.update(np.diff(offsets).tobytes())
+        digest.update(text)
+    return pa.table(columns).replace_schema_metadata({IDS: digest.digest()})
 
 
 def with_digests(columns: dict[str, Any]) -> pa.Table:
     """A table of rows with the digests of their ids, for `RowIndex`, and one digest of all of them."""
     import pyarrow as pa
 
-    ids = columns["id"]
+    digests = digest_columns(columns["id"])
+    whole = hashlib.blake2b(b"".join(half.tobytes() for half in digests.values()), digest_size=16).digest()
+    return pa.table({**columns, **digests}).replace_schema_metadata({IDS: whole})
+
+
+def digest_columns(ids: Any) -> dict[str, NDArray[np.uint64]]:
+    """The halves of the digests of ids, an array or a chunked one, by the names of their columns."""
+    import pyarrow as pa
+
     texts = id_texts(ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([ids]))
-    high, low = id_digests(texts).T
-    whole = hashlib.blake2b(high.tobytes() + low.tobytes(), digest_size=16).digest()
-    table = pa.table({**columns, **dict(zip(DIGESTS, (high, low), strict=True))})
-    return table.replace_schema_metadata({IDS: whole})
+    return dict(zip(DIGESTS, id_digests(texts).T, strict=True))
 
 
 def _places_of_matches(scores: Scores, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -117,7 +134,7 @@ def write_decisions_of_unit(folder: Folder, path: str, table: pa.Table, rule: Ru
 
 def write_unit_table(folder: Folder, path: str, table: pa.Table, counts: dict[str, int]) -> UnitResult:
     """Write the Arrow file of a unit. The result names it, with these counts."""
-    return UnitResult({path: write_arrow(folder, path, table)}, counts)
+    return UnitResult({path: write_arrow(folder, path, table, codec="lz4")}, counts)
 
 
 def _counts(table: pa.Table, rule: Rule) -> dict[str, int]:

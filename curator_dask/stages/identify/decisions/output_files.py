@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_texts
+from curator_dask.data.ids import id_texts, offsets_and_text
 from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
@@ -107,7 +107,7 @@ def publish_single_files(
 
 def part_inputs(state: StageState) -> dict[str, str]:
     """What the parts that are there were made from, by the keys of their units."""
-    return {key: inputs for key, inputs in state.done_units().items() if is_part(key)}
+    return state.done_units(_Parts())
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,13 @@ def is_part(key: str) -> bool:
     return key.startswith(PART_UNIT)
 
 
+class _Parts:
+    """The keys of all units that write parts."""
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and is_part(key)
+
+
 def _write_parts(
     context: RunContext, state: StageState, units: Sequence[Unit[PartTask]], send_first_anew: Callable[[], object]
 ) -> None:
@@ -191,10 +198,8 @@ def part_spans(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _publish_single_files(state: StageState, parts: Sequence[str], below: str, *, with_groups: bool) -> None:
-    """Write the tables and lists of all clips, from the parts: one file after the other, each from the rows that it needs."""
-    import pyarrow.compute as pc
-
-    removed = _chosen(state.folder, parts, lambda part: part["removed"], DUPLICATES_COLUMNS)
+    """Write the tables and lists of all clips, from the parts, each of which is read once."""
+    removed, members, kept = _chosen(state.folder, parts, with_groups=with_groups)
     removed = removed.take(_order(removed["id"], removed["cluster"]))
     state.publish(below + DUPLICATES_TABLE, parquet_bytes(removed))
     state.publish(below + DUPLICATES_CSV, _csv(removed))
@@ -202,24 +207,28 @@ def _publish_single_files(state: StageState, parts: Sequence[str], below: str, *
     del removed
     state.publish(below + REMOVE_LIST, _id_list(ids))
     del ids
-    if with_groups:
-        members = _chosen(
-            state.folder, parts, lambda part: pc.is_valid(part["group_id"]), ["removed", "eps", *GROUP_COLUMNS]
-        )
+    if members is not None:
         state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(members)))
         del members
-    kept = _chosen(state.folder, parts, lambda part: pc.invert(part["removed"]), ["id"])
     state.publish(below + KEEP_LIST, _id_list(kept["id"]))
 
 
-def _chosen(folder: Folder, parts: Sequence[str], rows: Callable[[pa.Table], Any], columns: Sequence[str]) -> pa.Table:
-    """Some rows of all parts, without the metadata of these. `rows` gives the mask of the rows of a part."""
+def _chosen(folder: Folder, parts: Sequence[str], *, with_groups: bool) -> tuple[pa.Table, pa.Table | None, pa.Table]:
+    """The removed rows of all parts, the members of groups (None without groups), and the ids of kept rows."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    read = list(dict.fromkeys([*columns, "removed", "group_id"]))
-    tables = (read_parquet(folder, path, read).replace_schema_metadata(None) for path in parts)
-    table = pa.concat_tables([part.filter(rows(part)).select(list(columns)) for part in tables])
-    return _with_plain_lists(table) if "kept_ids" in columns else table
+    groups = ["removed", "eps", *GROUP_COLUMNS] if with_groups else []
+    removed, members, kept = list[pa.Table](), list[pa.Table](), list[pa.Table]()
+    for path in parts:
+        read = list(dict.fromkeys([*DUPLICATES_COLUMNS, "removed", *groups]))
+        part = read_parquet(folder, path, read).replace_schema_metadata(None)
+        removed.append(part.filter(part["removed"]).select(list(DUPLICATES_COLUMNS)))
+        if with_groups:
+            members.append(part.filter(pc.is_valid(part["group_id"])).select(groups))
+        kept.append(part.select(["id"]).filter(pc.invert(part["removed"])))
+    of_groups = pa.concat_tables(members) if with_groups else None
+    return _with_plain_lists(pa.concat_tables(removed)), of_groups, pa.concat_tables(kept)
 
 
 def _with_plain_lists(table: pa.Table) -> pa.Table:
@@ -288,14 +297,7 @@ def _id_list(ids: pa.ChunkedArray) -> bytes:
     some = id_texts(ids)
     nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
     text = pc.binary_join_element_wise(escaped_lines(some.take(_order(some))), nothing, end)
-    return b"".join(_text(chunk) for chunk in text.chunks)
-
-
-def _text(strings: pa.LargeStringArray) -> bytes:
-    """All strings of an array, one after the other, copied from its buffer."""
-    _, offsets, data = strings.buffers()
-    starts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    return data[int(starts[0]) : int(starts[-1])].to_pybytes() if len(strings) and data is not None else b""
+    return b"".join(offsets_and_text(chunk)[1].to_pybytes() for chunk in text.chunks)
 
 
 def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -14,6 +14,7 @@ from curator_dask.data.decisions.row_index import RowIndex
 from curator_dask.data.ids import one_type
 from curator_dask.data.tables import read_unit_tables
 from curator_dask.runtime.state import StageState
+from curator_dask.stages.identify.decisions.decision_table import DIGESTS, digest_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,7 @@ class ClusterTables(Protocol):
         """The clusters, ascending."""
 
     def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The tables of the clusters at some places, in this order."""
+        """The tables of the clusters at some places, in this order. `DIGESTS` are made from the ids where a table has none."""
 
     def of_clusters(self, numbers: Sequence[int]) -> ClusterTables:
         """The tables of some clusters alone."""
@@ -47,7 +48,10 @@ class UnitTables:
     numbers: tuple[int, ...]
 
     def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        return read_unit_tables(self.state, [self._path(self.numbers[place]) for place in places], columns)
+        paths = [self._path(self.numbers[place]) for place in places]
+        if columns is None or set(DIGESTS).isdisjoint(columns):
+            return read_unit_tables(self.state, paths, columns)
+        return (_selected(table, columns) for table in read_unit_tables(self.state, paths))
 
     def of_clusters(self, numbers: Sequence[int]) -> UnitTables:
         return UnitTables(self.state, self.prefix, tuple(numbers))
@@ -73,7 +77,7 @@ class TablesInMemory:
     def read(self, places: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for place in places:
             table = self.tables[self.numbers[place]]
-            yield table if columns is None else table.select(list(columns))
+            yield table if columns is None else _selected(table, columns)
 
     def of_clusters(self, numbers: Sequence[int]) -> TablesInMemory:
         return TablesInMemory({number: self.tables[number] for number in numbers})
@@ -133,13 +137,26 @@ class TableRows:
 
     def _halves(self) -> list[NDArray[np.uint64]]:
         """The halves of the digests of all ids, (N,) each."""
-        columns = ("digest_high", "digest_low")
-        halves = [np.empty(self.table_starts[-1], np.uint64) for _ in columns]
-        read = self.tables.read(range(len(self.tables.numbers)), columns)
-        for start, table in zip(self.table_starts[:-1].tolist(), read, strict=True):
-            for half, name in zip(halves, columns, strict=True):
-                half[start : start + len(table)] = table[name].to_numpy()
+        halves = digest_halves(self.tables, int(self.table_starts[-1]))
         return halves if self.staying is None else [half[self.staying] for half in halves]
+
+
+def _selected(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    if not set(DIGESTS).isdisjoint(columns) and DIGESTS[0] not in table.column_names:
+        for name, half in digest_columns(table["id"]).items():
+            table = table.append_column(name, [half])
+    return table.select(list(columns))
+
+
+def digest_halves(tables: ClusterTables, num_rows: int) -> list[NDArray[np.uint64]]:
+    """The halves of the digests of the ids of all rows, (N,) each."""
+    halves = [np.empty(num_rows, np.uint64) for _ in DIGESTS]
+    start = 0
+    for table in tables.read(range(len(tables.numbers)), DIGESTS):
+        for half, name in zip(halves, DIGESTS, strict=True):
+            half[start : start + len(table)] = table[name].to_numpy()
+        start += len(table)
+    return halves
 
 
 def ids_at(tables: ClusterTables, place: NDArray[np.int64], line: NDArray[np.int64], id_type: Any) -> pa.Array:

@@ -3,6 +3,7 @@
 ::
 
     look      a task per part     which rows depend on other clusters, and which groups there are
+    places    a task per part     where rows are found by their ids, if any is looked for
     find      a task per part     the rows that are named by their ids
     touched   a task per part     the rows of the groups that these touch; the client settles them
     facts     a task per bucket   source, start and end of the clips
@@ -93,9 +94,8 @@ class _InParts:
             return IndexFacts.nothing()
         parts = self.found.parts
         asked = settled.kept_elsewhere(parts, len(self.found.rows))
-        rows = [self.place.path("rows", part.number) for part in parts]
         firsts = np.array([part.first for part in parts])
-        return facts_of_rows(self.place, self.clips, self.found.num_buckets, rows, firsts, asked)
+        return facts_of_rows(self.place, self.clips, self.found.num_buckets, self.found.places, firsts, asked)
 
     def _prepare_tasks(self, settled: Settled, sources: pa.Table) -> list[PrepareTask]:
         done, found, num_parts = part_inputs(self.state), self.found, len(self.found.parts)

@@ -1,4 +1,4 @@
-"""The first look at a part, on a worker: what in it depends on rows of other clusters, and where to find rows by their ids."""
+"""The first look at a part, on a worker: what in it depends on rows of other clusters; and where to find rows by their ids."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.decisions.decision_table import DIGESTS
 from curator_dask.stages.identify.decisions.join_decisions import LoadedDecisions, Named
-from curator_dask.stages.identify.decisions.table_rows import Indices
+from curator_dask.stages.identify.decisions.table_rows import Indices, digest_halves
 from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ class LookTask:
     rule: Rule
     with_ids: bool
     """Whether the ids of rows with a duplicate in another cluster are needed."""
-    folder: Folder
-    rows_path: str
-    """Path in `folder` of the file that tells where its rows are, in buckets by their digests."""
-    num_buckets: int
-    """Buckets in that file."""
     numbers: Numbers
     """The file to write what its clusters decided to."""
 
@@ -60,8 +54,7 @@ class Look:
 
 def look_at_part(task: LookTask) -> Look:
     """Read the tables of a part."""
-    part, loaded = task.part, task.part.load(task.rule, DIGESTS)
-    _write_places(task, *(loaded.more[name] for name in DIGESTS))
+    part, loaded = task.part, task.part.load(task.rule)
     task.numbers.write(loaded.decisions)
     rows = loaded.decisions.rows
     return Look(
@@ -79,13 +72,24 @@ def _named(loaded: LoadedDecisions, first: int) -> dict[str, list[Named]]:
     return {name: [(rows + first, ids) for rows, ids in some] for name, some in loaded.named.items()}
 
 
-def _write_places(task: LookTask, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> None:
-    """Write where the rows of the part are, by the digests of their ids."""
+@dataclass(frozen=True)
+class PlacesTask:
+    """Write where the rows of one part are."""
+
+    part: RowsOfPart
+    folder: Folder
+    path: str
+    """Path in `folder` of the file to write: rows in buckets by the digests of their ids."""
+    num_buckets: int
+
+
+def write_places(task: PlacesTask) -> str:
+    """Write where the rows of the part are, by the digests of their ids; returns the path."""
     import pyarrow as pa
 
+    high, low = digest_halves(task.part.tables, task.part.stop - task.part.first)
     table = pa.table({"high": high, "low": low, "row": np.arange(task.part.first, task.part.stop)})
-    bucket = bucket_of(high, task.num_buckets)
-    write_shared(task.folder, task.rows_path, table, bucket, task.num_buckets)
+    return write_shared(task.folder, task.path, table, bucket_of(high, task.num_buckets), task.num_buckets)
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,9 @@ class RowsOfPart:
     first: int
     stop: int
 
-    def load(self, rule: Rule, more: Sequence[str]) -> LoadedDecisions:
-        """The decisions on its rows, which have numbers from 0 on there, as each cluster decided by itself.
-
-        Args:
-            more: columns of the clusters' tables to read too.
-        """
-        return load_decisions(self.tables, rule, more)
+    def load(self, rule: Rule) -> LoadedDecisions:
+        """The decisions on its rows, which have numbers from 0 on there, as each cluster decided by itself."""
+        return load_decisions(self.tables, rule)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ from curator_dask.stages.identify.across.own_kept_rows import (
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions, common_type, takers_of
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows, UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.look import FindTask, Look, LookTask, look_at_part
+from curator_dask.stages.identify.in_parts.look import (
+    FindTask,
+    Look,
+    LookTask,
+    PlacesTask,
+    look_at_part,
+    write_places,
+)
 from curator_dask.stages.identify.in_parts.named_rows import NamedRows, find_named_rows
 from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all, cut_into_parts, in_part
 from curator_dask.stages.identify.in_parts.settle import Crossing, Settled, settle
@@ -65,8 +72,14 @@ class SettledParts:
         return self.place.each(look_at_part, [self._look_task(part, with_ids) for part in self.parts])
 
     def _look_task(self, part: RowsOfPart, with_ids: bool) -> LookTask:
-        path, buckets = self.place.path("rows", part.number), self.num_buckets
-        return LookTask(part, self.decided.rule, with_ids, self.place.folder, path, buckets, self.numbers(part))
+        return LookTask(part, self.decided.rule, with_ids, self.numbers(part))
+
+    @cached_property
+    def places(self) -> list[str]:
+        """The files that tell where rows are, by part. They are written only where a row is looked for by its id."""
+        folder, buckets = self.place.folder, self.num_buckets
+        tasks = [PlacesTask(part, folder, self.place.path("rows", part.number), buckets) for part in self.parts]
+        return self.place.each(write_places, tasks)
 
     def numbers(self, part: RowsOfPart) -> Numbers:
         """What the clusters of a part decided."""
@@ -83,9 +96,9 @@ class SettledParts:
     @cached_property
     def named(self) -> NamedRows:
         """The rows that others name by their ids."""
-        tasks = [
-            FindTask(self.place.folder, self.place.path("rows", part.number), self.num_buckets) for part in self.parts
-        ]
+        is_asked = bool(self.overrides) or any(some for look in self._looks for some in look.named.values())
+        paths = self.places if is_asked else []
+        tasks = [FindTask(self.place.folder, path, self.num_buckets) for path in paths]
         return find_named_rows(self.place, tasks, self._looks, self.rows, self.overrides or {})
 
     @cached_property
