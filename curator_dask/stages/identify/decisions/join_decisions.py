@@ -26,7 +26,7 @@ from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.decide.groups import joined_groups
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.errors import InputError
-from curator_dask.stages.identify.decisions.decision_table import DIGESTS, IDS, count_orphans
+from curator_dask.stages.identify.decisions.decision_table import IDS, count_orphans
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows, UnitTables
 
 if TYPE_CHECKING:
@@ -253,7 +253,6 @@ NAMES = ("max_id", "kept_id")
 KINDS = {
     **dict.fromkeys(("removed", "cross_cluster"), np.bool_),
     **dict.fromkeys(("cosine_sim_score", "kept_score"), np.float32),
-    **dict.fromkeys(DIGESTS, np.uint64),
 }
 """The types of those columns that are no numbers of rows."""
 
@@ -266,18 +265,16 @@ class LoadedDecisions(NamedTuple):
     """The rows that have a duplicate in another cluster."""
     named: dict[str, list[Named]]
     """By column, the rows that name another one by its id. In `decisions` they have none yet."""
-    more: dict[str, NDArray[Any]]
-    """The values of other columns."""
 
 
-def load_decisions(tables: ClusterTables, rule: Rule, more: Sequence[str] = ()) -> LoadedDecisions:
-    """Read the tables of all clusters, with the values of some more columns, such as `DIGESTS`."""
+def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
+    """Read the tables of all clusters."""
     import pyarrow as pa
 
-    columns = {name: Growing(KINDS.get(name, np.int32)) for name in (*NUMBERS, *more)}
+    columns = {name: Growing(KINDS.get(name, np.int32)) for name in NUMBERS}
     named: dict[str, list[Named]] = {name: [] for name in NAMES}
     starts, digests, kinds = [0], [], []
-    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES, *more]):
+    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES]):
         for name, column in columns.items():
             column.add(_of_all_rows(table[name], name, starts[-1]))
         for name in NAMES:
@@ -292,9 +289,7 @@ def load_decisions(tables: ClusterTables, rule: Rule, more: Sequence[str] = ()) 
         rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
         joined["group"], rule, no_others,
     )  # fmt: skip
-    return LoadedDecisions(
-        decisions, np.flatnonzero(joined["cross_cluster"]), named, {name: joined[name] for name in more}
-    )
+    return LoadedDecisions(decisions, np.flatnonzero(joined["cross_cluster"]), named)
 
 
 def _of_all_rows(column: pa.ChunkedArray, name: str, start: int) -> NDArray[Any]:
