@@ -220,7 +220,7 @@ def clusters_of(X: Rows, k: int, iterations: int = 12) -> tuple[Rows, NDArray[np
     C = X[np.random.default_rng(1).choice(len(X), k, replace=False)]
     for _ in range(iterations):
         C = new_centres(lloyd_partial(X, C), C)
-    return C, assign(X, C)[0]
+    return C, assign(X, C)
 
 
 def brute_force(X: Rows, block: int = 1024) -> NDArray[np.float32]:

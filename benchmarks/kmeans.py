@@ -70,7 +70,7 @@ def faiss_kmeans(X: NDArray[np.float32], k: int, iterations: int) -> NDArray[np.
 
 
 def inertia(X: NDArray[np.float32], C: NDArray[np.float32]) -> float:
-    l2, _ = centroid_distances(X, C, assign(X, C)[0])
+    l2, _ = centroid_distances(X, C, assign(X, C))
     return float((l2.astype(np.float64) ** 2).sum())
 
 

@@ -90,7 +90,7 @@ def compare(kind: str, X: Rows, k: int) -> str:
     C = X[:k].copy()
     C = new_centres(labelled_partial(X, assign_in_groups(X, group_centres(C), LOOKED_AT), k), C)
     (_, raw_s), _ = timed(lambda: product(X, C, np.empty((256, k), np.float32)))
-    (_, exact_s), (exact, _) = timed(lambda: assign(X, C))
+    (_, exact_s), exact = timed(lambda: assign(X, C))
     tried = X[np.random.default_rng(1).permutation(len(X))[:ROWS_TRIED]]
     (_, search_s), search = timed(lambda: choose_search(tried, C, LEAST_RECALL))
     begin = f"| {kind} | {k:,} | {raw_s:.1f} | {exact_s:.1f} |"

@@ -106,7 +106,7 @@ class Trial:
         begun = time.process_time()
         C = work()
         seconds = before_s + time.process_time() - begun
-        labels, _ = assign(self.X, C)
+        labels = assign(self.X, C)
         l2, _ = centroid_distances(self.X, C, labels)
         inertia = float((l2.astype(np.float64) ** 2).mean())
         self.best = self.best or inertia

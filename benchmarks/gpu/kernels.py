@@ -58,8 +58,8 @@ def assigning() -> None:
     for dim in DIMS:
         X = mixture_on_device(num_rows, dim, k, seed=0)
         C = X[:k].copy()
-        labels, _ = assign(X, C)
-        expected, _ = assign(X[:sample].get(), C.get())
+        labels = assign(X, C)
+        expected = assign(X[:sample].get(), C.get())
         rate = num_rows / fastest(lambda X=X, C=C: assign(X, C))
         what = f"{num_rows:,} x {dim}, {k} centres"
         tell(f"labels, {what}", rate, "rows/s", agrees=same(labels[:sample].get(), expected))

@@ -55,8 +55,8 @@ def measure(options: argparse.Namespace) -> None:
     tell(f"{told}: an iteration with {len(start)} centres", options.rows * (options.iterations + 1) / seconds, "rows/s")
     C = fits[0].centroids
     sample = parts[-1][:SAMPLE_ROWS]
-    labels = cupy.concatenate([assign(part, cupy.asarray(C))[0] for part in parts])
-    expected, _ = assign(sample.get(), C)
+    labels = cupy.concatenate([assign(part, cupy.asarray(C)) for part in parts])
+    expected = assign(sample.get(), C)
     at = options.rows - sizes[-1]
     tell(f"labels of {len(expected):,} of them", agrees=same(labels[at : at + len(expected)].get(), expected))
     compare_some_clusters(parts, labels)

@@ -187,7 +187,7 @@ def held_by_workers(cluster: LazyCluster, X: np.ndarray) -> list[Any]:
 
 
 def tell_fit(what: str, X: np.ndarray, C: np.ndarray, n_iter: int, expected: KMeansResult, seconds: float) -> None:
-    labels = float(np.mean(assign(X, C)[0] == assign(X, expected.centroids)[0]))
+    labels = float(np.mean(assign(X, C) == assign(X, expected.centroids)))
     near = np.allclose(C, expected.centroids, rtol=1e-3, atol=1e-4)
     tell(f"{what}: {n_iter} iterations over {len(X):,} x {X.shape[1]} (the CPU: {expected.n_iter})", seconds, "s",
          agrees=bool(near and abs(n_iter - expected.n_iter) <= 1))  # fmt: skip

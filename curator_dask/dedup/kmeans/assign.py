@@ -5,21 +5,34 @@ the place of a row within its block (measured: OpenBLAS differs in 1-15 % of the
 between two centres that are almost equally near would depend on them too. So the GEMM only finds the candidates: the
 centres whose score lies within twice its rounding bound of the best. Where a row has more than one candidate, each is
 measured again in float64: the labels are the same for any partitioning, any number of threads, and on CPU and GPU.
+
+Where products of one-byte numbers are quicker (`curator_dask.dedup.arrays.one_byte`), they exclude most centres
+before that. They change no label either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.arrays.one_byte import quick_products
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
+from curator_dask.dedup.kmeans.few import products_of_few
+from curator_dask.dedup.kmeans.screen import Screen
 from curator_dask.errors import ParameterError
 
 TIE_GRID: Final = 2.0**40  # float64 scores closer than this are one score: the lowest centre wins
 DENSE: Final = 16  # candidates per row from which a float64 GEMM thins them out first
+FEW: Final = (1, 2, 4, 8, 16, 32)
+"""Rows with up to so many candidates are measured together. Those with more are compared with all centres."""
+LEAST_CENTRES: Final = 128
+"""Excluding centres by one-byte numbers pays from so many centres on,"""
+LEAST_ROWS: Final = 1024
+"""and from so many rows on."""
 
 
 class _Centres(NamedTuple):
@@ -37,13 +50,12 @@ class _Centres(NamedTuple):
     """The same for float64 scores."""
 
 
-def assign(X: Array, C: Array, *, max_rows: int | None = None) -> tuple[Array, Array]:
+def assign(X: Array, C: Array, *, max_rows: int | None = None) -> Array:
     """The nearest centre of every row.
 
     >>> X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
-    >>> labels, sq_dist = assign(X, np.float32([[1, 0], [0, 1]]))
-    >>> labels.tolist(), sq_dist.round(4).astype(str).tolist()
-    ([0, 0, 1, 1], ['0.0', '0.4', '0.4', '0.0'])
+    >>> assign(X, np.float32([[1, 0], [0, 1]])).tolist()
+    [0, 0, 1, 1]
 
     Args:
         X: (N, D) float32, unit rows.
@@ -52,27 +64,24 @@ def assign(X: Array, C: Array, *, max_rows: int | None = None) -> tuple[Array, A
             many as fit the cache. It changes the memory, not the result.
 
     Returns:
-        ``(labels, sq_dist)``: (N,) int32, the lowest centre on ties, and (N,) float32, the squared distance as the
-        GEMM computes it, accurate to about ``D * 2**-24``; ``centroid_distances`` gives the exact one. Both are arrays
-        of X's module. Besides the results, memory holds one block of scores per thread.
+        (N,) int32, the lowest centre on ties; an array of X's module. Besides it, memory holds a few blocks of scores per
+        thread.
     """
     xp = array_module(X)
     check_width(X, C)
     centres = _prepare(X, C)
     labels = xp.zeros(X.shape[0], dtype=np.int32)
-    sq_dist = xp.zeros(X.shape[0], dtype=np.float32)
     num_rows = block_rows(X, 4 * C.shape[0])
     num_rows = min(num_rows, max_rows or num_rows, max(1, X.shape[0]))
 
     def work(blocks: Iterator[slice]) -> None:
-        scores = xp.empty((num_rows, C.shape[0]), dtype=np.float32)  # used again and again: fresh pages cost time
+        compare = _choose_way(X, centres, num_rows)
         for rows in blocks:
-            labels[rows], best = _assign_block(X[rows], centres, scores[: rows.stop - rows.start])
-            sq_dist[rows] = xp.maximum(np.float32(0.0), np.float32(1.0) - np.float32(2.0) * best)
+            labels[rows] = compare(X[rows])
 
     every_block = row_blocks(X.shape[0], num_rows)
     over_blocks(work, every_block) if xp is np else work(every_block)
-    return labels, sq_dist
+    return labels
 
 
 def check_width(X: Array, C: Array) -> None:
@@ -104,20 +113,86 @@ def _lowest_equal(C: Array) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.array(found, dtype=np.int32)
 
 
-def _assign_block(block: Array, centres: _Centres, scores: Array) -> tuple[Array, Array]:
-    xp = array_module(block)
-    xp.matmul(block, centres.single.T, out=scores)  # x.c - |c|^2 / 2 is largest where |x - c| is smallest
-    scores -= centres.half_sq_norm.astype(np.float32)
-    labels = scores.argmax(axis=1)
-    every = xp.arange(block.shape[0])
-    best = scores[every, labels]
-    scores[every, labels] = -np.inf
-    close = xp.flatnonzero(scores.max(axis=1) >= best - centres.single_width)
-    if close.size:
-        candidates = scores[close] >= (best[close] - centres.single_width)[:, None]
-        candidates[xp.arange(close.size), labels[close]] = True
-        labels[close] = _nearest_of(candidates, block[close], centres)
-    return centres.lowest_equal[labels], best
+def _choose_way(X: Array, centres: _Centres, num_rows: int) -> Callable[[Array], Array]:
+    """A function that labels blocks of at most this many rows; it keeps its buffers, as fresh pages cost time."""
+    directly = _Directly(centres, num_rows)
+    pays = array_module(X) is np and X.shape[0] >= LEAST_ROWS and len(centres.single) >= LEAST_CENTRES
+    return _Screened(centres, num_rows, directly) if pays and quick_products() else directly
+
+
+class _Directly:
+    """Compares rows with all centres in float32."""
+
+    def __init__(self, centres: _Centres, num_rows: int) -> None:
+        xp = array_module(centres.single)
+        self._centres, self._half_sq_norm = centres, centres.half_sq_norm.astype(np.float32)
+        self._scores = xp.empty((num_rows, centres.single.shape[0]), dtype=np.float32)
+
+    def __call__(self, block: Array) -> Array:
+        xp, centres, scores = array_module(block), self._centres, self._scores[: block.shape[0]]
+        xp.matmul(block, centres.single.T, out=scores)  # x.c - |c|^2 / 2 is largest where |x - c| is smallest
+        scores -= self._half_sq_norm
+        labels = scores.argmax(axis=1)
+        every = xp.arange(block.shape[0])
+        best = scores[every, labels]
+        scores[every, labels] = -np.inf
+        close = xp.flatnonzero(scores.max(axis=1) >= best - centres.single_width)
+        if close.size:
+            candidates = scores[close] >= (best[close] - centres.single_width)[:, None]
+            candidates[xp.arange(close.size), labels[close]] = True
+            labels[close] = _nearest_of(candidates, block[close], centres)
+        return centres.lowest_equal[labels]
+
+
+class _Screened:
+    """Compares rows with all centres in one-byte numbers, and with those that may be the nearest ones in float32."""
+
+    def __init__(self, centres: _Centres, num_rows: int, directly: _Directly) -> None:
+        self._centres, self._directly = centres, directly
+        self._half_sq_norm = centres.half_sq_norm.astype(np.float32)
+        self._screen = Screen(centres.single, num_rows)
+
+    def __call__(self, block: Array) -> Array:
+        found = self._screen.candidates(block)
+        counts = np.bincount(found.row, minlength=len(block))
+        first = np.cumsum(counts) - counts
+        labels = np.zeros(len(block), np.int64)
+        labels[counts == 1] = found.centre[first[counts == 1]]
+        unsure = (counts == 0) | (counts > FEW[-1])
+        for fewer, most in itertools.pairwise(FEW):
+            rows = np.flatnonzero((counts > fewer) & (counts <= most))
+            places = _Places(first[rows], counts[rows], most)
+            labels[rows], unsure[rows] = self._best_of(block[rows], found.centre[places.in_list()], places.filled())
+        labels[unsure] = self._directly(block[unsure])
+        return self._centres.lowest_equal[labels]
+
+    def _best_of(self, rows: Array, candidates: Array, filled: Array) -> tuple[Array, Array]:
+        """The best of the candidates (n, m) of each row, and whether another one is nearly as near."""
+        scores = products_of_few(rows, self._centres.single, candidates)
+        scores -= self._half_sq_norm[candidates]
+        scores[~filled] = -np.inf
+        every, place = np.arange(len(rows)), scores.argmax(axis=1)
+        best = scores[every, place]
+        scores[every, place] = -np.inf
+        return candidates[every, place], scores.max(axis=1) >= best - self._centres.single_width
+
+
+class _Places(NamedTuple):
+    """Where the candidates of some rows stand in a list, as a table with ``most`` columns."""
+
+    first: Array
+    """(n,), the place of each row's first one."""
+    counts: Array
+    """(n,)"""
+    most: int
+
+    def filled(self) -> Array:
+        """(n, most), whether a row has so many."""
+        return np.arange(self.most) < self.counts[:, None]
+
+    def in_list(self) -> Array:
+        """(n, most); places that are not filled are those of the first one."""
+        return self.first[:, None] + np.where(self.filled(), np.arange(self.most), 0)
 
 
 def _nearest_of(candidates: Array, rows: Array, centres: _Centres) -> Array:

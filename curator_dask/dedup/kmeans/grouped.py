@@ -79,9 +79,9 @@ def group_centres(C: Rows, seed: int = 0) -> Groups:
     order = np.argsort(sample_priority(np.arange(k), seed), kind="stable")
     middles = rows[order[: round(k**0.5)]]
     for _ in range(ROUNDS):
-        labels = assign(rows, middles)[0]
+        labels = assign(rows, middles)
         middles = new_centres(labelled_partial(rows, labels, len(middles)), middles)
-    labels = assign(rows, middles)[0]
+    labels = assign(rows, middles)
     filled = np.unique(labels)
     members = tuple(np.flatnonzero(labels == group) for group in filled)
     return Groups(
@@ -225,7 +225,7 @@ def choose_search(X: Rows, C: Rows, least_recall: float) -> Search | None:
     None, if it would compare rows with so many centres that comparing them with all is as quick.
     """
     groups = group_centres(C)
-    exact = assign(X, C)[0]
+    exact = assign(X, C)
     wanted = _true_distances(X, C, exact)
     for looked_at in LOOKS:
         if looked_at > len(groups.members) * MOST_COMPARED:

@@ -29,7 +29,7 @@ def grouped_d2_start(sample: Rows, k: int, seed: int, oversampling: float = OVER
     ['0.0', '0.6', '0.8', '1.0']
     """
     middles = _middles(sample, round(k**0.5))
-    labels = assign(sample, middles)[0]
+    labels = assign(sample, middles)
     sizes = np.bincount(labels, minlength=len(middles))
     sq_distances = centroid_distances(sample, middles, labels)[0].astype(np.float64) ** 2
     costs = np.bincount(labels, weights=sq_distances, minlength=len(middles)).astype(np.float64)
@@ -45,7 +45,7 @@ def grouped_d2_start(sample: Rows, k: int, seed: int, oversampling: float = OVER
 def _middles(sample: Rows, num_groups: int) -> Rows:
     rows, middles = sample[: ROWS_PER_GROUP * num_groups], sample[:num_groups]
     for _ in range(ROUNDS):
-        middles = new_centres(labelled_partial(rows, assign(rows, middles)[0], num_groups), middles)
+        middles = new_centres(labelled_partial(rows, assign(rows, middles), num_groups), middles)
     return middles
 
 

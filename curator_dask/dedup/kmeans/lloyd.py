@@ -84,7 +84,7 @@ def lloyd_partial(X: Array, C: Array, *, max_rows: int | None = None) -> Partial
 
     ``max_rows`` is that of `assign`, and changes only the memory.
     """
-    labels, _ = assign(X, C, max_rows=max_rows)
+    labels = assign(X, C, max_rows=max_rows)
     return labelled_partial(X, labels, C.shape[0])
 
 

@@ -15,7 +15,7 @@ from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
-from curator_dask.runtime.device import to_device
+from curator_dask.runtime.device import load_quick_products, to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.parameters import GROUPED_FROM
 from curator_dask.stages.kmeans.placing.places import Place, find_places
@@ -76,8 +76,8 @@ class RowsOnWorkers:
 
     def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
         """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
-        options = {"share": level.share, "max_rows": spec.parameters.max_samples_per_batch, "device": spec.device}
-        parts = self.submit(_partial, C=hold(self.client, C), in_groups=compares_groups(spec, len(C)), **options)
+        way = _choose_way(spec, len(C))
+        parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=way)
         return merge_tree(self.client, parts, self.say)
 
     def among_near(self, spec: FitSpec) -> Callable[[Level], SumUp]:
@@ -108,7 +108,7 @@ class _AmongNear:
     def sum_up(self, C: NDArray[np.float32], level: Level) -> Partial:
         rows, held = self._rows, hold(self._rows.client, C)
         if level.share > self._share:
-            options = {"share": level.share, "in_groups": compares_groups(self._spec, len(C))}
+            options = {"share": level.share, "way": _choose_way(self._spec, len(C))}
             self._near = rows.submit(_find_more_near, self._near, self._labels, C=held, **options)
         labels = rows.submit(_nearest_of, self._near, C=held, known=self._share)
         change = merge_tree(rows.client, rows.submit(_change, self._labels, labels, k=len(C)), rows.say)
@@ -120,6 +120,24 @@ class _AmongNear:
 def compares_groups(spec: FitSpec, num_centres: int) -> bool:
     """Whether rows are compared with the centres of their nearest groups only. On GPUs a product with all is quick enough."""
     return num_centres >= GROUPED_FROM and spec.device == "cpu" and not spec.parameters.exact_assignment
+
+
+class _Way(NamedTuple):
+    """How workers compare rows with centres."""
+
+    device: str
+    max_rows: int
+    in_groups: bool
+    loads_products: bool
+
+    def prepare(self) -> None:
+        if self.loads_products:
+            load_quick_products()
+
+
+def _choose_way(spec: FitSpec, num_centres: int) -> _Way:
+    max_rows = spec.parameters.max_samples_per_batch
+    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), spec.loads_products)
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
@@ -135,28 +153,29 @@ def _merge_all(partials: Iterable[Partial]) -> Partial:
     return reduce(merge, partials)
 
 
-def _partial(
-    rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, max_rows: int, device: str, in_groups: bool
-) -> Partial:
+def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, way: _Way) -> Partial:
+    way.prepare()
+
     def of_chunk(chunk: FitRows) -> Partial:
-        X = to_device(chunk.X[: chunk.num_below(share)], device)
-        if in_groups:
-            return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=max_rows), len(C))
-        return lloyd_partial(X, array_module(X).asarray(C), max_rows=max_rows)
+        X = to_device(chunk.X[: chunk.num_below(share)], way.device)
+        if way.in_groups:
+            return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
+        return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
     return _merge_all(map(of_chunk, rows))
 
 
 def _find_more_near(
-    rows: Sequence[FitRows], near: PerChunk, labels: PerChunk, *, C: NDArray[np.float32], share: float, in_groups: bool
+    rows: Sequence[FitRows], near: PerChunk, labels: PerChunk, *, C: NDArray[np.float32], share: float, way: _Way
 ) -> PerChunk:
     """Near centres of the rows of a level: of those that it is the first to have, and anew of those that have changed theirs.
 
     Nearly all others would find the same centres again.
     """
+    way.prepare()
 
     def find(X: NDArray[np.float32]) -> NDArray[np.int32]:
-        return near_in_groups(X, groups_of(C), LOOKED_AT, NEAR) if in_groups else find_near(X, C)
+        return near_in_groups(X, groups_of(C), LOOKED_AT, NEAR) if way.in_groups else find_near(X, C)
 
     def of_chunk(chunk: FitRows, known: NDArray[np.int32], own: NDArray[np.int32]) -> NDArray[np.int32]:
         new = np.concatenate([np.flatnonzero(own != known[:, 0]), np.arange(len(own), chunk.num_below(share))])

@@ -31,7 +31,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit, fitting_n_clusters
 from curator_dask.stages.kmeans.parameters import FIT_ROWS_PER_CLUSTER, KMeansParameters, check_count
 from curator_dask.stages.kmeans.sample_cost import cost_in_words, describe_cost, search_in_words
-from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
+from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec, pays_for_products
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
     bucket_units,
@@ -257,14 +257,16 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
     def _write_spec(
         self, device: str, state: StageState, record: UnitRecord, entries: list[Entry]
     ) -> WriteClustersSpec:
+        dimension, n_clusters = record.data["dimension"], record.data["n_clusters"]
         return WriteClustersSpec(
-            self.source(record.data["dimension"], entries),
+            self.source(dimension, entries),
             self.output,
             state,
-            n_buckets=min(record.data["n_buckets"], record.data["n_clusters"]),
+            n_buckets=min(record.data["n_buckets"], n_clusters),
             max_rows=self.max_samples_per_batch,
             device=device,
             looked_at=record.data.get("search", {}).get("looked_at"),
+            loads_products=pays_for_products(device, record.counts["rows_in"], n_clusters, dimension),
         )
 
     def _write_clusters(

@@ -26,7 +26,7 @@ from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.device import to_device
+from curator_dask.runtime.device import load_quick_products, to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.sample_cost import INERTIA, inertia_of
@@ -48,6 +48,8 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     import pyarrow as pa
 
     spec = task.spec
+    if spec.loads_products:
+        load_quick_products()
     table, X, order = assign_rows(task, kept)
     starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
@@ -91,7 +93,7 @@ def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, N
 def _nearest(X: Any, C: NDArray[np.float32], spec: WriteClustersSpec) -> Any:
     xp = array_module(X)
     if spec.looked_at is None:
-        return assign(X, xp.asarray(C), max_rows=spec.max_rows)[0]
+        return assign(X, xp.asarray(C), max_rows=spec.max_rows)
     return xp.asarray(assign_in_groups(to_host(X), groups_of(C), spec.looked_at, max_rows=spec.max_rows))
 
 

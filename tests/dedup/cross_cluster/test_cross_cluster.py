@@ -32,9 +32,9 @@ def clustered(X: np.ndarray, k: int, iterations: int = 4) -> tuple[np.ndarray, n
     """(centroids, labels) after a few rounds of Lloyd from the first k rows."""
     C = X[:k].copy()
     for _ in range(iterations):
-        labels = assign(X, C)[0]
+        labels = assign(X, C)
         C = np.stack([X[labels == j].mean(axis=0) if (labels == j).any() else C[j] for j in range(k)])
-    return C, assign(X, C)[0]
+    return C, assign(X, C)
 
 
 def twins(X: np.ndarray, cosine: float, seed: int) -> np.ndarray:
@@ -227,11 +227,11 @@ def test_many_clusters_far_from_the_own_one_are_not_looked_at():
     X = unit(np.repeat(places, 600, axis=0) + 0.05 * np.random.default_rng(31).standard_normal((7200, 128)))
     C = X[np.arange(240) * 30].copy()
     for _ in range(3):
-        labels = assign(X, C)[0]
+        labels = assign(X, C)
         C = np.stack([X[labels == j].mean(axis=0) if (labels == j).any() else C[j] for j in range(240)]).astype(
             np.float32
         )
-    labels = assign(X, C)[0]
+    labels = assign(X, C)
     sizes = np.maximum(np.bincount(labels, minlength=240), 1).astype(float)
     centroids = prepare_centroids(C, sizes)
     own = int(sizes.argmax())
@@ -319,7 +319,7 @@ def test_the_sketches_of_find_borders_are_those_of_the_rows():
 def test_all_pairs_of_brute_force_with_their_cosines(dim, eps):
     X = random_unit(500, dim, 11, copies=0.6, noise=0.8 * math.sqrt(2 * eps / dim))
     C = random_unit(50, dim, 12)  # any planes will do, and those between random directions part many
-    labels = assign(X, C)[0]
+    labels = assign(X, C)
     expected = brute_force(X, labels, eps)
     assert (expected > 0).sum() >= 5
     np.testing.assert_array_equal(scores_over_all(X, C, labels, eps, budget=1e9), expected.astype(np.float32))

@@ -55,7 +55,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, _ = make_blobs(n_samples=[100, 200, 300, 400, 500], centers=None, n_features=3, random_state=42)
     X, _ = normalise(rows)
     C = kmeans_fit([X], 5).centroids
-    labels, _ = assign(X, C)
+    labels = assign(X, C)
     return X, labels, centroid_distances(X, C, labels)[1]
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.kmeans import start
-from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.grouped_start import grouped_d2_start, share_out
+from curator_dask.dedup.kmeans.lloyd import lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.kmeans.start import d2_start, initial_centres, random_start, take_rows
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import random_unit
@@ -16,6 +16,10 @@ from tests.dedup.reference import random_unit
 
 def distinct(C: np.ndarray) -> int:
     return len(np.unique(C, axis=0))
+
+
+def cost(X: np.ndarray, C: np.ndarray) -> float:
+    return lloyd_partial(X, C).cost(C, sum_of_sq_norms(X))
 
 
 def test_every_centre_is_another_row():
@@ -55,8 +59,8 @@ def test_the_draws_depend_on_the_seed_and_not_on_threads():
 def test_starts_lie_nearer_to_the_rows_than_random_ones():
     sample = random_unit(50, 32, 3)[np.random.default_rng(4).zipf(1.5, 1000) % 50] + 0.05 * random_unit(1000, 32, 5)
     sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
-    chosen = [assign(sample, d2_start(sample, 20, seed))[1].sum() for seed in range(5)]
-    by_chance = [assign(sample, random_start(sample[seed * 20 :], 20))[1].sum() for seed in range(5)]
+    chosen = [cost(sample, d2_start(sample, 20, seed)) for seed in range(5)]
+    by_chance = [cost(sample, random_start(sample[seed * 20 :], 20)) for seed in range(5)]
     assert max(chosen) < 0.7 * min(by_chance)
 
 
@@ -147,10 +151,10 @@ class TestLargeSamples:
     def test_starts_are_as_good_as_those_from_all_rows(self, monkeypatch):
         sample = random_unit(60, 32, 3)[np.random.default_rng(4).zipf(1.5, 2000) % 60] + 0.05 * random_unit(2000, 32, 5)
         sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
-        thinned = [assign(sample, d2_start(sample, 40, seed))[1].sum() for seed in range(5)]
+        thinned = [cost(sample, d2_start(sample, 40, seed)) for seed in range(5)]
         monkeypatch.setattr(start, "SMALL_SAMPLE", 10_000)
-        whole = [assign(sample, d2_start(sample, 40, seed))[1].sum() for seed in range(5)]
-        by_chance = [assign(sample, random_start(sample[seed * 40 :], 40))[1].sum() for seed in range(5)]
+        whole = [cost(sample, d2_start(sample, 40, seed)) for seed in range(5)]
+        by_chance = [cost(sample, random_start(sample[seed * 40 :], 40)) for seed in range(5)]
         assert np.median(thinned) < 1.15 * np.median(whole)
         assert np.median(thinned) < 0.8 * np.median(by_chance)
 

@@ -70,7 +70,7 @@ def full_run(root: Path, rule: str, eps: float, parts: list[Path]) -> dict[int, 
         all_ids, all_X = [], []
         for part in parts:
             ids, X = vectors(part)
-            labels = np.asarray(assign(X, C)[0])
+            labels = np.asarray(assign(X, C))
             ids, X = ids[labels == cluster], X[labels == cluster]
             far = centroid_distances(X, C, np.full(len(X), cluster))[1]
             order = RankingStrategy.of("hard").rank({"cosine_dist_to_cent": far}, ids)
@@ -115,7 +115,7 @@ def test_each_removed_row_has_its_nearest_kept_one(finished, context, tmp_path):
     kept = {*ids_in(root / "d" / "keep.txt"), *ids_in(tmp_path / "duplicates" / "keep.txt")}
     X = {one: x for part in ("old", "new") for one, x in zip(*vectors(root / part), strict=True)}
     C = np.load(root / "k" / "_kmeans_centroids.npy")
-    label = dict(zip(X, np.asarray(assign(np.stack(list(X.values())), C)[0]).tolist(), strict=True))
+    label = dict(zip(X, np.asarray(assign(np.stack(list(X.values())), C)).tolist(), strict=True))
     orphans = 0
     for row in pq.read_table(tmp_path / "duplicates" / "duplicates.parquet").to_pylist():
         cosine = {one: cosines(np.stack([X[row["id"]], X[one]]))[0, 1] for one in kept if label[one] == row["cluster"]}

@@ -1,0 +1,71 @@
+"""Products of one-byte numbers: exact, and the same with PyTorch and without."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from curator_dask.dedup.arrays import one_byte
+from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, quick_products, to_one_byte
+from tests.dedup.reference import random_unit
+
+
+@pytest.fixture(params=["torch", "float32"])
+def way(request, monkeypatch):
+    """Each of the two ways, whichever is quicker here."""
+    monkeypatch.setattr(one_byte, "quick_products", lambda: request.param == "torch")
+
+
+def as_numbers(rows: OneByte) -> np.ndarray:
+    return rows.numbers.astype(np.float64) * rows.steps[:, None]
+
+
+def test_rows_are_as_far_from_their_numbers_as_told():
+    X = random_unit(50, 300, 0) * np.logspace(-20, 3, 50, dtype=np.float32)[:, None]
+    rows = to_one_byte(X)
+    np.testing.assert_allclose(rows.errors, np.linalg.norm(X - as_numbers(rows), axis=1), rtol=1e-3)
+    assert (np.abs(rows.numbers).max(axis=1) == 127).all()
+
+
+def test_rows_of_zeros_and_no_rows():
+    rows = to_one_byte(np.zeros((2, 3), np.float32))
+    assert not rows.numbers.any()
+    assert not rows.errors.any()
+    assert to_one_byte(np.zeros((0, 3), np.float32)).numbers.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 512, 1024, 1025, 3000])
+def test_products_are_exact(way, dim):
+    random = np.random.default_rng(dim)
+    rows, columns = (random.integers(-127, 128, (number, dim), np.int8) for number in (40, 33))
+    rows[0], columns[0], columns[1] = 127, 127, -127
+    ones = np.ones(40, np.float32)
+    multiplier = Multiplier(OneByte(columns, ones[:33], ones[:33]), 40)
+    for some in (rows, rows[:7], rows[:0]):
+        products = multiplier.products(OneByte(some, ones[: len(some)], ones[: len(some)]))
+        assert np.array_equal(products, (some.astype(np.int64) @ columns.T.astype(np.int64)).astype(np.float32))
+
+
+def test_products_have_the_size_of_the_rows(way):
+    X, C = random_unit(30, 64, 0) * np.float32(3), random_unit(20, 64, 1) * np.float32(0.1)
+    rows, columns = to_one_byte(X), to_one_byte(C)
+    np.testing.assert_allclose(
+        Multiplier(columns, 30).products(rows), as_numbers(rows) @ as_numbers(columns).T, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_pytorch_is_asked_only_where_it_is_loaded_and_has_one_thread(monkeypatch):
+    monkeypatch.setattr(one_byte, "_is_exact_and_quick", lambda: True)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert not quick_products()
+        torch.set_num_threads(1)
+        assert quick_products()
+        monkeypatch.delitem(sys.modules, "torch")
+        assert not quick_products()
+    finally:
+        torch.set_num_threads(threads)
