@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.xp import row_blocks
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks
 
 MOST: Final = 127
 EXACT_NUMBERS: Final = 1024
@@ -27,36 +27,57 @@ LEAST_NUMBERS: Final = 16
 TRIED: Final = (512, 256)
 """Rows and columns of the product that PyTorch is tried with."""
 
-Matrix = NDArray[np.float32]
-OneByteNumbers = NDArray[np.int8]
+ERROR_STEPS: Final = np.float32(64)
+"""What a number is rounded by is counted in parts of its row's step. The squares of so few add up exactly in float32."""
 
 
 class OneByte(NamedTuple):
     """Rows as whole numbers of one byte, each row in steps of its own length."""
 
-    numbers: OneByteNumbers
-    """(n, D), from -127 to 127."""
-    steps: Matrix
-    """(n,), a row is about its numbers times its step."""
-    errors: Matrix
-    """(n,), the distance of each row to its numbers times its step."""
+    numbers: Array
+    """(n, D) int8, from -127 to 127."""
+    steps: Array
+    """(n,) float32, a row is about its numbers times its step."""
+    errors: Array
+    """(n,) float32, at least the distance of each row to its numbers times its step, and a few percent more."""
+
+    def take(self, rows: slice) -> OneByte:
+        return OneByte(self.numbers[rows], self.steps[rows], self.errors[rows])
 
 
-def to_one_byte(X: Matrix) -> OneByte:
-    """The rows (n, D) float32 in numbers of one byte: the largest number of each row is 127 or -127.
+def to_one_byte(X: Array) -> OneByte:
+    """The rows (n, D) float32, of NumPy or CuPy, in numbers of one byte: the largest number of each row is 127 or -127.
 
     >>> rows = to_one_byte(np.float32([[1, -0.5], [0, 0.02]]))
     >>> rows.numbers.tolist()
     [[127, -64], [0, 127]]
     """
-    largest = np.maximum(X.max(axis=1, initial=0.0), -X.min(axis=1, initial=0.0))
+    xp = array_module(X)
+    largest = xp.abs(X).max(axis=1) if X.shape[1] else xp.zeros(len(X), np.float32)
     largest[largest == 0] = 1.0
     steps = largest / np.float32(MOST)
     wide = X * (np.float32(MOST) / largest)[:, None]
-    whole = np.rint(wide)
+    whole = xp.rint(wide)
     numbers = whole.astype(np.int8)
     whole -= wide
-    return OneByte(numbers, steps, np.sqrt(np.einsum("ij,ij->i", whole, whole)) * steps)
+    return OneByte(numbers, steps, _errors(whole) * steps)
+
+
+def _errors(parts: Array) -> Array:
+    """(n,), at least the lengths of rows (n, D) of numbers between -1/2 and 1/2; the same bits on every machine."""
+    xp = array_module(parts)
+    parts *= ERROR_STEPS
+    counted = xp.ceil(xp.abs(parts, out=parts), out=parts)
+    return xp.sqrt(xp.einsum("ij,ij->i", counted, counted)) / ERROR_STEPS
+
+
+def exact_products(rows: Array, columns: Array) -> Array:
+    """(n, k), exact products of rows (n, D) and columns (k, D) of one-byte numbers, each as float32; of NumPy or CuPy."""
+    dim = rows.shape[1]
+    if dim <= EXACT_NUMBERS:
+        return rows @ columns.T
+    parts = row_blocks(dim, EXACT_NUMBERS)
+    return sum((rows[:, part] @ columns[:, part].T).astype(np.float64) for part in parts)
 
 
 class Multiplier:
@@ -68,12 +89,13 @@ class Multiplier:
     """
 
     def __init__(self, columns: OneByte, num_rows: int) -> None:
+        xp = array_module(columns.numbers)
         self._steps = columns.steps
-        self._products = np.empty((num_rows, len(columns.numbers)), np.float32)
-        in_torch = columns.numbers.shape[1] >= LEAST_NUMBERS and quick_products()
+        self._products = xp.empty((num_rows, len(columns.numbers)), np.float32)
+        in_torch = xp is np and columns.numbers.shape[1] >= LEAST_NUMBERS and quick_products()
         self._multiply = (_InTorch if in_torch else _InFloat32)(columns.numbers, num_rows)
 
-    def products(self, rows: OneByte) -> Matrix:
+    def products(self, rows: OneByte) -> Array:
         """(n, k) float32, the same bits on every machine."""
         products = self._products[: len(rows.numbers)]
         self._multiply.write(rows.numbers, products)
@@ -83,30 +105,25 @@ class Multiplier:
 
 
 class _InFloat32:
-    """Products by NumPy."""
+    """Products by NumPy or CuPy."""
 
-    def __init__(self, columns: OneByteNumbers, num_rows: int) -> None:
+    def __init__(self, columns: Array, num_rows: int) -> None:
         self._columns = columns.astype(np.float32)
 
-    def write(self, rows: OneByteNumbers, out: Matrix) -> None:
+    def write(self, rows: Array, out: Array) -> None:
         """Write the products of rows (n, D) with the columns to ``out`` (n, k)."""
-        wide = rows.astype(np.float32)
-        if wide.shape[1] <= EXACT_NUMBERS:
-            np.matmul(wide, self._columns.T, out=out)
-            return
-        parts = row_blocks(wide.shape[1], EXACT_NUMBERS)
-        out[:] = sum((wide[:, part] @ self._columns[:, part].T).astype(np.float64) for part in parts)
+        out[:] = exact_products(rows.astype(np.float32), self._columns)
 
 
 class _InTorch:
     """Products by PyTorch, which `quick_products` allows."""
 
-    def __init__(self, columns: OneByteNumbers, num_rows: int) -> None:
+    def __init__(self, columns: NDArray[np.int8], num_rows: int) -> None:
         self._torch: Any = sys.modules["torch"]
         self._columns = self._torch.from_numpy(columns).T
         self._whole = np.empty((num_rows, len(columns)), np.int32)
 
-    def write(self, rows: OneByteNumbers, out: Matrix) -> None:
+    def write(self, rows: NDArray[np.int8], out: NDArray[np.float32]) -> None:
         """Write the products of rows (n, D) with the columns to ``out`` (n, k)."""
         torch, whole = self._torch, self._whole[: len(rows)]
         torch._int_mm(torch.from_numpy(rows), self._columns, out=torch.from_numpy(whole))

@@ -21,19 +21,21 @@ many more fits and comparisons. Comparing only the two bands beside a plane, by 
 sketches, which take little of the time. What this way finds and costs is in
 ``benchmarks/results/cross_cluster_2_cores.md``; its cost model is explained in ``docs/cross_cluster_cost.md``.
 
-Products are sums of whole numbers that float32 holds exactly, so the choice is the same on every machine.
+Products are those of one-byte numbers (`curator_dask.dedup.arrays.one_byte`), so the choice is the same on every machine.
+Rounding the centroids moves the planes a little, which does no harm, as both sides take the same ones. Rounding a row
+moves it towards a plane by its error at most, and rows are looked at that much farther.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, exact_products, to_one_byte
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.missed import (
     Misses,
@@ -41,8 +43,6 @@ from curator_dask.dedup.cross_cluster.missed import (
     upper_tail,
 )
 from curator_dask.dedup.cross_cluster.sketch import (
-    ROW_STEPS,
-    rounding_radius,
     row_steps,
     sketch_directions,
     sketch_numbers,
@@ -56,8 +56,6 @@ FEW_DIMENSIONS: Final = 64
 """With at least so many, what is missed within the budget was measured to be next to nothing up to an eps of 0.1."""
 MOST_BUDGETS: Final = 8.0
 """In fewer dimensions, comparisons take up to so many times their share of the budget if a sample says that they must."""
-CENTROID_STEPS: Final = 4000.0
-"""Length of the longest centroid in whole steps: times the rows' 4096 it stays below 2**24, where float32 is exact."""
 SAMPLE_ROWS: Final = 64
 SAMPLE_EVERY: Final = 2  # at most one row in two is sampled, or the estimate costs as much as it saves
 HEADROOM: Final = 1.5
@@ -75,6 +73,7 @@ TILE_NUMBER_BYTES: Final = 8
 """Bytes per number of a tile of products: the number, its comparison, and its share of the rows."""
 
 _ORDER_WIDTH: Final = 64
+_ORDER_STEPS: Final = 4000.0  # length of the longest centroid in whole steps
 
 # Costs in nanoseconds on one core of one machine; only their ratios matter. See docs/cross_cluster_cost.md.
 WITHIN_PAIR: Final = (6.0, 0.043)  # comparing two rows of a cluster: per pair, and per number of a row
@@ -94,19 +93,23 @@ def check_budget(budget: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Centroids:
-    """The clusters' centres in whole steps.
+    """The clusters' centres.
 
     Attributes:
-        steps: (k, D) float32.
-        unit: the length of a step.
-        half_sq_norm: (k,) float64, half the squared lengths.
+        numbers: (k, D), rounded to numbers of one byte.
+        wide: (k, D) float32, these numbers.
+        half_sq_norm: (k,) float64, half the squared lengths of the rounded centres.
         cost: (k,) float64, the number of members of each, or anything proportional to it.
     """
 
-    steps: Array
-    unit: float
+    numbers: OneByte
+    wide: Array
     half_sq_norm: NDArray[np.float64]
     cost: NDArray[np.float64]
+
+    @property
+    def dimension(self) -> int:
+        return int(self.wide.shape[1])
 
     def sketch_widths(self, eps: float) -> NDArray[np.int64]:
         """(k,) how many numbers of a sketch tell a cluster's members apart; D where whole rows have to be compared.
@@ -114,22 +117,20 @@ class Centroids:
         Unit rows are on the average ``2 - 2 |mean|^2`` apart, squared.
         """
         sq_spread = np.maximum(0.0, 2.0 - 4.0 * self.half_sq_norm)
-        return sketch_widths(int(self.steps.shape[1]), eps, sq_spread)
+        return sketch_widths(self.dimension, eps, sq_spread)
 
     def sketch_width(self, eps: float) -> int:
         """How many numbers a row's sketch needs to meet all clusters; 0 where none is compared by sketches."""
         widths = self.sketch_widths(eps)
-        return int(np.where(widths < self.steps.shape[1], widths, 0).max(initial=0))
+        return int(np.where(widths < self.dimension, widths, 0).max(initial=0))
 
 
 def prepare_centroids(C: Array, cost: NDArray[np.float64]) -> Centroids:
-    """(k, D) centres → whole steps. Rounding moves the planes between centres a little, which does no harm."""
-    xp = array_module(C)
-    wide = C.astype(np.float64)
-    longest = float(xp.sqrt((wide * wide).sum(axis=1)).max()) or 1.0
-    unit = longest / CENTROID_STEPS
-    steps = xp.rint(wide / unit)
-    return Centroids(steps.astype(np.float32), unit, to_host((steps * steps).sum(axis=1)) * (0.5 * unit * unit), cost)
+    """(k, D) centres, rounded; ``cost`` as in `Centroids`."""
+    numbers = to_one_byte(C.astype(np.float32))
+    wide, steps = numbers.numbers.astype(np.float32), to_host(numbers.steps).astype(np.float64)
+    sq_norms = to_host((wide * wide).sum(axis=1, dtype=np.float64))
+    return Centroids(numbers, wide, 0.5 * (sq_norms * steps * steps), cost)
 
 
 def neighbour_order(C: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -141,7 +142,9 @@ def neighbour_order(C: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     >>> neighbour_order(np.array([[1.0, 0.0], [-1.0, 0.0], [0.9, 0.1], [-0.9, 0.1]])).tolist()
     [0, 2, 3, 1]
     """
-    steps = to_host(prepare_centroids(np.asarray(C, np.float32), np.ones(len(C))).steps)
+    wide = np.asarray(C, np.float64)
+    longest = float(np.sqrt((wide * wide).sum(axis=1)).max()) or 1.0
+    steps = np.rint(wide * (_ORDER_STEPS / longest)).astype(np.float32)
     P = (steps @ sketch_directions(steps.shape[1], _ORDER_WIDTH).T).astype(np.float64)
     half_sq_norm = 0.5 * (P * P).sum(axis=1)
     order = np.zeros(len(P), np.int64)
@@ -212,12 +215,12 @@ def find_borders(
     check_budget(budget)
     check_recall(recall)
     xp = array_module(X)
-    aim = _take_aim(X, centroids, _planes_around(own, centroids), eps, (budget, recall))
+    rows = _Rows.of(X)
+    aim = _take_aim(rows, centroids, _planes_around(own, centroids), eps, (budget, recall))
     directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
-    chosen = aim.planes.cluster
-    steps = centroids.steps if len(chosen) == len(centroids.steps) else centroids.steps[xp.asarray(chosen)]
-    columns = xp.concatenate([steps, directions])
-    parts = [_of_block(X[rows], columns, aim, rows.start) for rows in row_blocks(X.shape[0], rows_at_once)]
+    height = min(len(X), rows_at_once, block_rows(X, TILE_NUMBER_BYTES * len(aim.planes.cluster)))
+    look = _Look(aim, Multiplier(centroids.numbers.take(xp.asarray(aim.planes.cluster)), height), directions, height)
+    parts = [_of_block(rows, block, look) for block in row_blocks(X.shape[0], rows_at_once)]
     return Borders(
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.cluster for part in parts]),
@@ -225,6 +228,28 @@ def find_borders(
         xp.concatenate([part.sketches for part in parts]),
         aim.missed_share,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of one cluster, (N, D), and the same rounded to numbers of one byte."""
+
+    exact: Array
+    rounded: OneByte
+
+    @classmethod
+    def of(cls, X: Array) -> _Rows:
+        """The numbers are made a block at a time, so that little memory is needed besides them."""
+        parts = [to_one_byte(X[rows]) for rows in row_blocks(len(X), block_rows(X, 16 * X.shape[1]))]
+        return cls(X, OneByte(*map(array_module(X).concatenate, zip(*parts, strict=True))))
+
+    def sample(self) -> OneByte:
+        """Some rows, evenly spaced."""
+        return self.rounded.take(slice(None, None, _every(self.exact)))
+
+    def error(self) -> float:
+        """The farthest that a row is moved by rounding."""
+        return float(self.rounded.errors.max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,16 +280,16 @@ class _Planes:
 
 
 def _planes_around(own: int, centroids: Centroids) -> _Planes:
-    xp = array_module(centroids.steps)
-    products = to_host(xp.matmul(centroids.steps, centroids.steps[own])).astype(np.float64) * centroids.unit**2
+    products = to_host(exact_products(centroids.wide, centroids.wide[own : own + 1])[:, 0]).astype(np.float64)
+    steps = to_host(centroids.numbers.steps).astype(np.float64)
+    products = products * steps * steps[own]
     half = centroids.half_sq_norm
     apart = np.sqrt(np.maximum(0.0, 2.0 * (half + half[own] - products)))
     same = apart == 0.0
     inverse = np.where(same, 0.0, 1.0 / np.where(same, 1.0, apart))
     offset = np.where(same, -np.inf, (half - half[own]) * inverse)  # no plane parts two centroids at one place
     offset[own] = np.inf
-    slope = inverse * (centroids.unit / ROW_STEPS)
-    return _Planes(own, np.arange(len(half)), slope.astype(np.float32), offset.astype(np.float32), apart)
+    return _Planes(own, np.arange(len(half)), inverse.astype(np.float32), offset.astype(np.float32), apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,14 +313,16 @@ class _Aim:
     missed_share: float
 
 
-def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wanted: tuple[float, float | None]) -> _Aim:
+def _take_aim(
+    rows: _Rows, centroids: Centroids, planes: _Planes, eps: float, wanted: tuple[float, float | None]
+) -> _Aim:
     """`wanted`: the budget, and the share of near pairs to find, if it takes the place of the budget."""
     budget, recall = wanted
-    dim = int(X.shape[1])
+    X, dim = rows.exact, centroids.dimension
     widths = centroids.sketch_widths(eps)
     cost = centroids.cost * np.where(widths < dim, SKETCH_PAIR[0] + SKETCH_PAIR[1] * widths, _within_pair(dim))
-    limit = math.sqrt(2.0 * eps) / 2.0 + rounding_radius(dim)
-    sample = _sample_margins(X, centroids, planes)
+    limit = math.sqrt(2.0 * eps) / 2.0 + rows.error()
+    sample = _sample_margins(rows.sample(), centroids, planes)
     misses = Misses.of(sample, eps, _scatter_dim(X, centroids, planes.own))
     if recall is not None:
         margin = misses.least_margin(limit, 1.0 - recall) if recall < 1 else limit  # a sample cannot promise all
@@ -329,7 +356,7 @@ def _take_aim(X: Array, centroids: Centroids, planes: _Planes, eps: float, wante
 
 def _scatter_dim(X: Array, centroids: Centroids, own: int) -> int:
     """In how many dimensions the rows of a cluster scatter, by a sample."""
-    return effective_dimension(to_host(X[:: _every(X)]), to_host(centroids.steps[own]) * centroids.unit)
+    return effective_dimension(to_host(X[:: _every(X)]), to_host(centroids.wide[own] * centroids.numbers.steps[own]))
 
 
 def _cost_up_to(sample: NDArray[np.float32], cost: NDArray[np.float64], margin: float) -> float:
@@ -341,10 +368,9 @@ def _within_pair(dim: int) -> float:
     return WITHIN_PAIR[0] + WITHIN_PAIR[1] * dim
 
 
-def _sample_margins(X: Array, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
-    """(S, k) margins of S evenly spaced rows of X, on the host."""
-    xp = array_module(X)
-    products = to_host(xp.matmul(row_steps(X[:: _every(X)]), centroids.steps.T))
+def _sample_margins(sample: OneByte, centroids: Centroids, planes: _Planes) -> NDArray[np.float32]:
+    """(S, k) margins of S rows, on the host."""
+    products = to_host(Multiplier(centroids.numbers, len(sample.numbers)).products(sample))
     margins: NDArray[np.float32] = planes.offset - planes.slope * (products - products[:, planes.own, None])
     return margins
 
@@ -385,7 +411,7 @@ class _Near:
     """Pairs of a row of a block and a plane with a margin up to the highest to look at; on the host, but for the sketches.
 
     Attributes:
-        row, plane: (P,) int64, indices. beyond: (P,) float32, the products ``x.c - x.own``.
+        row, plane: (P,) int64, indices; of rows among all rows. beyond: (P,) float32, the products ``x.c - x.own``.
         num_within: the number of pairs within half the chord.
         sketches: (n, width) of all rows that were looked at.
     """
@@ -397,34 +423,43 @@ class _Near:
     sketches: Array
 
 
-def _of_block(X: Array, columns: Array, aim: _Aim, start: int) -> Borders:
-    """The border rows among some rows; ``start`` is the number of the first."""
-    parts = list(_near_of_tiles(X, columns, aim))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the rows of one cluster are looked at, ``height`` of them at a time."""
+
+    aim: _Aim
+    multiplier: Multiplier
+    """Of the clusters that matter."""
+    directions: Array
+    """(width, D), those of the sketches."""
+    height: int
+
+
+def _of_block(rows: _Rows, block: slice, look: _Look) -> Borders:
+    """The border rows among some rows."""
+    aim, num_rows = look.aim, block.stop - block.start
+    parts = [_near_of_tile(rows, slice(block.start + tile.start, block.start + tile.stop), look)
+             for tile in row_blocks(num_rows, look.height)]  # fmt: skip
     row, plane, beyond = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("row", "plane", "beyond")
     )
-    chosen = _affordable(aim, plane, beyond, aim.allowance * X.shape[0])
+    chosen = _affordable(aim, plane, beyond, aim.allowance * num_rows)
     left_out = sum(part.num_within for part in parts) - len(chosen)
-    sketches = array_module(X).concatenate([part.sketches for part in parts])
-    return Borders(row[chosen] + start, aim.planes.cluster[plane[chosen]], left_out, sketches)
+    sketches = array_module(rows.exact).concatenate([part.sketches for part in parts])
+    return Borders(row[chosen], aim.planes.cluster[plane[chosen]], left_out, sketches)
 
 
-def _near_of_tiles(X: Array, columns: Array, aim: _Aim) -> Iterator[_Near]:
-    """The near pairs of a few rows at a time, whose products with all columns fit into the processor's cache."""
-    xp, own, num_planes = array_module(X), aim.planes.own, len(aim.planes.cluster)
+def _near_of_tile(rows: _Rows, tile: slice, look: _Look) -> _Near:
+    """The near pairs of a few rows, whose products with all columns fit into the processor's cache."""
+    xp, aim, num_planes = array_module(rows.exact), look.aim, len(look.aim.planes.cluster)
     least = [xp.asarray(aim.planes.least_products(margin)) for margin in (aim.highest, aim.limit)]
-    height = min(X.shape[0], block_rows(X, TILE_NUMBER_BYTES * columns.shape[0]))
-    buffers = [xp.empty((height, width), dtype=np.float32) for width in (X.shape[1], columns.shape[0])]
-    for rows in row_blocks(X.shape[0], height):
-        steps, products = (buffer[: rows.stop - rows.start] for buffer in buffers)
-        xp.matmul(row_steps(X[rows], out=steps), columns.T, out=products)
-        beyond = products[:, :num_planes]
-        beyond -= products[:, own, None].copy()
-        near = xp.flatnonzero(beyond >= least[0])
-        num_within = near.size if aim.highest >= aim.limit else int(xp.count_nonzero(beyond >= least[1]))
-        row, plane = near // num_planes, near % num_planes
-        values, sketches = to_host(beyond[row, plane]), sketch_numbers(products[:, num_planes:])
-        yield _Near(to_host(row) + rows.start, to_host(plane), values, num_within, sketches)
+    beyond = look.multiplier.products(rows.rounded.take(tile))
+    beyond -= beyond[:, aim.planes.own, None].copy()
+    near = xp.flatnonzero(beyond >= least[0])
+    num_within = near.size if aim.highest >= aim.limit else int(xp.count_nonzero(beyond >= least[1]))
+    row, plane = near // num_planes, near % num_planes
+    sketches = sketch_numbers(xp.matmul(row_steps(rows.exact[tile]), look.directions.T))
+    return _Near(to_host(row) + tile.start, to_host(plane), to_host(beyond[row, plane]), num_within, sketches)
 
 
 def _affordable(

@@ -69,15 +69,10 @@ def sketch_widths(dim: int, eps: float, sq_spread: NDArray[np.float64]) -> NDArr
 
 
 def row_steps(X: Array, out: Array | None = None) -> Array:
-    """Unit rows in whole steps of 2**-12, (N, D) float32; each is off by at most ``rounding_radius``."""
+    """Unit rows in whole steps of 2**-12, (N, D) float32."""
     xp = array_module(X)
     steps = xp.multiply(X, np.float32(ROW_STEPS), out=out)
     return xp.rint(steps, out=steps)
-
-
-def rounding_radius(dim: int) -> float:
-    """The largest distance between a row and its whole steps."""
-    return math.sqrt(dim) / 2.0 / ROW_STEPS
 
 
 def sketch_numbers(products: Array) -> Array:

@@ -73,7 +73,7 @@ class Screen:
         return Candidates(found // scores.shape[1], found % scores.shape[1])
 
     def _scores(self, rows: OneByte) -> Matrix:
-        scores = self._multiplier.products(rows)
+        scores: Matrix = self._multiplier.products(rows)
         scores -= self._half_sq_norms
         return scores
 

@@ -12,7 +12,7 @@ from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.dedup.arrays.xp import to_host
 from curator_dask.dedup.cross_cluster.borders import Borders, Centroids, find_borders
 from curator_dask.files import layout
-from curator_dask.runtime.device import to_device
+from curator_dask.runtime.device import load_quick_products, to_device
 from curator_dask.runtime.records import UnitResult, add_counts
 from curator_dask.stages.cross_cluster.border_files import GroupRows, with_row_columns, write_group_rows
 from curator_dask.stages.cross_cluster.fetch_vectors import copied_vectors_path, copy_vectors
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def find_group_borders(task: GroupTask) -> UnitResult:
     """Write down the rows of a group, and its border rows for each group that they are compared with."""
     spec, centroids = task.spec, read_prepared_centroids(task.spec)
+    load_quick_products(spec.device, float(centroids.cost.sum()) / 4 * len(centroids.cost))
     found = [_rows_of_cluster(spec, cluster, centroids) for cluster in task.clusters]
     written = write_group_rows(spec.output, task.group, _joined(task, found, centroids), len(spec.groups))
     for part in found:
@@ -76,7 +77,7 @@ def _joined(task: GroupTask, found: Sequence[_ClusterRows], centroids: Centroids
         np.concatenate([part.borders.row + first for part, first in zip(found, firsts, strict=True)]),
         groups.numbers[target],
         groups.group_of[target],
-        about_members(widths, int(centroids.steps.shape[1])),
+        about_members(widths, centroids.dimension),
     )
 
 

@@ -40,7 +40,7 @@ from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_group
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
-from curator_dask.stages.kmeans.spec import FitRows, FitSpec, KeptRows, pays_for_products, priority_limit
+from curator_dask.stages.kmeans.spec import FitRows, FitSpec, KeptRows, priority_limit
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
@@ -117,7 +117,7 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     hashes = client.map(_hashes_of_ids, loaded, pure=False)
     refuse_doubled_ids(client, spec.source, parameters.random_state, chunks, hashes, num_rows, reporter.note)
     n_clusters = fitting_n_clusters(parameters, num_rows if sample.refined else num_fit_rows, num_fit_rows, reporter)
-    spec = replace(spec, loads_products=pays_for_products(spec.device, num_rows, n_clusters, spec.dimension))
+    spec = replace(spec, num_multiplications=num_rows * n_clusters * spec.dimension)
     held = RowsOnWorkers(client, reporter.note, loaded, _add_up_levels(census, in_levels), spec.dimension)
     if sample.refined and len(held.levels) == 1:
         tol = sample_tol(parameters.tol, num_fit_rows, n_clusters)

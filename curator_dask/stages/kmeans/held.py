@@ -128,16 +128,15 @@ class _Way(NamedTuple):
     device: str
     max_rows: int
     in_groups: bool
-    loads_products: bool
+    num_multiplications: float
 
     def prepare(self) -> None:
-        if self.loads_products:
-            load_quick_products()
+        load_quick_products(self.device, self.num_multiplications)
 
 
 def _choose_way(spec: FitSpec, num_centres: int) -> _Way:
     max_rows = spec.parameters.max_samples_per_batch
-    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), spec.loads_products)
+    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), spec.num_multiplications)
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:

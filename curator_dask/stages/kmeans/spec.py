@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,6 @@ from curator_dask.data.vector_source import Chunk, Rows, VectorSource
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.parameters import KMeansParameters
-
-
-MULTIPLICATIONS: Final = 3e11
-"""From so many multiplications of rows with centroids on, loading PyTorch saves time, by one or two seconds at the least."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +26,12 @@ class FitSpec:
     """Report the inertia of every iteration."""
     in_host_memory: bool = False
     """On GPUs: leave the vectors in host memory during the fit."""
-    loads_products: bool = False
-    """Workers `load_quick_products`."""
+    num_multiplications: float = 0.0
+    """Of numbers, where all rows are compared with all centroids."""
 
     @property
     def dimension(self) -> int:
         return self.source.known_dimension
-
-
-def pays_for_products(device: str, num_rows: int, n_clusters: int, dimension: int) -> bool:
-    """Whether assigning the rows saves workers more time than `load_quick_products` takes."""
-    return device == "cpu" and num_rows * n_clusters * dimension >= MULTIPLICATIONS
 
 
 @dataclass(frozen=True)
@@ -104,8 +95,8 @@ class WriteClustersSpec:
     device: str
     looked_at: int | None = None
     """Compare a row with the centroids of this many groups; None: with all centroids."""
-    loads_products: bool = False
-    """Workers `load_quick_products`."""
+    num_multiplications: float = 0.0
+    """Of numbers, where all rows are compared with all centroids."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from curator_dask.stages.base import RunContext, Stage, StageResult
 from curator_dask.stages.kmeans.fit import Fit, fit, fitting_n_clusters
 from curator_dask.stages.kmeans.parameters import FIT_ROWS_PER_CLUSTER, KMeansParameters, check_count
 from curator_dask.stages.kmeans.sample_cost import cost_in_words, describe_cost, search_in_words
-from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec, pays_for_products
+from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, FitSpec, WriteClustersSpec
 from curator_dask.stages.kmeans.worker import bucket_folder, write_rejects
 from curator_dask.stages.kmeans.write_clusters import (
     bucket_units,
@@ -266,7 +266,7 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             max_rows=self.max_samples_per_batch,
             device=device,
             looked_at=record.data.get("search", {}).get("looked_at"),
-            loads_products=pays_for_products(device, record.counts["rows_in"], n_clusters, dimension),
+            num_multiplications=record.counts["rows_in"] * n_clusters * dimension,
         )
 
     def _write_clusters(

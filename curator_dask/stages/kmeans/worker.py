@@ -48,8 +48,7 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     import pyarrow as pa
 
     spec = task.spec
-    if spec.loads_products:
-        load_quick_products()
+    load_quick_products(spec.device, spec.num_multiplications)
     table, X, order = assign_rows(task, kept)
     starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
     path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
