@@ -16,18 +16,22 @@ import pyarrow as pa
 import pyarrow.dataset  # so that its memory counts for no step
 import pyarrow.parquet as pq
 
+from benchmarks.clip_index import row
 from benchmarks.measuring import apart, for_each_size, measure_step
-from curator_dask import AlignStage
+from curator_dask import AlignStage, prune_output, verify_output
 from curator_dask.data.beside_vectors.quality_table import MARKED, publish_quality
 from curator_dask.data.beside_vectors.track_files import TrackRow, track_table
 from curator_dask.data.beside_vectors.track_index import read_track_index
-from curator_dask.data.tables import write_arrow
+from curator_dask.data.decisions.read_decisions import extent
+from curator_dask.data.tables import parquet_bytes, write_arrow
 from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, SAMPLE_ROWS, centres_of, number_of_cells
 from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import UnitRecord, digest
+from curator_dask.files.folder import Folder, Written
+from curator_dask.files.id_lists import id_list_bytes
+from curator_dask.files.local_files import hash_of
+from curator_dask.runtime.records import JSON, UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.cell_passes import plan_cells, verify_units
 from curator_dask.stages.align.groups import group_sources
@@ -135,6 +139,58 @@ def _align(root: Path, num_clips: int) -> None:
     AlignStage(input_path=str(root), output_path=str(root / "out"), exhaustive_groups=0).run()
 
 
+def _prepare_output(root: Path, num_clips: int) -> None:
+    """An output whose clips have a few bytes each, with records and decisions; every tenth video is gone."""
+    (root / "videos").mkdir(parents=True)
+    out, state = root / "out", StageState(Folder(str(root / "out")), "split")
+    state.claim({"video_dir": str(root / "videos")})
+    for folder in ("clips", *(f"metas/{at:02d}" for at in range(16))):
+        (out / folder).mkdir(parents=True)
+    for first in range(0, num_clips, CLIPS_OF_VIDEO):
+        _write_record(out, state, _split_video(root, first))
+    state.publish(layout.KEEP_LIST, id_list_bytes(map(_id, range(num_clips))))
+    state.summarise({"clips": num_clips})
+    _write_decisions(out / "duplicates", num_clips)
+
+
+def _split_video(root: Path, first: int) -> UnitRecord:
+    name, outputs, rows = _video(first), dict[str, int](), list[JSON]()
+    if first // CLIPS_OF_VIDEO % 10:
+        (root / "videos" / name).parent.mkdir(exist_ok=True)
+        (root / "videos" / name).touch()
+    for number in range(first, first + CLIPS_OF_VIDEO):
+        for path in (f"clips/{_id(number)}.mp4", f"metas/{number % 16:02d}/{_id(number)}.json"):
+            (root / "out" / path).write_bytes(b"%d" % number)
+            outputs[path] = Written(len(str(number)), hash_of(b"%d" % number))
+        rows.append({**row(number, number - first, name), "id": _id(number)})
+    return UnitRecord(digest(name), digest(name, 1), outputs, {"clips": len(rows)}, (), {"clips": rows})
+
+
+def _write_decisions(folder: Path, num_clips: int) -> None:
+    state = StageState(Folder(str(folder)), "identify")
+    state.claim({})
+    decided = pa.table(
+        {"id": pa.array(map(_id, range(num_clips)), pa.large_string()), "removed": pa.repeat(False, num_clips)}
+    )
+    decided = decided.replace_schema_metadata(extent(1, num_clips))
+    state.publish(layout.decision_part(0), parquet_bytes(decided))
+    state.publish(layout.KEEP_LIST, id_list_bytes(map(_id, range(num_clips))))
+    state.summarise({"rows": num_clips, "kept": num_clips, "removed": 0})
+
+
+def _verify(root: Path, num_clips: int) -> None:
+    """Compare all files with the records, their content too."""
+    found = verify_output(str(root / "out")).findings
+    if found:
+        raise SystemExit(f"the output has faults: {found[0]}")
+
+
+def _prune(root: Path, num_clips: int) -> None:
+    """List what is left of videos that are gone, every tenth."""
+    if not prune_output(str(root / "out")).files:
+        raise SystemExit("nothing is left over")
+
+
 def _centres(root: Path, num_clips: int) -> None:
     """The centres of the cells for clips of ten seconds."""
     count = number_of_cells(20 * num_clips, CELL_SEGMENTS)
@@ -145,6 +201,8 @@ def _centres(root: Path, num_clips: int) -> None:
 STEPS = {
     "quality": (_prepare_nothing, _quality),
     "align": (_prepare_align, _align),
+    "verify": (_prepare_output, _verify),
+    "prune": (_prepare_output, _prune),
     "centres": (_prepare_nothing, _centres),
 }
 """Name → what prepares a step for a number of clips in a folder, in a process of its own, and the step."""

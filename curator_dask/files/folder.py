@@ -199,20 +199,21 @@ class Folder:
             found = objects_below(fs, self.root, start, max_depth)
             return {prefix + name: num_bytes for name, num_bytes, _ in found if not _is_hidden(name)}
 
-    def each_entry(self, path: str) -> Iterator[Entry]:
-        """As `entries` of a folder below, one at a time and in any order: for folders of very many files.
+    def each_entry(self, path: str = "", *, hidden: bool = False) -> Iterator[Entry]:
+        """As `entries`, one at a time and in any order: for folders of very many files.
 
         On a local disk nothing is kept. Object stores are listed whole, and what is told is let go on the way.
         """
+        prefix, start = f"{path}/" if path else "", self.join(path) if path else self.root
         if not self.is_local:
             with self._reach(needs_bucket=True) as fs:
-                for name, num_bytes, version in objects_below(fs, self.root, self.join(path)):
-                    if not _is_hidden(name):
-                        yield Entry(f"{path}/{name}", num_bytes, version)
+                for name, num_bytes, version in objects_below(fs, self.root, start):
+                    if hidden or not _is_hidden(name):
+                        yield Entry(prefix + name, num_bytes, version)
             return
-        for entry in local_entries(self.join(path)):
+        for entry in local_entries(start, hidden=hidden):
             if not entry.passed_over:
-                yield Entry(f"{path}/{entry.path}", entry.num_bytes, entry.version)
+                yield Entry(prefix + entry.path, entry.num_bytes, entry.version)
 
     def subfolders(self) -> list[str]:
         """The names of the folders directly below, sorted, hidden ones left out; none where there is no folder."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import CuratorError
 from curator_dask.files.folder import Folder
-from curator_dask.files.id_lists import read_id_list
+from curator_dask.files.id_lists import id_list_batches
 from curator_dask.files.layout import DROP_LIST, KEEP_LIST, REMOVE_LIST, RUN_RECORD, SUMMARY
 from curator_dask.files.names import counted
 from curator_dask.verify.check_decisions import wrong_decisions
 from curator_dask.verify.finding import COUNTS, DAMAGED, DOUBLED, Finding
 from curator_dask.verify.stage_records import StageRecords
+from curator_dask.verify.texts import Texts
 
 SUMS = {
     "split": ("clips_planned", ("clips", "clips_failed")),
@@ -34,17 +35,20 @@ ONLY_WHERE_SOME = frozenset({"clips_open", "open", "dropped"})
 """Counts that are left out where they are 0."""
 
 
-def wrong_counts(root: Folder, stages: Sequence[StageRecords]) -> Iterator[Finding]:
-    """Counts that do not add up, and lists of decisions of another length or with an id twice."""
+def wrong_counts(root: Folder, stages: Sequence[StageRecords], scratch: Path) -> Iterator[Finding]:
+    """Counts that do not add up, and lists of decisions of another length or with an id twice.
+
+    Ids are sorted in the local folder `scratch`.
+    """
     for stage in stages:
         path = stage.prefix + stage.state.path(SUMMARY)
         counts = (stage.state.summary() or {}).get("counts", {})
         if stage.name in SUMS:
             yield from _wrong_sum(stage.name, path, counts, *SUMS[stage.name])
         if stage.name in LISTS:
-            yield from _wrong_lists(stage, counts)
+            yield from _wrong_lists(stage, counts, scratch)
         if stage.name == "identify":
-            yield from wrong_decisions(stage, counts)
+            yield from wrong_decisions(stage, counts, scratch)
     yield from _wrong_totals(root)
 
 
@@ -56,28 +60,37 @@ def _wrong_sum(stage: str, path: str, counts: Any, whole: str, parts: Sequence[s
         yield Finding(stage, path, COUNTS, f"{whole} is {counts[whole]}, and {' + '.join(parts)} is {total}")
 
 
-def _wrong_lists(stage: StageRecords, counts: Any) -> Iterator[Finding]:
-    ids: Counter[str] = Counter()
+def _wrong_lists(stage: StageRecords, counts: Any, scratch: Path) -> Iterator[Finding]:
+    ids = Texts(scratch)
     if isinstance(counts, dict) and "dropped" in counts:
         counts = {**counts, "dropped": counts["dropped"] + counts.get("plain_dropped", 0)}
     for name, count in LISTS[stage.name]:
         if name not in stage.published or not stage.state.folder.exists(name):
             continue
         try:
-            listed = read_id_list(stage.state.folder.read_bytes(name))
+            num_listed = _add_list(ids, stage.state.folder, name)
         except (CuratorError, ValueError) as error:
             yield Finding(stage.name, stage.prefix + name, DAMAGED, f"cannot be read: {error}")
             continue
-        ids.update(listed)
-        if len(listed) != counts.get(count, len(listed)):
+        if num_listed != counts.get(count, num_listed):
             yield Finding(
                 stage.name,
                 stage.prefix + name,
                 COUNTS,
-                f"lists {counted(len(listed), 'ids')}; the stage counted {counts[count]} {count}",
+                f"lists {counted(num_listed, 'ids')}; the stage counted {counts[count]} {count}",
             )
-    for twice in sorted(name for name, times in ids.items() if times > 1):
+    for twice in ids.twice():
         yield Finding(stage.name, stage.prefix + KEEP_LIST, DOUBLED, f"the clip {twice!r} is listed twice")
+
+
+def _add_list(ids: Texts, folder: Folder, path: str) -> int:
+    """Add the ids of a list; returns their number."""
+    num_listed = 0
+    with folder.open(path) as stream:
+        for batch in id_list_batches(stream):
+            ids.add(batch)
+            num_listed += len(batch)
+    return num_listed
 
 
 def _wrong_totals(root: Folder) -> Iterator[Finding]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curator_dask.data.clip_index import clip_index_batches, has_clip_index
 from curator_dask.errors import InputError
+from curator_dask.files.buckets.meeting import folder_for_buckets
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import UNITS, preview_path
 from curator_dask.files.names import counted
-from curator_dask.files.video_listing import source_folder
 from curator_dask.runtime.lock.stage_locks import locked_stages
-from curator_dask.runtime.records import UnitRecord, digest
-from curator_dask.stages.split.long_video import PART_OF
-from curator_dask.verify.check_files import unrecorded
-from curator_dask.verify.finding import ORPHANED
-from curator_dask.verify.stage_records import StageRecords, find_stages
+from curator_dask.verify.check_files import orphaned
+from curator_dask.verify.gone_videos import GoneVideos
+from curator_dask.verify.recorded_files import FileRecords, RecordedFiles, UnitKey
+from curator_dask.verify.stage_records import StageRecords, find_stages, recorded_stages
 
-SPLIT, PREVIEWS = "split", "previews"
+PREVIEWS = "previews"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Leftovers:
 @dataclass(frozen=True)
 class _Found:
     leftovers: Leftovers
-    units: Sequence[tuple[StageRecords, str]]
+    units: Set[UnitKey]
     orphans: Sequence[str]
 
 
@@ -60,37 +58,51 @@ def prune_output(path: str, *, remove: bool = False, storage_options: Mapping[st
         FolderLockedError: a run works there.
     """
     root = Folder(path, dict(storage_options or {}))
-    stages = find_stages(root, root.entries(hidden=True))
-    if not stages:
-        raise InputError(f"{path} holds no records of a stage: give the output folder of a run")
     if not remove:
-        return _find(root, stages).leftovers
+        return _find(root)[0].leftovers
+    stages = find_stages(root, (entry.path for entry in root.each_entry(hidden=True)), lambda unit: None)
     with locked_stages([(stage.state.folder, stage.name) for stage in stages], set()):
-        found = _find(root, find_stages(root, root.entries(hidden=True)))
-        for state in {stage.state: None for stage, _ in found.units}:
-            state.forget([key for stage, key in found.units if stage.state == state])
+        found, stages = _find(root)
+        for stage in stages:
+            stage.state.forget([key for number, key in found.units if number == stage.number])
         for orphan in found.orphans:
             root.remove(orphan)
     return replace(found.leftovers, removed=True)
 
 
-def _find(root: Folder, stages: Sequence[StageRecords]) -> _Found:
-    _refuse_damaged(root, stages)
-    sizes = {entry.path: entry.num_bytes for entry in root.entries(hidden=True)}
-    orphans = [one.path for one in unrecorded(stages, sizes) if one.kind == ORPHANED and one.path in sizes]
-    units: list[tuple[StageRecords, str]] = []
-    videos: list[str] = []
-    num_still_listed = 0
-    for stage in stages:
-        if stage.name == SPLIT:
-            gone, listed = _units_of_gone_videos(stage)
-            num_still_listed += listed
-            videos += _names_of_videos(gone)
-            units += [(stage, unit.key) for unit in gone]
-            units += _previews_of(gone, [one for one in stages if one.name == PREVIEWS and one.prefix == stage.prefix])
-    files = {path for stage, key in units for path in _files_of(stage, key) if path in sizes} | set(orphans)
-    num_bytes = sum(sizes[path] for path in files)
-    return _Found(Leftovers(tuple(sorted(videos)), tuple(sorted(files)), num_bytes, num_still_listed), units, orphans)
+def _find(root: Folder) -> tuple[_Found, list[StageRecords]]:
+    with folder_for_buckets() as scratch:
+        files, gone = RecordedFiles(scratch), GoneVideos()
+        stages = recorded_stages(root, files, gone.look_at)
+        if not stages:
+            raise InputError(f"{root.url} holds no records of a stage: give the output folder of a run")
+        _refuse_damaged(root, stages)
+        gone.check()
+        num_still_listed = gone.leave_out_needed(stages, files)
+        units = gone.units.keys() | _previews_of(gone, stages, files)
+        orphans = [file.path for file in orphaned(stages, files)]
+        leftovers = Leftovers(gone.names(), *_files_of(stages, files, units, set(orphans)), num_still_listed)
+    return _Found(leftovers, units, orphans), stages
+
+
+def _files_of(
+    stages: Sequence[StageRecords], files: Iterable[FileRecords], units: Set[UnitKey], orphans: Set[str]
+) -> tuple[tuple[str, ...], int]:
+    """What the units wrote, their markers, which have files of their own or not, and the orphans; with their bytes."""
+    others = orphans | {stages[at].prefix + stages[at].state.path(UNITS, f"{key}.json") for at, key in units}
+    found = [
+        (file.path, file.num_bytes)
+        for file in files
+        if file.num_bytes is not None and (file.path in others or not units.isdisjoint(file.units()))
+    ]
+    return tuple(sorted(path for path, _ in found)), sum(num_bytes for _, num_bytes in found)
+
+
+def _previews_of(gone: GoneVideos, stages: Sequence[StageRecords], files: Iterable[FileRecords]) -> set[UnitKey]:
+    """The units of previews of clips of videos that are gone."""
+    paths = {stages[at].prefix + preview_path(clip): stages[at].prefix for at, clip in gone.clips()}
+    made = ((paths[file.path], *one) for file in (files if paths else ()) if file.path in paths for one in file.units())
+    return {(at, key) for prefix, at, key in made if stages[at].name == PREVIEWS and stages[at].prefix == prefix}
 
 
 def _refuse_damaged(root: Folder, stages: Iterable[StageRecords]) -> None:
@@ -100,66 +112,3 @@ def _refuse_damaged(root: Folder, stages: Iterable[StageRecords]) -> None:
             f"{counted(len(damaged), 'records')} cannot be read, such as {root.join(damaged[0])}, so it is not known what is "
             f"left over. Mark them with: curator-dask verify {root.url} --repair, run the same command as before, and prune then"
         )
-
-
-def _units_of_gone_videos(split: StageRecords) -> tuple[list[UnitRecord], int]:
-    """The units whose video is gone and that the index does not name, and the number of those that it still names."""
-    present = _videos_present(split)
-    gone = [unit for unit in split.units.values() if _key_of_video(unit) not in present]
-    listed = _listed_ids(split.state.folder)
-    needed = {path for unit in split.units.values() if _key_of_video(unit) in present for path in unit.outputs}
-    kept = {
-        _key_of_video(unit)
-        for unit in gone
-        if not listed.isdisjoint(_clip_ids(unit)) or not needed.isdisjoint(unit.outputs)
-    }
-    return [unit for unit in gone if _key_of_video(unit) not in kept], len(kept)
-
-
-def _key_of_video(unit: UnitRecord) -> str:
-    """The key of the unit of the whole video: a long one has further units for its parts."""
-    return str(unit.data.get(PART_OF, unit.key))
-
-
-def _videos_present(split: StageRecords) -> set[str]:
-    """The keys of the units of all files in the folder of the videos, whether or not a run would choose them."""
-    recorded = split.state.recorded_path("video_dir") or ""
-    folder = source_folder(Folder(recorded, split.state.folder.storage_options))
-    entries = folder.entries(hidden=True) if recorded and folder.exists() else []
-    if not entries and split.units:
-        raise InputError(
-            f"{folder.url}, the folder of the videos, is not there or holds no file, so nothing can be called gone: "
-            "make it reachable, then prune"
-        )
-    return {digest(entry.path) for entry in entries}
-
-
-def _listed_ids(folder: Folder) -> set[str]:
-    batches = clip_index_batches(folder, ["id"]) if has_clip_index(folder) else ()
-    return {name for batch in batches for name in batch["id"].to_pylist()}
-
-
-def _clip_ids(unit: UnitRecord) -> list[str]:
-    return [row["id"] for row in unit.data.get("clips", ())]
-
-
-def _names_of_videos(units: Iterable[UnitRecord]) -> list[str]:
-    """Their paths; of a video without clips, what its failure names, else its key."""
-    names: dict[str, str] = {}
-    for unit in units:
-        rows = unit.data.get("clips", ())
-        named = [row["relative_path"] for row in rows] or [failure.source for failure in unit.failures]
-        names.setdefault(_key_of_video(unit), "")
-        names[_key_of_video(unit)] = names[_key_of_video(unit)] or next(iter(named), "")
-    return [name or key for key, name in names.items()]
-
-
-def _previews_of(gone: Iterable[UnitRecord], stages: Iterable[StageRecords]) -> list[tuple[StageRecords, str]]:
-    paths = {preview_path(name) for unit in gone for name in _clip_ids(unit)}
-    return [(stage, key) for stage in stages for key, unit in stage.units.items() if not paths.isdisjoint(unit.outputs)]
-
-
-def _files_of(stage: StageRecords, key: str) -> list[str]:
-    """What a unit wrote, and its marker, which has a file of its own or not."""
-    marker = stage.state.path(UNITS, f"{key}.json")
-    return [stage.prefix + path for path in (*stage.units[key].outputs, marker)]

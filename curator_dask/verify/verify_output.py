@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from curator_dask.errors import InputError
+from curator_dask.files.buckets.meeting import folder_for_buckets
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import STATE
 from curator_dask.verify.check_counts import wrong_counts
-from curator_dask.verify.check_files import (
-    damaged_records,
-    doubled,
-    unrecorded,
-    without_hash,
-    wrong_content,
-    wrong_sizes,
-)
+from curator_dask.verify.check_files import damaged_records, wrong_files
 from curator_dask.verify.finding import Finding
+from curator_dask.verify.recorded_files import RecordedFiles
 from curator_dask.verify.repair import mark_broken
-from curator_dask.verify.stage_records import find_stages
+from curator_dask.verify.stage_records import recorded_stages
 
 
 @dataclass(frozen=True)
@@ -66,23 +61,27 @@ def verify_output(
         FolderLockedError: with `repair`, while a run works there.
     """
     root = Folder(path, dict(storage_options or {}))
-    entries = root.entries(hidden=True)
-    sizes = {entry.path: entry.num_bytes for entry in entries}
-    stages = find_stages(root, entries)
-    if not stages:
-        raise InputError(f"{path} holds no records of a stage ({STATE}): give the output folder of a run")
-    findings = [*damaged_records(stages), *wrong_sizes(stages, sizes)]
-    if not quick:
-        findings += wrong_content(root, stages, {finding.path for finding in findings})
-    findings += [*doubled(stages), *unrecorded(stages, sizes), *wrong_counts(root, stages)]
-    findings = sorted(set(findings))
-    marked = mark_broken(stages, findings) if repair else 0
+    with folder_for_buckets() as scratch:
+        files = RecordedFiles(scratch)
+        stages = recorded_stages(root, files)
+        if not stages:
+            raise InputError(f"{path} holds no records of a stage ({STATE}): give the output folder of a run")
+        findings = {*damaged_records(stages), *wrong_files(root, stages, files, quick=quick)}
+        findings |= set(wrong_counts(root, stages, scratch))
+        marked = mark_broken(stages, files, findings) if repair else 0
     return OutputCheck(
-        tuple(findings), len(stages), len(sizes), sum(sizes.values()), 0 if quick else without_hash(stages), marked
+        tuple(sorted(findings)),
+        len(stages),
+        files.num_files,
+        files.num_bytes,
+        0 if quick else files.num_without_hash,
+        marked,
     )
 
 
 def has_records(path: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     """Whether a stage has left its records in this folder or in one directly below it."""
     root = Folder(path, dict(storage_options or {}))
-    return any(entry.path.startswith(f"{STATE}/") or f"/{STATE}/" in entry.path for entry in root.entries(hidden=True))
+    return any(
+        entry.path.startswith(f"{STATE}/") or f"/{STATE}/" in entry.path for entry in root.each_entry(hidden=True)
+    )
