@@ -14,21 +14,21 @@ import os
 # Before NumPy and PyTorch are loaded: `curator_dask.dedup.arrays.one_byte` uses PyTorch where it has one thread.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
-import argparse  # noqa: E402
-import platform  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks.kmeans import mixture, product  # noqa: E402
-from curator_dask.dedup.arrays.one_byte import Multiplier, quick_products, to_one_byte  # noqa: E402
-from curator_dask.dedup.cross_cluster.borders import find_borders, prepare_centroids  # noqa: E402
-from curator_dask.dedup.kmeans.assign import assign  # noqa: E402
-from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres  # noqa: E402
-from curator_dask.dedup.kmeans.near import find_near, nearest_of  # noqa: E402
+from benchmarks.kmeans import mixture, product
+from curator_dask.dedup.arrays.one_byte import Multiplier, quick_products, to_one_byte
+from curator_dask.dedup.cross_cluster.borders import find_borders, prepare_centroids
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
+from curator_dask.dedup.kmeans.near import find_near, nearest_of
 
 BLOCK = 1024
 EPS = 0.01
