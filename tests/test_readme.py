@@ -110,14 +110,15 @@ def test_the_run_ends_as_promised(transcript) -> None:
     assert "report/index.html to see which clips were removed and why" in shown
 
 
-def test_make_demo_runs_here(tmp_path: Path, few_videos: Path) -> None:
-    """In the environment of this test run instead of a new one."""
+def test_make_demo_runs_here(tmp_path: Path, few_videos: Path, cluster: LazyCluster) -> None:
+    """In the environment of this test run, which stays as it is, instead of a new one; on workers that run already."""
     venv = Path(sys.prefix)
     if not (venv / ".installed").exists():
         pytest.skip("the tests were not started by `make test`, so `make demo` would set up an environment first")
     done = subprocess.run(
-        ["make", "-C", str(ROOT), "demo", f"VENV={venv}", f"VIDEO_DIR={few_videos}", f"DEMO_OUT={tmp_path / 'out'}"],
-        capture_output=True, text=True, timeout=280, check=False,
+        ["make", "-C", str(ROOT), "demo", f"--old-file={venv / '.installed'}", f"VENV={venv}", f"VIDEO_DIR={few_videos}",
+         f"DEMO_OUT={tmp_path / 'out'}"],
+        env={**os.environ, **variables_for(cluster, tmp_path)}, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "4 clips = 2 kept + 2 removed + 0 failed" in done.stdout

@@ -176,7 +176,7 @@ class TestSeen:
     PATHS = tuple(f"bucket/top/{name}" for name in (*NAMES, "sub/deep/er/a"))
     PLACES = tuple(f"bucket/top/{name}".rstrip("/") for name in FOLDERS)
 
-    @settings(max_examples=200)
+    @settings(max_examples=60)
     @given(data=st.data())
     def test_nothing_stale_is_told(self, data):
         store = dict.fromkeys(data.draw(st.sets(st.sampled_from(self.PATHS))), (1, "first"))
