@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from curator_dask.data.clip_columns import ClipIndex, stored_columns
-from curator_dask.data.clusters import cluster_folders, read_centroids
-from curator_dask.data.scored_clusters import task_share
+from curator_dask.data.clusters import read_centroids
 from curator_dask.data.vector_files import VectorFiles
 from curator_dask.data.vector_source import VectorSource, count_source_rows
 from curator_dask.dedup.decide.cover import check_min_cover
@@ -23,30 +22,24 @@ from curator_dask.dedup.ranking.strategy import DISTANCE_COLUMNS, RankingStrateg
 from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder, file_versions
+from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.keywords import with_suggestions
-from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, run_units
+from curator_dask.runtime.units import run_units
 from curator_dask.stages.base import RunContext, Stage, StageResult
-from curator_dask.stages.identify.decisions.clip_facts import clip_facts
-from curator_dask.stages.identify.decisions.decision_table import VERSION
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
-from curator_dask.stages.identify.decisions.output_files import is_part, write_decisions
-from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, ClusterTables, UnitTables, key_of_cluster
 from curator_dask.stages.incremental.assign_new import assign_new, is_assigned
-from curator_dask.stages.incremental.finished.decide_by_overlaps import (
+from curator_dask.stages.incremental.finished.finished_overlaps import (
     FinishedOverlaps,
     align_new,
-    decide_new,
     read_finished_overlaps,
     vector_folders,
 )
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
-from curator_dask.stages.incremental.score_new import score_new
-from curator_dask.stages.incremental.spec import ScoreNewTask
+from curator_dask.stages.incremental.joining.join_new import JoinNew
+from curator_dask.stages.incremental.scoring.new_rows import NewRows
+from curator_dask.stages.incremental.scoring.score_new import score_new
 from curator_dask.stages.kmeans.write_clusters import refuse_foreign_results
 
 OUTPUTS = (layout.KMEANS, layout.PAIRWISE, layout.OVERLAPS, layout.DUPLICATES)
@@ -192,17 +185,19 @@ class IncrementalStage(StorageKwargs, Stage):
         state.claim(self.identity(), overwrite=context.overwrite)
         kmeans = self.output.below(layout.KMEANS)
         read = assign_new(context, files, self._source(files.folder), kmeans, finished)
-        units = self._units(state, kmeans, rule, context.cluster.device) if read["rows"] else []
-        others = {record.key for record in state.records() if not is_part(record.key)}
-        state.forget(others - {unit.key for unit in units})
+        new = self._new_rows(state, kmeans)
+        units = new.units(rule, context.cluster.device) if read["rows"] else []
+        new.forget_others(units)
         outcome = run_units(context.cluster, state, units, score_new, reporter=context.reporter, what="clusters")
         outcome.raise_failures(f"{counted(len(outcome.failures), 'clusters')} could not be decided")
-        tables = UnitTables(state, CLUSTER_UNIT, tuple(sorted(unit.task.cluster for unit in units)))
+        new_clips = self.folder_to_read(self.clips_path) if self.clips_path else None
+        join = JoinNew(context, state, new.tables(units), new_clips, finished, f"{layout.DUPLICATES}/")
         if rule.name == "overlap" and units:
-            decisions = self._decide_by_overlaps(context, tables, files.folder, finished)
+            overlaps = self._align(context, files.folder, vector_folders(finished, files.folder))
+            found = join.by_overlaps(overlaps, files.folder, self.finished_overlaps(), self.strategy)
         else:
-            decisions = join_decisions(tables, rule)
-        counts = self._publish(context, state, rule, decisions, read)
+            found = join.by_scores(rule)
+        counts = self._summarise(state, rule, found, read)
         return StageResult(
             self.name, self.output, counts, outcome.failures, outcome.num_run, outcome.num_skipped,
             tables=(f"{layout.DUPLICATES}/{layout.DUPLICATES_TABLE}",),
@@ -218,17 +213,14 @@ class IncrementalStage(StorageKwargs, Stage):
         }
         if not is_assigned(files, kmeans):
             return StageResult(self.name, self.output, counts, num_run=len(read_centroids(self.finished.centroids())))
-        todo, done = self.count_planned(self._units(state, kmeans, self.decided_rule(), "cpu"))
+        todo, done = self.count_planned(self._new_rows(state, kmeans).units(self.decided_rule(), "cpu"))
         return StageResult(self.name, self.output, counts, num_run=todo, num_skipped=done)
 
-    def _decide_by_overlaps(
-        self, context: RunContext, tables: ClusterTables, new: Folder, finished: FinishedRuns
-    ) -> Decisions:
-        vectors = vector_folders(finished, new)
-        overlaps = self._align(context, new, vectors)
-        known = finished.ids(context.cluster.client, context.reporter.note)
-        kept = list(zip(vectors, finished.kept_ids(known), strict=True))
-        return decide_new(tables, overlaps, new, kept, self.finished_overlaps(), self.strategy).decisions
+    def _new_rows(self, state: StageState, kmeans: Folder) -> NewRows:
+        return NewRows(
+            state, self.finished, kmeans, self.embedding_field, self.strategy, self._clips_to_rank_by(),
+            self.pairwise_batch_size,
+        )  # fmt: skip
 
     def _align(self, context: RunContext, new: Folder, vectors: Sequence[Folder]) -> Folder:
         """Find the overlaps of the new clips, among themselves and with those of all runs; returns their folder."""
@@ -236,22 +228,17 @@ class IncrementalStage(StorageKwargs, Stage):
         align_new(context, new, vectors, self.finished_overlaps(), output)
         return output
 
-    def _publish(
-        self, context: RunContext, state: StageState, rule: Rule, decisions: Decisions, read: Mapping[str, int]
+    def _summarise(
+        self, state: StageState, rule: Rule, found: Mapping[str, int], read: Mapping[str, int]
     ) -> dict[str, int]:
-        """Write the decisions and the summary; returns the counts."""
-        clips = self.folder_to_read(self.clips_path) if self.clips_path else None
-        facts = clip_facts(decisions.rows, decisions.removed, clips)
-        decisions.rows.forget_index()
-        write_decisions(context, state, decisions, facts, below=f"{layout.DUPLICATES}/", with_groups=False)
+        """Write the summary; returns the counts."""
         counts = {name: read[name] for name in ("rows_in", "rows_known", "rows_rejected", "rows")}
-        counts |= {name: count for name, count in decisions.counts().items() if name != "groups"}
+        counts |= {name: found[name] for name in ("kept", "removed", "orphans")}
         decided: dict[str, Any] = {"eps": rule.eps, "rule": rule.name}
         if rule.name == "overlap":
             how = self.finished_overlaps()
             decided |= {"eps": None, "min_cover": how.min_cover, "min_strength": how.min_strength / 1000}
-            if how.against and decisions.covered is not None:
-                counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
+            counts |= {name: found[name] for name in ("in_reference",) if how.against and name in found}
         state.summarise(counts, decided)
         return counts
 
@@ -303,42 +290,6 @@ class IncrementalStage(StorageKwargs, Stage):
         if self.clips_path is None or set(self.strategy.metadata_cols) <= set(DISTANCE_COLUMNS.values()):
             return None
         return ClipIndex.of(self.folder_to_read(self.clips_path))
-
-    def _units(self, state: StageState, new: Folder, rule: Rule, device: str) -> list[Unit[ScoreNewTask]]:
-        finished = self.finished
-        versions = finished.versions()
-        clips = self._clips_to_rank_by()
-        held = [*zip(finished.kmeans, finished.clusters(), strict=True), (new, cluster_folders(new))]
-        units = []
-        for cluster in held[-1][1]:
-            key = key_of_cluster(CLUSTER_UNIT, cluster)
-            files = [(folder, clusters[cluster]) for folder, clusters in held if cluster in clusters]
-            task = ScoreNewTask(
-                cluster,
-                tuple((folder, tuple(entry.path for entry in entries)) for folder, entries in files),
-                finished.duplicates,
-                versions,
-                self.output,
-                state.beside_marker(key),
-                self.id_field,
-                self.embedding_field,
-                self.strategy,
-                clips,
-                rule,
-                self.pairwise_batch_size,
-                device,
-            )
-            inputs = digest(
-                VERSION,
-                [file_versions(entries) for _, entries in files],
-                versions,
-                rule.eps,
-                rule.name,
-                clips and clips.version,
-            )
-            share = task_share(sum(entry.num_bytes for _, entries in files for entry in entries))
-            units.append(Unit(key, inputs, task, f"cluster {cluster}", share))
-        return units
 
 
 def dedup_new_vectors(

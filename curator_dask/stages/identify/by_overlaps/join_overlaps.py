@@ -48,13 +48,19 @@ from curator_dask.stages.identify.in_parts.workplace import Workplace
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 
 
-def join_overlaps(context: RunContext, state: StageState, what: ToDecide) -> Joined:
+def join_overlaps(
+    context: RunContext, state: StageState, what: ToDecide, below: str = "", *, with_groups: bool = True
+) -> Joined:
     """Decide on all rows, and write the files.
+
+    Args:
+        below: a prefix of the paths of the files.
+        with_groups: whether the files tell the groups of duplicates.
 
     Raises InputError where the files do not fit together.
     """
     with groups_to_decide(context, state, what) as groups:
-        return _Join(groups.place, state, groups).join()
+        return _Join(groups.place, state, groups, below, with_groups).join()
 
 
 @dataclass
@@ -64,6 +70,8 @@ class _Join:
     place: Workplace
     state: StageState
     groups: GroupsToDecide
+    below: str
+    with_groups: bool
 
     def join(self) -> Joined:
         everywhere = self.groups.everywhere
@@ -74,8 +82,9 @@ class _Join:
         prepared = self.place.each(prepare_part, tasks, shared)
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
         write_parts(
-            self.place.context, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared)
-        )
+            self.place.context, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared),
+            with_groups=self.with_groups,
+        )  # fmt: skip
         counts = {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}
         return self._joined(counts, num_groups, self._emptied_sources(results), everywhere.min_strength)
 
@@ -108,10 +117,12 @@ class _Join:
 
     def _shared(self, results: Sequence[ResultTask], members: tuple[str, ...], everywhere: Everywhere) -> Shared:
         files = self.groups.files(paths_of(results, "rows"), paths_of(results, "named"))
-        return Shared(files, self.groups.rows, members, self.groups.facts(), everywhere)
+        return Shared(files, self.groups.rows, members if self.with_groups else (), self.groups.facts(), everywhere)
 
     def _sending(self, part: LinesOfPart) -> Sending:
-        return Sending.of(self.state, part.number, len(self.groups.parts), self.groups.rows, 0.0, "", self._done)
+        return Sending.of(
+            self.state, part.number, len(self.groups.parts), self.groups.rows, 0.0, self.below, self._done
+        )
 
     @cached_property
     def _done(self) -> dict[str, str]:

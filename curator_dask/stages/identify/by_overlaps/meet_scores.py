@@ -6,17 +6,18 @@ group of near neighbours and in one of copies: these groups become one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curator_dask.data.ids import id_texts
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles, DecidedPart
-from curator_dask.stages.identify.decisions.decision_table import DIGESTS
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows
 from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart
@@ -83,23 +84,22 @@ def meet_scores(task: MeetTask, copies: CopyFiles, scored: ScoredRows) -> None:
 
 
 def _check_same(task: MeetTask) -> None:
-    """Raise InputError unless both sides have the same rows, by the digests of their ids."""
-    listed, scored = _halves(task.part), list(task.scored.tables.read(range(len(task.scored.tables.numbers)), DIGESTS))
-    for half, name in zip(listed, DIGESTS, strict=True):
-        if not np.array_equal(half, np.concatenate([half[:0], *(table[name].to_numpy() for table in scored)])):
-            raise InputError("the similarity tables changed while they were decided on: run identify again")
+    """Raise InputError unless both sides have the same rows."""
+    import pyarrow as pa
+
+    listed = task.part.read(["id"])
+    scored = task.scored.tables.read(range(len(task.scored.tables.numbers)), ["id"])
+    texts = _texts(table.filter(pa.array(task.part.stays(table))) for table in listed)
+    if not texts.equals(_texts(scored)):
+        raise InputError("the similarity tables changed while they were decided on: run identify again")
 
 
-def _halves(part: LinesOfPart) -> list[Indices]:
-    """The halves of the digests of the rows, (n,) each."""
-    columns = [*DIGESTS, *(["id"] if part.dropped is not None else [])]
-    tables = part.read(columns)
-    stays = [part.stays(table) for table in tables]
-    nothing = np.zeros(0, np.uint64)
-    return [
-        np.concatenate([nothing, *(table[name].to_numpy()[stay] for table, stay in zip(tables, stays, strict=True))])
-        for name in DIGESTS
-    ]
+def _texts(tables: Iterable[pa.Table]) -> pa.ChunkedArray:
+    """The ids of some tables, as texts."""
+    import pyarrow as pa
+
+    texts = [chunk for table in tables for chunk in id_texts(table["id"]).cast(pa.large_string()).chunks]
+    return pa.chunked_array(texts, pa.large_string())
 
 
 def _write_links(task: MeetTask, copies: CopyFiles, root: Indices) -> None:

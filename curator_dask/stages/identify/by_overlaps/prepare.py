@@ -31,7 +31,7 @@ class Shared:
     files: DecidedFiles
     rows: RowsOfAll
     members: tuple[str, ...]
-    """The files with the members of groups of duplicates, in buckets by part."""
+    """The files with the members of groups of duplicates, in buckets by part; none where groups are not asked for."""
     facts: tuple[str, ...]
     """The files with what the clip index tells; none where nothing is known."""
     everywhere: Everywhere

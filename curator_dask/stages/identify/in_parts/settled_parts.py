@@ -47,6 +47,11 @@ def parts_of_tables(state: StageState, tables: UnitTables) -> list[RowsOfPart]:
     return cut_into_parts(tables, rows_of)
 
 
+def buckets_of(parts: Sequence[RowsOfPart]) -> int:
+    """The buckets that the rows of all parts go to by the digests of their ids."""
+    return shared_buckets_for(parts[-1].stop)
+
+
 @dataclass
 class SettledParts:
     """The parts of the rows of all clusters, and what is settled between them."""
@@ -64,7 +69,7 @@ class SettledParts:
     @property
     def num_buckets(self) -> int:
         """Buckets by the digests of ids."""
-        return shared_buckets_for(self.parts[-1].stop)
+        return buckets_of(self.parts)
 
     @cached_property
     def _looks(self) -> list[Look]:

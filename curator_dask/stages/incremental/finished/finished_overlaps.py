@@ -1,7 +1,7 @@
-"""Decide on new rows by the rule ``overlap``: their clips are compared with the kept clips of the finished run.
+"""How finished runs decided by the rule ``overlap``, and what new clips are compared with as these were.
 
-The finished run's clips are a reference, and those that it removed do not count. So are the clips of other outputs that it
-was held against.
+The finished runs' clips are a reference, and those that they removed do not count. So are the clips of other outputs that
+they were held against.
 """
 
 from __future__ import annotations
@@ -10,26 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curator_dask.data.clip_columns import ClipIndex
-from curator_dask.data.scored_clusters import ClusterInput
-from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.groups import find_reference
 from curator_dask.stages.align.stage import AlignStage
 from curator_dask.stages.base import RunContext, StageResult
-from curator_dask.stages.identify.decisions.table_rows import ClusterTables
-from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.overlap.decide_overlaps import OverlapDecisions, decide_by_overlaps
-from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
-from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids, require_index
-from curator_dask.stages.identify.overlap.spec import RankedRowsTask
+from curator_dask.stages.identify.overlap.reference import require_index
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, recorded_folder
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 DEFAULT_MIN_COVER = 0.8
 
@@ -109,7 +100,7 @@ def align_new(
     stage = AlignStage(
         input_path=new.url,
         output_path=output.url,
-        reference_path=[folder.url for folder in _references(new, vectors, how)],
+        reference_path=[folder.url for folder in references_of_new(new, vectors, how)],
         **how.align,
         read_kwargs={"storage_options": dict(new.storage_options)},
         write_kwargs={"storage_options": dict(output.storage_options)},
@@ -117,34 +108,7 @@ def align_new(
     return stage.execute(context)
 
 
-def list_new_rows(
-    cluster: ClusterInput, strategy: RankingStrategy, clips: ClipIndex | None, output: Folder, table: str
-) -> UnitResult:
-    """On a worker: write the table of the new rows of a cluster, with what ranks them, for `decide_new`."""
-    return list_ranked_rows(RankedRowsTask(cluster, strategy, clips, output, table))
-
-
-def decide_new(
-    tables: ClusterTables, overlaps: Folder, new: Folder, kept: Sequence[tuple[Folder, pa.ChunkedArray]],
-    how: FinishedOverlaps, strategy: RankingStrategy,
-) -> OverlapDecisions:  # fmt: skip
-    """Decide on the new rows.
-
-    Args:
-        tables: the new rows of each cluster, with what ranks them.
-        overlaps: what `align_new` wrote.
-        new: the folder of the new vectors.
-        kept: for each finished run its folder of vectors, and the ids, as texts, of its kept rows.
-    """
-    references = _references(new, [folder for folder, _ in kept], how)
-    numbers = {folder.root: number for number, folder in enumerate(references, 1)}
-    finished = [StayingClips(ids, numbers.get(folder.root, 0), in_reference=False) for folder, ids in kept]
-    others = [StayingClips(kept_ids(folder), numbers.get(folder.root, 0)) for folder in how.against]
-    rule = OverlapRule(how.min_cover, "all", None, strategy, how.min_strength)
-    return decide_by_overlaps(tables, overlaps, rule, [*finished, *others])
-
-
-def _references(new: Folder, vectors: Sequence[Folder], how: FinishedOverlaps) -> list[Folder]:
+def references_of_new(new: Folder, vectors: Sequence[Folder], how: FinishedOverlaps) -> list[Folder]:
     """What the new clips are compared with, each once. A finished run may share the folder of the new vectors."""
     folders = {folder.root: folder for folder in [*vectors, *how.against] if folder.root != new.root}
     return list(folders.values())

@@ -25,9 +25,10 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
-from curator_dask.stages.incremental.finished.decide_by_overlaps import list_new_rows
+from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
+from curator_dask.stages.identify.overlap.spec import RankedRowsTask
 from curator_dask.stages.incremental.finished.finished_runs import dropped_ids, removed_ids
-from curator_dask.stages.incremental.spec import ScoreNewTask
+from curator_dask.stages.incremental.scoring.spec import ScoreNewTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def score_new(task: ScoreNewTask) -> UnitResult:
     """On a worker: score the new rows of one cluster, which rank after all old ones, and decide on them.
 
-    By the rule ``overlap`` the decision is the client's, on all clusters; the rows are listed with what ranks them.
+    By the rule ``overlap`` all clusters are decided on together; the rows are listed with what ranks them.
     """
     import pyarrow as pa
 
@@ -53,7 +54,8 @@ def score_new(task: ScoreNewTask) -> UnitResult:
     path = f"{layout.PAIRWISE}/{layout.pairwise_file(task.cluster)}"
     written = write_parquet(task.output, path, table.slice(num_old))
     if task.rule.name == "overlap":
-        listed = list_new_rows(_new_cluster(task, path), task.strategy, task.clips, task.output, task.table)
+        cluster = _new_cluster(task, path)
+        listed = list_ranked_rows(RankedRowsTask(cluster, task.strategy, task.clips, task.output, task.table))
         return replace(listed, outputs={**listed.outputs, path: written})
     names = id_list(ids)
     rows = _kept_and_new_rows(task, names, num_old)
