@@ -5,7 +5,8 @@ written as real files: clusters of 1,000 rows, 20 clips of ten seconds per video
 before it that begins four seconds later, so there are two overlaps for each three clips. Two real workers do the tasks. With
 ``--joined`` overlaps join all videos with copies, so that one worker decides on them. With ``--also-copies`` it is
 ``--also copies``: what the clusters decided without the copies is made up too, and a fifth of the other clips are near
-neighbours. Linux only.
+neighbours. With ``--beside-a-run`` the rows are new ones, as `dedup-new` decides on them, beside a finished run of as many
+clips that removed a fifth of these: the films are in that run, and their copies are new. Linux only.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ import pyarrow.parquet as pq
 
 from benchmarks.decisions import CLIPS_PER_VIDEO, CLUSTER_ROWS, _name, _step, _write_clip_index, print_heading
 from benchmarks.measuring import apart, for_each_size, memory
+from curator_dask.data.clusters import cluster_folders
+from curator_dask.data.decisions.read_decisions import extent
 from curator_dask.data.scored_clusters import Scores
+from curator_dask.data.tables import parquet_bytes
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.files.folder import Folder
+from curator_dask.files.layout import decision_part
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.progress import SilentReporter
@@ -46,6 +51,7 @@ from curator_dask.stages.identify.decisions.join_decisions import DecidedCluster
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.join_record import Joined
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 ROWS_AT_ONCE = 65_536
 LATER_S = 4.0
@@ -55,21 +61,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--also-copies", action="store_true")
+    parser.add_argument("--beside-a-run", action="store_true")
     parser.add_argument("--joined", action="store_true")
     given = parser.parse_args()
     print_heading()
-    for_each_size(given.clips, _measure, given.also_copies, given.joined)
+    for_each_size(given.clips, _measure, given.also_copies, given.beside_a_run, given.joined)
 
 
-def _measure(num_clips: int, also_copies: bool, joined: bool) -> None:
+def _measure(num_clips: int, also_copies: bool, beside_a_run: bool, joined: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
         state = StageState(folder.below("d"), "identify")
-        apart(_write_input, folder, state, num_clips, joined)
+        apart(_write_input, folder, state, num_clips, beside_a_run, joined)
         output_files.SINGLE_FILE_ROWS = 0  # `benchmarks.decisions` measures them
         tables = UnitTables(state, "ranked", tuple(range(num_clips // CLUSTER_ROWS)))
         rule = OverlapRule(0.8, "all", None, RankingStrategy.of("hard"))
-        what = ToDecide(tables, folder.below("overlaps"), rule, (), None, folder, None)
+        staying = [_finished_run(folder)] if beside_a_run else []
+        what = ToDecide(tables, folder.below("overlaps"), rule, staying, None, folder, None)
         with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
             context = RunContext(cluster, SilentReporter())
             decide = _decide_on_both if also_copies else join_overlaps
@@ -89,14 +97,38 @@ def _decide_on_both(context: RunContext, state: StageState, what: ToDecide) -> J
         return copies.join(DecidedClusters(near, ("made up",), Rule("greedy", 0.05), None))
 
 
-def _write_input(folder: Folder, state: StageState, num_clips: int, joined: bool) -> None:
+def _finished_run(folder: Folder) -> StayingSet:
+    kmeans = folder.below("k")
+    files = [entry for entries in cluster_folders(kmeans).values() for entry in entries]
+    return StayingSet.of_run(0, 1, kmeans, files, "id", [folder.below("finished")])
+
+
+def _write_input(folder: Folder, state: StageState, num_clips: int, beside_a_run: bool, joined: bool) -> None:
     num_clusters = num_clips // CLUSTER_ROWS
     for cluster in range(num_clusters):
         _write_cluster(state, cluster, num_clusters)
         _write_neighbours(state, cluster, num_clusters)
     _write_clip_index(folder, num_clips)
-    _write_table(folder, "overlaps/clips.parquet", map(_clips, _starts(num_clips)))
-    _write_table(folder, "overlaps/overlaps.parquet", (_overlaps(clip, joined) for clip in _starts(num_clips)))
+    if beside_a_run:
+        _write_finished_run(folder, num_clips)
+    finished = num_clips if beside_a_run else 0
+    starts = _starts(num_clips + finished)
+    _write_table(folder, "overlaps/clips.parquet", (_clips(clip, clip >= num_clips) for clip in starts))
+    overlaps = (_overlaps(clip, finished, joined) for clip in _starts(num_clips))
+    _write_table(folder, "overlaps/overlaps.parquet", overlaps)
+
+
+def _write_finished_run(folder: Folder, num_clips: int) -> None:
+    """Its clips have the numbers from `num_clips` on. A fifth of the films is removed."""
+    for cluster in range(num_clips // CLUSTER_ROWS):
+        clip = num_clips + cluster * CLUSTER_ROWS + np.arange(CLUSTER_ROWS)
+        columns = {"id": pa.array(list(map(_name, clip.tolist()))), "embedding": np.zeros(CLUSTER_ROWS)}
+        folder.write_bytes(f"k/centroid={cluster}/part.0.parquet", parquet_bytes(pa.table(columns)))
+    for number, clip in enumerate(_starts(num_clips)):
+        ids = pa.array(list(map(_name, (clip + num_clips).tolist())))
+        part = pa.table({"id": ids, "removed": (clip // CLIPS_PER_VIDEO) % 15 == 1})
+        part = part if number else part.replace_schema_metadata(extent(-(-num_clips // ROWS_AT_ONCE), num_clips))
+        folder.write_bytes(f"finished/{decision_part(number)}", parquet_bytes(part))
 
 
 def _write_cluster(state: StageState, cluster: int, num_clusters: int) -> None:
@@ -152,24 +184,32 @@ def _write_table(folder: Folder, path: str, tables: Iterator[pa.Table]) -> None:
             writer.write_table(table)
 
 
-def _clips(clip: np.ndarray) -> pa.Table:
+def _clips(clip: np.ndarray, in_reference: np.ndarray) -> pa.Table:
     start = 10.0 * (clip % CLIPS_PER_VIDEO)
     sources = [f"/videos/folder/video_{one:07d}.mp4" for one in (clip // CLIPS_PER_VIDEO).tolist()]
-    return pa.table({"id": list(map(_name, clip.tolist())), "source": sources, "start_s": start, "end_s": start + 10})
+    ids = list(map(_name, clip.tolist()))
+    return pa.table({"id": ids, "source": sources, "start_s": start, "end_s": start + 10, "reference": in_reference})
 
 
-def _overlaps(clip: np.ndarray, joined: bool) -> pa.Table:
+def _overlaps(clip: np.ndarray, finished: int, joined: bool) -> pa.Table:
     """Each clip of a copy shows the end of a clip of the film, and the begin of the next one.
 
     If they are joined, its first clip also shows the begin of a clip of the copy before it.
+
+    Args:
+        finished: what is to be added to the numbers of films, which a finished run has; 0: there is none.
     """
     clip = clip[_is_copy(clip)]
     film = clip - CLIPS_PER_VIDEO
     following = np.minimum(film + 1, film - film % CLIPS_PER_VIDEO + CLIPS_PER_VIDEO - 1)
-    parts = [_table(clip, film, 0.0, 10 - LATER_S, -LATER_S), _table(clip, following, 10 - LATER_S, 10.0, 10 - LATER_S)]
+    parts = [
+        _table(clip, film + finished, 0.0, 10 - LATER_S, -LATER_S),
+        _table(clip, following + finished, 10 - LATER_S, 10.0, 10 - LATER_S),
+    ]
     first = clip[(clip % CLIPS_PER_VIDEO == 0) & (clip >= 5 * CLIPS_PER_VIDEO)]
     parts += [_table(first, first - 3 * CLIPS_PER_VIDEO, 0.0, LATER_S, 0.0)] if joined else []
-    return pa.concat_tables(parts)
+    table = pa.concat_tables(parts)
+    return table.append_column("other_reference_number", pa.array(np.full(len(table), int(finished > 0))))
 
 
 def _table(clip: np.ndarray, other: np.ndarray, start: float, end: float, offset: float) -> pa.Table:
