@@ -36,6 +36,7 @@ from curator_dask.stages.identify.decisions.join_decisions import DecidedCluster
 from curator_dask.stages.identify.decisions.output_files import _publish_single_files
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
+from curator_dask.stages.incremental.joining.join_scores import join_scores
 
 CLUSTER_ROWS, CLIPS_PER_VIDEO = 1000, 20
 RULE = Rule("pairwise", 0.05)
@@ -59,9 +60,30 @@ def main() -> None:
     parser.add_argument(
         "--crossing", type=float, default=0.02, help="the share of rows with a duplicate in another cluster"
     )
+    parser.add_argument("--new", action="store_true", help="join the rows as `dedup-new` joins new ones; crossing is 0")
     given = parser.parse_args()
     print_heading()
-    for_each_size(given.clips, _measure, given.crossing)
+    if given.new:
+        for_each_size(given.clips, _measure_new)
+    else:
+        for_each_size(given.clips, _measure, given.crossing)
+
+
+def _measure_new(num_clips: int) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Folder(scratch)
+        state = StageState(folder, "incremental")
+        apart(_write_input, state, num_clips, 0.0)
+        tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
+        output_files.SINGLE_FILE_ROWS = 0
+        with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
+            context = RunContext(cluster, SilentReporter())
+            _step(
+                "join and write the parts",
+                num_clips,
+                cluster,
+                lambda: join_scores(context, state, tables, RULE, folder, ""),
+            )
 
 
 def _measure(num_clips: int, crossing: float) -> None:

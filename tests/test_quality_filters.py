@@ -8,7 +8,6 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,12 +24,13 @@ from curator_dask.cli.options.dedup import least_motion
 from curator_dask.cli.output.decision_report import decision_report
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.overlap.reference import kept_ids
 from curator_dask.stages.identify.parameters import IdentifyParameters
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, dropped_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.verify.verify_output import verify_output
 from curator_dask.video.process.ffmpeg import ffmpeg_path
+from tests.stages.identify.in_memory import kept_ids
 from tests.trees import times
 
 BLACK = "color=black:size=320x180:rate=24:duration=4"
@@ -197,12 +197,12 @@ def test_clips_without_numbers_pass_with_a_warning(out, context):
 def test_later_runs_do_not_count_dropped_clips_as_kept(out, videos, context):
     kept, removed = pairs_of(out)[0]
     clips = Folder(str(out))
-    assert kept in kept_ids(clips).to_pylist()
+    assert kept in kept_ids(StayingSet.of_output(0, 1, clips)).to_pylist()
     workflow(videos, out, min_motion=0.99, overrides=str(keep_only(out, removed))).run(context)
-    assert kept_ids(clips).to_pylist() == [removed]
+    assert kept_ids(StayingSet.of_output(0, 1, clips)).to_pylist() == [removed]
     runs = FinishedRuns((clips.below("kmeans"),), (clips.below("duplicates"),), "id")
-    rows = [pa.array(sorted(listed(out, "keep") | listed(out, "remove") | listed(out, "drop")))]
-    assert runs.kept_ids(rows)[0].to_pylist() == [removed]
+    [(kmeans, files)] = runs.cluster_files()
+    assert kept_ids(StayingSet.of_run(0, 0, kmeans, files, "id", runs.duplicates)).to_pylist() == [removed]
     assert dropped_ids(runs.duplicates, runs.versions()) == listed(out, "drop")
 
 

@@ -26,19 +26,16 @@ from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
-from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.decision_table import with_digests, write_unit_table
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
-from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
 from curator_dask.stages.identify.decisions.part_files import write_part
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.workplace import workplace
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.overlap.decide_overlaps import decide_by_overlaps
-from curator_dask.stages.identify.overlap.reference import StayingClips, kept_ids
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 from tests.stages import builders
+from tests.stages.identify import in_memory as whole
 
 RANKINGS = [
     RankingStrategy.of("hard"), parse_keep("quality:desc"), parse_keep("note:asc,quality:asc"), parse_keep("flag:desc"),
@@ -190,18 +187,18 @@ def in_memory(context: Any, made: Made) -> tuple[Any, ...]:
     """Write the parts; returns the counts, what became of decisions by hand, warnings, and the least strength that counted."""
     what = made.what
     stay = None if what.dropped is None else what.dropped.stay
-    staying = [StayingClips(kept_ids(one.index), one.number) for one in what.against]
-    found = decide_by_overlaps(what.tables, what.overlaps, what.rule, staying, stay)
+    staying = [whole.StayingClips(whole.kept_ids(one), one.number) for one in what.against]
+    found = whole.decide_by_overlaps(what.tables, what.overlaps, what.rule, staying, stay)
     decisions = found.decisions
     told = decide_by_hand(decisions, made.by_hand, decisions.rows.index.find(ids_by_hand(made.by_hand)))
     assert decisions.covered is not None
-    output_files.write_decisions(
-        context, made.state, decisions, clip_facts(decisions.rows, decisions.removed, what.clips)
+    whole.write_decisions(
+        context, made.state, decisions, whole.clip_facts(decisions.rows, decisions.removed, what.clips)
     )
     counts = {"rows": len(decisions.removed), **decisions.counts()}
     if what.against:
         counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
-    return counts, told, warn_of_emptied_sources(decisions, found.sources)[1], found.min_strength
+    return counts, told, whole.warn_of_emptied_sources(decisions, found.sources)[1], found.min_strength
 
 
 @pytest.fixture
@@ -216,7 +213,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
     files = Files([])
-    for module in (output_files, by_overlaps):
+    for module in (whole, by_overlaps):
         monkeypatch.setattr(module, "write_parts", files.write)
     place = decided_groups.workplace
     monkeypatch.setattr(decided_groups, "workplace", lambda context, state, **_: place(context, state, here=True))

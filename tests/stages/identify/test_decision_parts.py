@@ -15,11 +15,12 @@ from curator_dask.data.decisions.read_decisions import decision_batches, decisio
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions import output_files
-from curator_dask.stages.identify.overlap.reference import kept_ids
+from curator_dask.stages.identify.source_groups.staying import StayingSet
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, removed_ids
 from curator_dask.verify.verify_output import verify_output
 from tests.stages import builders
 from tests.stages.identify import test_also_copies as both
+from tests.stages.identify.in_memory import kept_ids
 from tests.stages.identify.test_identify_stage import chained, stage, table  # noqa: F401
 
 SINGLE_FILES = ("duplicates.parquet", "duplicates.csv", "groups.parquet", "keep.txt", "remove.txt")
@@ -119,8 +120,12 @@ def test_readers_take_parts_alone(tmp_path, context, monkeypatch):
 
     def look() -> list[Any]:
         found: list[Any] = [[removed_ids(runs.duplicates, runs.versions(), cluster) for cluster in range(5)]]
-        found.append(kept_ids(Folder(str(scored))).to_pylist())
-        found.append(runs.kept_ids(runs.ids(context.cluster.client, print))[0].to_pylist())
+        [(kmeans, files)] = runs.cluster_files()
+        sets = (
+            StayingSet.of_output(0, 1, Folder(str(scored))),
+            StayingSet.of_run(0, 1, kmeans, files, "id", runs.duplicates),
+        )
+        found += [kept_ids(one).to_pylist() for one in sets]
         paths = {
             "duplicates_path": str(scored / "d"),
             "kmeans_path": str(scored / "k"),

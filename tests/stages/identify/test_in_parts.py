@@ -18,17 +18,18 @@ from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
-from curator_dask.stages.identify.decisions.clip_facts import clip_facts
 from curator_dask.stages.identify.decisions.decision_table import write_decisions_of_unit
 from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, join_decisions
-from curator_dask.stages.identify.decisions.output_files import PartsOfDecisions, pack, part_spans
-from curator_dask.stages.identify.decisions.own_source import warn_of_emptied_sources
+from curator_dask.stages.identify.decisions.output_files import part_spans
+from curator_dask.stages.identify.decisions.part_files import pack
+from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 from curator_dask.stages.identify.in_parts.part import cut_into_parts
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
 from curator_dask.stages.identify.in_parts.workplace import workplace
 from tests.stages import builders
+from tests.stages.identify.in_memory import clip_facts, warn_of_emptied_sources
 from tests.stages.identify.test_join_decisions import Cluster
 
 

@@ -115,7 +115,7 @@ class DecidedPart:
         part = self.part
         if not part.tables.numbers:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), None
-        rows, matches, _ = load_ranked_rows(part.tables, self.files.rule.strategy)
+        rows, matches = load_ranked_rows(part.tables)
         if part.dropped is not None:
             stays = np.zeros(len(rows), np.bool_)
             stays[self.lines] = True

@@ -5,9 +5,6 @@ clusters too. Two things are unknown while one cluster is decided by itself: the
 lie in another cluster; and by the greedy rule, a row is removed only if its match in another cluster is kept. Where the
 cross-cluster stage wrote the tables, `across.find_taken` settles the latter before; for other tables that name rows of
 other clusters it is settled here, by the best match of each row alone.
-
-Of each row the client holds some numbers, 21 bytes below two billion rows; its id stays in the table of its cluster. Only
-ids of rows in other clusters are looked for (`TableRows.index`, 24 bytes per row for as long as it is needed).
 """
 
 from __future__ import annotations
@@ -159,26 +156,17 @@ class Decisions:
         return rows, rows[self.group[rows] == rows]
 
 
-def join_decisions(
-    tables: ClusterTables, rule: Rule, taken: pa.Table | None = None, gone: NDArray[np.bool_] | None = None
-) -> Decisions:
-    """Join the decision tables of all clusters.
+def join_decisions(tables: ClusterTables, rule: Rule) -> Decisions:
+    """Join the decision tables of some clusters, whose rows have duplicates in these clusters alone.
 
-    Args:
-        taken: by the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`), which the tables
-            say are removed. None: only the best match of a row is known, and removes it if it is kept.
-        gone: (N,) rows that are removed anyway, and so are the kept row of none; None: there are none.
+    By the greedy rule only the best match of a row in another cluster is known, and removes it if it is kept.
 
     Raises InputError where the duplicate of a row is in no cluster.
     """
     loaded = load_decisions(tables, rule)
     decisions, rows = loaded.decisions, loaded.crossing
     find_named(decisions, loaded.named)
-    if gone is not None:
-        decisions.removed |= gone
-    matches = _match_rows(decisions, rows)
-    takers = None if taken is None else takers_of(decisions.rows, taken)
-    settle_crossing(decisions, rows, matches, takers, lambda: id_list(decisions.rows.ids(rows)))
+    settle_crossing(decisions, rows, _match_rows(decisions, rows), None, lambda: id_list(decisions.rows.ids(rows)))
     return decisions
 
 
@@ -195,10 +183,6 @@ class DecidedClusters:
     a row is known."""
     clusters: tuple[ClusterInput, ...] = ()
     """The clusters, where some rows may still need the nearest kept row of their own one."""
-
-    def joined_without(self, copies: Decisions) -> Decisions:
-        """The decisions on all rows, some of which were removed as copies."""
-        return join_decisions(self.tables, self.rule, self.taken, copies.removed)
 
 
 class Takers(NamedTuple):

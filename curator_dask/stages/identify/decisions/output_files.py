@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +29,8 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, has_work, run_units
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions.clip_facts import ClipFacts
-from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.part_files import PartTask, pack, write_part
-from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
+from curator_dask.stages.identify.decisions.part_rows import PartRows
 from curator_dask.stages.identify.decisions.table_rows import TableRows
 
 if TYPE_CHECKING:
@@ -50,29 +48,6 @@ DUPLICATES_COLUMNS = (
 )
 GROUP_COLUMNS = ("group_id", "id", "cluster", "representative_id", "kept_id", "kept_score")
 SINGLE_FILES = (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST)
-
-
-def write_decisions(
-    context: RunContext, state: StageState, decisions: Decisions, facts: ClipFacts, *, below: str = "",
-    with_groups: bool = True,
-) -> None:  # fmt: skip
-    """Write the files of the decisions; unchanged ones are left alone. `below` is a prefix of their paths: ``duplicates/``.
-
-    The parts are always written. The tables and lists of all clips are left out where there are more than
-    `SINGLE_FILE_ROWS`.
-    """
-    parts, rows = PartsOfDecisions(decisions, facts, with_groups), decisions.rows
-    spans, done = part_spans(rows.starts), part_inputs(state)
-    sendings = [
-        Sending.of(state, number, len(spans), rows, decisions.rule.eps, below, done) for number in range(len(spans))
-    ]
-
-    def send(number: int, *, anew: bool = False) -> str:
-        sending = sendings[number]
-        return send_rows(replace(sending, done="") if anew else sending, parts.rows(*spans[number]))
-
-    inputs = [send(number) for number in range(len(spans))]
-    write_parts(context, state, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
 
 
 def write_parts(

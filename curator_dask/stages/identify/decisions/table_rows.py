@@ -129,11 +129,8 @@ class TableRows:
 
     @cached_property
     def index(self) -> RowIndex:
-        """Finds rows by their ids. Drop it with `forget_index` where it is of no use any more: it holds 24 bytes per row."""
+        """Finds rows by their ids: 24 bytes per row."""
         return RowIndex.of(self._halves())
-
-    def forget_index(self) -> None:
-        self.__dict__.pop("index", None)
 
     def _halves(self) -> list[NDArray[np.uint64]]:
         """The halves of the digests of all ids, (N,) each."""

@@ -1,28 +1,15 @@
-"""Load the rows of all clusters for the rule ``overlap``: numbers, and the columns that rank; ids stay in the tables."""
+"""Load the rows of some clusters for the rule ``overlap``, and what their scores come from; ids stay in the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clusters import column_values
-from curator_dask.data.ids import id_texts
-from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.stages.identify.decisions.decision_table import IDS
 from curator_dask.stages.identify.decisions.join_decisions import Named, common_type, named_in, row_type, short_copy
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows
-from curator_dask.stages.identify.overlap.ranked_rows import rank_names
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Stay = Callable[["pa.ChunkedArray"], NDArray[np.bool_]]
-"""Says of ids, as texts, which of them are decided on."""
-IDS_AT_ONCE = 262_144
 
 
 @dataclass(frozen=True)
@@ -62,44 +49,17 @@ def _of_chosen(named: tuple[Named, ...], chosen: NDArray[np.bool_], place: Indic
     return tuple((place[rows[chosen[rows]]], ids.filter(pa.array(chosen[rows]))) for rows, ids in named)
 
 
-def load_ranked_rows(
-    tables: ClusterTables, strategy: RankingStrategy
-) -> tuple[TableRows, Matches, dict[str, NDArray[Any]]]:
-    """The rows of all clusters, what their scores come from, and the columns that rank, by their own names."""
-    import pyarrow as pa
-
-    names, starts = rank_names(strategy), [0]
-    lines, cosines, digests, kinds, ranking = [], [], [], [], []
+def load_ranked_rows(tables: ClusterTables) -> tuple[TableRows, Matches]:
+    """The rows of some clusters, and what their scores come from."""
+    starts, lines, cosines, digests, kinds = [0], [], [], [], []
     named: list[Named] = []
-    columns = ["id", "max_row", "max_id", "cosine_sim_score", *names.values()]
-    for table in tables.read(range(len(tables.numbers)), columns):
+    for table in tables.read(range(len(tables.numbers)), ["id", "max_row", "max_id", "cosine_sim_score"]):
         line, first = table["max_row"].to_numpy(), starts[-1]
         lines.append(np.where(line >= 0, line.astype(np.int64) + first, -1).astype(row_type(first + len(line))))
         named += named_in(table["max_id"], first)
         cosines.append(short_copy(table["cosine_sim_score"]))
         digests.append(table.schema.metadata[IDS])
         kinds.append(table["id"].type)
-        ranking.append(table.select(list(names.values())))
         starts.append(first + len(table))
     rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
-    values = pa.concat_tables(ranking, promote_options="permissive")
-    matches = Matches(np.concatenate(lines), tuple(named), np.concatenate(cosines))
-    return rows, matches, {name: column_values(values, held) for name, held in names.items()}
-
-
-def staying_lines(rows: TableRows, stay: Stay) -> NDArray[np.bool_]:
-    """(N,) the rows whose ids are to be decided on."""
-    return np.concatenate([stay(texts) for texts in _texts(rows)])
-
-
-def _texts(rows: TableRows) -> Iterator[pa.ChunkedArray]:
-    """The ids of all rows, as texts, some hundred thousand at a time."""
-    import pyarrow as pa
-
-    waiting: list[pa.Array] = []
-    for table in rows.tables.read(range(len(rows.tables.numbers)), ["id"]):
-        waiting += id_texts(table["id"]).chunks
-        if sum(map(len, waiting)) >= IDS_AT_ONCE:
-            yield pa.chunked_array(waiting, pa.large_string())
-            waiting = []
-    yield pa.chunked_array(waiting, pa.large_string())
+    return rows, Matches(np.concatenate(lines), tuple(named), np.concatenate(cosines))

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curator_dask.data.clip_index import clip_index_batches, has_clip_index
-from curator_dask.data.decisions.read_decisions import ids_left_out
-from curator_dask.data.ids import id_texts, plain_ids
+from curator_dask.data.clip_index import has_clip_index
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.layout import CLIP_INDEX, DUPLICATES
+from curator_dask.files.layout import CLIP_INDEX
 from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class StayingClips:
-    """Clips of one set, which come before all rows."""
-
-    ids: pa.ChunkedArray
-    """Texts."""
-    number: int
-    """The number of the reference that align took them from; 0 where they lie among the new clips."""
-    in_reference: bool = True
-    """Whether they are of another output; else of the run that the rows are added to."""
+    pass
 
 
 def reference_numbers(overlaps: Folder, against: Sequence[Folder]) -> list[int]:
@@ -56,20 +41,6 @@ def _number(roots: Sequence[str], folder: Folder) -> int:
     """The number of the reference that is an output, or is its folder of vectors; 0 for none."""
     here = [number for number, root in enumerate(roots, 1) if f"{root}/".startswith(f"{folder.root}/")]
     return here[0] if here else 0
-
-
-def kept_ids(folder: Folder) -> pa.ChunkedArray:
-    """The ids, as texts, of the clips of an output without those that it removed or dropped. Raises InputError if it has none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    require_index(folder)
-    chunks = [
-        chunk for table in clip_index_batches(folder, ["id"]) for chunk in id_texts(plain_ids(table["id"])).chunks
-    ]
-    ids = pa.chunked_array(chunks, pa.large_string())
-    gone = pa.chunked_array([*ids_left_out(folder.below(DUPLICATES))], pa.large_string())
-    return ids.filter(pc.invert(pc.is_in(ids, value_set=gone))) if len(gone) else ids
 
 
 def require_index(folder: Folder) -> None:

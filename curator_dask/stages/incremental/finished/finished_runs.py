@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,17 @@ from curator_dask.data.clusters import centroids_name, cluster_folders
 from curator_dask.data.decisions.read_decisions import (
     Part,
     clusters_of_parts,
-    decision_batches,
     decision_parts,
     part_entries,
     removed_in_cluster,
 )
-from curator_dask.data.ids import id_column, id_list, id_texts, one_type
+from curator_dask.data.ids import id_list
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.id_lists import read_id_list
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.waiting import gather
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,44 +66,6 @@ class FinishedRuns:
             raise InputError(f"{self.kmeans[0].url} holds no clusters: give the output of a k-means stage")
         return files
 
-    def ids(self, client: Any, say: Callable[[str], None]) -> list[pa.Array]:
-        """The ids of all clusters, per run, all in the client. `say` hears of it if there are no workers.
-
-        Raises InputError if there are none.
-        """
-        files = [[(folder, entry.path) for entry in entries] for folder, entries in self.cluster_files()]
-        whole = [file for some in files for file in some]
-        read = gather(client, client.map(_read_ids, whole, id_field=self.id_field, pure=False), say)
-        parts = one_type(read)
-        stops = np.cumsum([0, *map(len, files)]).tolist()
-        return [_joined(parts[start:stop], parts[0].type) for start, stop in itertools.pairwise(stops)]
-
-    def kept_ids(self, ids: Sequence[pa.Array]) -> list[pa.ChunkedArray]:
-        """The ids, as texts, of the rows that each run kept, without those that filters dropped.
-
-        Raises InputError if a removed id is not among `ids`.
-
-        Args:
-            ids: those of all clusters, per run.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        removed = pa.chunked_array(
-            [one for folder in self.duplicates for one in _removed_texts(folder)], pa.large_string()
-        )
-        texts = [id_texts(pa.chunked_array([one])) for one in ids]
-        known = pa.chunked_array([chunk for one in texts for chunk in one.chunks], pa.large_string())
-        unknown = removed.filter(pc.invert(pc.is_in(removed, value_set=known)))
-        if len(unknown):
-            raise InputError(
-                f"{unknown[0].as_py()} was removed, but is not in the k-means output: do kmeans_path and duplicates_path "
-                "belong to the same runs?"
-            )
-        dropped = pa.array([name for folder in self.duplicates for name in _read_dropped(folder)], pa.large_string())
-        gone = pa.chunked_array([*removed.chunks, dropped], pa.large_string())
-        return [one.filter(pc.invert(pc.is_in(one, value_set=gone))) for one in texts]
-
     def decision_parameters(self) -> dict[str, Any]:
         """The eps, rule, scope and `also` that the first run decided by; None for those that are not recorded.
 
@@ -144,12 +103,6 @@ def _read_dropped_once(folder: Folder, version: str) -> list[str]:
 
 def _read_dropped(folder: Folder) -> list[str]:
     return read_id_list(folder.read_bytes(layout.DROP_LIST)) if folder.exists(layout.DROP_LIST) else []
-
-
-def _removed_texts(folder: Folder) -> Iterator[pa.Array]:
-    """The ids, as texts, of the rows that a run removed."""
-    for batch in decision_batches(folder, ["id", "removed"]):
-        yield from batch.filter(batch["removed"])["id"].chunks
 
 
 def _removed_from(folder: Folder, version: str, cluster: int) -> list[Any]:
@@ -203,16 +156,5 @@ def recorded_folder(beside: Folder, recorded: object, name: str) -> Folder:
     return there if there.entries(max_depth=1) or not near.entries(max_depth=1) else near
 
 
-def _joined(parts: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.concat_arrays(parts) if parts else pa.array([], kind)
-
-
 def _has_clusters(folder: Folder) -> bool:
     return any(entry.path.startswith("centroid=") for entry in folder.entries())
-
-
-def _read_ids(file: tuple[Folder, str], id_field: str) -> pa.Array:
-    folder, path = file
-    return id_column(read_parquet(folder, path, [id_field]), id_field)
