@@ -13,12 +13,15 @@ import pytest
 from curator_dask import AlignStage, IncrementalStage, InputError, ParameterError
 from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
 from curator_dask.files import layout
+from curator_dask.files.buckets import shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
+from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.source_groups import staying, tables_of_align
 from tests.dedup.align.lines import scene, track
 from tests.dedup.reference import random_unit
 from tests.stages import builders
-from tests.trees import tree
+from tests.trees import results, tree
 
 MODEL = "pdqf_tmk_nobars_embd_parquet"
 
@@ -96,6 +99,32 @@ def test_new_clips_are_held_against_the_kept_clips_of_all_clusters(old, new, tmp
     again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert stage(old, new, tmp_path / "out").run(context=context).counts == result.counts
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()} == again
+
+
+@pytest.mark.parametrize("given", [{}, {"rule": "greedy", "eps": 0.5}], ids=["by overlaps", "by scores"])
+def test_parts_and_files_of_any_size_give_the_same(old, new, tmp_path, context, monkeypatch, given):
+    stage(old, new, tmp_path / "one", **given).run(context=context)
+    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    monkeypatch.setattr(staying, "TASK_BYTES", 1)
+    for module in (shared, tables_of_align):
+        monkeypatch.setattr(module, "ROWS_OF_SHARED_BUCKET", 2)
+    stage(old, new, tmp_path / "many", **given).run(context=context)
+    found = [results(tmp_path / name / "duplicates") for name in ("one", "many")]
+    lists = [{name: value for name, value in one.items() if not name.startswith("decisions/")} for one in found]
+    assert lists[0] == lists[1]
+    assert len(found[0]) < len(found[1])
+    assert not list(tmp_path.glob("many/.curator/incremental/buckets/*"))
+
+
+def test_a_removed_clip_that_no_finished_run_has_is_an_error(old, new, tmp_path, context):
+    path = old / "d" / "decisions" / "part-000000.parquet"
+    part = pq.read_table(path)
+    ids = [
+        f"nobody-{name}" if gone else name for name, gone in zip(*part.select([0, 1]).to_pydict().values(), strict=True)
+    ]
+    pq.write_table(part.set_column(0, "id", [ids]).replace_schema_metadata(part.schema.metadata), path)
+    with pytest.raises(InputError, match="nobody-.* was removed, but is not in the k-means output"):
+        stage(old, new, tmp_path / "out").run(context=context)
 
 
 def test_removed_clips_of_the_finished_run_do_not_count(tmp_path, context):
