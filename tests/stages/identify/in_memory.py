@@ -362,6 +362,17 @@ def kept_ids(of_set: StayingSet) -> pa.ChunkedArray:
     return stay.filter(pc.invert(pc.is_in(stay, value_set=gone)))
 
 
+def counts_of(decisions: Decisions) -> dict[str, int]:
+    """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
+    num_removed = int(decisions.removed.sum())
+    return {
+        "kept": len(decisions.removed) - num_removed,
+        "removed": num_removed,
+        "orphans": decisions.num_orphans(),
+        "groups": len(decisions.grouped()[1]),
+    }
+
+
 def clip_facts(rows: TableRows, removed: NDArray[np.bool_], clips: Folder | None) -> ClipFacts:
     """The facts that the clip index tells; nothing is known of rows that it does not hold, or where there is none."""
     facts = ClipFacts.unknown(len(rows), int(np.count_nonzero(removed)))

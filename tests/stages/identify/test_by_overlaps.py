@@ -195,7 +195,7 @@ def in_memory(context: Any, made: Made) -> tuple[Any, ...]:
     whole.write_decisions(
         context, made.state, decisions, whole.clip_facts(decisions.rows, decisions.removed, what.clips)
     )
-    counts = {"rows": len(decisions.removed), **decisions.counts()}
+    counts = {"rows": len(decisions.removed), **whole.counts_of(decisions)}
     if what.against:
         counts["in_reference"] = int((decisions.removed & decisions.covered.in_reference()).sum())
     return counts, told, whole.warn_of_emptied_sources(decisions, found.sources)[1], found.min_strength

@@ -29,7 +29,7 @@ from curator_dask.stages.identify.in_parts.part import cut_into_parts
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
 from curator_dask.stages.identify.in_parts.workplace import workplace
 from tests.stages import builders
-from tests.stages.identify.in_memory import clip_facts, warn_of_emptied_sources
+from tests.stages.identify.in_memory import clip_facts, counts_of, warn_of_emptied_sources
 from tests.stages.identify.test_join_decisions import Cluster
 
 
@@ -70,7 +70,7 @@ def in_memory(tables: UnitTables, rule: Rule, clips: Folder, by_hand: dict[str, 
     parts = PartsOfDecisions(decisions, facts, True)
     columns = [pack(parts.rows(*span).columns) for span in part_spans(decisions.rows.starts)]
     num_emptied, warnings = warn_of_emptied_sources(decisions, facts.sources)
-    counts = {"rows": len(decisions.removed), **decisions.counts()}
+    counts = {"rows": len(decisions.removed), **counts_of(decisions)}
     return columns, counts, told, num_emptied, warnings
 
 

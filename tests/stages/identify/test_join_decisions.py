@@ -16,6 +16,7 @@ from curator_dask.errors import InputError
 from curator_dask.stages.identify.decisions.decision_table import decision_table
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows, TablesInMemory
+from tests.stages.identify.in_memory import counts_of
 
 EPS = 0.1
 
@@ -120,7 +121,7 @@ def test_what_must_hold(parts, name):
             assert stands == matches[one]
     groups = {ids[lead]: [ids[row] for row in rows] for lead, rows in rows_in_groups(found).items()}
     assert {frozenset(group) for group in groups.values()} == components(found, parts)
-    assert len(groups) == found.counts()["groups"]
+    assert len(groups) == counts_of(found)["groups"]
     for lead, members in groups.items():
         standing = [one for one in members if one in kept]
         assert members[0] == lead == (standing or members)[0]
@@ -134,14 +135,13 @@ def test_clusters_are_joined_by_their_numbers_and_ids_may_be_integers():
     assert all_ids(found) == [200, 201, 1100, 1101]
     assert found.removed.tolist() == [False, False, False, True]  # 1100 is kept, as 1101 was removed for it
     assert kept_ids(found) == [None, None, None, 1100]
-    assert found.counts() == {"kept": 3, "removed": 1, "orphans": 0, "groups": 1}
+    assert counts_of(found) == {"kept": 3, "removed": 1, "orphans": 0, "groups": 1}
 
 
 def test_no_cluster_at_all():
     found = join([], Rule("pairwise", EPS))
-    assert found.counts() == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
+    assert counts_of(found) == {"kept": 0, "removed": 0, "orphans": 0, "groups": 0}
     assert [part.tolist() for part in found.groups()] == [[], []]
-    assert found.removed_by_cluster() == {}
 
 
 def test_a_match_that_is_nowhere_is_an_error():

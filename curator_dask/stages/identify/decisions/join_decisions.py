@@ -88,16 +88,6 @@ class Decisions:
     by_hand: NDArray[np.bool_] | None = None
     copies: NDArray[np.bool_] | None = None
 
-    def counts(self) -> dict[str, int]:
-        """Kept and removed rows, orphans (removed rows without a kept row within eps), and groups of duplicates."""
-        num_removed = int(self.removed.sum())
-        return {
-            "kept": len(self.removed) - num_removed,
-            "removed": num_removed,
-            "orphans": self.num_orphans(),
-            "groups": len(self.grouped()[1]),
-        }
-
     def num_orphans(self) -> int:
         """How many rows the rule removed without a kept row that stands for them."""
         by_rule = self.removed if self.by_hand is None else self.removed & ~self.by_hand
@@ -114,12 +104,6 @@ class Decisions:
             return {}
         near = self.removed & ~self.copies if self.by_hand is None else self.removed & ~self.copies & ~self.by_hand
         return {"removed_as_copies": int((self.removed & self.copies).sum()), "removed_as_near": int(near.sum())}
-
-    def removed_by_cluster(self) -> dict[int, NDArray[np.bool_]]:
-        """Cluster → (N,) which of its rows are removed, in ranked order. Clusters without rows are left out."""
-        numbers, starts = self.rows.tables.numbers, self.rows.starts
-        masks = zip(numbers, np.split(self.removed, starts[1:-1]), strict=True) if len(numbers) else ()
-        return {number: mask for number, mask in masks if len(mask)}
 
     def has_eps(self) -> NDArray[np.bool_]:
         """(N,) the rows that were decided on by their cosine with others."""
