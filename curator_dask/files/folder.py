@@ -163,28 +163,36 @@ class Folder:
             return None
         return found[0] if found else None
 
-    def entries(self, path: str = "", *, hidden: bool = False, max_depth: int | None = None) -> list[Entry]:
+    def entries(
+        self, path: str = "", *, hidden: bool = False, max_depth: int | None = None, ending: str = ""
+    ) -> list[Entry]:
         """All files below, by path; hidden ones (``.name``, and all below a hidden folder) only when asked for.
 
-        Links to folders are followed, but never in a circle. With `max_depth` 1, only the files of the folder itself.
+        Links to folders are followed, but never in a circle. With `max_depth` 1, only the files of the folder itself. With an
+        `ending`, only files whose names end so: a local disk is not asked about others.
         Raises InputError for a folder that cannot be read: leaving it out would lose its files without a word.
         """
-        found = self.all_entries(path, hidden=hidden, max_depth=max_depth)
+        found = self.all_entries(path, hidden=hidden, max_depth=max_depth, ending=ending)
         return [entry for entry in found if not entry.passed_over]
 
     def all_entries(
-        self, path: str = "", *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True
-    ) -> list[Entry]:
+        self, path: str = "", *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True,
+        ending: str = "",
+    ) -> list[Entry]:  # fmt: skip
         """As `entries`, and also what it leaves out, each with the reason in `Entry.passed_over`.
 
         A hidden folder is one entry. Without `follow_links`, links that lead out of the folder are passed over too.
         """
         start = self.join(path) if path else self.root
         if self.is_local:
-            found = list(local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links))
+            found = list(
+                local_entries(start, hidden=hidden, max_depth=max_depth, follow_links=follow_links, ending=ending)
+            )
         else:
             with self._reach(needs_bucket=True) as fs:
-                found = [Entry(*one) for one in objects_below(fs, self.root, start, max_depth)]
+                found = [
+                    Entry(*one) for one in objects_below(fs, self.root, start, max_depth) if one[0].endswith(ending)
+                ]
             found = found if hidden else _with_hidden_as_one(found)
         if path:
             found = [Entry(f"{path}/{one.path}", one.num_bytes, one.version, one.passed_over) for one in found]

@@ -296,14 +296,18 @@ def _descriptor(path: str) -> tuple[int, int]:
 
 
 def local_entries(
-    start: str, *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True
+    start: str, *, hidden: bool = False, max_depth: int | None = None, follow_links: bool = True, ending: str = ""
 ) -> Iterator[Entry]:
     """Folders first by their own path, then those that only links lead to, each once: no circle, no file twice.
 
     What is passed over (hidden names; without `follow_links`, links that lead out of the folder) is named and not entered.
+    Files without the `ending` are left out.
     """
     for path, item, reason in _walk(start, hidden, max_depth, follow_links):
-        yield Entry(path, 0, "", reason) if reason else _entry_of(item.stat, path)
+        if reason:
+            yield Entry(path, 0, "", reason)
+        elif path.endswith(ending):
+            yield _entry_of(item.stat, path)
 
 
 def local_sizes(start: str, *, max_depth: int | None = None) -> Iterator[tuple[str, int]]:

@@ -229,6 +229,10 @@ class StageState:
         """All markers, sorted by unit key, few in memory at a time. A marker that cannot be read is left out."""
         return self._markers.records()
 
+    def unit_keys(self) -> set[str]:
+        """The keys of all units that have a marker, also one that cannot be read."""
+        return self._markers.keys()
+
     def records_of(self, keys: Sequence[str]) -> Iterator[UnitRecord]:
         """The markers of these units, in any order, few in memory at a time. Units without one are left out."""
         return self._markers.of(keys)

@@ -60,8 +60,12 @@ class Markers(Generic[R]):
 
     def loose_entries(self) -> list[Entry]:
         """The markers that are files of their own, by path."""
-        entries = self.folder.entries(f"{self.path}/{UNITS}", max_depth=1)
-        return [entry for entry in entries if entry.path.endswith(ENDING)]
+        return self.folder.entries(f"{self.path}/{UNITS}", max_depth=1, ending=ENDING)
+
+    def keys(self) -> set[str]:
+        """The keys of all units that have a marker. Markers that are files of their own are not read."""
+        loose = {self.key_of_loose(entry.path) for entry in self.loose_entries()}
+        return loose | {record.key for record in self._records([], self.batches.listed())}
 
     def records(self, keys: Container[str] | None = None) -> Iterator[R]:
         """The record of each unit, in order, few in memory at a time. What cannot be read is left out.

@@ -52,7 +52,7 @@ def run_cell_passes(
         units = verify_units(spec, state, groups)
     outcome = _run(context, state, units, verify_group, "groups (verify)")
     kept = {unit.key for unit in units}
-    state.forget({record.key for record in state.records()} - kept)
+    state.forget(state.unit_keys() - kept)
     return outcome
 
 

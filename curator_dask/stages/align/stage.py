@@ -179,7 +179,7 @@ def _compare_all(
 ) -> tuple[UnitsOutcome, list[str]]:
     """Compare every pair of groups, but for two of the reference. Returns the paths of the units' tables too."""
     units = _pair_units(spec, state, groups)
-    state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+    state.forget(state.unit_keys() - {unit.key for unit in units})
     outcome = run_units(context.cluster, state, units, align_groups, reporter=context.reporter, what="pairs of groups")
     outcome.raise_failures(f"{counted(len(outcome.failures), 'groups')} could not be aligned")
     return outcome, [unit.task.table for unit in units]

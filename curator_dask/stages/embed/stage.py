@@ -281,7 +281,7 @@ class EmbedStage(EmbedParameters, EmbedPaths, Stage):
         return VideoChoice(self.include, self.exclude, follow_links=self.follow_links, output=root, lists_clips=True)
 
     def _run(self, context: RunContext, state: StageState, units: Sequence[Unit[Any]], again: set[str]) -> StageResult:
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        state.forget(state.unit_keys() - {unit.key for unit in units})
         outcome = run_units(
             *(context.cluster, state, units, embed_unit),
             reporter=context.reporter,

@@ -231,7 +231,7 @@ class ExportStage(ExportParameters, Stage):
     ) -> UnitsOutcome:
         """Write the shards of a plan that are not there yet, and remove those that are in no plan any more."""
         units = self._units(state, shards)
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        state.forget(state.unit_keys() - {unit.key for unit in units})
         done = state.done_units()
         todo = {unit.key for unit in units if done.get(unit.key) != unit.inputs}
         if todo:
@@ -262,7 +262,7 @@ class ExportStage(ExportParameters, Stage):
         table = self._table(clips)
         units = table.copies()
         tell_replaced(state, units, context, has_table=clips.metadata is not None)
-        state.forget({record.key for record in state.records()} - {unit.key for unit in units})
+        state.forget(state.unit_keys() - {unit.key for unit in units})
         if units:
             clips.add_hashes(self._sources().hashes())
             units = table.copies()

@@ -208,7 +208,7 @@ class ByScores:
         decided = {key_of_cluster(CLUSTER_UNIT, cluster.number) for cluster in clusters} | ranked
         scored = {f"scores-{cluster.number:06d}" for cluster in clusters if self._scores_anew()}
         across = {ACROSS_UNIT} if self._compares_kept_rows() else set()
-        known = {record.key for record in self.state.records() if not is_part(record.key)}
+        known = {key for key in self.state.unit_keys() if not is_part(key)}
         self.state.forget(known - decided - scored - across - {EPS_UNIT, RECALL_UNIT, JOIN_UNIT})
 
     def recall(

@@ -305,7 +305,7 @@ class IdentifyDuplicatesStage(IdentifyParameters, StorageKwargs, Stage):
         by_overlaps = self._by_overlaps(state)
         ranked, outcome = by_overlaps.list_rows(context, clusters)
         all_done(outcome)
-        state.forget({record.key for record in state.records() if not is_part(record.key)} - ranked - {JOIN_UNIT})
+        state.forget({key for key in state.unit_keys() if not is_part(key)} - ranked - {JOIN_UNIT})
         overrides = None if self.overrides is None else self.decisions_by_hand()
         joined = by_overlaps.decide(context, clusters, dropped, overrides)
         counts, warnings = self._told(joined, Rule("overlap", 0.0, self.scope))

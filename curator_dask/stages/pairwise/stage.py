@@ -91,7 +91,7 @@ class PairwiseStage(RankedClusters, Stage):
         state.claim(self.identity(), overwrite=context.overwrite)
         spec = self.spec(context.cluster.device)
         plan = plan_units(state, [cluster_unit(spec, number, entries) for number, entries in clusters.items()])
-        state.forget({record.key for record in state.records()} - plan.keys())
+        state.forget(state.unit_keys() - plan.keys())
         first = run_units(
             context.cluster, state, plan.first, score, reporter=context.reporter, what="clusters", flush_together=True
         )
