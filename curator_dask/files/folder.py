@@ -27,6 +27,7 @@ from curator_dask.files.local_files import (
     TEMPORARY_PREFIX,
     Entry,
     Written,
+    ask_for,
     flush,
     hash_of,
     hash_of_stream,
@@ -348,6 +349,12 @@ class Folder:
             return len(found)
 
         yield copy
+
+    def read_ahead(self, paths: Iterable[str]) -> None:
+        """Ask a local disk for files that are read soon. It is not waited for, and a file that is not there does not matter."""
+        if self.is_local:
+            for path in paths:
+                ask_for(self.join(path))
 
     def open(self, path: str) -> IO[bytes]:
         """A file as a stream; of an object store it fetches what is read, long reads in parts at a time."""

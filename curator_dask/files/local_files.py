@@ -281,6 +281,15 @@ def read_into(descriptor: int, buffer: memoryview, at: int) -> int:
     return filled
 
 
+def ask_for(path: str) -> None:
+    """Have the system read a file into memory, where it knows how to; it is not waited for."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError, InputError):
+            descriptor, _ = _descriptor(path)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            os.close(descriptor)
+
+
 def _descriptor(path: str) -> tuple[int, int]:
     """A regular file opened for reading, and its size."""
     try:

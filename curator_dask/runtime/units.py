@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
+from curator_dask.files.folder import Folder
 from curator_dask.files.local_files import HeldFiles, put_in_place
 from curator_dask.files.names import counted, printable
 from curator_dask.files.object_store.asking_once import workers_wrote
@@ -85,6 +86,8 @@ class Unit(Generic[T]):
     """The task with these parts set aside: they fail as `WORKER_LOST`, and the others are done."""
     careful: T | None = None
     """Another task for the same unit, for workers that died of the first: it leaves out what a later stage does too."""
+    reads: tuple[Folder, tuple[str, ...]] | None = None
+    """Files that it reads, if they are large. With `flush_together`, a disk is asked for those of the next unit meanwhile."""
     before: tuple[str, ...] = ()
     """What an earlier version of the unit wrote. `run_units` fills it in."""
 
@@ -127,7 +130,8 @@ def run_units(
 
     `again` holds the keys of units that are to be done even if they are done.
 
-    With `flush_together`, files on a local disk of some units that share a task are flushed together, and then their markers.
+    With `flush_together`, files on a local disk of some units that share a task are flushed together, and then their markers,
+    while the next units are done one after the other.
     It is for work that writes its files by `Folder.write_bytes` or `write_parts` and reads none of them again.
 
     A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
@@ -502,9 +506,14 @@ def run_task(
     if together is not None:
         records = _run_together(state, units, together)
         return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
+    if flush_together and state.folder.is_local:
+        with ThreadPoolExecutor(
+            1
+        ) as pool:  # it waits for no flush: a second one would only wait for this one's GIL and cache
+            following = [*units[1:], None]
+            asides = pool.map(lambda unit, after: _run_aside(state, unit, work, after), units, following)
+            return _flushed_together(state, asides)
     with ThreadPoolExecutor(THREADS_BESIDE_DISK if state.folder.is_local else THREADS_IN_TASK) as pool:
-        if flush_together and state.folder.is_local:
-            return _flushed_together(state, pool.map(lambda unit: _run_aside(state, unit, work), units))
         return list(pool.map(lambda unit: run_unit(state, unit, work), units))
 
 
@@ -518,7 +527,12 @@ class _Aside(Generic[T]):
     """Its result; or its record, if it failed or its marker is among the files."""
 
 
-def _run_aside(state: StageState, unit: Unit[T], work: Callable[[T], UnitResult]) -> _Aside[T]:
+def _run_aside(
+    state: StageState, unit: Unit[T], work: Callable[[T], UnitResult], following: Unit[T] | None
+) -> _Aside[T]:
+    if following is not None and following.reads is not None:
+        folder, paths = following.reads
+        folder.read_ahead(paths)
     return _aside(state, unit, lambda: work(unit.task))
 
 

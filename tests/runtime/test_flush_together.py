@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,21 @@ def test_held_files_are_not_there_until_they_are_put_in_place(tmp_path):
         raise InputError("it stops")
     assert put_in_place([held]) == [None]
     assert tree(tmp_path).keys() == {"a.txt", "below/b.txt"}
+
+
+def test_the_files_of_the_next_unit_are_asked_for_while_one_is_done(tmp_path, state, monkeypatch):
+    events: list[str] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda descriptor, *_: events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    inputs = Folder(str(tmp_path / "inputs"))
+    for name in "ac":
+        inputs.write_bytes(name, b"x")
+    units = [replace(unit, reads=(inputs, (unit.key,))) for unit in all_units()][:4]  # there is no file of two of them
+
+    def work(key: str) -> UnitResult:
+        events.append(f"work {key}")
+        return UnitResult()
+
+    assert len(run_task(state, units, work, flush_together=True)) == 4
+    assert [Path(event).name for event in events] == ["work a", "c", "work b", "work c", "work d"]

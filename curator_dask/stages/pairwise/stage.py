@@ -142,7 +142,7 @@ def cluster_unit(spec: PairwiseSpec, cluster: int, entries: list[Entry]) -> Unit
     near_list = StageState(spec.output, PAIRWISE).beside_marker(key)
     paths = tuple(entry.path for entry in entries)
     task = ClusterTask(spec=spec, cluster=cluster, paths=paths, near_list=near_list, files=digest(versions))
-    return Unit(key, inputs, task, str(task))
+    return Unit(key, inputs, task, str(task), reads=(spec.input, paths))
 
 
 def _join_large_clusters(context: RunContext, state: StageState, plan: PairwisePlan) -> UnitsOutcome:
