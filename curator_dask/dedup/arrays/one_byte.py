@@ -27,6 +27,9 @@ LEAST_NUMBERS: Final = 16
 TRIED: Final = (512, 256)
 """Rows and columns of the product that PyTorch is tried with."""
 
+SMALLEST: Final = np.float32(2.0**-100)
+"""Rows of smaller numbers have steps of this size all the same: 127 divided by a smaller number may not be a number."""
+
 ERROR_STEPS: Final = np.float32(64)
 """What a number is rounded by is counted in parts of its row's step. The squares of so few add up exactly in float32."""
 
@@ -46,7 +49,8 @@ class OneByte(NamedTuple):
 
 
 def to_one_byte(X: Array) -> OneByte:
-    """The rows (n, D) float32, of NumPy or CuPy, in numbers of one byte: the largest number of each row is 127 or -127.
+    """The rows (n, D) float32, of NumPy or CuPy, in numbers of one byte: the largest number of each row is 127 or -127,
+    unless all of them are smaller than `SMALLEST`.
 
     >>> rows = to_one_byte(np.float32([[1, -0.5], [0, 0.02]]))
     >>> rows.numbers.tolist()
@@ -54,7 +58,7 @@ def to_one_byte(X: Array) -> OneByte:
     """
     xp = array_module(X)
     largest = xp.abs(X).max(axis=1) if X.shape[1] else xp.zeros(len(X), np.float32)
-    largest[largest == 0] = 1.0
+    largest = xp.maximum(largest, SMALLEST)
     steps = largest / np.float32(MOST)
     wide = X * (np.float32(MOST) / largest)[:, None]
     whole = xp.rint(wide)

@@ -72,6 +72,10 @@ LOST_SHARE: Final = 0.01
 TILE_NUMBER_BYTES: Final = 8
 """Bytes per number of a tile of products: the number, its comparison, and its share of the rows."""
 
+ROUNDING: Final = 2.0**-20
+"""float32 moves what a product is compared with by at most this share of the lengths; rows that rounding to one byte does
+not move at all may meet the limit to the last bit."""
+
 _ORDER_WIDTH: Final = 64
 _ORDER_STEPS: Final = 4000.0  # length of the longest centroid in whole steps
 
@@ -260,6 +264,7 @@ class _Planes:
         own: the index of the own cluster in the arrays below.
         cluster: (m,) the clusters. slope, offset: (m,), on the host.
         apart: (m,) the distances of the centroids.
+        rounding: (m,) how far ``x.c - x.own`` and its limits may be off in float32.
     """
 
     own: int
@@ -267,16 +272,18 @@ class _Planes:
     slope: NDArray[np.float32]
     offset: NDArray[np.float32]
     apart: NDArray[np.float64]
+    rounding: NDArray[np.float64]
 
     def take(self, some: NDArray[np.int64]) -> _Planes:
         own = int(np.searchsorted(some, self.own))
-        return _Planes(own, self.cluster[some], self.slope[some], self.offset[some], self.apart[some])
+        apart, rounding = self.apart[some], self.rounding[some]
+        return _Planes(own, self.cluster[some], self.slope[some], self.offset[some], apart, rounding)
 
     def least_products(self, margin: float) -> NDArray[np.float32]:
         """(m,) the least ``x.c - x.own`` of a row whose margin is at most this."""
-        with np.errstate(divide="ignore"):
-            least = (self.offset.astype(np.float64) - margin) / self.slope
-        return least.astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            least = (self.offset.astype(np.float64) - margin) / self.slope - self.rounding
+        return np.where(np.isneginf(self.offset), -np.inf, least).astype(np.float32)
 
 
 def _planes_around(own: int, centroids: Centroids) -> _Planes:
@@ -289,7 +296,9 @@ def _planes_around(own: int, centroids: Centroids) -> _Planes:
     inverse = np.where(same, 0.0, 1.0 / np.where(same, 1.0, apart))
     offset = np.where(same, -np.inf, (half - half[own]) * inverse)  # no plane parts two centroids at one place
     offset[own] = np.inf
-    return _Planes(own, np.arange(len(half)), inverse.astype(np.float32), offset.astype(np.float32), apart)
+    lengths = np.sqrt(2.0 * half) + math.sqrt(2.0 * half[own])
+    rounding = ROUNDING * lengths * (1.0 + lengths)
+    return _Planes(own, np.arange(len(half)), inverse.astype(np.float32), offset.astype(np.float32), apart, rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +407,8 @@ def _planes_that_matter(sample: NDArray[np.float32], planes: _Planes, highest: f
     others = np.isfinite(planes.offset)
     middle = planes.apart[others] / 2.0
     deviation = sample[:, others].std(axis=0, dtype=np.float64)
-    deviation = np.maximum(deviation, 0.5 * deviation.mean()) + 1e-9
+    usual = float(deviation.sum()) / max(1, len(deviation))  # there may be none: all centroids at one place
+    deviation = np.maximum(deviation, 0.5 * usual) + 1e-9
     expected = np.where(np.isneginf(planes.offset), 1.0, 0.0)
     expected[others] = upper_tail((middle - highest) / deviation)
     order = np.argsort(-expected, kind="stable")

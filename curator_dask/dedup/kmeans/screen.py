@@ -68,7 +68,7 @@ class Screen:
         best = scores.argmax(axis=1)
         least = products_of_few(moved, self._centres, best[:, None])[:, 0] - self._half_sq_norms[best]
         least[odd] = np.inf
-        scores += self._widths(moved, float(rows.errors[~odd].max(initial=0.0)))
+        scores += self._widths(moved, float(rows.errors[~odd].max(initial=0.0)), self._lengths[best].max(initial=0.0))
         found = np.flatnonzero(scores >= least[:, None])
         return Candidates(found // scores.shape[1], found % scores.shape[1])
 
@@ -77,10 +77,14 @@ class Screen:
         scores -= self._half_sq_norms
         return scores
 
-    def _widths(self, rows: Matrix, error: float) -> Matrix:
-        """(k,), how far scores may be off, if rounding moves rows (n, D) by this at most; and the rounding of float32."""
+    def _widths(self, rows: Matrix, error: float, best: float) -> Matrix:
+        """(k,), how far scores may be off, if rounding moves rows (n, D) by this at most; and the rounding of float32.
+
+        float32 also rounds the score of a row's best centre, of this length at most.
+        """
         length = math.sqrt(float(np.einsum("ij,ij->i", rows, rows).max(initial=0.0)))
         widths = (length + error) * self._errors + error * self._lengths
-        single = ROUNDING * (rows.shape[1] + 16) * (1.0 + length + error) * (1.0 + self._lengths) ** 2
+        longer = np.maximum(self._lengths, best)
+        single = ROUNDING * (rows.shape[1] + 16) * (1.0 + length + error) * (1.0 + longer) ** 2
         widest: Matrix = (1.001 * widths + 4.0 * single).astype(np.float32)
         return widest

@@ -32,6 +32,12 @@ def test_rows_are_as_far_from_their_numbers_as_told():
     assert (np.abs(rows.numbers).max(axis=1) == 127).all()
 
 
+def test_rows_of_the_smallest_numbers_are_rounded_without_a_warning():
+    X = np.float32([[1e-40, -1e-42, 0], [0, 3e-38, 1e-45]])
+    rows = to_one_byte(X)
+    assert (rows.errors >= np.linalg.norm(X - as_numbers(rows), axis=1)).all()
+
+
 def test_rows_of_zeros_and_no_rows():
     rows = to_one_byte(np.zeros((2, 3), np.float32))
     assert not rows.numbers.any()

@@ -215,6 +215,27 @@ def test_centroids_at_one_place_share_their_rows():
     assert sorted(found.row.tolist()) == list(range(20))
 
 
+@pytest.mark.parametrize("k", [3, 70])
+def test_centroids_at_one_place_without_a_budget(k):
+    X = random_unit(20, 8, 1)
+    C = np.repeat(X[:1], k, axis=0)
+    chosen, left_out = borders_of(X, C, np.arange(20) % k, 0.1, budget=0.0)
+    assert len(chosen) + left_out == 20 * (k - 1)
+
+
+@pytest.mark.parametrize("dim", [4, 16, 256, 2304])
+def test_no_pair_at_just_the_limit_is_missed_where_nothing_is_rounded(dim):
+    """Numbers of one size are whole in one byte, so rounding leaves no room around the limit."""
+    random = np.random.default_rng(dim)
+    for _ in range(30):
+        num_turned = int(random.integers(1, max(2, dim // 8)))
+        X = np.repeat(np.where(random.random((1, dim)) < 0.5, -1, 1) / math.sqrt(dim), 2, axis=0).astype(np.float32)
+        X[1, random.choice(dim, num_turned, replace=False)] *= -1
+        chosen, left_out = borders_of(X, X * np.float32(0.9), np.arange(2), 2 * num_turned / dim, 0.0, recall=1)
+        assert chosen
+        assert left_out == 0
+
+
 @pytest.mark.parametrize("budget", [-0.1, math.nan, math.inf])
 def test_a_budget_must_make_sense(budget):
     X = random_unit(4, 8, 1)

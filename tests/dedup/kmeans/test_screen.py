@@ -57,6 +57,14 @@ def test_equal_centres_and_crowds_of_near_ones():
     assert not ((labels >= 50) & (labels < 100)).any()
 
 
+def test_long_centres_on_both_sides_of_the_rows():
+    """The score of the far centre is rounded by more than the scores of those in the middle may be off."""
+    X = np.float32([[-0.001], [0.001]])
+    C = np.full((3000, 1), -10053.109, np.float32)
+    C[-1] = 10053.107
+    assert screened(X, C).tolist() == [0, 2999]
+
+
 def test_rows_of_zeros_and_one_centre():
     X = np.zeros((3, 8), np.float32)
     assert screened(X, random_unit(5, 8, 0)).tolist() == assign(X, random_unit(5, 8, 0)).tolist()
