@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.dataset  # so that its memory counts for no step
 import pyarrow.parquet as pq
 
+from benchmarks import export_plan
 from benchmarks.clip_index import row
 from benchmarks.measuring import apart, for_each_size, measure_step
-from curator_dask import AlignStage, prune_output, verify_output
+from curator_dask import AlignStage, ExportStage, prune_output, verify_output
 from curator_dask.data.beside_vectors.quality_table import MARKED, publish_quality
 from curator_dask.data.beside_vectors.track_files import TrackRow, track_table
 from curator_dask.data.beside_vectors.track_index import read_track_index
@@ -37,6 +38,9 @@ from curator_dask.stages.align.cell_passes import plan_cells, verify_units
 from curator_dask.stages.align.groups import group_sources
 from curator_dask.stages.align.shared_stretches import SharedStretch, overlap_table
 from curator_dask.stages.align.spec import AlignSpec, LineGroup
+from curator_dask.stages.export.clips.chosen import choose
+from curator_dask.stages.export.clips.exported import ExportedClips
+from curator_dask.stages.export.table import ClipTable
 
 CLIPS_OF_VIDEO = 20
 
@@ -191,6 +195,27 @@ def _prune(root: Path, num_clips: int) -> None:
         raise SystemExit("nothing is left over")
 
 
+def _prepare_copies(root: Path, num_clips: int) -> None:
+    root.mkdir(parents=True)
+    export_plan.write_input(root, num_clips, with_files=False)
+
+
+def _copies(root: Path, num_clips: int) -> None:
+    """Plan the copies of the media of all clips, without files: what is known of the clips, the groups, their plans."""
+    stage = ExportStage(str(root), str(root / "data"), str(root), format="parquet")
+    sources = export_plan.MadeUp(**vars(stage._sources()), made_up=num_clips)
+    with tempfile.TemporaryDirectory() as scratch:
+        clips = ExportedClips(choose(sources, 0, Path(scratch)), stage.shards, Path(scratch))
+        table, state = (
+            ClipTable(clips, stage.input, stage.output, copies_media=True),
+            StageState(stage.output, stage.name),
+        )
+        units = table.copies(state)
+        clips.add_hashes(sources.hashes())
+        with table.planned(state, {unit.key for unit in units}):
+            pass
+
+
 def _centres(root: Path, num_clips: int) -> None:
     """The centres of the cells for clips of ten seconds."""
     count = number_of_cells(20 * num_clips, CELL_SEGMENTS)
@@ -203,6 +228,7 @@ STEPS = {
     "align": (_prepare_align, _align),
     "verify": (_prepare_output, _verify),
     "prune": (_prepare_output, _prune),
+    "copies": (_prepare_copies, _copies),
     "centres": (_prepare_nothing, _centres),
 }
 """Name → what prepares a step for a number of clips in a folder, in a process of its own, and the step."""

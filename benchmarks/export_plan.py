@@ -57,7 +57,7 @@ def main() -> None:
 def _measure(num_clips: int, with_files: bool, named: str | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        apart(_write_input, root, num_clips, with_files)
+        apart(write_input, root, num_clips, with_files)
         stage = ExportStage(str(root), str(root / "out"), str(root), shards=PlanParameters(splits=SPLITS))
         if named is not None:
             apart(_write_metadata, root, num_clips, named)
@@ -124,7 +124,7 @@ def _write_plans(stage: ExportStage, clips: ExportedClips, shards: list[PlannedS
         pass
 
 
-def _write_input(root: Path, num_clips: int, with_files: bool) -> None:
+def write_input(root: Path, num_clips: int, with_files: bool) -> None:
     """A clip index whose clips are all kept, 20 of each video."""
     tables = (pa.Table.from_pylist(list(map(_row, numbers)), schema=schema()) for numbers in _blocks(num_clips))
     (root / CLIP_INDEX).write_bytes(parquet_bytes_of_batches(schema(), tables))

@@ -597,12 +597,17 @@ def _recorded(state: StageState, unit: Unit[T], act: Callable[[], R]) -> R | Uni
 
 
 def _failure_of(state: StageState, unit: Unit[T], error: Exception) -> UnitRecord:
+    return _failure_record(state, unit, *reason_and_message(error, f"unit {unit.key} of stage {state.stage}"))
+
+
+def reason_and_message(error: Exception, what: str) -> tuple[str, str]:
+    """What a `Failure` says of an error. One that is none of this package's goes to the log, with what failed."""
     if isinstance(error, MediaError):
-        return _failure_record(state, unit, error.reason, str(error))
+        return error.reason, str(error)
     if isinstance(error, CuratorError):
-        return _failure_record(state, unit, reason_of(error), str(error))
-    logger.error("unit %s of stage %s", unit.key, state.stage, exc_info=error)
-    return _failure_record(state, unit, "internal-error", _describe_error(error))
+        return reason_of(error), str(error)
+    logger.error("%s", what, exc_info=error)
+    return "internal-error", _describe_error(error)
 
 
 def _mark_done(state: StageState, unit: Unit[T], result: UnitResult) -> UnitRecord:

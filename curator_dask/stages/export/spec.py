@@ -22,11 +22,13 @@ class ShardSpec:
 
 @dataclass(frozen=True, slots=True)
 class CopySpec:
-    """One clip whose media is copied from `input` to the same path in `output`."""
+    """Some clips whose media is copied from `input` to the same paths in `output`. They stand in a file for the worker."""
 
     input: Folder
     output: Folder
-    clip_id: str
-    num_bytes: int
-    content_hash: str = ""
-    with_preview: bool = False
+    plan_path: str
+    """A file in `output`, as `write_copies` writes it."""
+    number: int
+    """The number of the group of this file that has the clips."""
+    with_previews: bool
+    """Their previews are copied too."""

@@ -34,9 +34,11 @@ from curator_dask.stages.export.parameters import ExportParameters, PlanParamete
 from curator_dask.stages.export.replaced import tell_replaced
 from curator_dask.stages.export.spec import ShardSpec
 from curator_dask.stages.export.table import ClipTable
-from curator_dask.stages.export.worker import copy_media, write_one_shard
+from curator_dask.stages.export.worker import copy_clips, write_one_shard
 
 MEMBERS, CAPTION, PREVIEW = ("json", "mp4"), "txt", "webp"
+GROUPS = "groups"
+"""What is copied together: the media of some clips."""
 
 
 @with_suggestions
@@ -180,8 +182,10 @@ class ExportStage(ExportParameters, Stage):
     def _plan(self, state: StageState, context: RunContext, clips: ExportedClips) -> StageResult:
         """What a run would do; previews that are not there yet count as units of their own."""
         self._add_previews(clips, context)
-        units = self._table(clips).copies() if self.format == "parquet" else self._units(state, clips.shards())
-        tell_replaced(state, units, context, has_table=clips.metadata is not None)
+        is_table = self.format == "parquet"
+        units = self._table(clips).copies(state) if is_table else self._units(state, clips.shards())
+        of = GROUPS if is_table else "files"
+        tell_replaced(state, units, context, has_table=clips.metadata is not None, of=of)
         todo, done = self.count_planned(units)
         if clips.previews is not None:
             todo, done = todo + clips.previews.num_run, done + clips.previews.num_skipped
@@ -260,15 +264,17 @@ class ExportStage(ExportParameters, Stage):
 
     def _export_table(self, state: StageState, context: RunContext, clips: ExportedClips) -> StageResult:
         table = self._table(clips)
-        units = table.copies()
-        tell_replaced(state, units, context, has_table=clips.metadata is not None)
+        units = table.copies(state)
+        tell_replaced(state, units, context, has_table=clips.metadata is not None, of=GROUPS)
         state.forget(state.unit_keys() - {unit.key for unit in units})
-        if units:
+        done = state.done_units()
+        todo = {unit.key for unit in units if done.get(unit.key) != unit.inputs}
+        if todo:
             clips.add_hashes(self._sources().hashes())
-            units = table.copies()
-        outcome = run_units(context.cluster, state, units, copy_media, reporter=context.reporter, what="clips")
+        with table.planned(state, todo):
+            outcome = run_units(context.cluster, state, units, copy_clips, reporter=context.reporter, what=GROUPS)
         table.publish(state)
-        clips.note_failed(replace(failure, clip_id=failure.source) for failure in outcome.failures)
+        clips.note_failed(table.failures(outcome.failures))
         counts = count_clips(clips, has_list=self.keep_list is not None)
         if self.previews:
             counts["previews"] = counts["clips"]

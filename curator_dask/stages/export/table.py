@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from curator_dask.data.tables import publish_parquet
 from curator_dask.export.index import index_table
-from curator_dask.export.planned.columns import CONTENT_HASH, TOLD, record_schema
+from curator_dask.export.planned.columns import TOLD, record_schema
+from curator_dask.export.planned.copies import groups_of, write_copies
 from curator_dask.export.planned.json_texts import inputs_and_sizes, json_texts
+from curator_dask.export.planned.ordering import shuffled
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
+from curator_dask.files.names import printable
+from curator_dask.runtime.records import Failure
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.export.clips.exported import ExportedClips
+from curator_dask.stages.export.clips.plan_files import PLAN, plans_removed
 from curator_dask.stages.export.spec import CopySpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+UNITS: Final = 16_384
+"""The clips whose media is copied are cut into at most so many units, by the hashes of their ids: then another clip changes one
+unit, whatever the number of clips."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +46,65 @@ class ClipTable:
     output: Folder
     copies_media: bool
 
-    def copies(self) -> list[Unit[CopySpec]]:
-        """The media to copy, with their previews; none where they stay in place."""
-        return list(self._copies()) if self.copies_media else []
+    def copies(self, state: StageState) -> list[Unit[CopySpec]]:
+        """The units that copy the media, with their previews; none where they stay in place. A unit has some clips."""
+        digests: dict[int, Any] = {}
+        for table in self._tables_to_copy():
+            for number, text in zip(self._units_of(table).tolist(), self._inputs(table), strict=True):
+                digests.setdefault(number, hashlib.sha256()).update(f"[{text}]\n".encode("ascii"))
+        return [self._unit(state, number, found.hexdigest()[:32]) for number, found in sorted(digests.items())]
 
-    def _copies(self) -> Iterator[Unit[CopySpec]]:
-        for table in self.clips.in_order()():
-            names = record_schema(with_quality=self.clips.chosen.with_quality).names
-            inputs = inputs_and_sizes(table.select(names))[0].to_pylist()
-            told = json_texts(table[TOLD]).to_pylist() if TOLD in table.column_names else None
-            hashes = table[CONTENT_HASH].to_pylist() if CONTENT_HASH in table.column_names else [""] * len(table)
-            for at, (clip, size) in enumerate(
-                zip(table["id"].to_pylist(), table["num_bytes"].to_pylist(), strict=True)
-            ):
-                parts = inputs[at] if told is None else f"{inputs[at]}, {told[at]}"
-                spec = CopySpec(self.input, self.output, clip, size, hashes[at] or "", told is not None)
-                yield Unit(clip, hashlib.sha256(f"[{parts}]".encode("ascii")).hexdigest()[:32], spec, clip)
+    @contextlib.contextmanager
+    def planned(self, state: StageState, todo: Collection[str]) -> Iterator[None]:
+        """During the block, the clips of the units with these keys lie in the stage's record."""
+        with plans_removed(state):
+            for at, table in enumerate(self._tables_to_copy() if todo else ()):
+                numbers = self._units_of(table)
+                if any(_key(number) in todo for number in np.unique(numbers).tolist()):
+                    numbers %= self._per_plan
+                    write_copies(state.folder, _plan_path(state, at), table, numbers, self._per_plan)
+            yield
+
+    def failures(self, found: Iterable[Failure]) -> Iterator[Failure]:
+        """Those of clips. A unit that failed as a whole could copy none of its clips."""
+        of_units = {failure.source: failure for failure in found if not failure.clip_id}
+        yield from (failure for failure in found if failure.clip_id)
+        for table in self._tables_to_copy() if of_units else ():
+            for number, clip in zip(self._units_of(table).tolist(), table["id"].to_pylist(), strict=True):
+                if (failure := of_units.get(_key(number))) is not None:
+                    yield replace(failure, source=printable(clip), clip_id=printable(clip))
+
+    def _tables_to_copy(self) -> Iterable[pa.Table]:
+        """The rows of buckets by place, and so unit by unit."""
+        return shuffled(self.clips.dressed, self.clips.parameters.seed) if self.copies_media else ()
+
+    def _inputs(self, table: pa.Table) -> Iterator[str]:
+        """What each clip's files are made from, as JSON without brackets."""
+        names = record_schema(with_quality=self.clips.chosen.with_quality).names
+        inputs = inputs_and_sizes(table.select(names))[0].to_pylist()
+        if TOLD not in table.column_names:
+            return iter(inputs)
+        told = json_texts(table[TOLD]).to_pylist()
+        return (f"{one}, {other}" for one, other in zip(inputs, told, strict=True))
+
+    def _unit(self, state: StageState, number: int, inputs: str) -> Unit[CopySpec]:
+        plan, place = divmod(number, self._per_plan)
+        with_previews = self.clips.previews is not None
+        spec = CopySpec(self.input, self.output, _plan_path(state, plan), place, with_previews)
+        return Unit(_key(number), inputs, spec, _key(number))
+
+    @property
+    def _num_units(self) -> int:
+        return max(UNITS, self.clips.chosen.rows.num_buckets)
+
+    @property
+    def _per_plan(self) -> int:
+        """Units of a plan, which has the clips of a bucket."""
+        return self._num_units // self.clips.chosen.rows.num_buckets
+
+    def _units_of(self, table: pa.Table) -> NDArray[np.int64]:
+        """(n,) the number of the unit of each clip."""
+        return groups_of(table, self._num_units)
 
     def publish(self, state: StageState) -> None:
         """Write the table, sorted by id."""
@@ -71,3 +128,11 @@ class ClipTable:
 
     def _path_of(self, path: str) -> str:
         return path if self.copies_media else self.input.join(path)
+
+
+def _key(number: int) -> str:
+    return f"clips-{number:06d}"
+
+
+def _plan_path(state: StageState, number: int) -> str:
+    return state.path(PLAN, f"{number:06d}.arrow")

@@ -1,4 +1,4 @@
-"""The work of the export stage on a worker: write one shard, or copy the media of one clip."""
+"""The work of the export stage on a worker: write one shard, or copy the media of some clips."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from curator_dask.data.tables import read_parquet
 from curator_dask.errors import MediaError
 from curator_dask.export.plan import ShardPlan
 from curator_dask.export.planned.columns import CONTENT_HASH, PREVIEW_BYTES, records_of
+from curator_dask.export.planned.copies import read_copies
 from curator_dask.export.samples import ClipRecord, caption_bytes
 from curator_dask.export.shards import UNREADABLE, ExtraMembers, write_shard
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder, Written
 from curator_dask.files.local_files import HASHES
+from curator_dask.files.names import printable
 from curator_dask.runtime.records import Failure, UnitResult
+from curator_dask.runtime.units import reason_and_message
 from curator_dask.stages.export.spec import CopySpec, ShardSpec
 
 if TYPE_CHECKING:
@@ -76,21 +79,35 @@ def read_preview(folder: Folder, clip_id: str, num_bytes: int) -> bytes:
     return data
 
 
-def copy_media(spec: CopySpec) -> UnitResult:
-    """Copy the media file of one clip, and its preview where it is asked for, into the export."""
-    path = layout.clip_path(spec.clip_id)
+def copy_clips(spec: CopySpec) -> UnitResult:
+    """Copy the media files of some clips, and their previews where these are asked for, into the export."""
+    outputs, failures, num_copied = dict[str, int](), list[Failure](), 0
+    for row in read_copies(spec.output, spec.plan_path, spec.number):
+        try:
+            outputs |= _copy_clip(spec, row["id"], row["num_bytes"], row.get(CONTENT_HASH) or "")
+            num_copied += 1
+        except Exception as error:  # told with its reason: one clip that cannot be copied must not stop the others
+            name = printable(row["id"])
+            failures.append(Failure("export", name, *reason_and_message(error, f"copy of clip {name}"), name))
+    final = all(failure.is_open for failure in failures)  # the next run tries in any case
+    return UnitResult(outputs, {"clips": num_copied}, tuple(failures), final=final)
+
+
+def _copy_clip(spec: CopySpec, clip_id: str, num_bytes: int, content_hash: str) -> dict[str, int]:
+    """Copy the files of one clip; returns their sizes."""
+    path = layout.clip_path(clip_id)
     with (
-        _open(spec.input, spec.clip_id, spec.content_hash) as source,
+        _open(spec.input, clip_id, content_hash) as source,
         spec.output.writing(path) as temporary,
         temporary.open("wb") as target,
     ):
         for block in _blocks(source):
             target.write(block)
-    outputs: dict[str, int] = {path: Written(spec.num_bytes, spec.content_hash)}
-    if spec.with_preview:
-        preview = layout.preview_path(spec.clip_id)
+    outputs: dict[str, int] = {path: Written(num_bytes, content_hash)}
+    if spec.with_previews:
+        preview = layout.preview_path(clip_id)
         outputs[preview] = spec.output.write_bytes(preview, spec.input.read_bytes(preview))
-    return UnitResult(outputs, {"clips": 1})
+    return outputs
 
 
 def _open(folder: Folder, clip_id: str, content_hash: str) -> Any:

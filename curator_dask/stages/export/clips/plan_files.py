@@ -33,10 +33,17 @@ def plan_files(
     state: StageState, clips: ExportedClips, shards: Sequence[PlannedShard], todo: Collection[str]
 ) -> Iterator[None]:
     """During the block, the plans of the shards with these keys lie in the stage's record."""
-    try:
+    with plans_removed(state):
         for shard, rows in clips.shard_rows(shards) if todo else ():
             if (key := shard_key(shard)) in todo:
                 write_parquet(state.folder, plan_path(state, key), _needed(rows))
+        yield
+
+
+@contextlib.contextmanager
+def plans_removed(state: StageState) -> Iterator[None]:
+    """At the end of the block, all plans are removed."""
+    try:
         yield
     finally:
         for entry in state.folder.entries(state.path(PLAN)):
