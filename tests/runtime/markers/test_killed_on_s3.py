@@ -78,7 +78,8 @@ def test_a_client_that_is_killed_while_it_packs_loses_nothing(s3, cluster, tmp_p
     assert num_batches == (MOMENTS[moment] > 0)
     assert num_loose + NUM_UNITS * num_batches >= NUM_UNITS
     assert list(state.records()) == records
-    monkeypatch.setattr(packing, "MOST_LOOSE", 2)
+    # Requests that were under way when the client died are carried out: sometimes all but one of the markers are gone.
+    monkeypatch.setattr(packing, "MOST_LOOSE", 1)
     second = run(cluster, state)
     assert (second.num_run, second.num_skipped, second.counts) == (0, NUM_UNITS, counts)
     assert state.folder.entries(state.path("units")) == []
