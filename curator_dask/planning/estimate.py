@@ -188,7 +188,8 @@ def _cross_cluster(size: RunSize, rates: StageRates) -> StageEstimate:
 
 def _identify(size: RunSize, rates: StageRates) -> StageEstimate:
     # Its tasks read the tables and join the decisions; the client holds the rows with a duplicate in another cluster.
-    core_s = size.clips * rates.identify_core_s_per_clip
+    per_clip = rates.identify_overlap_core_s_per_clip if size.align else rates.identify_core_s_per_clip
+    core_s = size.clips * per_clip
     size_gb = size.clips * rates.table_bytes_per_clip / 1e9
     crossing = (
         rates.crossing_share * rates.identify_bytes_per_crossing_clip if size.cross_cluster and not size.align else 0.0

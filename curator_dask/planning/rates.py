@@ -39,10 +39,12 @@ class StageRates:
     clusters of 128 numbers, one thread)."""
     pass_core_s_per_gb: float = 4.0
     """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core
-    seconds; it took 56 to 62 on a quiet machine (whole_dedup_2_cores.md)."""
-    identify_core_s_per_clip: float = 20e-6
-    """Core seconds to decide a clip by its score (whole_dedup_2_cores.md). By overlaps it took as many, without the listing of
-    the rows (decisions_2_cores.md)."""
+    seconds; it took 49 to 54 on a quiet machine whose processor has products of one-byte numbers (whole_dedup_2_cores.md)."""
+    identify_core_s_per_clip: float = 10e-6
+    """Core seconds to decide a clip by its score (6 to 7 µs, and 9 to 10 where duplicates between
+    clusters are looked for: whole_dedup_2_cores.md)."""
+    identify_overlap_core_s_per_clip: float = 20e-6
+    """Core seconds to decide a clip by overlaps, without the listing of the rows (decisions_2_cores.md)."""
     cluster_core_s: float = 0.011
     """Core seconds that a cluster costs, however small it is (whole_dedup_2_cores.md)."""
     unit_client_s: float = 0.0014

@@ -57,6 +57,15 @@ class TestGrowth:
         assert "cross_cluster" in across
 
 
+    def test_identify_has_a_rate_for_scores_and_one_for_overlaps(self):
+        rates = StageRates(identify_core_s_per_clip=3.6e-6, identify_overlap_core_s_per_clip=36e-6)
+        by_scores, by_overlaps = (
+            stage(plan_run(RunSize(clips=1e9, align=align), rates), "identify") for align in (False, True)
+        )
+        assert by_scores.core_hours + by_scores.client_hours == pytest.approx(1)
+        assert by_overlaps.core_hours + by_overlaps.client_hours == pytest.approx(10)
+
+
 class TestTimes:
     def test_gpus_take_over_products_only(self):
         plan = plan_run(RunSize(clips=1e8, align=False, cores=64, gpus=8))

@@ -58,9 +58,10 @@ def write_clusters(
     client = context.cluster.client
     try:
         rows = list(kept) or [None] * len(tasks)
-        gather(client, client.map(assign_chunk, tasks, rows, pure=False), context.reporter.note)
+        assigned = client.map(assign_chunk, tasks, rows, pure=False)
         for one in kept:
-            one.release()
+            one.release()  # Dask keeps the rows until they are written; the memory of these then holds what is written next
+        gather(client, assigned, context.reporter.note)
         outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
     finally:
         state.remove_below(bucket_folder(state))
