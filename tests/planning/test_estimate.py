@@ -56,7 +56,6 @@ class TestGrowth:
         across = [one.stage for one in plan_run(RunSize(clips=1e6, align=False, cross_cluster=True)).stages]
         assert "cross_cluster" in across
 
-
     def test_identify_has_a_rate_for_scores_and_one_for_overlaps(self):
         rates = StageRates(identify_core_s_per_clip=3.6e-6, identify_overlap_core_s_per_clip=36e-6)
         by_scores, by_overlaps = (
