@@ -9,9 +9,10 @@ memory in use at its start. Linux only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -69,54 +70,54 @@ def main() -> None:
         for_each_size(given.clips, _measure, given.crossing)
 
 
-def _measure_new(num_clips: int) -> None:
+@contextlib.contextmanager
+def _decided(stage: str, num_clips: int, crossing: float) -> Iterator[tuple[LazyCluster, StageState, UnitTables]]:
+    """Two workers, and the made-up tables of a stage that are not joined yet."""
+    output_files.SINGLE_FILE_ROWS = 0  # they are a step of their own
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Folder(scratch)
-        state = StageState(folder, "incremental")
-        apart(_write_input, state, num_clips, 0.0)
+        state = StageState(Folder(scratch), stage)
+        apart(_write_input, state, num_clips, crossing)
         tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
-        output_files.SINGLE_FILE_ROWS = 0
         with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
-            context = RunContext(cluster, SilentReporter())
-            _step(
-                "join and write the parts",
-                num_clips,
-                cluster,
-                lambda: join_scores(context, state, tables, RULE, folder, ""),
-            )
+            yield cluster, state, tables
+
+
+def _measure_new(num_clips: int) -> None:
+    with _decided("incremental", num_clips, 0.0) as (cluster, state, tables):
+        context = RunContext(cluster, SilentReporter())
+        _step(
+            "join and write the parts",
+            num_clips,
+            cluster,
+            lambda: join_scores(context, state, tables, RULE, state.folder, ""),
+        )
 
 
 def _measure(num_clips: int, crossing: float) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Folder(scratch)
-        state = StageState(folder, "identify")
-        apart(_write_input, state, num_clips, crossing)
-        tables = UnitTables(state, "cluster", tuple(range(num_clips // CLUSTER_ROWS)))
+    with _decided("identify", num_clips, crossing) as (cluster, state, tables):
+        folder, context = state.folder, RunContext(cluster, SilentReporter())
         decided = DecidedClusters(tables, ("made up",), RULE, None)
-        output_files.SINGLE_FILE_ROWS = 0  # they are a step of their own
-        with LazyCluster(ClusterSettings(device="cpu", n_workers=2, dashboard=False)) as cluster:
-            context = RunContext(cluster, SilentReporter())
+        _step(
+            "join and write the parts",
+            num_clips,
+            cluster,
+            lambda: in_parts.join_in_parts(context, state, decided, folder, None),
+        )
+        _step(
+            "the same again, all done",
+            num_clips,
+            cluster,
+            lambda: in_parts.join_in_parts(context, state, decided, folder, None),
+        )
+        paths = decision_parts(folder)
+        if num_clips <= SINGLE_FILE_ROWS:
             _step(
-                "join and write the parts",
+                "single files",
                 num_clips,
                 cluster,
-                lambda: in_parts.join_in_parts(context, state, decided, folder, None),
+                lambda: _publish_single_files(state, paths, "", with_groups=True),
             )
-            _step(
-                "the same again, all done",
-                num_clips,
-                cluster,
-                lambda: in_parts.join_in_parts(context, state, decided, folder, None),
-            )
-            paths = decision_parts(folder)
-            if num_clips <= SINGLE_FILE_ROWS:
-                _step(
-                    "single files",
-                    num_clips,
-                    cluster,
-                    lambda: _publish_single_files(state, paths, "", with_groups=True),
-                )
-            _step("read all parts in batches", num_clips, cluster, lambda: _read(folder))
+        _step("read all parts in batches", num_clips, cluster, lambda: _read(folder))
 
 
 def _read(folder: Folder) -> int:

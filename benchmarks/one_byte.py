@@ -25,7 +25,8 @@ import numpy as np
 
 from benchmarks.kmeans import mixture, product
 from curator_dask.dedup.arrays.one_byte import Multiplier, quick_products, to_one_byte
-from curator_dask.dedup.cross_cluster.borders import find_borders, prepare_centroids
+from curator_dask.dedup.cross_cluster.borders import find_borders
+from curator_dask.dedup.cross_cluster.centroids import prepare_centroids
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
 from curator_dask.dedup.kmeans.near import find_near, nearest_of

@@ -378,8 +378,9 @@ class Folder:
     def write_parts(self, path: str, parts: Sequence[bytes | memoryview]) -> int:
         """As `write_bytes`, a file that consists of these parts."""
         if not self.is_local:
+            data = b"".join(parts)
             with self._writes(path) as fs:
-                send_bytes(fs, data := b"".join(parts), self.join(path))
+                send_bytes(fs, data, self.join(path))
             note_change(self.join(path), data)
         else:
             write_file(self.join(path), parts)

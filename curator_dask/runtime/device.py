@@ -13,6 +13,7 @@ DEVICES = ("auto", "cpu", "gpu")
 DEVICE_VARIABLE = "CURATOR_DASK_BACKEND"
 TF32_VARIABLE = "CUPY_TF32"
 MANY_MULTIPLICATIONS = 3e11
+"""From so many on, quick products save more time than loading PyTorch in two workers takes."""
 _RAPIDS = ("cudf", "cupy", "dask_cuda")
 
 

@@ -507,9 +507,8 @@ def run_task(
         records = _run_together(state, units, together)
         return [*records, *(run_unit(state, unit, work) for unit in units[len(records) :])]
     if flush_together and state.folder.is_local:
-        with ThreadPoolExecutor(
-            1
-        ) as pool:  # it waits for no flush: a second one would only wait for this one's GIL and cache
+        # One thread, as its units wait for no flush. A second one would only wait for its lock and take its cache.
+        with ThreadPoolExecutor(1) as pool:
             following = [*units[1:], None]
             asides = pool.map(lambda unit, after: _run_aside(state, unit, work, after), units, following)
             return _flushed_together(state, asides)

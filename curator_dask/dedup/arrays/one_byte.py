@@ -44,7 +44,8 @@ class OneByte(NamedTuple):
     errors: Array
     """(n,) float32, at least the distance of each row to its numbers times its step, and a few percent more."""
 
-    def take(self, rows: slice) -> OneByte:
+    def take(self, rows: Any) -> OneByte:
+        """Some of the rows, which a slice or their numbers name."""
         return OneByte(self.numbers[rows], self.steps[rows], self.errors[rows])
 
 
@@ -76,7 +77,8 @@ def _errors(parts: Array) -> Array:
 
 
 def exact_products(rows: Array, columns: Array) -> Array:
-    """(n, k), exact products of rows (n, D) and columns (k, D) of one-byte numbers, each as float32; of NumPy or CuPy."""
+    """(n, k), float32 or float64: the exact products of rows (n, D) and columns (k, D), one-byte numbers held as float32, of
+    NumPy or CuPy."""
     dim = rows.shape[1]
     if dim <= EXACT_NUMBERS:
         return rows @ columns.T

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_columns import ranking_columns, stored_columns
 from curator_dask.data.clusters import VectorPlaces, id_values, read_placed_vectors, stored_centroids
 from curator_dask.data.tables import read_parquet
-from curator_dask.dedup.cross_cluster.borders import Centroids, prepare_centroids
+from curator_dask.dedup.cross_cluster.centroids import Centroids, prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import Indices
 from curator_dask.errors import InputError
 from curator_dask.files import layout

@@ -10,7 +10,8 @@ import numpy as np
 
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.dedup.arrays.xp import to_host
-from curator_dask.dedup.cross_cluster.borders import Borders, Centroids, find_borders
+from curator_dask.dedup.cross_cluster.borders import Borders, find_borders
+from curator_dask.dedup.cross_cluster.centroids import Centroids
 from curator_dask.files import layout
 from curator_dask.runtime.device import load_quick_products, to_device
 from curator_dask.runtime.records import UnitResult, add_counts

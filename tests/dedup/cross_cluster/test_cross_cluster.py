@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.cross_cluster import scores as cross_cluster
-from curator_dask.dedup.cross_cluster.borders import (
-    ASSIGNMENTS,
-    MULTIPLY,
-    WITHIN_PAIR,
-    find_borders,
-    neighbour_order,
-    prepare_centroids,
-)
+from curator_dask.dedup.cross_cluster.borders import ASSIGNMENTS, MULTIPLY, WITHIN_PAIR, find_borders
+from curator_dask.dedup.cross_cluster.centroids import neighbour_order, prepare_centroids
 from curator_dask.dedup.cross_cluster.missed import ENOUGH_SHARE, Misses, upper_tail
 from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
