@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,11 +112,14 @@ def test_a_cluster_without_workers_is_waited_for(source, context, tmp_path):
         Client(empty, set_as_default=False) as client,
     ):
         said: list[str] = []
-        late = threading.Timer(0.5, empty.scale, [1])
-        late.start()
+
+        def start_one(text: str) -> None:
+            """A worker comes once the stage has said that it waits."""
+            said.append(text)
+            empty.scale(1)
+
         lazy = LazyCluster.of(client)
-        lazy.on_start = said.append
+        lazy.on_start = start_one
         KMeansStage(3, input_path=str(source / "old"), output_path=str(tmp_path / "two")).run(context=RunContext(lazy))
-        late.join()
     assert said == ["the Dask cluster has no workers now: waiting up to 300 s for some"]
     assert results(tmp_path / "two") == results(tmp_path / "one")

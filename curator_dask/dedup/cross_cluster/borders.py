@@ -142,6 +142,7 @@ def find_borders(
         0  (1.00, 0.00)  0.707   too far from the plane: no row of cluster 1 can be near
         1  (0.72, 0.69)  0.018   compared with cluster 1
 
+    >>> from curator_dask.dedup.cross_cluster.centroids import prepare_centroids
     >>> C = prepare_centroids(np.array([[0.9, 0.1], [0.1, 0.9]]), cost=np.array([2.0, 2.0]))
     >>> X = np.array([[1.0, 0.0], [0.72, 0.694]], np.float32)
     >>> borders = find_borders(X, 0, C, eps=0.01, budget=1000)
