@@ -1,4 +1,4 @@
-"""What the hashes in the records cost: the time to hash a stage's outputs, as a share of the stage's time.
+"""What the hashes in the records cost: how quick each one is, and the time to hash a stage's outputs, as a share of the stage's.
 
 Run: ``python -m benchmarks.hashes``. One worker does each stage, so that its time is the work of one core, as hashing is.
 """
@@ -6,8 +6,11 @@ Run: ``python -m benchmarks.hashes``. One worker does each stage, so that its ti
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ import pyarrow.parquet as pq
 
 from curator_dask import EmbedStage, KMeansStage, PairwiseStage, SplitStage
 from curator_dask.files.folder import Folder
+from curator_dask.files.local_files import HASHES, hash_of
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState
@@ -28,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--scenes", type=int, default=4)
     chosen = parser.parse_args()
+    print("\n".join(_speeds()), end="\n\n")
     with (
         tempfile.TemporaryDirectory() as scratch,
         LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as cluster,
@@ -39,6 +44,21 @@ def main() -> None:
         print("| stage | seconds | MB of outputs | seconds to hash them | share |\n|---|---|---|---|---|")
         for stage in _stages(root):
             print(_line(stage, RunContext(cluster)))
+
+
+def _speeds(total_bytes: int = 256_000_000) -> Iterator[str]:
+    """CPU time of each hash that records may hold, for files of several sizes, the middle one of five rounds."""
+    yield "| bytes per file | hash | µs per file | GB per CPU second |\n|---|---|---|---|"
+    for num_bytes in (2_000, 200_000, 2_000_000):
+        data, times = os.urandom(num_bytes), {name: list[float]() for name in HASHES}
+        for name in [*HASHES] * 5:
+            start, repeats = time.process_time(), total_bytes // num_bytes
+            for _ in range(repeats):
+                hash_of(data, like=name)
+            times[name].append((time.process_time() - start) / repeats)
+        for name, found in times.items():
+            one_s = statistics.median(found)
+            yield f"| {num_bytes:,} | {name} | {one_s * 1e6:.1f} | {num_bytes / one_s / 1e9:.2f} |"
 
 
 def _warm_up() -> None:

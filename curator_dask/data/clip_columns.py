@@ -25,6 +25,7 @@ from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.buckets.lookup import RowLookup
 from curator_dask.files.folder import Folder
+from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.files.names import counted
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _digest(folder: Folder) -> str:
     """That of ``clips.parquet``, as earlier versions made it; of a large index, that of its parts."""
     if folder.exists(layout.CLIP_INDEX):
         return folder.content_hash(layout.CLIP_INDEX, "sha256").removeprefix("sha256:")[:32]
-    parts = "".join(folder.content_hash(path) for path in clip_index_files(folder))
+    parts = "".join(folder.content_hash(path, NAMES_CONTENT) for path in clip_index_files(folder))
     return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
 
 

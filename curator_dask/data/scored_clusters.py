@@ -6,7 +6,6 @@ none, or where it cannot be used, the vectors of the cluster tell the same.
 
 from __future__ import annotations
 
-import io
 import logging
 import re
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from curator_dask.data.tables import arrow_table, read_parquet, write_arrow
 from curator_dask.dedup.similarity.near_list import NearList
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import hash_of_stream
+from curator_dask.files.local_files import hash_of
 from curator_dask.runtime.records import hashes_of
 from curator_dask.runtime.state import StageState
 
@@ -254,7 +253,7 @@ def read_near_list(file: NearListFile) -> NearList | None:
     """The list; None where it is gone or damaged, which the log tells."""
     try:
         data = file.folder.read_bytes(file.path)
-        if hash_of_stream(io.BytesIO(data), file.content_hash) != file.content_hash:
+        if hash_of(data, like=file.content_hash) != file.content_hash:
             raise InputError(f"{file.folder.join(file.path)}: its bytes are not those that were written")
         table = arrow_table(file.folder, file.path, data)
     except (InputError, FileNotFoundError) as error:

@@ -13,7 +13,7 @@ from curator_dask.data.pages.plain_vectors import Buffer, parquet_with_vectors, 
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.layout import STATE
-from curator_dask.files.local_files import hash_of_stream
+from curator_dask.files.local_files import hash_of
 from curator_dask.files.names import printable
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.runtime.state import StageState, recorded_versions
@@ -360,6 +360,6 @@ def read_unit_tables(
     Raises InputError for one that is not what its unit wrote.
     """
     for path, data, recorded in state.beside_markers(list(paths)):
-        if recorded and hash_of_stream(io.BytesIO(data), recorded) != recorded:
+        if recorded and hash_of(data, like=recorded) != recorded:
             raise unreadable(state.folder, path, "its bytes are not those that were written")
         yield arrow_table(state.folder, path, data, columns)

@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 
 from curator_dask.errors import CuratorError, InputError, ParameterError
 from curator_dask.files.local_files import (
+    FINDS_DAMAGE,
     HIDDEN,
     TEMPORARY_PREFIX,
     Entry,
@@ -366,7 +367,7 @@ class Folder:
                 return io.BytesIO(data)
             return ranged(fs.open(self.join(path), "rb", cache_type="none"))
 
-    def content_hash(self, path: str, like: str = "blake2b") -> str:
+    def content_hash(self, path: str, like: str = FINDS_DAMAGE) -> str:
         """The hash of a file's content, of the same kind as `like`; the file is read in pieces."""
         with self.open(path) as stream:
             return hash_of_stream(stream, like)

@@ -9,11 +9,13 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
+
+import xxhash
 
 from curator_dask.errors import InputError
 
@@ -40,8 +42,16 @@ class Entry:
     """Why a listing does not look at it: ``HIDDEN`` or ``LINK_OUT``. It may be a folder then, with a slash at its end."""
 
 
-HASHES: dict[str, Callable[[], Any]] = {"blake2b": lambda: hashlib.blake2b(digest_size=16), "sha256": hashlib.sha256}
-"""The hashes of content that records may hold, by name. New files get the first, unless another is known already."""
+FINDS_DAMAGE = "xxh3_128"
+"""The hash of new files in records. It finds every damage and every edit, but whoever tries can make two files that share it."""
+NAMES_CONTENT = "blake2b"
+"""The hash for digests that stand for a content: equal ones mean that work is done already. It is safe against such files."""
+HASHES: dict[str, Callable[[], Any]] = {
+    FINDS_DAMAGE: xxhash.xxh3_128,
+    NAMES_CONTENT: lambda: hashlib.blake2b(digest_size=16),
+    "sha256": hashlib.sha256,
+}
+"""The hashes of content that records may hold, by name. Earlier versions wrote blake2b for new files."""
 
 
 class Written(int):
@@ -55,22 +65,26 @@ class Written(int):
         return written
 
 
-def hash_of(*parts: bytes | memoryview) -> str:
-    """The hash of a content, which may be in parts."""
-    digest = HASHES["blake2b"]()
-    for part in parts:
-        digest.update(part)
-    return f"blake2b:{digest.hexdigest()}"
+def hash_of(*parts: bytes | memoryview, like: str = FINDS_DAMAGE) -> str:
+    """The hash of a content, which may be in parts, of the kind whose name `like` begins with.
+
+    Raises ValueError for a name that this version does not know.
+    """
+    return _hash_of(parts, like)
 
 
-def hash_of_stream(stream: IO[bytes], like: str = "blake2b") -> str:
-    """The hash of the rest of a stream, of the kind whose name `like` begins with. Raises ValueError for other names."""
+def hash_of_stream(stream: IO[bytes], like: str = FINDS_DAMAGE) -> str:
+    """As `hash_of`, of the rest of a stream."""
+    return _hash_of(iter(lambda: stream.read(1 << 20), b""), like)
+
+
+def _hash_of(parts: Iterable[bytes | memoryview], like: str) -> str:
     name = like.partition(":")[0]
     if name not in HASHES:
         raise ValueError(f"{like!r} is no hash that this version knows")
     digest = HASHES[name]()
-    while block := stream.read(1 << 20):
-        digest.update(block)
+    for part in parts:
+        digest.update(part)
     return f"{name}:{digest.hexdigest()}"
 
 

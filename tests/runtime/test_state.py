@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from curator_dask.errors import FolderInUseError, InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import TEMPORARY_PREFIX
+from curator_dask.files.local_files import TEMPORARY_PREFIX, Written
 from curator_dask.runtime.records import Failure, UnitRecord, dump_json, hashes_of, unseal
 from curator_dask.runtime.state import StageState
 from tests.trees import times
@@ -428,10 +429,9 @@ class TestHashes:
         finish(state, "a", "x.bin", content=b"12345")
         (state.folder.local_path("y.bin")).write_bytes(b"678")
         state.write(UnitRecord("b", "v1", {"y.bin": 3}))  # by a writer that knows no hash
-        expected = {name: hashlib.blake2b(data, digest_size=16).hexdigest() for name, data in
-                    (("x.bin", b"12345"), ("y.bin", b"678"))}  # fmt: skip
+        expected = {name: xxhash.xxh3_128_hexdigest(data) for name, data in (("x.bin", b"12345"), ("y.bin", b"678"))}
         found = {path: value for record in state.records() for path, value in hashes_of(record.outputs).items()}
-        assert found == {name: f"blake2b:{digits}" for name, digits in expected.items()}
+        assert found == {name: f"xxh3_128:{digits}" for name, digits in expected.items()}
 
     def test_files_of_the_whole_stage_are_noted_with_their_hashes(self, state):
         state.claim(PARAMETERS)
@@ -462,3 +462,22 @@ class TestHashes:
         assert remote.write_bytes("a", b"123").content_hash == local.write_bytes("a", b"123").content_hash
         assert remote.content_hash("a") == local.content_hash("a") == local.write_bytes("a", b"123").content_hash
         assert local.content_hash("a", like="sha256:") == "sha256:" + hashlib.sha256(b"123").hexdigest()
+
+    def test_parameters_whose_hash_an_earlier_version_noted_are_restored(self, state):
+        state.claim(PARAMETERS)
+        finish(state, "a", "a.bin")
+        path = state.path("params.json")
+        text = state.folder.read_bytes(path)
+        earlier = "blake2b:" + hashlib.blake2b(text, digest_size=16).hexdigest()
+        state.note({path: Written(len(text), earlier)})
+        assert hashes_of(state.published()) == {path: earlier}
+        state.folder.write_bytes(path, text[:-9] + b"x" + text[-8:])
+        with pytest.raises(FolderInUseError, match="damaged"):
+            state.claim({"eps": 0.2})
+        state.claim(PARAMETERS)
+        assert state.folder.read_bytes(path) == text
+
+    def test_a_hash_of_a_later_version_is_an_error_that_names_it(self, state):
+        state.folder.write_bytes("a", b"123")
+        with pytest.raises(ValueError, match="'later:00' is no hash"):
+            state.folder.content_hash("a", "later:00")

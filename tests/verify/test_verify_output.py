@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -28,7 +29,7 @@ from curator_dask.data.beside_vectors.track_files import read_tracks
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.tables import read_parquet, read_unit_tables
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder
+from curator_dask.files.folder import Folder, Written
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.verify.finding import Finding
@@ -111,6 +112,30 @@ def test_a_flipped_byte_is_named(copy, pattern):
     flip(damaged)
     named = {finding.path for finding in verify_output(str(copy)).findings}
     assert named == {damaged.relative_to(copy).as_posix()}
+
+
+def make_hashes_earlier(out: Path) -> None:
+    """Make the records of the units of pairwise those of a version that knew blake2b."""
+    folder = Folder(str(out / "pairwise"))
+    state = StageState(folder, "pairwise")
+    for record in list(state.records()):
+        state.write(
+            replace(
+                record, outputs={p: Written(n, folder.content_hash(p, "blake2b")) for p, n in record.outputs.items()}
+            )
+        )
+
+
+def test_files_that_an_earlier_version_recorded_are_compared(few_videos, copy, cluster):
+    make_hashes_earlier(copy)
+    assert b"blake2b:" in first(copy, "pairwise/.curator/pairwise/units/*.json").read_bytes()
+    assert verify_output(str(copy)).findings == ()
+    before = times(copy / "pairwise")
+    run(few_videos, copy, RunContext(cluster))
+    assert times(copy / "pairwise") == before
+    damaged = first(copy, KINDS["pairwise"])
+    flip(damaged)
+    assert [finding.path for finding in verify_output(str(copy)).findings] == [damaged.relative_to(copy).as_posix()]
 
 
 @pytest.mark.parametrize("where", [b'"', b"clips/", b"outputs"])

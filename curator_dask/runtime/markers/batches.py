@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import hash_of
+from curator_dask.files.local_files import NAMES_CONTENT, hash_of
 from curator_dask.files.names import counted
 from curator_dask.runtime.markers.lines import is_whole, key_of, lines_in, place_of, text_of
 
@@ -59,7 +59,7 @@ class Batches:
     def write(self, number: int, lines: Sequence[bytes]) -> str:
         """Write a batch of lines that are in order; returns its path."""
         text = text_of(lines)
-        path = f"{self.path}/{number:08d}-{hash_of(text).partition(':')[2][:16]}.jsonl"
+        path = f"{self.path}/{number:08d}-{hash_of(text, like=NAMES_CONTENT).partition(':')[2][:16]}.jsonl"
         self.folder.write_bytes(path, text)
         return path
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
+from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
@@ -127,7 +128,7 @@ class ByOverlaps:
         if self.against:
             return ""
         paths = [path for path in (CLIP_INDEX, OVERLAPS_TABLE) if self.overlaps.exists(path)]
-        tables = [self.overlaps.content_hash(path) for path in paths]
+        tables = [self.overlaps.content_hash(path, NAMES_CONTENT) for path in paths]
         made_from = [unit.inputs for unit in self.units(clusters)]
         dropped = what.dropped.version if what.dropped is not None else ""
         rule = [JOIN_VERSION, output_files.PART_ROWS, asdict(self._rule)]

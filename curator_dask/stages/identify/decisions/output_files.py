@@ -23,7 +23,7 @@ from curator_dask.files.layout import (
     SINGLE_FILE_ROWS,
     decision_part,
 )
-from curator_dask.files.local_files import hash_of
+from curator_dask.files.local_files import NAMES_CONTENT, hash_of
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
@@ -114,7 +114,7 @@ def send_rows(sending: Sending, part: PartRows) -> str:
     task = sending.task
     data = arrow_bytes(pack(part.columns))
     ids = [one.hex() for one in part.digests]
-    inputs = digest(PART_VERSION, hash_of(data), ids, str(task.id_type), task.eps, task.of_all)
+    inputs = digest(PART_VERSION, hash_of(data, like=NAMES_CONTENT), ids, str(task.id_type), task.eps, task.of_all)
     if sending.done != inputs:
         sending.state.folder.write_bytes(task.rows, data)
     return inputs

@@ -25,6 +25,7 @@ from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder
 from curator_dask.files.id_lists import read_id_list
+from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _table_digest(folder: Folder) -> str:
     if folder.exists(layout.DUPLICATES_TABLE):
         decided = folder.read_bytes(layout.DUPLICATES_TABLE)
     else:
-        decided = "".join(map(folder.content_hash, decision_parts(folder))).encode()
+        decided = "".join(folder.content_hash(path, NAMES_CONTENT) for path in decision_parts(folder)).encode()
     dropped = folder.read_bytes(layout.DROP_LIST) if folder.exists(layout.DROP_LIST) else b""
     return hashlib.sha256(decided + dropped).hexdigest()[:32]
 
