@@ -7,6 +7,7 @@ deviation). `MARGIN` steps are seven of these.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,8 @@ from curator_dask.dedup.arrays.xp import row_blocks
 LARGEST: Final = 127
 MARGIN: Final = 2.0
 """How many steps the score of a code may be away from that of its row."""
-BLOCK_ROWS: Final = 2048
-"""Rows that are numbers at a time: they stay in the processor's cache."""
+BLOCK_NUMBERS: Final = 262_144
+"""Numbers that are float32 at a time: 1 MiB, which stays in the cache of the processor."""
 
 
 def to_codes(X: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -28,10 +29,11 @@ def to_codes(X: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float
     [[127, -64], [0, 0]]
     """
     codes, steps = np.empty(X.shape, np.int8), np.empty(len(X), np.float32)
-    for rows in row_blocks(len(X), BLOCK_ROWS):
-        largest = np.abs(X[rows]).max(axis=1, initial=0)
+    for rows, numbers in _blocks(X.shape):
+        largest = np.abs(X[rows], out=numbers).max(axis=1, initial=0)
         steps[rows] = np.where(largest > 0, largest / LARGEST, 1)
-        codes[rows] = np.rint(X[rows] / steps[rows, None])
+        np.divide(X[rows], steps[rows, None], out=numbers)
+        codes[rows] = np.rint(numbers, out=numbers)
     return codes, steps
 
 
@@ -40,10 +42,19 @@ def code_scores(
 ) -> NDArray[np.float32]:
     """(N,) about the products of the rows with `wanted` (D,)."""
     scores = np.empty(len(codes), np.float32)
-    for rows in row_blocks(len(codes), BLOCK_ROWS):
+    for rows, numbers in _blocks(codes.shape):
+        numbers[:] = codes[rows]
         # Not a product by BLAS: its threads and those of the caller would wait for each other.
-        scores[rows] = np.einsum("ij,j->i", codes[rows].astype(np.float32), wanted)
+        scores[rows] = np.einsum("ij,j->i", numbers, wanted)
     return scores * steps
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Which rows to take at a time, and a place (n, D) for their numbers, which is the same for all."""
+    block_rows = max(1, BLOCK_NUMBERS // max(1, shape[1]))
+    place = np.empty((block_rows, shape[1]), np.float32)
+    for rows in row_blocks(shape[0], block_rows):
+        yield rows, place[: rows.stop - rows.start]
 
 
 def may_be_among(top: int, scores: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.int64]:
