@@ -59,14 +59,25 @@ def centroids_name(folder: Folder) -> str:
 
 
 def read_centroids(data: bytes) -> NDArray[np.float32]:
-    """(n_clusters, D) float32, from the bytes of the file. Raises InputError if they hold another array or none."""
+    """(n_clusters, D) float32, from the bytes of the file.
+
+    Raises InputError if they hold no such array, or one with values that are not finite: such a centroid is nearest to all
+    rows or to none, so rows would be compared with the wrong ones.
+    """
     try:
         C = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InputError(f"{CENTROIDS} cannot be read: {error}") from error
     if C.ndim != 2 or C.dtype.kind != "f":
         raise InputError(f"{CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
-    return np.ascontiguousarray(C, dtype=np.float32)
+    C = np.ascontiguousarray(C, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(C).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{CENTROIDS} has {counted(len(bad), 'centroids')} with values that are not finite, the first for cluster {bad[0]}: "
+            "if k-means wrote it so, run it again"
+        )
+    return C
 
 
 def stored_centroids(folder: Folder) -> NDArray[np.float32]:

@@ -1,12 +1,15 @@
-"""The vectors of a cluster of k-means: numbers that would hide duplicates."""
+"""Vectors of a cluster of k-means, and its centroids: numbers that would hide duplicates."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from curator_dask.data.clusters import finite_rows
+from curator_dask.data.clusters import finite_rows, stored_centroids
 from curator_dask.errors import InputError
+from curator_dask.files.folder import Folder
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -20,3 +23,18 @@ def test_rows_that_are_not_finite_are_refused(number):
 def test_a_sum_that_is_too_large_is_no_fault():
     X = np.full((4, 4), 3e38, dtype=np.float32)
     assert finite_rows(X, "cluster 0") is X
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_centroids_that_are_not_finite_are_refused(tmp_path: Path, number: float) -> None:
+    C = np.ones((5, 3), dtype=np.float32)
+    np.save(tmp_path / "_kmeans_centroids.npy", C)
+    assert np.array_equal(stored_centroids(Folder(str(tmp_path))), C)
+
+    C[3:, 1] = number
+    np.save(tmp_path / "_kmeans_centroids.npy", C)
+    with pytest.raises(
+        InputError, match="2 centroids with values that are not finite, the first for cluster 3"
+    ) as caught:
+        stored_centroids(Folder(str(tmp_path)))
+    assert str(tmp_path) in str(caught.value)

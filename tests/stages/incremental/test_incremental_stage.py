@@ -262,6 +262,15 @@ def test_input_that_does_not_fit_is_named(small, context, tmp_path):
     numbers = write(tmp_path / "i", [1, 2], np.ones((2, 4), np.float32))
     assert "integers or strings" in message(input_path=str(numbers))
     assert "holds no _kmeans_centroids.npy" in message(kmeans_path=str(small / "old"))
+    C = np.load(small / "k" / "_kmeans_centroids.npy")
+    (tmp_path / "n").mkdir()
+    np.save(tmp_path / "n" / "_kmeans_centroids.npy", np.where(np.arange(len(C))[:, None] == 1, np.float32(np.nan), C))
+    found = message(kmeans_path=str(tmp_path / "n"))
+    assert (
+        "1 centroid with values that are not finite, the first for cluster 1: if k-means wrote it so, run it again"
+        in found
+    )
+    assert f"{tmp_path / 'n'}/_kmeans_centroids.npy" in found
     assert "holds no duplicates.parquet" in message(duplicates_path=str(small / "old"), eps=0.1)
     assert "holds no duplicates.parquet" in message(duplicates_path=str(small / "old"))
     IdentifyDuplicatesStage(

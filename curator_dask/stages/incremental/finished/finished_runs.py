@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.clusters import centroids_name, cluster_folders
+from curator_dask.data.clusters import centroids_name, cluster_folders, stored_centroids
 from curator_dask.data.decisions.read_decisions import (
     Part,
     clusters_of_parts,
@@ -43,7 +43,10 @@ class FinishedRuns:
     id_field: str
 
     def centroids(self) -> bytes:
-        """The bytes of the centroids' file. Raises InputError if there is none, or the runs have different ones."""
+        """The bytes of the centroids' file.
+
+        Raises InputError if there is none, it cannot be used, or the runs have different ones.
+        """
         found = []
         for folder in self.kmeans:
             found.append(folder.read_bytes(centroids_name(folder)))
@@ -51,6 +54,7 @@ class FinishedRuns:
                 raise InputError(
                     f"{folder.url} and {self.kmeans[0].url} have different centroids: give runs that agree"
                 )
+        stored_centroids(self.kmeans[0])
         return found[0]
 
     def clusters(self) -> list[dict[int, list[Entry]]]:
