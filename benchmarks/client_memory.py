@@ -25,7 +25,8 @@ from curator_dask.data.beside_vectors.track_files import TrackRow, track_table
 from curator_dask.data.beside_vectors.track_index import read_track_index
 from curator_dask.data.decisions.read_decisions import extent
 from curator_dask.data.tables import parquet_bytes, write_arrow
-from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, SAMPLE_ROWS, centres_of, number_of_cells
+from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, number_of_cells
+from curator_dask.dedup.align.in_cells.centres import SAMPLE_ROWS, centres_of
 from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.files import layout
@@ -219,7 +220,7 @@ def _copies(root: Path, num_clips: int) -> None:
 def _centres(root: Path, num_clips: int) -> None:
     """The centres of the cells for clips of ten seconds."""
     count = number_of_cells(20 * num_clips, CELL_SEGMENTS)
-    sample = np.random.default_rng(0).integers(-50, 50, (SAMPLE_ROWS * count, 198)).astype(np.float32)
+    sample = np.random.default_rng(0).integers(-50, 50, (SAMPLE_ROWS * count, 198), np.int8)
     centres_of(sample, count)
 
 

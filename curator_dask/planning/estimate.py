@@ -132,21 +132,26 @@ def _embed(size: RunSize, rates: StageRates) -> StageEstimate:
     gpu_s = size.clips * size.model_tflop / rates.gpu_model_tflops
     tracks_gb = size.num_hours * 3600 * rates.track_bytes_per_s / 1e9
     client_s = size.num_videos * rates.unit_client_s
-    num_units = size.num_videos + size.clips / CLIPS_PER_UNIT  # at most
-    client_gb = CLIENT_GB + num_units * rates.embed_unit_bytes / 1e9
+    client_gb = CLIENT_GB + _num_units(size) * rates.embed_unit_bytes / 1e9
     return StageEstimate(
         "embed", core_s / 3600, client_s / 3600, gpu_s / 3600 if size.model_tflop else None,
         size.vectors_gb + tracks_gb, 0.0, client_gb, WORKER_GB, network_s / 3600,
     )  # fmt: skip
 
 
+def _num_units(size: RunSize) -> float:
+    """Units of embed, at most; each writes a file of tracks."""
+    return size.num_videos + size.clips / CLIPS_PER_UNIT
+
+
 def _align(size: RunSize, rates: StageRates) -> StageEstimate:
     # Measured with a million clips of ten seconds: 17.94 GB of files on their way, 2.9 GB of memory in all.
     scale = size.num_hours * 3600 / 10e6
     core_s = rates.align_core_s_per_clip * size.num_hours * 360
-    # The centres of the cells (client_memory_2_cores.md): a table of distances, or above 1 GiB none and more products.
-    client_s, table_gb = 48.0 * scale**2, min(1.07, 0.9 * scale**2)
-    client_gb = CLIENT_GB + 0.2 * scale + table_gb
+    # client_memory_2_cores.md: 30 s and 0.1 GB to sort the tables, a kilobyte for the names of a video and of its file of
+    # tracks; 3 s and 0.03 GB for the centres of the cells.
+    client_s = 33.0 * scale
+    client_gb = CLIENT_GB + 0.1 + 0.03 * scale + _num_units(size) * 1e-6
     return StageEstimate("align", core_s / 3600, client_s / 3600, None, 0.05 * scale, 18.0 * scale, client_gb, 1.2)
 
 

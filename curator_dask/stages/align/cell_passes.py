@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, CELL_STILLS, SAMPLE_ROWS, centres_of, number_of_cells
+from curator_dask.dedup.align.in_cells.cells import CELL_SEGMENTS, CELL_STILLS, number_of_cells
+from curator_dask.dedup.align.in_cells.centres import SAMPLE_ROWS, centres_of
 from curator_dask.runtime.records import UnitRecord, UnitResult, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units

@@ -26,13 +26,15 @@ _WIDTH = {MOVING: 198, SHORT: 132, STILL: 64}
 
 def read_centres(spec: CellSpec, kind: str) -> NDArray[np.float32]:
     """(cells, D) the centres of all cells."""
-    return read_whole_rows(spec.align.output, [spec.centres(kind)], kind)
+    return read_whole_rows(spec.align.output, [spec.centres(kind)], kind).astype(np.float32)
 
 
-def read_whole_rows(folder: Folder, paths: Iterable[str], kind: str) -> NDArray[np.float32]:
+def read_whole_rows(folder: Folder, paths: Iterable[str], kind: str) -> NDArray[np.int8]:
     """(N, D) the rows of all files of whole numbers."""
-    data = b"".join(folder.read_bytes(path) for path in paths)
-    return np.frombuffer(data, np.int8).reshape(-1, _WIDTH[kind]).astype(np.float32)
+    data = bytearray()
+    for path in paths:
+        data += folder.read_bytes(path)
+    return np.frombuffer(data, np.int8).reshape(-1, _WIDTH[kind])
 
 
 def write_moving_rows(

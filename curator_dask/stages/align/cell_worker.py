@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.align import pairs, short_lines
-from curator_dask.dedup.align.in_cells.cells import picture_rows, sample_of, thinned
+from curator_dask.dedup.align.in_cells.cells import picture_rows, thinned
+from curator_dask.dedup.align.in_cells.centres import sample_of
 from curator_dask.dedup.align.in_cells.votes import moving_votes, still_votes
 from curator_dask.dedup.align.line import Line, stretches_of
 from curator_dask.dedup.align.offsets import Candidate, candidates_of

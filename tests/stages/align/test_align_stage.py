@@ -12,6 +12,7 @@ import pytest
 
 from curator_dask import AlignStage, FolderInUseError, InputError, ParameterError, align_clips
 from curator_dask.data.beside_vectors.track_files import TrackRow, write_tracks
+from curator_dask.dedup.align.in_cells import centres
 from curator_dask.dedup.align.mirror import mirror_signs
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
@@ -148,8 +149,9 @@ def test_comparing_within_cells_finds_the_same(
     assert not list((tmp_path / "cells" / ".curator" / "align" / "between").glob("*"))
 
 
+@pytest.mark.parametrize("centres_at_once", [256, 4])
 def test_many_cells_find_nearly_all_that_a_comparison_of_all_lines_finds(
-    tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch, centres_at_once: int
 ) -> None:
     random = np.random.default_rng(0)
     for number in range(30):
@@ -160,6 +162,9 @@ def test_many_cells_find_nearly_all_that_a_comparison_of_all_lines_finds(
     AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "all")).run(context=context)
     monkeypatch.setattr(groups, "GROUP_WINDOWS", 1000)
     monkeypatch.setattr(cell_passes, "CELL_SEGMENTS", 200)
+    monkeypatch.setattr(centres, "AT_ONCE", centres_at_once)
+    monkeypatch.setattr(centres, "OF_PART", min(centres.OF_PART, centres_at_once))
+    monkeypatch.setattr(centres, "LEAST_OF_PART", min(centres.LEAST_OF_PART, centres_at_once))
     cells = AlignStage(input_path=str(tmp_path / "vectors"), output_path=str(tmp_path / "cells"), exhaustive_groups=0)
     cells.run(context=context)
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.align.seeds import LENGTH, Segments
 from curator_dask.dedup.align.stills import SIDE
-from curator_dask.dedup.arrays.rows import GOOD, normalise
 from curator_dask.dedup.arrays.xp import row_blocks
-from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 
 THIN = 4
 """One of so many segments of a run is compared with all segments: a copy is then met every two seconds."""
@@ -22,10 +20,6 @@ CELL_SEGMENTS = 8_000
 """Segments of a cell, on average, before they are thinned."""
 CELL_STILLS = 2_000
 """Still stretches of a cell, on average."""
-SAMPLE_ROWS = 40
-"""Rows per cell that the centres are made from."""
-ITERATIONS = 10
-SEED = 42
 PICTURE_SIDE = 8
 """Still pictures are reduced to so many grey levels a side."""
 BLOCK_ROWS = 4096
@@ -38,24 +32,6 @@ def number_of_cells(num_rows: int, cell_rows: int) -> int:
     (1, 3)
     """
     return max(1, -(-num_rows // cell_rows))
-
-
-def sample_of(rows: NDArray[np.float32], count: int, number: int) -> NDArray[np.float32]:
-    """At most `count` of the rows, drawn at random; `number` is that of the group they belong to."""
-    chosen = np.random.default_rng([SEED, number]).permutation(len(rows))[:count]
-    return rows[np.sort(chosen)]
-
-
-def centres_of(sample: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """(count, D) centres, whole numbers of about the length of a segment's row. The sample is made unit rows in place."""
-    unit, reason = normalise(sample, in_place=True)
-    if not (reason == GOOD).all():
-        unit = unit[reason == GOOD]
-    if count == 1 or len(unit) < count:
-        return np.zeros((1, sample.shape[1]), np.float32)
-    centres, _ = normalise(kmeans_fit([unit], count, max_iter=ITERATIONS, seed=SEED).centroids)
-    whole: NDArray[np.float32] = np.rint(centres * np.float32(LENGTH))
-    return whole
 
 
 def nearest_cells(rows: NDArray[np.float32], centres: NDArray[np.float32], count: int) -> NDArray[np.int32]:
