@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.errors import ClusterError, DeviceError
 from curator_dask.files.names import counted
-from curator_dask.runtime.spawning import workers_leave_main_alone
+from curator_dask.runtime.starting import late_pandas
+from curator_dask.runtime.starting.spawning import workers_leave_main_alone
 
 if TYPE_CHECKING:
     from curator_dask.runtime.cluster_settings import ClusterSettings
@@ -117,6 +118,7 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
             **threads,
             **_KEPT_MEMORY,
         },
+        "distributed.worker.preload": [*_preloads_of_user(), late_pandas.__name__],
         # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
@@ -127,6 +129,14 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
         config["logging.distributed"] = "critical"
     with dask.config.set(config):
         yield
+
+
+def _preloads_of_user() -> list[str]:
+    """What the user's configuration of Dask has workers load. A variable of the environment gives a single name as text."""
+    import dask
+
+    found = dask.config.get("distributed.worker.preload")
+    return [found] if isinstance(found, str) else list(found)
 
 
 @contextlib.contextmanager
