@@ -122,6 +122,7 @@ def run_units(
     together: WorkTogether[T] | None = None,
     again: Collection[str] = (),
     flush_together: bool = False,
+    after_each: Callable[[UnitRecord], None] | None = None,
 ) -> UnitsOutcome:
     """Run `work` on the task of every unit that is not done, in Dask tasks; returns counts over all units.
 
@@ -133,6 +134,8 @@ def run_units(
     With `flush_together`, files on a local disk of some units that share a task are flushed together, and then their markers,
     while the next units are done one after the other.
     It is for work that writes its files by `Folder.write_bytes` or `write_parts` and reads none of them again.
+
+    `after_each` gets the record of every unit that was done or failed in this run, once it is settled.
 
     A unit that raises is recorded as a failure and the others continue; the next run tries it again. The outputs of an
     earlier version of a failed unit are removed, so that no later stage takes them for the current ones. Units with open
@@ -156,6 +159,8 @@ def run_units(
                 if not record.is_done and not record.outputs:
                     state.forget([record.key], known=found.known)
                 finished.add(record)
+                if after_each is not None:
+                    after_each(record)
                 reporter.add_video(record.counts.get(CLIP_MILLISECONDS, 0) / 1000)
                 reporter.advance()
         finished.settle()

@@ -1,6 +1,6 @@
 """The second half of k-means, on the workers: write each row to its cluster's file, by way of a few buckets.
 
-A chunk's rows are written to one file, one record batch per bucket (cluster modulo the number of buckets). Then each
+A chunk's rows are written to a few files, one record batch per bucket (cluster modulo the number of buckets). Then each
 bucket, gathered from all chunks, becomes the files of its clusters. So there is one file per cluster, and never chunks ×
 clusters small files.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LABEL = "__cluster"
-BUCKET_FILE = ".arrow"
+BUCKET_GROUPS = 4
 MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""
 WRITERS = 8
@@ -44,23 +44,24 @@ WRITERS = 8
 
 
 def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
-    """On a worker: label a chunk's rows and write them to its file, sorted by bucket. The rows are read unless they were kept."""
+    """On a worker: label a chunk's rows and write them to its files, by bucket. The rows are read unless they were kept."""
     import pyarrow as pa
 
     spec = task.spec
     load_quick_products(spec.device, spec.num_multiplications)
     table, X, order = assign_rows(task, kept)
     starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
-    path = f"{bucket_folder(spec.state)}/{task.number:06d}{BUCKET_FILE}"
-    with (
-        spec.output.writing(path, for_this_run=True) as temporary,  # a later run assigns anew
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, _with_vectors(spec.source, table.slice(0, 0), X[:0]).schema) as writer,
-    ):
-        for start, end in itertools.pairwise(starts.tolist()):
-            # The vectors of one bucket at a time: the same memory serves all, and what was just copied is still in the cache.
-            part = _with_vectors(spec.source, table.slice(start, end - start), X[order[start:end]])
-            writer.write_batch(_one_batch(part))
+    schema = _with_vectors(spec.source, table.slice(0, 0), X[:0]).schema
+    for group, buckets in enumerate(bucket_groups(spec.n_buckets)):
+        with (
+            spec.output.writing(bucket_file(spec.state, task.number, group), for_this_run=True) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, schema) as writer,
+        ):
+            for start, end in itertools.pairwise(starts[buckets.start : buckets.stop + 1].tolist()):
+                # The vectors of one bucket at a time: the same memory serves all, and what was just copied is still in the cache.
+                part = _with_vectors(spec.source, table.slice(start, end - start), X[order[start:end]])
+                writer.write_batch(_one_batch(part))
 
 
 def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, NDArray[np.float32], NDArray[np.int64]]:
@@ -139,12 +140,15 @@ def _read_bucket(task: BucketTask) -> list[pa.Table]:
     """The bucket's rows, one table per chunk that has some."""
     import pyarrow as pa
 
-    folder, parts = task.spec.output, []
-    for entry in folder.entries(bucket_folder(task.spec.state), hidden=True):
-        if not entry.path.endswith(BUCKET_FILE):  # the temporary file of a worker that died
+    spec, parts = task.spec, []
+    group, buckets = next(found for found in enumerate(bucket_groups(spec.n_buckets)) if task.number in found[1])
+    for entry in spec.output.entries(bucket_folder(spec.state), hidden=True):
+        if not entry.path.endswith(
+            group_ending(group)
+        ):  # of other buckets, or the temporary file of a worker that died
             continue
-        with _open_to_read(folder, entry.path) as stream:
-            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number)]))
+        with _open_to_read(spec.output, entry.path) as stream:
+            parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number - buckets.start)]))
     return [part for part in parts if part.num_rows]
 
 
@@ -200,6 +204,26 @@ def _concatenate(parts: list[pa.Table], id_field: str) -> pa.Table:
 def bucket_folder(state: StageState) -> str:
     """The folder of the bucket files, below the stage's."""
     return state.path("buckets")
+
+
+def bucket_groups(n_buckets: int) -> list[range]:
+    """The buckets that share a file of each chunk. Such files can be removed as soon as these buckets are written.
+
+    >>> bucket_groups(6)
+    [range(0, 1), range(1, 3), range(3, 4), range(4, 6)]
+    """
+    stops = [n_buckets * group // BUCKET_GROUPS for group in range(BUCKET_GROUPS + 1)]
+    return [range(start, stop) for start, stop in itertools.pairwise(stops) if start < stop]
+
+
+def bucket_file(state: StageState, chunk: int, group: int) -> str:
+    """The path of the file with a chunk's rows of a group of buckets."""
+    return f"{bucket_folder(state)}/{chunk:06d}{group_ending(group)}"
+
+
+def group_ending(group: int) -> str:
+    """How the names of the files of a group of buckets end."""
+    return f"-{group}.arrow"
 
 
 def write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:

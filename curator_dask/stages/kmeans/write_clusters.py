@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from curator_dask.errors import FolderInUseError
 from curator_dask.files.names import counted
+from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
 from curator_dask.runtime.waiting import gather
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.kmeans.spec import AssignTask, BucketTask, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import assign_chunk, bucket_folder, write_bucket
+from curator_dask.stages.kmeans.worker import assign_chunk, bucket_file, bucket_folder, bucket_groups, write_bucket
 
 BUCKET_BYTES = 128 << 20
 """A bucket has about this many bytes of vectors; a worker holds twice that while it writes one."""
@@ -62,11 +63,35 @@ def write_clusters(
         for one in kept:
             one.release()  # Dask keeps the rows until they are written; the memory of these then holds what is written next
         gather(client, assigned, context.reporter.note)
-        outcome = run_units(context.cluster, state, units, write_bucket, reporter=context.reporter, what=what)
+        outcome = run_units(
+            context.cluster, state, units, write_bucket,
+            reporter=context.reporter, what=what, after_each=remove_when_written(state, len(tasks), units),
+        )  # fmt: skip
     finally:
         state.remove_below(bucket_folder(state))
     outcome.raise_failures(f"{len(outcome.failures)} of {counted(len(units), what)} could not be written")
     return outcome
+
+
+def remove_when_written(
+    state: StageState, num_chunks: int, units: Sequence[Unit[BucketTask]]
+) -> Callable[[UnitRecord], None]:
+    """A function of the record of a bucket. It removes the files of its group once all their buckets are written.
+
+    The clusters that are written next then take the memory and the disk that these files had.
+    """
+    groups = bucket_groups(len(units))
+    group_of = {units[bucket].key: group for group, buckets in enumerate(groups) for bucket in buckets}
+    left = [len(buckets) for buckets in groups]
+
+    def remove(record: UnitRecord) -> None:
+        group = group_of[record.key]
+        left[group] -= record.is_done
+        if not left[group]:
+            for chunk in range(num_chunks):
+                state.folder.remove(bucket_file(state, chunk, group))
+
+    return remove
 
 
 def refuse_foreign_results(state: StageState, *beginnings: str) -> None:

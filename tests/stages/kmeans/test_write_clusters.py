@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from curator_dask.data.vector_source import VectorSource
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import centroid_file
+from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans import worker as kmeans_write
 from curator_dask.stages.kmeans.spec import BucketTask, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import LABEL, bucket_folder, write_bucket
+from curator_dask.stages.kmeans.worker import LABEL, bucket_file, bucket_groups, write_bucket
+from curator_dask.stages.kmeans.write_clusters import bucket_units, remove_when_written
 
 ROWS, DIM = 700, 6
 
@@ -38,7 +41,7 @@ def bucket_of(folder: Path) -> BucketTask:
         }
         batch = pa.record_batch(columns)
         with (
-            output.writing(f"{bucket_folder(state)}/{number:06d}.arrow") as path,
+            output.writing(bucket_file(state, number, 0)) as path,
             pa.ipc.new_file(str(path), batch.schema) as writer,
         ):
             writer.write_batch(batch)
@@ -87,3 +90,22 @@ def test_the_rows_of_a_cluster_are_its_own(tmp_path):
     assert ids.tolist() == [row for row in range(ROWS) if row % 7 != 3]
     X = np.random.default_rng(0).standard_normal((ROWS, DIM), dtype=np.float32)
     np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy()), X[ids])
+
+
+@pytest.mark.parametrize("n_buckets", [1, 3, 4, 7, 16])
+def test_files_of_buckets_go_as_soon_as_these_are_written(tmp_path, n_buckets):
+    task = bucket_of(tmp_path)
+    state, spec = task.spec.state, replace(task.spec, n_buckets=n_buckets)
+    groups = bucket_groups(n_buckets)
+    assert [bucket for buckets in groups for bucket in buckets] == list(range(n_buckets))
+    files = {(chunk, group): bucket_file(state, chunk, group) for chunk in range(2) for group in range(len(groups))}
+    for path in files.values():
+        state.folder.write_bytes(path, b"rows")
+    units = bucket_units(spec, "inputs")
+    remove = remove_when_written(state, 2, units)
+    remove(UnitRecord(units[-1].key, "inputs", final=False))  # it is tried again
+    for group, buckets in enumerate(groups):
+        for bucket in buckets:
+            assert all(state.folder.exists(path) == (of >= group) for (_, of), path in files.items())
+            remove(UnitRecord(units[bucket].key, "inputs"))
+    assert not any(map(state.folder.exists, files.values()))
