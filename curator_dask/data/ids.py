@@ -167,3 +167,41 @@ def _is_bytes(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def sorted_texts(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Texts in their order, without nulls.
+
+    Eight bytes of each are compared as one number, which takes a third of the time of Arrow's sort. Arrow sorts those that
+    are alike there.
+
+    >>> import pyarrow as pa
+    >>> sorted_texts(pa.array(["c2", "c10", "c", "c2-and-more", "c2-and-less"], pa.large_string())).to_pylist()
+    ['c', 'c10', 'c2', 'c2-and-less', 'c2-and-more']
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = _leading_numbers(texts)
+    order = np.argsort(numbers)
+    alike = np.diff(numbers[order]) == 0
+    tied = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
+    rest = order[tied]
+    order[tied] = rest[pc.array_sort_indices(texts.take(pa.array(rest))).to_numpy()]
+    return texts.take(pa.array(order))
+
+
+def _leading_numbers(texts: pa.LargeStringArray) -> NDArray[np.uint64]:
+    """(N,) the first eight bytes behind those that all texts begin with, as numbers in the same order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    offsets, text = offsets_and_text(texts)
+    first, last = (one or b"" for one in pc.min_max(texts.cast(pa.large_binary())).as_py().values())
+    shared = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    data = np.append(np.frombuffer(text, np.uint8), np.zeros(1, np.uint8))
+    numbers = np.zeros(len(texts), np.uint64)
+    for place in range(shared, shared + 8):
+        at = np.minimum(offsets[:-1] + place, len(text))
+        numbers = numbers << np.uint64(8) | np.where(at < offsets[1:], data[at], 0)
+    return numbers

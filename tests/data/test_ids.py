@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_dask.data.ids import id_list, id_text, id_texts, one_type, plain_ids, stored
+from curator_dask.data.ids import id_list, id_text, id_texts, one_type, plain_ids, sorted_texts, stored
 from curator_dask.errors import InputError
 
 SIXTEEN = [bytes(range(16)), b"\0" * 16]
@@ -88,3 +88,27 @@ def test_texts_of_a_column():
     assert id_texts(pa.chunked_array([pa.array([2**64 - 1, None], pa.uint64())])).to_pylist() == [str(2**64 - 1), None]
     assert id_texts(pa.chunked_array([uuid_array()])).to_pylist() == [str(uuid.UUID(bytes=one)) for one in SIXTEEN]
     assert id_texts(pa.chunked_array([], pa.binary())).to_pylist() == []
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        [""],
+        ["one"],
+        ["same"] * 5,
+        ["", "a", "a\0", "a\0\0", "ab", "\0"],
+        [f"clip-{number * 7919 % 1000:08d}" for number in range(1000)],
+        [f"a/folder/with/a/long/name/{number % 100:05d}.mp4#{number * 31 % 40}" for number in range(1000)],
+        [str(uuid.UUID(int=number**9)) for number in range(500)],
+        ["ä", "z", "é", "漢字", "a", "😀", "\uffff"],
+    ],
+)
+def test_texts_are_sorted_by_their_bytes(texts):
+    found = sorted_texts(pa.array(["left out", *texts], pa.large_string()).slice(1))
+    assert found.to_pylist() == sorted(texts, key=str.encode)
+
+
+def test_bytes_that_are_no_text_are_sorted_too():
+    texts = pa.array([b"\xff\xfe", b"\xff", b"a"], pa.large_binary()).view(pa.large_string())
+    assert sorted_texts(texts).cast(pa.large_binary()).to_pylist() == [b"a", b"\xff", b"\xff\xfe"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_texts, offsets_and_text
+from curator_dask.data.ids import id_texts, offsets_and_text, sorted_texts
 from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
@@ -47,7 +48,9 @@ DUPLICATES_COLUMNS = (
     *("end_s", "offset_s", "cover", "kind", "kept_ids"),
 )
 GROUP_COLUMNS = ("group_id", "id", "cluster", "representative_id", "kept_id", "kept_score")
-SINGLE_FILES = (DUPLICATES_TABLE, DUPLICATES_CSV, GROUPS_TABLE, KEEP_LIST, REMOVE_LIST)
+SINGLE_FILES = (DUPLICATES_TABLE, DUPLICATES_CSV, REMOVE_LIST, GROUPS_TABLE, KEEP_LIST)
+THREADS = 2
+"""Threads of the client that make the single files, each of which needs the memory of some of them."""
 
 
 def write_parts(
@@ -173,37 +176,45 @@ def part_spans(starts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _publish_single_files(state: StageState, parts: Sequence[str], below: str, *, with_groups: bool) -> None:
-    """Write the tables and lists of all clips, from the parts, each of which is read once."""
-    removed, members, kept = _chosen(state.folder, parts, with_groups=with_groups)
-    removed = removed.take(_order(removed["id"], removed["cluster"]))
-    state.publish(below + DUPLICATES_TABLE, parquet_bytes(removed))
-    state.publish(below + DUPLICATES_CSV, _csv(removed))
-    ids = removed["id"]
-    del removed
-    state.publish(below + REMOVE_LIST, _id_list(ids))
-    del ids
-    if members is not None:
-        state.publish(below + GROUPS_TABLE, parquet_bytes(_groups_table(members)))
-        del members
-    state.publish(below + KEEP_LIST, _id_list(kept["id"]))
+    """Write the tables and lists of all clips, from the parts, each of which is read once.
+
+    Reading, sorting and packing are Arrow's, which needs no GIL: two threads do them side by side.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        removed, members, kept = _chosen(state.folder, parts, pool, with_groups=with_groups)
+        making = {KEEP_LIST: pool.submit(_id_list, kept)}  # first, as it takes longest
+        removed = removed.take(_order(removed["id"], removed["cluster"]))
+        making[DUPLICATES_CSV] = pool.submit(_csv, removed)
+        if members is not None:
+            making[GROUPS_TABLE] = pool.submit(_groups_file, members)
+        making[DUPLICATES_TABLE] = pool.submit(parquet_bytes, removed)
+        making[REMOVE_LIST] = pool.submit(_id_list, removed["id"])
+        for name in SINGLE_FILES:
+            if name in making:
+                state.publish(below + name, making.pop(name).result())
 
 
-def _chosen(folder: Folder, parts: Sequence[str], *, with_groups: bool) -> tuple[pa.Table, pa.Table | None, pa.Table]:
+def _chosen(
+    folder: Folder, parts: Sequence[str], pool: ThreadPoolExecutor, *, with_groups: bool
+) -> tuple[pa.Table, pa.Table | None, pa.ChunkedArray]:
     """The removed rows of all parts, the members of groups (None without groups), and the ids of kept rows."""
     import pyarrow as pa
+
+    found = list(pool.map(functools.partial(_chosen_in, folder, with_groups=with_groups), parts))
+    removed, members, kept = (pa.concat_tables(tables) for tables in zip(*found, strict=True))
+    return _with_plain_lists(removed), members if with_groups else None, kept["id"]
+
+
+def _chosen_in(folder: Folder, path: str, *, with_groups: bool) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """As `_chosen`, of one part; without groups, its members have no columns."""
     import pyarrow.compute as pc
 
     groups = ["removed", "eps", *GROUP_COLUMNS] if with_groups else []
-    removed, members, kept = list[pa.Table](), list[pa.Table](), list[pa.Table]()
-    for path in parts:
-        read = list(dict.fromkeys([*DUPLICATES_COLUMNS, "removed", *groups]))
-        part = read_parquet(folder, path, read).replace_schema_metadata(None)
-        removed.append(part.filter(part["removed"]).select(list(DUPLICATES_COLUMNS)))
-        if with_groups:
-            members.append(part.filter(pc.is_valid(part["group_id"])).select(groups))
-        kept.append(part.select(["id"]).filter(pc.invert(part["removed"])))
-    of_groups = pa.concat_tables(members) if with_groups else None
-    return _with_plain_lists(pa.concat_tables(removed)), of_groups, pa.concat_tables(kept)
+    read = list(dict.fromkeys([*DUPLICATES_COLUMNS, "removed", *groups]))
+    part = read_parquet(folder, path, read).replace_schema_metadata(None)
+    removed = part.filter(part["removed"]).select(list(DUPLICATES_COLUMNS))
+    members = part.filter(pc.is_valid(part["group_id"])) if with_groups else part
+    return removed, members.select(groups), part.select(["id"]).filter(pc.invert(part["removed"]))
 
 
 def _with_plain_lists(table: pa.Table) -> pa.Table:
@@ -212,6 +223,10 @@ def _with_plain_lists(table: pa.Table) -> pa.Table:
 
     at = table.schema.get_field_index("kept_ids")
     return table.set_column(at, "kept_ids", table["kept_ids"].cast(pa.list_(table["id"].type)))
+
+
+def _groups_file(members: pa.Table) -> bytes:
+    return parquet_bytes(_groups_table(members))
 
 
 def _groups_table(members: pa.Table) -> pa.Table:
@@ -236,13 +251,12 @@ def _groups_table(members: pa.Table) -> pa.Table:
     )
 
 
-def _order(ids: pa.ChunkedArray, cluster: pa.ChunkedArray | None = None) -> pa.Array:
-    """The positions that sort ids as text, or by cluster and then as text."""
+def _order(ids: pa.ChunkedArray, cluster: pa.ChunkedArray) -> pa.Array:
+    """The positions that sort rows by cluster, and ids in it as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {} if cluster is None else {"cluster": cluster}
-    table = pa.table({**columns, "id": id_texts(ids)})
+    table = pa.table({"cluster": cluster, "id": id_texts(ids)})
     return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names])
 
 
@@ -251,9 +265,9 @@ def _csv(table: pa.Table) -> bytes:
     import pyarrow.csv as pc
 
     cells = [_cells(column) for column in table.itercolumns()]
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()  # not a BytesIO: it needs no GIL
     pc.write_csv(pa.table(cells, table.column_names), sink)
-    return sink.getvalue()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -269,9 +283,9 @@ def _id_list(ids: pa.ChunkedArray) -> bytes:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    some = id_texts(ids)
+    some = sorted_texts(_one_array(id_texts(ids)))
     nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
-    text = pc.binary_join_element_wise(escaped_lines(some.take(_order(some))), nothing, end)
+    text = pc.binary_join_element_wise(escaped_lines(pa.chunked_array([some])), nothing, end)
     return b"".join(offsets_and_text(chunk)[1].to_pybytes() for chunk in text.chunks)
 
 
