@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.errors import ClusterError, DeviceError
 from curator_dask.files.names import counted
 from curator_dask.runtime.starting import late_pandas
+from curator_dask.runtime.starting.keys import temporary_keys
 from curator_dask.runtime.starting.spawning import workers_leave_main_alone
 
 if TYPE_CHECKING:
@@ -145,10 +146,8 @@ def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[
 
     Keys that live as long as the cluster keep other users of the machine out: who reaches a scheduler can run code.
     """
-    from distributed import Security
-
     common = {
-        "security": Security.temporary(),
+        "security": temporary_keys(),
         "threads_per_worker": 1,
         "host": LOOPBACK,
         "dashboard_address": _dashboard_address(settings),

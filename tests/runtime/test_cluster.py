@@ -35,6 +35,7 @@ from curator_dask.runtime.device import DEVICE_VARIABLE, resolve_device
 from curator_dask.runtime.local_cluster import gpu_options
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitResult
+from curator_dask.runtime.starting.keys import temporary_keys
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.runtime.waiting import ask_workers
@@ -48,6 +49,10 @@ NOBODY_LISTENS = "tcp://127.0.0.1:9"
 
 def local(**more) -> ClusterSettings:
     return ClusterSettings(device="cpu", **{"n_workers": 1, "dashboard": False, **more})
+
+
+def keys_of_another_cluster() -> ssl.SSLContext:
+    return temporary_keys().get_connection_args("client")["ssl_context"]
 
 
 def listening(process: psutil.Process) -> set[str]:
@@ -316,14 +321,15 @@ class TestClientsOfOthers:
         with pytest.raises(ClusterError, match="the Dask client is closed"):
             LazyCluster.of(client)
 
-    def test_nobody_without_its_keys_can_connect(self, cluster):
+    @pytest.mark.parametrize("make_stranger", [ssl.create_default_context, keys_of_another_cluster])
+    def test_nobody_without_its_keys_can_connect(self, cluster, make_stranger):
         address = cluster.client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
         workers = list(cluster.client.scheduler_info(n_workers=-1)["workers"])
         assert workers
         for one in (address, *workers):
             assert one.startswith("tls://127.0.0.1:")
-            stranger = ssl.create_default_context()  # keys of its own: none
+            stranger = make_stranger()
             stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
             host, _, port = one.removeprefix("tls://").rpartition(":")
             with (

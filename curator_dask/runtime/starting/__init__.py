@@ -1,1 +1,1 @@
-"""What new processes leave alone: the script of the caller, and pandas until somebody uses it."""
+"""How a local cluster starts: its keys, and what its processes leave alone."""
