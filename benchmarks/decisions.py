@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.measuring import apart, for_each_size, measure_step
+from benchmarks.measuring import apart, for_each_size, measure_step, memory
 from curator_dask.data.clip_index import extent
 from curator_dask.data.decisions.read_decisions import decision_batches, decision_parts
 from curator_dask.data.scored_clusters import Scores
@@ -109,6 +109,8 @@ def _measure(num_clips: int, crossing: float) -> None:
             cluster,
             lambda: in_parts.join_in_parts(context, state, decided, folder, None),
         )
+        most = max(cluster.client.run(memory, "VmHWM").values())
+        print(f"The worker that used most memory used {most / 1e6:,.0f} MB.", flush=True)
         paths = decision_parts(folder)
         if num_clips <= SINGLE_FILE_ROWS:
             _step(

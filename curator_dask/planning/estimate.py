@@ -192,15 +192,16 @@ def _cross_cluster(size: RunSize, rates: StageRates) -> StageEstimate:
 
 
 def _identify(size: RunSize, rates: StageRates) -> StageEstimate:
-    # Its tasks read the tables and join the decisions; the client holds the rows with a duplicate in another cluster.
+    # Its tasks read the tables and join the decisions; one worker holds the rows with a duplicate in another cluster.
     per_clip = rates.identify_overlap_core_s_per_clip if size.align else rates.identify_core_s_per_clip
     core_s = size.clips * per_clip
     size_gb = size.clips * rates.table_bytes_per_clip / 1e9
-    crossing = (
-        rates.crossing_share * rates.identify_bytes_per_crossing_clip if size.cross_cluster and not size.align else 0.0
-    )
+    crossing = size.clips * rates.crossing_share if size.cross_cluster and not size.align else 0.0
+    worker_gb = WORKER_GB + crossing * rates.identify_bytes_per_crossing_clip / 1e9
     client_s = core_s / 4
-    return _on_cpus("identify", core_s - client_s, client_s, size_gb, _client_gb(size, crossing))
+    return StageEstimate(
+        "identify", (core_s - client_s) / 3600, client_s / 3600, None, size_gb, 0.0, CLIENT_GB, worker_gb
+    )
 
 
 def _export(size: RunSize, rates: StageRates) -> StageEstimate:

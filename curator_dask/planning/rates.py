@@ -53,8 +53,8 @@ class StageRates:
     """Seconds of the client to list and plan a clip in export (100,000 clips with their files on a local disk: 3.7 s)."""
     copy_core_s_per_gb: float = 3.0
     """Core seconds to copy a GB of clips into shards with its hashes. Assumed, not measured."""
-    identify_bytes_per_crossing_clip: float = 1700.0
-    """Memory of the client in identify by scores, per clip with a duplicate in another cluster (decisions_2_cores.md)."""
+    identify_bytes_per_crossing_clip: float = 1100.0
+    """Memory of one worker in identify by scores, per clip with a duplicate in another cluster (decisions_2_cores.md)."""
     crossing_share: float = 0.02
     """The share of such clips, where duplicates between clusters are looked for. Assumed, not measured."""
     split_unit_bytes: float = 830.0

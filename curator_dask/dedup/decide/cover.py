@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.stretches import Indices, Stretches, union_lengths
+from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import ParameterError
 
 STRETCHES_AT_ONCE = 500_000
@@ -96,8 +97,8 @@ def _clips_in_order(stretches: Stretches, place: Indices) -> Iterator[tuple[int,
         at = stop
 
 
-def strength_that_keeps(levels: Indices, num_removed: Callable[[int], int], may_go: int) -> int:
-    """The least strength of overlaps, in thousandths, at which at most `may_go` clips are removed.
+def strength_that_keeps(levels: Indices, num_removed: Callable[[int], int], num_rows: int, target_keep: float) -> int:
+    """The least strength of overlaps, in thousandths, at which at least the share `target_keep` of the clips is kept.
 
     It is found by halving, as a higher strength leaves fewer overlaps and, all in all, removes fewer clips. If even the
     strongest overlaps remove too many clips, the result is above all strengths.
@@ -105,7 +106,9 @@ def strength_that_keeps(levels: Indices, num_removed: Callable[[int], int], may_
     Args:
         levels: the strengths that there are, ascending.
         num_removed: tells how many clips are removed if overlaps of less strength do not count.
+        num_rows: how many clips there are.
     """
+    may_go = rows_that_may_go(num_rows, target_keep)
     low, high = 0, len(levels)
     while low < high:
         middle = (low + high) // 2

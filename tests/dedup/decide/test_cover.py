@@ -15,7 +15,6 @@ from curator_dask.dedup.decide.source_order import SourceClips, order_by_source
 from curator_dask.dedup.decide.standing import standing_overlaps
 from curator_dask.dedup.decide.stretches import SECOND, Overlaps, Stretches, covered_stretches, joined_overlaps
 from curator_dask.dedup.ranking.strategy import RankingStrategy
-from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import ParameterError
 
 
@@ -220,7 +219,7 @@ def test_the_weakest_overlaps_are_left_out_to_keep_a_share(target_keep, strength
         return int(removed_by_cover(strong, length, np.arange(4), 0.8).sum())
 
     levels = np.unique(stretches.strength)
-    found = strength_that_keeps(levels, num_removed, rows_that_may_go(4, target_keep))
+    found = strength_that_keeps(levels, num_removed, 4, target_keep)
     assert num_removed(found) == 4 - num_kept
     assert found == strength
 

@@ -20,7 +20,6 @@ from curator_dask.dedup.decide.cover import strength_that_keeps
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.dedup.decide.stretches import Indices, Overlaps
 from curator_dask.dedup.ranking.strategy import RankingStrategy
-from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
@@ -162,9 +161,9 @@ def decide_by_overlaps(
     clips = ClipsToDecide(len(rows), spans, rows.values, found, rows.texts, rule)
     min_strength = rule.min_strength
     if rule.target_keep is not None:
-        may_go = rows_that_may_go(len(rows), rule.target_keep)
+        levels = np.unique(clips.stretches.strength)
         min_strength = strength_that_keeps(
-            np.unique(clips.stretches.strength), lambda least: int(clips.removed(least).sum()), may_go
+            levels, lambda least: int(clips.removed(least).sum()), len(rows), rule.target_keep
         )
     decisions = _decisions(rows, clips.decide(min_strength))
     return OverlapDecisions(decisions, Sources(spans.source[: len(rows)], spans.names), min_strength)

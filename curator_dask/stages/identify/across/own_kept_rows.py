@@ -7,9 +7,8 @@ with the kept rows of its own cluster, when the decisions of all clusters are kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +62,27 @@ def rows_without_kept_row(touched: pa.Table, rows: NDArray[np.int64], matches: N
     return found
 
 
-def with_columns(table: pa.Table, columns: Mapping[str, NDArray[Any]]) -> pa.Table:
-    """The table with other values in some of its columns."""
-    import pyarrow as pa
+@dataclass(frozen=True)
+class OwnKept:
+    """The kept rows of their own clusters that were looked for: M rows, ascending, among all."""
 
-    for name, values in columns.items():
-        table = table.set_column(table.column_names.index(name), name, pa.array(values))
-    return table
+    rows: NDArray[np.int64]
+    kept_row: NDArray[np.int64]
+    """-1 for none."""
+    kept_score: NDArray[np.float32]
+
+    @staticmethod
+    def nothing() -> OwnKept:
+        none = np.zeros(0, np.int64)
+        return OwnKept(none, none, np.zeros(0, np.float32))
+
+    def put(self, touched: pa.Table) -> pa.Table:
+        """The touched rows with these kept rows."""
+        import pyarrow as pa
+
+        at = np.searchsorted(touched["row"].to_numpy(), self.rows)
+        for name in ("kept_row", "kept_score") if len(at) else ():
+            values = touched[name].to_numpy().copy()
+            values[at] = getattr(self, name)
+            touched = touched.set_column(touched.column_names.index(name), name, pa.array(values))
+        return touched

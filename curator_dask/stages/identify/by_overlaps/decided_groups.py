@@ -12,7 +12,6 @@ import numpy as np
 
 from curator_dask.dedup.decide.cover import strength_that_keeps
 from curator_dask.dedup.decide.stretches import Indices
-from curator_dask.dedup.similarity.threshold import rows_that_may_go
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
@@ -23,10 +22,9 @@ from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.join_decisions import common_type
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows
-from curator_dask.stages.identify.in_parts.look import FindTask
-from curator_dask.stages.identify.in_parts.named_rows import find_named_rows
-from curator_dask.stages.identify.in_parts.workplace import Workplace, workplace
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
+from curator_dask.stages.identify.parts.named_rows import Names, find_in_buckets
+from curator_dask.stages.identify.parts.workplace import Workplace, workplace
 from curator_dask.stages.identify.source_groups.decide_group import all_strengths, count_removed, strengths_of_group
 from curator_dask.stages.identify.source_groups.find_groups import SourceGroups
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, count_rows, cut_lines
@@ -100,9 +98,10 @@ class GroupsToDecide:
     @cached_property
     def by_hand(self) -> Indices:
         """The row of each id that a person decided on; -1 for one that is no row."""
-        buckets = self.found.num_buckets
-        tasks = [FindTask(self.place.folder, path, buckets) for path in self.found.row_paths]
-        return find_named_rows(self.place, tasks, [], self.rows, self.what.overrides or {}).by_hand
+        if not self.what.overrides:
+            return np.zeros(0, np.int64)
+        names = Names(self.place.folder, tuple(self.found.row_paths), (), self.rows.id_type)
+        return find_in_buckets(self.place, names, self.found.num_buckets, self.what.overrides)[1]
 
     def told(self, counts: dict[str, int]) -> ByHand:
         if self.what.overrides is None:
@@ -121,9 +120,13 @@ class GroupsToDecide:
         rule, groups, place = self.what.rule, self.found.groups, self.place
         if rule.target_keep is None:
             return rule.min_strength
-        numbers, may_go = range(groups.number), rows_that_may_go(self.found.num_rows, rule.target_keep)
+        numbers = range(groups.number)
         levels = all_strengths(place.each(strengths_of_group, numbers, groups))
-        return strength_that_keeps(levels, lambda least: sum(place.each(count_removed, numbers, groups, least)), may_go)
+
+        def num_removed(least: int) -> int:
+            return sum(place.each(count_removed, numbers, groups, least))
+
+        return strength_that_keeps(levels, num_removed, self.found.num_rows, rule.target_keep)
 
     def files(self, results: tuple[str, ...], named: tuple[str, ...]) -> DecidedFiles:
         """What is known of the files that all groups wrote."""
@@ -138,7 +141,4 @@ class GroupsToDecide:
         found = self.found
         if self.what.clips is None:
             return ()
-        nothing = np.zeros(0, np.int64)
-        return facts_of_rows(
-            self.place, self.what.clips, found.num_buckets, found.row_paths, found.firsts, nothing
-        ).paths
+        return facts_of_rows(self.place, self.what.clips, found.num_buckets, found.row_paths, found.firsts, None).paths

@@ -12,8 +12,7 @@
     prepare   a task per part               all of that together
     write     a unit per part               the files
 
-The client holds a bit per row, a line per cluster and per task, what a person decided, and the rows that near neighbours in
-other clusters have a say on.
+The client holds a bit per row, a line per cluster and per task, and what a person decided.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from curator_dask.stages.identify.decisions.output_files import Sending, part_in
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.join_record import Joined
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.in_parts.workplace import Workplace
+from curator_dask.stages.identify.parts.workplace import Workplace
 from curator_dask.stages.identify.source_groups.connect import connect
 
 
@@ -111,7 +110,7 @@ class _JoinBoth:
 
     def _meet(self) -> BothFiles:
         tasks = self._meet_tasks()
-        scored = ScoredRows(self.found.decided.rule, self.found.rows, self.found.named.others)
+        scored = ScoredRows(self.found.decided.rule, self.found.rows, self.found.others)
         self.place.each(meet_scores, tasks, self.copies, scored)
         labels = connect(self.place, paths_of(tasks, "links"))
         return BothFiles(self.copies, scored, self.groups.everywhere, paths_of(tasks, "answers"), labels)
@@ -122,7 +121,7 @@ class _JoinBoth:
             raise InputError("the similarity tables changed while they were decided on: run identify again")
         return [
             MeetTask(
-                one, other, self.found.numbers(other), settled.of_part(other),
+                one, other, self.found.numbers(other), settled,
                 *(self.place.path(name, one.number) for name in ("near", "links", "answers")),
             )
             for one, other in zip(listed, scored, strict=True)

@@ -20,8 +20,9 @@ from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles, DecidedPart
 from curator_dask.stages.identify.decisions.join_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows
-from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart
 from curator_dask.stages.identify.in_parts.prepare import roots_of_part, settled_decisions
+from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart
+from curator_dask.stages.identify.parts.settled import Settled
 from curator_dask.stages.identify.source_groups.connect import write_links
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 
@@ -58,8 +59,7 @@ class MeetTask:
     part: LinesOfPart
     scored: RowsOfPart
     numbers: Numbers
-    settled: pa.Table
-    """The lines of `Settled.table` that are of this part."""
+    settled: Settled
     near: str
     """What was decided by scores on its rows, which name others by their numbers among all."""
     links: str
@@ -74,8 +74,9 @@ def meet_scores(task: MeetTask, copies: CopyFiles, scored: ScoredRows) -> None:
 
     _check_same(task)
     folder, own = copies.decided.folder, task.numbers.read(scored.rule)
-    root = roots_of_part(task.scored, own, task.settled)
-    near = settled_decisions(task.scored, own, task.settled, scored.rows, scored.others)
+    settled = task.settled.of_part(task.scored)
+    root = roots_of_part(task.scored, own, settled)
+    near = settled_decisions(task.scored, own, settled, scored.rows, scored.others)
     names = ("removed", "max_row", "kept_row", "cosine", "kept_score")
     table = pa.table({**{name: getattr(near, name) for name in names}, "root": root})
     write_shared(folder, task.near, table, np.zeros(len(table), np.int64), 1)

@@ -27,8 +27,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import TIMES, ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.own_source import Sources
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.in_parts.look import halves_of
-from curator_dask.stages.identify.in_parts.workplace import Workplace
+from curator_dask.stages.identify.parts.named_rows import halves_of
+from curator_dask.stages.identify.parts.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,21 +93,35 @@ class BucketTask:
     number: int
     firsts: Indices
     """(P,) the first row of each part."""
-    asked: Indices
-    """Rows whose sources are asked for."""
+    asked: str | None
+    """The file with ``row`` and ``part``: rows, ascending, whose sources a part asks for; None: nobody asks."""
     written: str
     """Path of the file to write: what is found, in buckets by part."""
+    sources: str
+    """The same: ``row`` and ``source_video`` of the rows that parts ask for."""
 
 
-def join_bucket(task: BucketTask) -> pa.Table:
-    """Find the clips of the rows of a bucket; returns ``row`` and ``source_video`` of those that are asked for."""
-    import pyarrow as pa
+def join_bucket(task: BucketTask) -> None:
+    """Find the clips of the rows of a bucket."""
 
     found = _joined(task)
     row = found["row"].to_numpy()
     part = np.searchsorted(task.firsts, row, side="right") - 1
     write_shared(task.folder, task.written, found, part, len(task.firsts))
-    return found.select(["row", "source_video"]).filter(pa.array(np.isin(row, task.asked)))
+    if task.asked is not None:
+        _write_sources(task, found.select(["row", "source_video"]).sort_by("row"))
+
+
+def _write_sources(task: BucketTask, found: pa.Table) -> None:
+    import pyarrow as pa
+
+    asked = read_shared(task.folder, [task.asked or ""], 0)
+    nothing = np.zeros(0, np.int64)
+    wanted, part = (nothing, nothing) if asked is None else (asked[name].to_numpy() for name in ("row", "part"))
+    row = found["row"].to_numpy()
+    at = np.searchsorted(row, wanted)
+    there = np.append(row, -1)[at] == wanted
+    write_shared(task.folder, task.sources, found.take(pa.array(at[there])), part[there], len(task.firsts))
 
 
 def _joined(task: BucketTask) -> pa.Table:
@@ -127,34 +141,25 @@ def _joined(task: BucketTask) -> pa.Table:
 
 @dataclass(frozen=True)
 class IndexFacts:
-    """What the clip index tells of all rows."""
+    """The files with what the clip index tells of all rows, in buckets by part."""
 
     paths: tuple[str, ...]
-    """The files that hold it, in buckets by part."""
-    asked: pa.Table
-    """``row``, ascending, and ``source_video`` of the rows that were asked for."""
-
-    @staticmethod
-    def nothing() -> IndexFacts:
-        import pyarrow as pa
-
-        return IndexFacts((), pa.schema([("row", pa.int64()), ("source_video", pa.string())]).empty_table())
+    sources: tuple[str, ...]
+    """``row`` and ``source_video`` of the rows that parts ask for."""
 
 
 def facts_of_rows(
-    place: Workplace, clips: Folder, num_buckets: int, rows: Sequence[str], firsts: Indices, asked: Indices
+    place: Workplace, clips: Folder, num_buckets: int, rows: Sequence[str], firsts: Indices, asked: str | None
 ) -> IndexFacts:  # fmt: skip
     """Bring rows and clips together.
 
     Args:
         clips: the output of the split stage.
         rows: the files with the rows of the parts. firsts: (P,) the first row of each part.
-        asked: rows whose sources are asked for.
+        asked: see `BucketTask`.
 
     Raises InputError where the clip index is damaged.
     """
-    import pyarrow as pa
-
     tasks = [
         IndexTask(clips, one, number, place.folder, place.path("clips", number).removesuffix(".arrow"), num_buckets)
         for number, one in enumerate(clip_index_files(clips))
@@ -163,11 +168,15 @@ def facts_of_rows(
     check_clip_index_rows(clips, sum(num_clips for _, num_clips in written))
     files = tuple(one for paths, _ in written for one in paths)
     buckets = [
-        BucketTask(place.folder, files, tuple(rows), number, firsts, asked, place.path("facts", number))
+        BucketTask(
+            place.folder, files, tuple(rows), number, firsts, asked,
+            *(place.path(name, number) for name in ("facts", "sources-of")),
+        )
         for number in range(num_buckets)
-    ]
-    found = pa.concat_tables(place.each(join_bucket, buckets), promote_options="permissive")
-    return IndexFacts(tuple(bucket.written for bucket in buckets), found.sort_by("row"))
+    ]  # fmt: skip
+    place.each(join_bucket, buckets)
+    sources = () if asked is None else tuple(bucket.sources for bucket in buckets)
+    return IndexFacts(tuple(bucket.written for bucket in buckets), sources)
 
 
 @dataclass(frozen=True)

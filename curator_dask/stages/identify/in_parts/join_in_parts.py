@@ -4,21 +4,23 @@
 
     look      a task per part     which rows depend on other clusters, and which groups there are
     places    a task per part     where rows are found by their ids, if any is looked for
-    find      a task per part     the rows that are named by their ids
-    touched   a task per part     the rows of the groups that these touch; the client settles them
+    names     a task per bucket   the rows that are named by their ids
+    touching  one task            the rows that have to do with rows of other clusters, or a person with them
+    touched   a task per part     the rows of the groups that these touch
+    settle    one task            what becomes of them
     facts     a task per bucket   source, start and end of the clips
     prepare   a task per part     all of that together
     write     a unit per part     the files
 
-The client holds a line per cluster, part and bucket, and the touched rows: none where no row has a duplicate in another
-cluster and no person decided. Parts and buckets follow from the rows alone, so the files do not depend on the workers.
+The client holds a line per cluster, part and bucket. The worker that settles holds the touched rows: none where no row has a
+duplicate in another cluster and no person decided. Parts and buckets follow from the rows alone, so the files do not depend
+on the workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,12 +35,9 @@ from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.clip_facts import IndexFacts, facts_of_rows
 from curator_dask.stages.identify.in_parts.join_record import Joined, made_from, record_join, recorded_join
 from curator_dask.stages.identify.in_parts.prepare import Prepared, PrepareTask, Shared, prepare_part, send_again
-from curator_dask.stages.identify.in_parts.settle import Settled
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.in_parts.workplace import Workplace, workplace
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from curator_dask.stages.identify.parts.settled import Settled
+from curator_dask.stages.identify.parts.workplace import Workplace, workplace
 
 
 def join_in_parts(
@@ -78,36 +77,40 @@ class _InParts:
         found, settled, place = self.found, self.found.settled, self.place
         facts = self._facts(settled)
         shared = Shared(
-            found.decided.rule, found.rows, found.named.others, place.folder, facts.paths, found.num_buckets
+            found.decided.rule,
+            found.rows,
+            found.others,
+            place.folder,
+            facts.paths,
+            facts.sources,
+            settled,
+            found.num_buckets,
         )
-        tasks = self._prepare_tasks(settled, facts.asked)
+        tasks = self._prepare_tasks(settled)
         prepared = place.each(prepare_part, tasks, shared)
         emptied = self._emptied_sources(tasks) if facts.paths else None
         self._write(tasks, prepared, shared)
         counts = {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}
-        groups = int(found.groups_before[-1]) + len(settled.roots)
+        groups = int(found.groups_before[-1]) + int(settled.num_roots.sum())
         return Joined({**counts, "groups": groups}, settled.by_hand, emptied)
 
     def _facts(self, settled: Settled) -> IndexFacts:
         """What the clip index tells of the rows."""
         if self.clips is None:
-            return IndexFacts.nothing()
-        parts = self.found.parts
-        asked = settled.kept_elsewhere(parts, len(self.found.rows))
-        firsts = np.array([part.first for part in parts])
-        return facts_of_rows(self.place, self.clips, self.found.num_buckets, self.found.places, firsts, asked)
+            return IndexFacts((), ())
+        firsts = np.array([part.first for part in self.found.parts])
+        return facts_of_rows(
+            self.place, self.clips, self.found.num_buckets, self.found.places, firsts, settled.asked_path
+        )
 
-    def _prepare_tasks(self, settled: Settled, sources: pa.Table) -> list[PrepareTask]:
+    def _prepare_tasks(self, settled: Settled) -> list[PrepareTask]:
         done, found, num_parts = part_inputs(self.state), self.found, len(self.found.parts)
         return [
             PrepareTask(
                 part,
                 found.numbers(part),
                 Sending.of(self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", done),
-                settled.of_part(part),
-                settled.roots_of_part(part),
                 int(found.groups_before[part.number]) + settled.roots_before(part),
-                settled.named_elsewhere(part, sources),
                 self.place.path("sources", part.number),
             )
             for part in found.parts

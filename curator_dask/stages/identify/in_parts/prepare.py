@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.rules import Rule
+from curator_dask.files.buckets.shared import read_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.count_sources import source_counts, write_counts
@@ -17,8 +18,9 @@ from curator_dask.stages.identify.decisions.output_files import Sending, send_ro
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
-from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all
-from curator_dask.stages.identify.in_parts.touched import touched_groups
+from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart, among_all
+from curator_dask.stages.identify.parts.settled import Settled
+from curator_dask.stages.identify.parts.touched import touched_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +38,9 @@ class Shared:
     folder: Folder
     facts: tuple[str, ...]
     """The files in `folder` with the facts about the clips of all parts; none where nothing is known of them."""
+    sources: tuple[str, ...]
+    """The files with ``row`` and ``source_video`` of rows of other parts that are named as kept, in buckets by part."""
+    settled: Settled
     num_buckets: int
     """Buckets in the files that count the rows of sources."""
 
@@ -47,14 +52,8 @@ class PrepareTask:
     part: RowsOfPart
     numbers: Numbers
     sending: Sending
-    settled: pa.Table
-    """The lines of `Settled.table` that are of this part."""
-    roots: Indices
-    """The lowest rows of touched groups that are in this part, ascending."""
     groups_before: int
     """How many groups have a lower lowest row than the first row of the part."""
-    kept_elsewhere: pa.Table
-    """``row`` and ``source_video`` of rows of other parts that are named as kept."""
     counts_path: str
     """Path in `Shared.folder` of the file to write with the counts of its sources."""
 
@@ -79,7 +78,7 @@ def prepare_part(task: PrepareTask, shared: Shared) -> Prepared:
     made, decisions, found = _made(task, shared)
     inputs = send_rows(task.sending, made)
     if shared.facts:
-        lost = _lost_to_own_source(task, decisions, found)
+        lost = _lost_to_own_source(task, shared, decisions, found)
         counts = source_counts(found.facts.sources, found.line, lost)
         write_counts(shared.folder, task.counts_path, counts, shared.num_buckets)
     num_removed = int(np.count_nonzero(decisions.removed))
@@ -106,9 +105,9 @@ class _Decided:
 
     @classmethod
     def of(cls, task: PrepareTask, shared: Shared) -> _Decided:
-        own = task.numbers.read(shared.rule)
-        groups = _groups(task, own, task.settled["row"].to_numpy() - task.part.first)
-        return cls(settled_decisions(task.part, own, task.settled, shared.rows, shared.others), groups)
+        own, settled = task.numbers.read(shared.rule), shared.settled.of_part(task.part)
+        groups = _groups(task, own, settled, shared.settled.roots_of_part(task.part))
+        return cls(settled_decisions(task.part, own, settled, shared.rows, shared.others), groups)
 
 
 def settled_decisions(
@@ -118,7 +117,7 @@ def settled_decisions(
 
     Args:
         own: as its clusters decided; it is changed.
-        settled: the lines of `Settled.table` that are of this part.
+        settled: the lines of `Settled` that are of this part.
         rows, others: all rows, and the ids of other clips.
     """
     at = settled["row"].to_numpy() - part.first
@@ -137,7 +136,7 @@ def roots_of_part(part: RowsOfPart, own: Decisions, settled: pa.Table) -> Indice
 
     Args:
         own: as the clusters of the part decided.
-        settled: the lines of `Settled.table` that are of this part.
+        settled: the lines of `Settled` that are of this part.
     """
     at = settled["row"].to_numpy() - part.first
     rows, _ = _alone(own, at).grouped()
@@ -153,35 +152,37 @@ def _alone(own: Decisions, touched: Indices) -> Decisions:
     return replace(own, group=np.where(is_touched, np.arange(len(own.group)), own.group))
 
 
-def _groups(task: PrepareTask, own: Decisions, rows: Indices) -> tuple[Indices, Indices]:
+def _groups(task: PrepareTask, own: Decisions, settled: pa.Table, roots: Indices) -> tuple[Indices, Indices]:
     """The groups of all rows: as they were settled, or as the clusters found them where nobody touched them."""
+    rows = settled["row"].to_numpy() - task.part.first
     alone = _alone(own, rows)
     number, leader = alone.groups()
     lowest = alone.grouped()[1]
-    before = task.groups_before + np.searchsorted(task.roots, lowest + task.part.first)
+    before = task.groups_before + np.searchsorted(roots, lowest + task.part.first)
     number = np.where(number >= 0, number + np.append(before, 0)[number], -1)
     leader = among_all(leader, task.part.first)
-    number[rows], leader[rows] = task.settled["group"].to_numpy(), task.settled["leader"].to_numpy()
+    number[rows], leader[rows] = settled["group"].to_numpy(), settled["leader"].to_numpy()
     return number, leader
 
 
-def _lost_to_own_source(task: PrepareTask, decisions: Decisions, found: PartFacts) -> Indices:
+def _lost_to_own_source(task: PrepareTask, shared: Shared, decisions: Decisions, found: PartFacts) -> Indices:
     """The rows that a kept row of the same source removes."""
     codes = found.facts.sources.code
     rows = np.flatnonzero(decisions.removed & (codes >= 0))
-    lost: Indices = rows[codes[rows] == _codes_of(task, decisions.kept_row[rows], found.facts)]
+    lost: Indices = rows[codes[rows] == _codes_of(task, shared, decisions.kept_row[rows], found.facts)]
     return lost
 
 
-def _codes_of(task: PrepareTask, rows: Indices, facts: ClipFacts) -> NDArray[Any]:
+def _codes_of(task: PrepareTask, shared: Shared, rows: Indices, facts: ClipFacts) -> NDArray[Any]:
     """The sources of some rows of all, as numbers in the part; -2 where they are not known."""
     codes = np.full(len(rows), -2, np.int64)
     inside = (rows >= task.part.first) & (rows < task.part.stop)
     codes[inside] = facts.sources.code[rows[inside] - task.part.first]
-    elsewhere = task.kept_elsewhere["row"].to_numpy()
-    if len(elsewhere):
-        known = {name: code for code, name in enumerate(facts.sources.names)}
-        other = codes_of_names(task.kept_elsewhere["source_video"], known)
+    sources = read_shared(shared.folder, shared.sources, task.part.number)
+    if sources is not None:
+        sources = sources.sort_by("row")
+        elsewhere, known = sources["row"].to_numpy(), {name: code for code, name in enumerate(facts.sources.names)}
+        other = codes_of_names(sources["source_video"], known)
         at = np.minimum(np.searchsorted(elsewhere, rows), len(elsewhere) - 1)
         there = ~inside & (elsewhere[at] == rows)
         codes[there] = other[at[there]]

@@ -1,8 +1,11 @@
-"""What rows of all parts have to do with each other by their scores, settled: the client decides on the touched rows alone."""
+"""What rows of all parts have to do with each other by their scores, settled: one worker decides on the touched rows alone.
+
+All that a row takes goes from task to task in files: the client holds none of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,28 +16,17 @@ from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.files.buckets.shared import shared_buckets_for
 from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.across.own_kept_rows import (
-    OwnKeptTask,
-    own_kept_rows,
-    rows_without_kept_row,
-    with_columns,
-)
-from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, Decisions, common_type, takers_of
+from curator_dask.stages.identify.across.own_kept_rows import OwnKept, OwnKeptTask, own_kept_rows
+from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, common_type, takers_of
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows, UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.look import (
-    FindTask,
-    Look,
-    LookTask,
-    PlacesTask,
-    look_at_part,
-    write_places,
-)
-from curator_dask.stages.identify.in_parts.named_rows import NamedRows, find_named_rows
-from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all, cut_into_parts, in_part
-from curator_dask.stages.identify.in_parts.settle import Crossing, Settled, settle
-from curator_dask.stages.identify.in_parts.touched import Touched, TouchedTask, touched_rows
-from curator_dask.stages.identify.in_parts.workplace import Workplace
+from curator_dask.stages.identify.parts.crossing import CrossingFiles, TouchingTask, write_touching
+from curator_dask.stages.identify.parts.look import Look, LookTask, PlacesTask, look_at_part, write_places
+from curator_dask.stages.identify.parts.named_rows import Names, find_in_buckets
+from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart, among_all, cut_into_parts
+from curator_dask.stages.identify.parts.settle import SettleTask, settle_all, without_own_kept_row
+from curator_dask.stages.identify.parts.settled import Settled
+from curator_dask.stages.identify.parts.touched import TouchedTask, write_touched
+from curator_dask.stages.identify.parts.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,10 +54,6 @@ class SettledParts:
     overrides: Mapping[str, Override] | None
     """What a person decided; None: nobody had a say, or has it later."""
 
-    @cached_property
-    def _cluster_of(self) -> dict[int, ClusterInput]:
-        return {cluster.number: cluster for cluster in self.decided.clusters}
-
     @property
     def num_buckets(self) -> int:
         """Buckets by the digests of ids."""
@@ -77,7 +65,12 @@ class SettledParts:
         return self.place.each(look_at_part, [self._look_task(part, with_ids) for part in self.parts])
 
     def _look_task(self, part: RowsOfPart, with_ids: bool) -> LookTask:
-        return LookTask(part, self.decided.rule, with_ids, self.numbers(part))
+        files = (self.place.path(name, part.number) for name in ("crossing", "named"))
+        return LookTask(part, self.decided.rule, with_ids, self.num_buckets, self.numbers(part), *files)
+
+    def _paths(self, name: str) -> tuple[str, ...]:
+        """The files of all parts."""
+        return tuple(self.place.path(name, part.number) for part in self.parts)
 
     @cached_property
     def places(self) -> list[str]:
@@ -98,70 +91,90 @@ class SettledParts:
         kind = common_type([look.id_type for look in self._looks])
         return TableRows(self.decided.tables, np.concatenate(starts), kind, digests=digests)
 
-    @cached_property
-    def named(self) -> NamedRows:
-        """The rows that others name by their ids."""
-        is_asked = bool(self.overrides) or any(some for look in self._looks for some in look.named.values())
-        paths = self.places if is_asked else []
-        tasks = [FindTask(self.place.folder, path, self.num_buckets) for path in paths]
-        return find_named_rows(self.place, tasks, self._looks, self.rows, self.overrides or {})
+    @property
+    def _firsts(self) -> Indices:
+        return np.array([part.first for part in self.parts])
 
     @cached_property
-    def _crossing(self) -> Crossing:
-        rows = np.concatenate([look.crossing for look in self._looks])
-        ids = [one for look in self._looks for one in look.crossing_ids]
+    def _named(self) -> tuple[tuple[str, ...], Indices]:
+        """The files with what rows name by their ids, and the rows that a person decided on."""
+        if not self.overrides and not any(look.names_others for look in self._looks):
+            return (), np.zeros(0, np.int64)
+        names = Names(self.place.folder, tuple(self.places), self._paths("named"), self.rows.id_type)
+        return find_in_buckets(self.place, names, self.num_buckets, self.overrides or {})
+
+    @cached_property
+    def _crossing(self) -> CrossingFiles:
         takers = None if self.decided.taken is None else takers_of(self.rows, self.decided.taken)
-        return Crossing(rows, self.named.matches_of(rows), ids, self.named.named, takers)
+        crossing, (found, _) = self._paths("crossing"), self._named
+        return CrossingFiles(self.place.folder, crossing, found, takers, self.rows.id_type, len(self.rows))
 
     @cached_property
-    def _touched(self) -> list[Touched]:
-        """The touched rows of each part, and the number of its other groups."""
-        rows = np.union1d(self._crossing.touching(), self.named.by_hand).astype(np.int64)
-        rows = rows[(rows >= 0) & (rows < len(self.rows))]
-        place = in_part(self.parts, rows)
-        tasks = [self._touched_task(self.parts[one], rows[place == one]) for one in np.unique(place).tolist()]
-        found = {task.part.number: one for task, one in zip(tasks, self.place.each(touched_rows, tasks), strict=True)}
-        looks = zip(self.parts, self._looks, strict=True)
-        return [found.get(part.number) or Touched.nothing(look.num_groups) for part, look in looks]
+    def _touching(self) -> tuple[Indices, pa.ChunkedArray]:
+        """(P,) how many rows of each part touch their groups, and the ids of clips that were not decided on."""
+        task = TouchingTask(self._crossing, self._named[1], self._firsts, self.place.path("touching", 0))
+        return self.place.each(write_touching, [task])[0]
 
-    def _touched_task(self, part: RowsOfPart, rows: Indices) -> TouchedTask:
-        return TouchedTask(part, self.decided.rule, self.numbers(part), rows)
+    @property
+    def others(self) -> pa.ChunkedArray:
+        """The ids of clips that rows name and that were not decided on."""
+        return self._touching[1]
+
+    @cached_property
+    def _touched(self) -> dict[int, int]:
+        """The number of the other groups of each part that has touched rows."""
+        some = [part for part, number in zip(self.parts, self._touching[0].tolist(), strict=True) if number]
+        found = self.place.each(write_touched, [self._touched_task(part) for part in some])
+        return {part.number: one for part, one in zip(some, found, strict=True)}
+
+    def _touched_task(self, part: RowsOfPart) -> TouchedTask:
+        files = self.place.path("touching", 0), self.place.path("touched", part.number)
+        return TouchedTask(part, self.decided.rule, self.numbers(part), *files)
 
     @cached_property
     def groups_before(self) -> Indices:
         """(P + 1,) how many groups that are not touched are in the parts before each one."""
-        return np.cumsum([0, *(one.num_others for one in self._touched)])
+        looks = zip(self.parts, self._looks, strict=True)
+        return np.cumsum([0, *(self._touched.get(part.number, look.num_groups) for part, look in looks)])
 
     @cached_property
     def settled(self) -> Settled:
         """The touched rows. Raises InputError where the duplicate of a row is in no cluster."""
-        import pyarrow as pa
+        task = self._settle_task()
+        return self.place.each(settle_all, [task], self._own_kept(task))[0]
 
-        tables = [one.table for one in self._touched]
-        before = np.repeat(self.groups_before[:-1], list(map(len, tables)))
-        touched = self._with_own_kept_rows(pa.concat_tables(tables))
-        return settle(touched, before, self._crossing, self.decided.rule, self.rows, self._decide_by_hand)
+    def _settle_task(self) -> SettleTask:
+        touched = {part.number: self.place.path("touched", part.number) for part in self.parts}
+        return SettleTask(
+            self._crossing,
+            tuple((number, touched[number]) for number in self._touched),
+            self.groups_before,
+            self.decided.rule,
+            self.rows,
+            self._firsts,
+            self.overrides,
+            self._named[1],
+            *(self.place.path(name, 0) for name in ("settled", "settled-roots", "asked")),
+        )
 
-    def _with_own_kept_rows(self, touched: pa.Table) -> pa.Table:
-        """The touched rows, with the kept rows in their own clusters of those that their clusters left without."""
+    def _own_kept(self, task: SettleTask) -> OwnKept:
+        """The kept rows in their own clusters of those that their clusters left without."""
         if self.decided.rule.name != "pairwise" or not self.decided.clusters:
-            return touched
-        rows = rows_without_kept_row(touched, self._crossing.rows, self._crossing.matches)
+            return OwnKept.nothing()
+        rows = self.place.each(without_own_kept_row, [task])[0]
         place, line = self.rows.places(rows)
         wanted = np.unique(place).tolist()
         found = self.place.each(own_kept_rows, [self._own_kept_task(one, line[place == one]) for one in wanted])
-        kept_row, kept_score = (touched[name].to_numpy().copy() for name in ("kept_row", "kept_score"))
-        at = np.searchsorted(touched["row"].to_numpy(), rows)
+        kept_row, kept_score = np.full(len(rows), -1), np.zeros(len(rows), np.float32)
         for one, (kept, score) in zip(wanted, found, strict=True):
-            kept_row[at[place == one]] = among_all(kept, int(self.rows.starts[one]))
-            kept_score[at[place == one]] = score
-        return with_columns(touched, {"kept_row": kept_row, "kept_score": kept_score})
+            kept_row[place == one] = among_all(kept, int(self.rows.starts[one]))
+            kept_score[place == one] = score
+        return OwnKept(rows, kept_row, kept_score)
+
+    @cached_property
+    def _cluster_of(self) -> dict[int, ClusterInput]:
+        return {cluster.number: cluster for cluster in self.decided.clusters}
 
     def _own_kept_task(self, place: int, lines: Indices) -> OwnKeptTask:
         cluster = self._cluster_of[self.rows.tables.numbers[place]]
         return OwnKeptTask(cluster, self.decided.rule.eps, lines, self.place.context.cluster.device)
-
-    def _decide_by_hand(self, decisions: Decisions, places: Callable[[Indices], Indices]) -> ByHand:
-        if self.overrides is None:
-            return ByHand({}, ())
-        return decide_by_hand(decisions, self.overrides, places(self.named.by_hand))

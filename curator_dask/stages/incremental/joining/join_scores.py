@@ -20,11 +20,11 @@ from curator_dask.stages.identify.decisions.output_files import Sending, part_in
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows, UnitTables
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows, read_facts
-from curator_dask.stages.identify.in_parts.look import PlacesTask, write_places
-from curator_dask.stages.identify.in_parts.part import RowsOfPart
 from curator_dask.stages.identify.in_parts.prepare import Prepared
 from curator_dask.stages.identify.in_parts.settled_parts import buckets_of, parts_of_tables
-from curator_dask.stages.identify.in_parts.workplace import Workplace, workplace
+from curator_dask.stages.identify.parts.look import PlacesTask, write_places
+from curator_dask.stages.identify.parts.part import RowsOfPart
+from curator_dask.stages.identify.parts.workplace import Workplace, workplace
 
 
 def join_scores(
@@ -66,7 +66,7 @@ def _facts(place: Workplace, clips: Folder | None, parts: list[RowsOfPart]) -> t
     buckets, firsts = buckets_of(parts), np.array([part.first for part in parts])
     tasks = [PlacesTask(part, place.folder, place.path("rows", part.number), buckets) for part in parts]
     paths = place.each(write_places, tasks)
-    return facts_of_rows(place, clips, buckets, paths, firsts, np.zeros(0, np.int64)).paths
+    return facts_of_rows(place, clips, buckets, paths, firsts, None).paths
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.rules import Rule
+from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, name_nearer_matches
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.in_parts.part import Numbers, RowsOfPart, among_all
+from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart, among_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,38 +29,30 @@ class TouchedTask:
     part: RowsOfPart
     rule: Rule
     numbers: Numbers
-    rows: Indices
-    """The rows of the part that touch their groups, among all rows, ascending."""
+    touching: str
+    """The file with the rows that touch their groups, in buckets by part."""
+    written: str
+    """The file to write."""
 
 
-@dataclass(frozen=True)
-class Touched:
-    """The touched rows of one part."""
+def write_touched(task: TouchedTask) -> int:
+    """Write the touched rows of a part, and those that they are named with; returns how many groups are not touched.
 
-    table: pa.Table
-    """By row: ``row``, ``removed``, ``max_row``, ``kept_row``, ``cosine``, ``kept_score`` and ``group`` as in `Decisions`, with
+    By row: ``row``, ``removed``, ``max_row``, ``kept_row``, ``cosine``, ``kept_score`` and ``group`` as in `Decisions`, with
     rows as numbers among all; ``is_whole``, whether all of its group is here; ``below``, how many other groups of the part
-    have a lower lowest row. Rows that are named as kept ones, and those that name touched ones, are here too."""
-    num_others: int
-    """How many groups of the part are not touched."""
-
-    @staticmethod
-    def nothing(num_others: int) -> Touched:
-        """That of a part without touched rows."""
-        import pyarrow as pa
-
-        kinds = {"removed": pa.bool_(), "cosine": pa.float32(), "kept_score": pa.float32(), "is_whole": pa.bool_()}
-        names = ("row", "removed", "max_row", "kept_row", "cosine", "kept_score", "group", "is_whole", "below")
-        schema = pa.schema([(name, kinds.get(name, pa.int64())) for name in names])
-        return Touched(schema.empty_table(), num_others)
+    have a lower lowest row. Rows that are named as kept ones, and those that name touched ones, are here too.
+    """
+    folder, found = task.numbers.folder, read_shared(task.numbers.folder, [task.touching], task.part.number)
+    rows = np.zeros(0, np.int64) if found is None else found["row"].to_numpy()
+    table, num_others = _touched(task.numbers.read(task.rule), task.part.first, rows)
+    write_shared(folder, task.written, table, np.zeros(len(table), np.int64), 1)
+    return num_others
 
 
-def touched_rows(task: TouchedTask) -> Touched:
-    """Read what the clusters of a part decided, and choose the rows."""
+def _touched(decisions: Decisions, first: int, touching: Indices) -> tuple[pa.Table, int]:
     import pyarrow as pa
 
-    decisions, first = task.numbers.read(task.rule), task.part.first
-    is_touched = touched_groups(decisions, task.rows - first)
+    is_touched = touched_groups(decisions, touching - first)
     rows = _chosen(decisions, is_touched)
     whole, nearer = is_touched[rows], _with_nearer_matches(decisions)
     others = decisions.grouped()[1]
@@ -77,7 +70,16 @@ def touched_rows(task: TouchedTask) -> Touched:
             "below": np.searchsorted(others, rows),
         }
     )
-    return Touched(table, len(others))
+    return table, len(others)
+
+
+def no_touched_rows() -> pa.Table:
+    """A table of `write_touched` without rows."""
+    import pyarrow as pa
+
+    kinds = {"removed": pa.bool_(), "cosine": pa.float32(), "kept_score": pa.float32(), "is_whole": pa.bool_()}
+    names = ("row", "removed", "max_row", "kept_row", "cosine", "kept_score", "group", "is_whole", "below")
+    return pa.schema([(name, kinds.get(name, pa.int64())) for name in names]).empty_table()
 
 
 def touched_groups(decisions: Decisions, rows: Indices) -> NDArray[np.bool_]:
