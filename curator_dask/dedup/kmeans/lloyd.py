@@ -241,8 +241,14 @@ def iterate(
     max_iter: int,
     tol: float,
     after_each: Callable[[float], None] | None = None,
+    relaxation: float = 1.0,
 ) -> Iterations:
-    """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it; the parameters are those of `lloyd`."""
+    """Iterate from the centres ``C`` (k, D) until the stop rule or ``max_iter`` ends it; the parameters are those of `lloyd`.
+
+    ``relaxation``, from 1 to below 2, is how many times the way to their means the centres move in all iterations but the
+    last. Above 1 it takes fewer iterations (Salakhutdinov and Roweis, "Adaptive Overrelaxed Bound Optimization Methods",
+    ICML 2003: near the optimum it converges for all values below 2).
+    """
     last_cost: float | None = None
     partial: Partial | None = None
     done = False
@@ -250,12 +256,19 @@ def iterate(
     while not done and n_iter < max_iter:
         n_iter += 1
         partial = sum_up(C)
-        cost, next_C = partial.cost(C, sq_norms), new_centres(partial, C)
-        done = has_converged(cost, last_cost, sq_shift(C, next_C), tol)
-        C, last_cost = next_C, cost
+        cost, means = partial.cost(C, sq_norms), new_centres(partial, C)
+        done = has_converged(cost, last_cost, sq_shift(C, means), tol)
+        is_last = done or n_iter == max_iter
+        C, last_cost = means if is_last or relaxation == 1 else _move_beyond(C, means, relaxation), cost
         if after_each is not None:
             after_each(cost)
     return Iterations(C, n_iter, done, partial)
+
+
+def _move_beyond(C: NDArray[np.float32], means: NDArray[np.float32], relaxation: float) -> NDArray[np.float32]:
+    """The centres, moved this many times the way to their means."""
+    wide = C.astype(np.float64)
+    return (wide + relaxation * (means - wide)).astype(np.float32)
 
 
 def lloyd(

@@ -74,6 +74,10 @@ class RowsOnWorkers:
             for place, *own in zip(self.places, *states, strict=True)
         ]
 
+    def get_ready(self, spec: FitSpec, num_centres: int) -> list[Any]:
+        """Futures: workers load what they will need. That takes a second, in which the client chooses where the fit starts."""
+        return self.submit(_get_ready, way=_choose_way(spec, num_centres))
+
     def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
         """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
         way = _choose_way(spec, len(C))
@@ -150,6 +154,10 @@ def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Par
 
 def _merge_all(partials: Iterable[Partial]) -> Partial:
     return reduce(merge, partials)
+
+
+def _get_ready(_rows: Sequence[FitRows], *, way: _Way) -> None:
+    way.prepare()
 
 
 def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, way: _Way) -> Partial:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.kmeans.lloyd import (
+    Iterations,
     KMeansResult,
     Partial,
     has_converged,
@@ -237,3 +238,26 @@ def test_the_result_of_iterations_is_that_of_lloyd_but_for_rows_that_would_chang
     assert wanted.inertia < result.inertia < costs[-1]
     with pytest.raises(ValueError, match="no iteration"):
         iterate(sum_up, X[:12], sq_norms, max_iter=0, tol=0).result(sq_norms)
+
+
+def test_relaxed_iterations_end_at_the_means_and_need_fewer_steps():
+    random = np.random.default_rng(4)
+    X = random.standard_normal((4000, 24), dtype=np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    sq_norms = sum_of_sq_norms(X)
+
+    def fit(steps: int, relaxation: float) -> Iterations:
+        return iterate(lambda C: lloyd_partial(X, C), X[:40], sq_norms, max_iter=steps, tol=0, relaxation=relaxation)
+
+    plain, relaxed = fit(10, 1.0), fit(6, 1.8)
+    np.testing.assert_array_equal(relaxed.centroids, new_centres(relaxed.partial, relaxed.centroids))
+    assert relaxed.result(sq_norms).inertia < plain.result(sq_norms).inertia
+    np.testing.assert_array_equal(fit(1, 1.8).centroids, fit(1, 1.0).centroids)
+
+
+def test_relaxed_iterations_that_settle_end_at_the_means():
+    X = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]])
+    ended = iterate(lambda C: lloyd_partial(X, C), X[:2], sum_of_sq_norms(X), max_iter=300, tol=1e-9, relaxation=1.8)
+    assert ended.converged
+    assert ended.n_iter < 300
+    np.testing.assert_array_equal(ended.centroids, np.float32([[1, 0], [1.4 / 3, 0.8]]))
