@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.kmeans import faiss_kmeans, mixture
 from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.lloyd import (
     Partial,
     iterate,
@@ -97,7 +98,7 @@ class Trial:
         if self.k < MANY_CENTRES:
             return lambda C: lloyd_partial(rows, C)
         near = find_near(rows, C)
-        return lambda C: labelled_partial(rows, nearest_of(rows, C, near), self.k)
+        return lambda C: labelled_partial(rows, nearest_of(rows, centres_on_grid(C), near), self.k)
 
     def step(self, C: Rows) -> Rows:
         return new_centres(lloyd_partial(self.X, C), C)

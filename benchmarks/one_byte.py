@@ -28,6 +28,7 @@ from curator_dask.dedup.arrays.one_byte import Multiplier, quick_products, to_on
 from curator_dask.dedup.cross_cluster.borders import find_borders
 from curator_dask.dedup.cross_cluster.centroids import prepare_centroids
 from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
 from curator_dask.dedup.kmeans.near import find_near, nearest_of
 
@@ -59,7 +60,7 @@ def run(clock: Clock, X: Any, C: Any) -> list[Any]:
     centroids = prepare_centroids(C, np.full(len(C), 1000.0))
     labels = clock.tell("labels", lambda: assign(X, C))
     near = clock.tell("near centroids", lambda: find_near(X, C))
-    clock.tell("the nearest of the near ones", lambda: nearest_of(X, C, near))
+    clock.tell("the nearest of the near ones", lambda: nearest_of(X, centres_on_grid(C), near))
     borders = Clock(len(some), 3).tell("border rows, each", lambda: find_borders(some, 0, centroids, EPS))
     return [labels, near, borders.row, borders.cluster, borders.sketches]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.xp import block_rows, row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
-from curator_dask.dedup.kmeans.grid import Rows, centres_on_grid, rows_on_grid
+from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
 from curator_dask.dedup.kmeans.screen import Screen
 
 NEAR: Final = 8
@@ -59,7 +59,7 @@ def find_near(X: Rows, C: Rows) -> Indices:
             near[rows] = _best_of_groups(_padded(screen.scores(X[rows])), num_near)
 
     over_blocks(work, row_blocks(X.shape[0], num_rows))
-    return _put_first(near, nearest_of(X, C, near))
+    return _put_first(near, nearest_of(X, centres_on_grid(C), near))
 
 
 def _padded(scores: Rows) -> Rows:
@@ -90,14 +90,14 @@ def _put_first(near: Indices, labels: Indices) -> Indices:
     return near
 
 
-def nearest_of(X: Rows, C: Rows, near: Indices) -> Indices:
+def nearest_of(X: Rows, centres: OnGrid, near: Indices) -> Indices:
     """(N,) int32, for each row the nearest of its near centres (N, m), which `find_near` gave for earlier centres.
 
     >>> X = np.float32([[1, 0], [0.6, 0.8]])
-    >>> nearest_of(X, np.float32([[0, 1], [1, 0], [0.9, 0.1]]), np.int32([[0, 1], [0, 2]])).tolist()
+    >>> centres = centres_on_grid(np.float32([[0, 1], [1, 0], [0.9, 0.1]]))
+    >>> nearest_of(X, centres, np.int32([[0, 1], [0, 2]])).tolist()
     [1, 0]
     """
-    centres = centres_on_grid(C)
     labels = np.empty(X.shape[0], dtype=np.int32)
 
     def work(blocks: Iterator[slice]) -> None:

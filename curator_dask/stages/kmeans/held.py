@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import chain, starmap
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import array_module
+from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
@@ -28,8 +29,9 @@ MANY_CENTRES: Final = 256
 LOOKED_AT: Final = 8
 """Groups that a row of the fit is compared with."""
 BATCH_BYTES: Final = 1 << 26
-"""Rows with new labels that are added up together: small ones are not worth a pass over all centres."""
+"""Rows of several chunks that are compared or added up together: few of them are not worth a pass over all centres."""
 
+T = TypeVar("T")
 PerChunk = Sequence[NDArray[np.int32]]
 
 
@@ -161,15 +163,17 @@ def _get_ready(_rows: Sequence[FitRows], *, way: _Way) -> None:
 
 
 def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, way: _Way) -> Partial:
+    """Rows of several chunks are compared together, where they are few: what is made of the centres is made once for them."""
     way.prepare()
 
-    def of_chunk(chunk: FitRows) -> Partial:
-        X = to_device(chunk.X[: chunk.num_below(share)], way.device)
+    def of_batch(batch: Sequence[NDArray[np.float32]]) -> Partial:
+        X = to_device(batch[0] if len(batch) == 1 else np.concatenate(batch), way.device)
         if way.in_groups:
             return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
         return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
-    return _merge_all(map(of_chunk, rows))
+    matrices = (chunk.X[: chunk.num_below(share)] for chunk in rows)
+    return _merge_all(map(of_batch, _batches(matrices, lambda X: int(X.nbytes))))
 
 
 def _find_more_near(
@@ -198,10 +202,11 @@ def _find_more_near(
 
 def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float32], known: float) -> PerChunk:
     """The nearest of the near centres. For rows beyond the share `known` before, it is the first: they are as new as C."""
+    centres = centres_on_grid(C)
 
     def of_chunk(chunk: FitRows, own: NDArray[np.int32]) -> NDArray[np.int32]:
         old = chunk.num_below(known)
-        return np.concatenate([nearest_of(chunk.X[:old], C, own[:old]), own[old:, 0]])
+        return np.concatenate([nearest_of(chunk.X[:old], centres, own[:old]), own[old:, 0]])
 
     return list(starmap(of_chunk, zip(rows, near, strict=True)))
 
@@ -213,7 +218,8 @@ def _change(rows: Sequence[FitRows], before: PerChunk, after: PerChunk, *, k: in
     """
     known = before or [own[:0] for own in after]
     new = (_partial_of_new(*chunk, k) for chunk in zip(rows, known, after, strict=True))
-    moved = (_change_of(batch, k) for batch in _batches(map(_moves, rows, known, after)))
+    moves = map(_moves, rows, known, after)
+    moved = (_change_of(batch, k) for batch in _batches(moves, lambda moved: int(moved.X.nbytes)))
     return _merge_all(chain(new, moved))
 
 
@@ -237,12 +243,12 @@ def _moves(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32]) -
     return _Moves(rows.X[moved], before[moved], after[moved])
 
 
-def _batches(moves: Iterable[_Moves]) -> Iterator[list[_Moves]]:
-    """A batch ends as soon as its rows have `BATCH_BYTES`."""
-    batch: list[_Moves] = []
-    for one in moves:
-        batch.append(one)
-        if sum(part.X.nbytes for part in batch) >= BATCH_BYTES:
+def _batches(parts: Iterable[T], num_bytes: Callable[[T], int]) -> Iterator[list[T]]:
+    """A batch ends as soon as its parts have `BATCH_BYTES`."""
+    batch: list[T] = []
+    for part in parts:
+        batch.append(part)
+        if sum(map(num_bytes, batch)) >= BATCH_BYTES:
             yield batch
             batch = []
     if batch:

@@ -27,18 +27,18 @@ def test_each_row_has_different_centres_and_the_nearest_first(k, length):
     assert 0 <= near.min() <= near.max() < k
     # Rounded to their grids, a few rows lie on the other side of the line between two centres.
     assert (near[:, 0] == assign(X, C)).mean() > 0.98
-    assert np.array_equal(nearest_of(X, C, near), near[:, 0])
+    assert np.array_equal(nearest_of(X, centres_on_grid(C), near), near[:, 0])
 
 
 def test_cuts_orders_and_threads_do_not_matter(monkeypatch):
     X, C, moved = unit_rows(700), unit_rows(60, seed=1), unit_rows(60, seed=2)
     near = find_near(X, C)
-    labels = nearest_of(X, moved, near)
+    labels = nearest_of(X, centres_on_grid(moved), near)
     order = np.random.default_rng(3).permutation(700)
     monkeypatch.setattr(near_centres, "BLOCK", 7)
     monkeypatch.setattr(near_centres, "block_rows", lambda X, row_bytes: 11)
     assert np.array_equal(find_near(X[order], C), near[order])
-    assert np.array_equal(nearest_of(X[order], moved, near[order]), labels[order])
+    assert np.array_equal(nearest_of(X[order], centres_on_grid(moved), near[order]), labels[order])
     alone = [find_near(row[None], C)[0] for row in X[:20]]
     assert np.array_equal(alone, near[:20])
 
@@ -62,14 +62,14 @@ def test_centres_that_move_a_little_are_found_among_the_near_ones():
     X, C = unit_rows(2000), unit_rows(90, seed=1)
     near = find_near(X, C)
     moved = C + np.float32(0.03) * unit_rows(90, seed=5)
-    assert (nearest_of(X, moved, near) == assign(X, moved)).mean() > 0.97
+    assert (nearest_of(X, centres_on_grid(moved), near) == assign(X, moved)).mean() > 0.97
 
 
 def test_centres_at_one_place_and_no_rows():
     X = unit_rows(5)
     same = np.repeat(X[:1], 12, axis=0)
-    assert nearest_of(X, same, find_near(X, same)).tolist() == [0] * 5
+    assert nearest_of(X, centres_on_grid(same), find_near(X, same)).tolist() == [0] * 5
     zero = np.zeros((3, 48), np.float32)
     assert find_near(X, zero).tolist() == [[0, 1, 2]] * 5
     assert find_near(X[:0], same).shape == (0, NEAR)
-    assert nearest_of(X[:0], same, find_near(X[:0], same)).shape == (0,)
+    assert nearest_of(X[:0], centres_on_grid(same), find_near(X[:0], same)).shape == (0,)
