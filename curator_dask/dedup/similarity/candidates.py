@@ -69,7 +69,10 @@ class Precision:
         """``out[i, j] = left[i] . right[j]``: (M, D) and (N, D) float32 rows into (M, N), which may be part of a wider one."""
         xp = array_module(out)
         if xp is np:
-            return np.matmul(left, right.T, out=out)
+            # OpenBLAS also computes with what happens to lie on the stack when it multiplies few rows of 5 numbers. The
+            # products are right, as it drops that part; but NumPy may warn of an invalid value. Unit rows have none.
+            with np.errstate(invalid="ignore"):
+                return np.matmul(left, right.T, out=out)
         return _gemm(xp, left, right, out, self.compute_type)
 
 

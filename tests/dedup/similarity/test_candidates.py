@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 from dataclasses import dataclass
@@ -54,6 +55,23 @@ class Simulated(Precision):
             return out
         few = cut_off if self.way == "cut off" else rounded
         return np.matmul(few(left, self.bits), few(right, self.bits).T, out=out)
+
+
+class OnTheStack(ctypes.Structure):
+    """Is copied to the stack by whoever is called with it."""
+
+    _fields_ = [("words", ctypes.c_uint32 * 16384)]
+
+
+@pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 2), (2, 1), (1, 7), (3, 3)])
+def test_what_lies_on_the_stack_is_no_warning(num_rows, num_columns):
+    rows, columns = random_unit(num_rows, 5, 0), random_unit(num_columns, 5, 1)
+    out = np.zeros((num_rows, num_columns), np.float32)
+    signalling = OnTheStack((ctypes.c_uint32 * 16384)(*[0x7FA00000] * 16384))  # NaN that processors report
+    ctypes.CDLL(None).getpid(signalling)
+    FLOAT32.multiply(rows, columns, out)
+    expected = (rows[:, None].astype(np.float64) * columns).sum(axis=2)
+    assert np.abs(out - expected).max() <= FLOAT32.bound(5)
 
 
 def simulated(precision: Precision, bits: int, way: str) -> Simulated:
