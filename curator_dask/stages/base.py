@@ -18,7 +18,6 @@ from curator_dask.runtime.cluster import LazyCluster, current_cluster
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.progress import Reporter
 from curator_dask.runtime.records import JSON, Failure
-from curator_dask.runtime.starting.late_pandas import leave_pandas_for_later
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, count_work
 from curator_dask.stages.notebook_progress import CellReporter, default_reporter
@@ -206,7 +205,6 @@ def run_context(client: Client | None = None, context: RunContext | None = None)
 
 def run_timed(stage: Stage, context: RunContext) -> StageResult:
     """Execute a stage on workers of its kind, and note the seconds that it took."""
-    leave_pandas_for_later()
     with asking_once():
         check_first(stage, context)
         context.cluster.serve(stage.workers)

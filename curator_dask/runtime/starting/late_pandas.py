@@ -7,10 +7,10 @@ imported, by whomever, Arrow looks again. Nothing changes for a process that has
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import sys
 import threading
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -20,11 +20,19 @@ _lock = threading.Lock()
 
 
 def leave_pandas_for_later() -> None:
-    """Have Arrow do without pandas in this process until somebody imports it."""
+    """Have Arrow do without pandas in this process until somebody imports it.
+
+    Until then Arrow cannot give times of nanoseconds as Python values. So this is for processes of our own, and not for those
+    of a user of the library, who may ask Arrow for them.
+    """
+    import pyarrow.lib
+
     with _lock:
-        if PANDAS not in sys.modules and not any(isinstance(finder, _TellsArrow) for finder in sys.meta_path):
-            _look_in_vain()
-            sys.meta_path.insert(0, _TellsArrow())
+        is_ours = any(isinstance(finder, _LatePandas) for finder in sys.meta_path)
+        if PANDAS not in sys.modules and not is_ours and hasattr(pyarrow.lib, "_pandas_api"):
+            finder = _LatePandas()
+            sys.meta_path.insert(0, finder)
+            finder.hide_from_arrow()
 
 
 def dask_setup(_worker: Any) -> None:
@@ -32,48 +40,51 @@ def dask_setup(_worker: Any) -> None:
     leave_pandas_for_later()
 
 
-def _look_in_vain() -> None:
-    import pyarrow as pa
+class _LatePandas(MetaPathFinder):
+    """Finds pandas where Python finds it, but for the one time that Arrow looks for it. Arrow is told when it is imported.
 
-    hidden = _NotThere()
-    sys.meta_path.insert(0, hidden)
-    try:
-        pa.scalar(0)
-    finally:
-        sys.meta_path.remove(hidden)
-
-
-class _NotThere(MetaPathFinder):
-    """Finds no pandas for the thread that made it."""
+    It is never taken out of the list of finders: another thread that goes through the list would miss the one behind it.
+    """
 
     def __init__(self) -> None:
-        self._thread = threading.get_ident()
+        self._hidden_from: int | None = None
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name == PANDAS and threading.get_ident() == self._thread:
-            raise ModuleNotFoundError("pandas is for later", name=PANDAS)
+    def hide_from_arrow(self) -> None:
+        """Have Arrow look for pandas in this thread, in vain."""
+        import pyarrow as pa
 
-
-class _TellsArrow(MetaPathFinder):
-    """Finds pandas where Python finds it, and has Arrow look again once it is imported."""
+        self._hidden_from = threading.get_ident()
+        try:
+            pa.scalar(0)
+        finally:
+            self._hidden_from = None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != PANDAS:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        if threading.get_ident() == self._hidden_from:
+            raise ModuleNotFoundError("pandas is for later", name=PANDAS)
+        others = [one for one in sys.meta_path if one is not self and hasattr(one, "find_spec")]
+        spec = next(filter(None, (one.find_spec(name, path, target) for one in others)), None)
         if spec is not None and spec.loader is not None:
-            loader = spec.loader
-
-            def execute(module: ModuleType) -> None:
-                type(loader).exec_module(loader, module)
-                _look_again()
-
-            setattr(loader, "exec_module", execute)  # noqa: B010  a type checker takes an assignment for a mistake
+            _tell_arrow_after(spec.loader)
         return spec
+
+
+def _tell_arrow_after(loader: Loader) -> None:
+    """Have Arrow look again once this loader has made the module."""
+    make = loader.exec_module
+
+    def execute(module: ModuleType) -> None:
+        make(module)
+        if module.__name__ == PANDAS:  # a loader may serve several modules
+            _look_again()
+
+    setattr(loader, "exec_module", execute)  # noqa: B010  a type checker takes an assignment for a mistake
 
 
 def _look_again() -> None:
     import pyarrow.lib
 
-    pyarrow.lib._pandas_api.pd  # noqa: B018  it is looked for now, where it was not found before
+    with contextlib.suppress(ImportError):  # a pandas that is too old for Arrow
+        pyarrow.lib._pandas_api.pd  # noqa: B018  it is looked for now, where it was not found before
