@@ -118,3 +118,5 @@ class BucketTask:
     """The bucket's number: it holds the clusters c with c % n_buckets == number."""
     codes_path: str
     """Where the codes of its vectors go, for `similar`."""
+    chunks: tuple[int, ...] = ()
+    """The numbers of the chunks, each of which has files of buckets."""

@@ -140,14 +140,11 @@ def _read_bucket(task: BucketTask) -> list[pa.Table]:
     """The bucket's rows, one table per chunk that has some."""
     import pyarrow as pa
 
-    spec, parts = task.spec, []
+    spec = task.spec
     group, buckets = next(found for found in enumerate(bucket_groups(spec.n_buckets)) if task.number in found[1])
-    for entry in spec.output.entries(bucket_folder(spec.state), hidden=True):
-        if not entry.path.endswith(
-            group_ending(group)
-        ):  # of other buckets, or the temporary file of a worker that died
-            continue
-        with _open_to_read(spec.output, entry.path) as stream:
+    parts = []
+    for chunk in task.chunks:
+        with _open_to_read(spec.output, bucket_file(spec.state, chunk, group)) as stream:
             parts.append(pa.Table.from_batches([pa.ipc.open_file(stream).get_batch(task.number - buckets.start)]))
     return [part for part in parts if part.num_rows]
 
@@ -218,12 +215,7 @@ def bucket_groups(n_buckets: int) -> list[range]:
 
 def bucket_file(state: StageState, chunk: int, group: int) -> str:
     """The path of the file with a chunk's rows of a group of buckets."""
-    return f"{bucket_folder(state)}/{chunk:06d}{group_ending(group)}"
-
-
-def group_ending(group: int) -> str:
-    """How the names of the files of a group of buckets end."""
-    return f"-{group}.arrow"
+    return f"{bucket_folder(state)}/{chunk:06d}-{group}.arrow"
 
 
 def write_rejects(folder: Folder, rejects: Sequence[dict[str, Any]]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from curator_dask.errors import FolderInUseError
@@ -56,7 +57,8 @@ def write_clusters(
     Raises InputError or OpenFailureError if a bucket could not be written: missing clusters would look like clusters without
     duplicates.
     """
-    client = context.cluster.client
+    client, chunks = context.cluster.client, tuple(task.number for task in tasks)
+    todo = [replace(unit, task=replace(unit.task, chunks=chunks)) for unit in units]
     try:
         rows = list(kept) or [None] * len(tasks)
         assigned = client.map(assign_chunk, tasks, rows, pure=False)
@@ -64,8 +66,8 @@ def write_clusters(
             one.release()  # Dask keeps the rows until they are written; the memory of these then holds what is written next
         gather(client, assigned, context.reporter.note)
         outcome = run_units(
-            context.cluster, state, units, write_bucket,
-            reporter=context.reporter, what=what, after_each=remove_when_written(state, len(tasks), units),
+            context.cluster, state, todo, write_bucket,
+            reporter=context.reporter, what=what, after_each=remove_when_written(state, chunks, units),
         )  # fmt: skip
     finally:
         state.remove_below(bucket_folder(state))
@@ -74,7 +76,7 @@ def write_clusters(
 
 
 def remove_when_written(
-    state: StageState, num_chunks: int, units: Sequence[Unit[BucketTask]]
+    state: StageState, chunks: Sequence[int], units: Sequence[Unit[BucketTask]]
 ) -> Callable[[UnitRecord], None]:
     """A function of the record of a bucket. It removes the files of its group once all their buckets are written.
 
@@ -88,7 +90,7 @@ def remove_when_written(
         group = group_of[record.key]
         left[group] -= record.is_done
         if not left[group]:
-            for chunk in range(num_chunks):
+            for chunk in chunks:
                 state.folder.remove(bucket_file(state, chunk, group))
 
     return remove

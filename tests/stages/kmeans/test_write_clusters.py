@@ -46,7 +46,7 @@ def bucket_of(folder: Path) -> BucketTask:
         ):
             writer.write_batch(batch)
     spec = WriteClustersSpec(source, output, state, n_buckets=1, max_rows=ROWS, device="cpu")
-    return BucketTask(spec, 0, state.beside_marker("bucket-00000"))
+    return BucketTask(spec, 0, state.beside_marker("bucket-00000"), (0, 1))
 
 
 def files_of(task: BucketTask) -> list[bytes]:
@@ -98,11 +98,11 @@ def test_files_of_buckets_go_as_soon_as_these_are_written(tmp_path, n_buckets):
     state, spec = task.spec.state, replace(task.spec, n_buckets=n_buckets)
     groups = bucket_groups(n_buckets)
     assert [bucket for buckets in groups for bucket in buckets] == list(range(n_buckets))
-    files = {(chunk, group): bucket_file(state, chunk, group) for chunk in range(2) for group in range(len(groups))}
+    files = {(chunk, group): bucket_file(state, chunk, group) for chunk in (0, 5) for group in range(len(groups))}
     for path in files.values():
         state.folder.write_bytes(path, b"rows")
     units = bucket_units(spec, "inputs")
-    remove = remove_when_written(state, 2, units)
+    remove = remove_when_written(state, (0, 5), units)
     remove(UnitRecord(units[-1].key, "inputs", final=False))  # it is tried again
     for group, buckets in enumerate(groups):
         for bucket in buckets:
