@@ -90,8 +90,7 @@ def remove_when_written(
         group = group_of[record.key]
         left[group] -= record.is_done
         if not left[group]:
-            for chunk in chunks:
-                state.folder.remove(bucket_file(state, chunk, group))
+            state.folder.remove_many([bucket_file(state, chunk, group) for chunk in chunks])
 
     return remove
 
