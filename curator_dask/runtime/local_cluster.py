@@ -119,7 +119,7 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
             **threads,
             **_KEPT_MEMORY,
         },
-        "distributed.worker.preload": [*_preloads_of_user(), late_pandas.__name__],
+        **_preloads(),
         # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
@@ -132,12 +132,17 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
         yield
 
 
-def _preloads_of_user() -> list[str]:
-    """What the user's configuration of Dask has workers load. A variable of the environment gives a single name as text."""
+def _preloads() -> dict[str, list[Any]]:
+    """What workers load: what the user's configuration of Dask says, and `late_pandas`.
+
+    A variable of the environment gives a single name as text. Arguments are for all names, or there is a list for each.
+    """
     import dask
 
-    found = dask.config.get("distributed.worker.preload")
-    return [found] if isinstance(found, str) else list(found)
+    names, given = (dask.config.get(f"distributed.worker.{one}") for one in ("preload", "preload-argv"))
+    names = [names] if isinstance(names, str) else names
+    given = [*given, []] if given and not isinstance(given[0], str) else given
+    return {"distributed.worker.preload": [*names, late_pandas.__name__], "distributed.worker.preload-argv": given}
 
 
 @contextlib.contextmanager

@@ -203,6 +203,16 @@ class TestLocal:
             time.sleep(0.05)
         assert not alive
 
+    def test_workers_load_what_the_user_has_them_load(self, tmp_path):
+        preload = tmp_path / "preload.py"
+        preload.write_text(
+            "import click, os\n@click.command()\n@click.argument('word')\n"
+            "def dask_setup(worker, word):\n    os.environ['WORD'] = word\n"
+        )
+        config = {"distributed.worker.preload": [str(preload)], "distributed.worker.preload-argv": [["hello"]]}
+        with dask.config.set(config), LazyCluster(local()) as lazy:
+            assert set(lazy.client.run(os.getenv, "WORD").values()) == {"hello"}
+
     def test_two_workers_share_the_cores(self, cluster):
         found = cluster.client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()
         assert set(found) == {str(max(1, CPU_COUNT // 2))}
