@@ -21,8 +21,9 @@ ITERATIONS: Final = 15
 """Iterations of k-means until its stop rule ends it (10 to 18 were measured)."""
 SAMPLE_ITERATIONS: Final = 6
 """The same on the first rows of a sample, where it stops earlier (4 and 6 were measured)."""
-NEAR_STEPS: Final = 1.9
-"""Passes that finding the near centres of a level's rows and the iterations among them take, in those over its rows."""
+NEAR_STEPS: Final = 1.2
+"""Passes that finding the near centres of a level's rows and the iterations among them take, in those over its rows: by
+arithmetic from what each step takes, without products of one-byte numbers."""
 CLIENT_GB: Final = 0.3
 """Memory of a client that has loaded the package and Dask."""
 WORKER_GB: Final = 0.6

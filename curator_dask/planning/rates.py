@@ -38,8 +38,8 @@ class StageRates:
     """The same from 4,096 clusters on, per number of a vector and cluster to the power of 1.5 (measured for 4,096 and 8,192
     clusters of 128 numbers, one thread)."""
     pass_core_s_per_gb: float = 4.0
-    """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 79 core
-    seconds; it took 49 to 54 on a quiet machine whose processor has products of one-byte numbers (whole_dedup_2_cores.md)."""
+    """Core seconds to read and check, or to write, a GB of vectors once. With it k-means at 1,000,000 x 512 comes to 75 core
+    seconds; it took 43 on a quiet machine whose processor has products of one-byte numbers (whole_dedup_2_cores.md)."""
     identify_core_s_per_clip: float = 10e-6
     """Core seconds to decide a clip by its score (6 to 7 µs, and 9 to 10 where duplicates between
     clusters are looked for: whole_dedup_2_cores.md)."""
