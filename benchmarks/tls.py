@@ -12,9 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
-from distributed import Client, LocalCluster
-
-from curator_dask.runtime.starting.keys import temporary_keys
+from distributed import Client, LocalCluster, Security
 
 PLAIN, ENCRYPTED = "plain", "encrypted"
 MB = 1_000_000
@@ -41,7 +39,7 @@ def _measure(encrypted: bool, workers: int, megabytes: int) -> Iterator[tuple[st
     """What is measured, with its seconds."""
     X = np.random.default_rng(0).integers(0, 255, megabytes * MB, np.uint8)
     start = time.perf_counter()
-    security = temporary_keys() if encrypted else None
+    security = Security.temporary() if encrypted else None
     yield "keys", time.perf_counter() - start
     start = time.perf_counter()
     options = {"security": security, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.errors import ClusterError, DeviceError
 from curator_dask.files.names import counted
-from curator_dask.runtime.starting import late_pandas
-from curator_dask.runtime.starting.keys import temporary_keys
-from curator_dask.runtime.starting.spawning import workers_leave_main_alone
+from curator_dask.runtime.spawning import workers_leave_main_alone
 
 if TYPE_CHECKING:
     from curator_dask.runtime.cluster_settings import ClusterSettings
@@ -119,7 +117,6 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
             **threads,
             **_KEPT_MEMORY,
         },
-        **_preloads(),
         # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
@@ -132,27 +129,16 @@ def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
         yield
 
 
-def _preloads() -> dict[str, list[Any]]:
-    """What workers load: what the user's configuration of Dask says, and `late_pandas`.
-
-    A variable of the environment gives a single name as text. Arguments are for all names, or there is a list for each.
-    """
-    import dask
-
-    names, given = (dask.config.get(f"distributed.worker.{one}") for one in ("preload", "preload-argv"))
-    names = [names] if isinstance(names, str) else names
-    given = [*given, []] if given and not isinstance(given[0], str) else given
-    return {"distributed.worker.preload": [*names, late_pandas.__name__], "distributed.worker.preload-argv": given}
-
-
 @contextlib.contextmanager
 def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[Any]:
     """A cluster that is closed at the end of the block. Raises ClusterError if it does not start.
 
     Keys that live as long as the cluster keep other users of the machine out: who reaches a scheduler can run code.
     """
+    from distributed import Security
+
     common = {
-        "security": temporary_keys(),
+        "security": Security.temporary(),
         "threads_per_worker": 1,
         "host": LOOPBACK,
         "dashboard_address": _dashboard_address(settings),

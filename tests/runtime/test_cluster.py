@@ -21,7 +21,7 @@ import dask
 import psutil
 import pytest
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from curator_dask.errors import ClusterError, DeviceError, ParameterError
 from curator_dask.files.folder import Folder
@@ -35,7 +35,6 @@ from curator_dask.runtime.device import DEVICE_VARIABLE, resolve_device
 from curator_dask.runtime.local_cluster import gpu_options
 from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitResult
-from curator_dask.runtime.starting.keys import temporary_keys
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.runtime.waiting import ask_workers
@@ -52,7 +51,7 @@ def local(**more) -> ClusterSettings:
 
 
 def keys_of_another_cluster() -> ssl.SSLContext:
-    return temporary_keys().get_connection_args("client")["ssl_context"]
+    return Security.temporary().get_connection_args("client")["ssl_context"]
 
 
 def listening(process: psutil.Process) -> set[str]:

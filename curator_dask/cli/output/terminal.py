@@ -40,9 +40,7 @@ def run_context(options: RunOptions) -> Iterator[RunContext]:
     """A context for stages; the cluster that it may start ends with the block."""
     from curator_dask.runtime.cluster import LazyCluster
     from curator_dask.runtime.cluster_settings import ClusterSettings
-    from curator_dask.runtime.starting.late_pandas import leave_pandas_for_later
 
-    leave_pandas_for_later()
     settings = ClusterSettings(
         device=options.device,
         n_workers=options.n_workers,

@@ -461,7 +461,9 @@ class TestTheDataAlone:
         assert results(run(source, 9, fit_data_fraction=fraction, on=one_worker)) == two
 
     @given(st.data())
-    @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+    @settings(
+        max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    )
     def test_layouts(self, tmp_path_factory, context, one_file, data):
         X = vectors(200, dim=8)
         order = np.array(data.draw(st.permutations(range(200))))

@@ -1,1 +1,0 @@
-"""How a local cluster starts: its keys, and what its processes leave alone."""
