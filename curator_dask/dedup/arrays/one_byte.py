@@ -34,6 +34,9 @@ ERROR_STEPS: Final = np.float32(64)
 """What a number is rounded by is counted in parts of its row's step. The squares of so few add up exactly in float32."""
 
 
+EVERY: Final = slice(None)
+
+
 class OneByte(NamedTuple):
     """Rows as whole numbers of one byte, each row in steps of its own length."""
 
@@ -58,10 +61,11 @@ def to_one_byte(X: Array) -> OneByte:
     [[127, -64], [0, 127]]
     """
     xp = array_module(X)
-    largest = xp.abs(X).max(axis=1) if X.shape[1] else xp.zeros(len(X), np.float32)
+    wide = xp.abs(X)
+    largest = wide.max(axis=1) if X.shape[1] else xp.zeros(len(X), np.float32)
     largest = xp.maximum(largest, SMALLEST)
     steps = largest / np.float32(MOST)
-    wide = X * (np.float32(MOST) / largest)[:, None]
+    xp.multiply(X, (np.float32(MOST) / largest)[:, None], out=wide)
     whole = xp.rint(wide)
     numbers = whole.astype(np.int8)
     whole -= wide
@@ -73,7 +77,8 @@ def _errors(parts: Array) -> Array:
     xp = array_module(parts)
     parts *= ERROR_STEPS
     counted = xp.ceil(xp.abs(parts, out=parts), out=parts)
-    return xp.sqrt(xp.einsum("ij,ij->i", counted, counted)) / ERROR_STEPS
+    squares = np.vecdot(counted, counted) if xp is np else xp.einsum("ij,ij->i", counted, counted)
+    return xp.sqrt(squares) / ERROR_STEPS
 
 
 def exact_products(rows: Array, columns: Array) -> Array:
@@ -92,47 +97,60 @@ class Multiplier:
     Args:
         columns: of k columns with D numbers.
         num_rows: of the largest block.
+        num_columns: at most so many columns are asked for at a time; None: all.
     """
 
-    def __init__(self, columns: OneByte, num_rows: int) -> None:
+    def __init__(self, columns: OneByte, num_rows: int, num_columns: int | None = None) -> None:
         xp = array_module(columns.numbers)
         self._steps = columns.steps
-        self._products = xp.empty((num_rows, len(columns.numbers)), np.float32)
+        size = num_rows * (len(columns.numbers) if num_columns is None else num_columns)
+        self._products = xp.empty(size, np.float32)
         in_torch = xp is np and columns.numbers.shape[1] >= LEAST_NUMBERS and quick_products()
-        self._multiply = (_InTorch if in_torch else _InFloat32)(columns.numbers, num_rows)
+        self._multiply = (_InTorch if in_torch else _InFloat32)(columns.numbers, size)
 
     def products(self, rows: OneByte) -> Array:
         """(n, k) float32, the same bits on every machine."""
-        products = self._products[: len(rows.numbers)]
-        self._multiply.write(rows.numbers, products)
-        products *= self._steps
+        products = self.in_steps(rows.numbers)
         products *= rows.steps[:, None]
         return products
+
+    def in_steps(self, rows: Array, columns: slice = EVERY) -> Array:
+        """(n, k) float32, the products of numbers (n, D) with some of the columns, in steps of the rows."""
+        steps = self._steps[columns]
+        products = shaped(self._products, len(rows), len(steps))
+        self._multiply.write(rows, columns, products)
+        products *= steps
+        return products
+
+
+def shaped(memory: Array, num_rows: int, num_columns: int) -> Array:
+    """The beginning of a vector as a matrix of this shape."""
+    return memory[: num_rows * num_columns].reshape(num_rows, num_columns)
 
 
 class _InFloat32:
     """Products by NumPy or CuPy."""
 
-    def __init__(self, columns: Array, num_rows: int) -> None:
+    def __init__(self, columns: Array, size: int) -> None:
         self._columns = columns.astype(np.float32)
 
-    def write(self, rows: Array, out: Array) -> None:
-        """Write the products of rows (n, D) with the columns to ``out`` (n, k)."""
-        out[:] = exact_products(rows.astype(np.float32), self._columns)
+    def write(self, rows: Array, columns: slice, out: Array) -> None:
+        """Write the products of rows (n, D) with some of the columns to ``out`` (n, k)."""
+        out[:] = exact_products(rows.astype(np.float32), self._columns[columns])
 
 
 class _InTorch:
     """Products by PyTorch, which `quick_products` allows."""
 
-    def __init__(self, columns: NDArray[np.int8], num_rows: int) -> None:
+    def __init__(self, columns: NDArray[np.int8], size: int) -> None:
         self._torch: Any = sys.modules["torch"]
-        self._columns = self._torch.from_numpy(columns).T
-        self._whole = np.empty((num_rows, len(columns)), np.int32)
+        self._columns = self._torch.from_numpy(columns)
+        self._whole = np.empty(size, np.int32)
 
-    def write(self, rows: NDArray[np.int8], out: NDArray[np.float32]) -> None:
-        """Write the products of rows (n, D) with the columns to ``out`` (n, k)."""
-        torch, whole = self._torch, self._whole[: len(rows)]
-        torch._int_mm(torch.from_numpy(rows), self._columns, out=torch.from_numpy(whole))
+    def write(self, rows: NDArray[np.int8], columns: slice, out: NDArray[np.float32]) -> None:
+        """Write the products of rows (n, D) with some of the columns to ``out`` (n, k)."""
+        torch, whole = self._torch, shaped(self._whole, *out.shape)
+        torch._int_mm(torch.from_numpy(rows), self._columns[columns].T, out=torch.from_numpy(whole))
         np.copyto(out, whole, casting="unsafe")
 
 
@@ -149,14 +167,14 @@ def _is_exact_and_quick() -> bool:
     rows, columns = (random.integers(-MOST, MOST + 1, (number, EXACT_NUMBERS), np.int8) for number in TRIED)
     rows[0], columns[0], columns[1] = MOST, MOST, -MOST
     found, expected = (np.empty(TRIED, np.float32) for _ in range(2))
-    in_torch, in_float32 = _InTorch(columns, len(rows)), _InFloat32(columns, len(rows))
+    in_torch, in_float32 = _InTorch(columns, found.size), _InFloat32(columns, found.size)
     try:
-        in_torch.write(rows, found)
+        in_torch.write(rows, EVERY, found)
     except RuntimeError:  # this build has no such product
         return False
-    in_float32.write(rows, expected)
-    is_exact = np.array_equal(found, expected)
-    return is_exact and _seconds(lambda: in_torch.write(rows, found)) < _seconds(lambda: in_float32.write(rows, found))
+    in_float32.write(rows, EVERY, expected)
+    ways = (lambda: in_torch.write(rows, EVERY, found)), (lambda: in_float32.write(rows, EVERY, expected))
+    return np.array_equal(found, expected) and _seconds(ways[0]) < _seconds(ways[1])
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, to_host
 from curator_dask.dedup.similarity.threshold import is_duplicate, least_steps
-from curator_dask.dedup.similarity.tiles import DENSE, STEPS, Side, Tile, exact_steps, measure_pairs, where
+from curator_dask.dedup.similarity.tiles import DENSE, STEPS, Reaching, Side, Tile, exact_steps, measure_pairs
 
 REACHES: Final = (0.1, 0.05, 0.02, 0.01)
 """How far lists reach: to a cosine of 1 less one of these."""
@@ -79,29 +79,27 @@ class NearPairLister:
         """Whether the list can still be made: without one, no further tile is of use."""
         return bool(self._reaches)
 
-    def look(self, block: Side, tile: Tile, scores: Array, highest: Array, bound: np.float32) -> None:
-        """Take the near pairs of a tile.
+    @property
+    def line(self) -> np.float32:
+        """No pair with a lower cosine is asked for; infinite where the list cannot be made."""
+        return _line(self._reaches[:1])
 
-        Args:
-            scores: (M, W) products of its rows; -inf where a pair does not count.
-            highest: (M, P) the highest product of each of P pieces of a row, all of one width.
-            bound: how far a product can be from the cosine.
-        """
+    def look(self, block: Side, tile: Tile, reaching: Reaching, bound: np.float32) -> None:
+        """Take the near pairs of a tile; `TileReader` tells what it sees."""
         while self.is_open:
-            reach = self._reaches[0]
-            line = np.float32(least_steps(reach) / STEPS)
-            row, column = _columns_from(scores, highest, line - bound)
-            if not row.size or self._has_room(reach, scores[row, column] >= line + bound):
+            line = self.line
+            row, column, product = reaching(line - bound)
+            if not row.size or self.has_room(line, int((product >= line + bound).sum())):
                 self._add(block, tile, row, column)
                 return
 
-    def _has_room(self, reach: float, sure: Array) -> bool:
-        """Whether the list can take so many pairs at this reach, all of which are in it for sure; else it reaches less far."""
+    def has_room(self, line: np.float32, num_sure: int) -> bool:
+        """Whether the list can take so many pairs, all of which reach this line for sure; else it reaches less far."""
         with self._lock:
             room = self._most - sum(map(len, self._steps))
-            if self._reaches[:1] == [reach] and int(sure.sum()) > room:
+            if self.line == line and num_sure > room:
                 self._reach_less_far()
-            return self._reaches[:1] == [reach]
+            return bool(self.line == line)
 
     def _add(self, block: Side, tile: Tile, row: Array, column: Array) -> None:
         if not row.size:
@@ -137,11 +135,5 @@ class NearPairLister:
         return NearList(self._reaches[0], later[order], earlier[order], steps[order])
 
 
-def _columns_from(scores: Array, highest: Array, least: np.float32) -> tuple[Array, Array]:
-    """Rows and columns of the products from `least` on; only pieces that have one are searched."""
-    row, piece = where(highest >= least)
-    if not row.size:
-        return row, piece
-    pieces = scores.reshape(*highest.shape, -1)
-    of_piece, column = where(pieces[row, piece] >= least)
-    return row[of_piece], piece[of_piece] * pieces.shape[2] + column
+def _line(reaches: list[float]) -> np.float32:
+    return np.float32(least_steps(reaches[0]) / STEPS if reaches else np.inf)

@@ -11,7 +11,7 @@ any number of threads, and on CPU and GPU.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from curator_dask.dedup.arrays.blocks import num_threads, over_blocks
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, suited_tile_rows, to_host
 from curator_dask.dedup.similarity.candidates import FLOAT32, Precision, candidate_precision, multiply_float64
 from curator_dask.dedup.similarity.candidates import rounding_bound as rounding_bound
+from curator_dask.dedup.similarity.screen import SCREENED_ROWS, BlockScreen, Left, Limits, Screen, rounded_where_it_pays
 
 STEPS: Final = 2.0**24
 """Steps of a cosine from 0 to 1."""
@@ -72,9 +73,14 @@ def side(rows: Array | Side, positions: NDArray[np.int64] | None = None) -> Side
     lengths = xp.empty(rows.shape[0])
     for part in row_blocks(rows.shape[0], block_rows(rows, PAIR_BYTES * rows.shape[1])):
         wide = rows[part].astype(np.float64)
-        lengths[part] = xp.sqrt((wide * wide).sum(axis=1))
+        wide *= wide
+        lengths[part] = xp.sqrt(wide.sum(axis=1))
     lengths[lengths == 0] = 1.0
     return Side(rows, np.arange(rows.shape[0]) if positions is None else positions, lengths)
+
+
+Reaching = Callable[[np.float32], tuple[Array, Array, Array]]
+"""Gives the rows, columns and products (P,) of the pairs of a tile whose product is at least so high."""
 
 
 class TileReader(Protocol):
@@ -84,8 +90,15 @@ class TileReader(Protocol):
     def is_open(self) -> bool:
         """Whether it still wants to see any."""
 
-    def look(self, block: Side, tile: Tile, scores: Array, highest: Array, bound: np.float32) -> None:
-        """See (M, W) products of a tile, the highest ones of all pieces of its rows, and how far products can be from cosines."""
+    @property
+    def line(self) -> np.float32:
+        """It wants to see no pair with a lower cosine."""
+
+    def look(self, block: Side, tile: Tile, reaching: Reaching, bound: np.float32) -> None:
+        """See products of a tile: those that reach `line` less `bound`, which is how far products can be from cosines."""
+
+    def has_room(self, line: np.float32, num_sure: int) -> bool:
+        """Hear that so many pairs of a tile reach this line for sure. If they are too many, the line rises; else this is True."""
 
 
 class _Pending(NamedTuple):
@@ -174,20 +187,31 @@ def best_match(
     index = np.full(num_rows, -1, dtype=np.int64)
 
     def work(blocks: Iterator[slice]) -> None:
-        size = min(at_once, num_rows) * min(2 * tile_rows, len(references.positions))
-        buffer = array_module(queries.rows).empty(size, dtype=np.float32)
+        width = min(2 * tile_rows, len(references.positions))
+        buffer = array_module(queries.rows).empty(min(at_once, num_rows) * width, dtype=np.float32)
+        screen = None if rounded is None else Screen(rounded, min(SCREENED_ROWS, num_rows), width)
         for rows in blocks:
-            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer, also)
+            some = None if screen is None else screen.of(rows.start)
+            best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer, also, some)
             found = best.steps >= floors[rows] * STEPS
             cosine[rows] = np.where(found, best.steps, NOTHING) / STEPS
             index[rows] = np.where(found, best.index, -1)
 
     on_host = array_module(queries.rows) is np
     tile_rows = suited_tile_rows(queries.rows, tile_rows)
+    counts = _num_references(queries, references, earlier_only)
+    rounded = rounded_where_it_pays(queries.rows, references.rows, counts, floors)
     at_once = _queries_at_once(num_rows, tile_rows, on_host)
     blocks = list(row_blocks(num_rows, at_once))[::-1]  # with earlier_only the last one is the longest work
     over_blocks(work, blocks) if on_host else work(iter(blocks))
     return cosine, index
+
+
+def _num_references(queries: Side, references: Side, earlier_only: bool) -> NDArray[np.int64]:
+    """(M,), how many references a query is compared with: the first ones."""
+    if not earlier_only:
+        return np.full(len(queries.positions), len(references.positions))
+    return np.searchsorted(references.positions, queries.positions).astype(np.int64)
 
 
 def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
@@ -200,11 +224,13 @@ def _queries_at_once(num_queries: int, tile_rows: int, on_host: bool) -> int:
     return even + 8 if even % 32 == 0 else max(1, even)  # columns a power of two apart would meet in the cache
 
 
-def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) -> Iterator[Tile]:
+def tiles_of(
+    block: Side, references: Side, earlier_only: bool, tile_rows: int, *, apart: bool = True
+) -> Iterator[Tile]:
     """The tiles of references that ``block`` is compared with, in order; only those on the diagonal need a mask.
 
-    These hold the rows of the block itself, so that they are the product of a matrix with itself (`products`). Rows 3 and 4
-    of five, with `earlier_only` and 1 as `tile_rows`, so tiles of up to two references::
+    If they are to be `apart`, these hold the rows of the block itself, so that they are the product of a matrix with itself
+    (`products`). Rows 3 and 4 of five, with `earlier_only` and 1 as `tile_rows`, so tiles of up to two references::
 
                 references   0 1 | 2   | 3 4
         row 3                x x | x   |         x: compared
@@ -219,10 +245,12 @@ def tiles_of(block: Side, references: Side, earlier_only: bool, tile_rows: int) 
     if earlier_only:
         free = int(np.searchsorted(references.positions, block.positions[0]))
         stop = int(np.searchsorted(references.positions, block.positions[-1], side="right"))
-    for columns in row_blocks(free, 2 * tile_rows):
+    middle = free if apart else 0
+    for columns in row_blocks(middle, 2 * tile_rows):
         yield Tile(references[columns], columns.start, False)
-    for columns in row_blocks(stop - free, 2 * tile_rows):
-        yield Tile(references[free + columns.start : free + columns.stop], free + columns.start, True)
+    for columns in row_blocks(stop - middle, 2 * tile_rows):
+        start, end = middle + columns.start, middle + columns.stop
+        yield Tile(references[start:end], start, end > free)
 
 
 def products(
@@ -287,7 +315,7 @@ def where(mask: Array) -> tuple[Array, Array]:
 
 def _best_of_block(
     block: Side, references: Side, earlier_only: bool, tile_rows: int, floor: NDArray[np.float64], buffer: Array,
-    also: TileReader | None,
+    also: TileReader | None, screen: BlockScreen | None,
 ) -> _Best:  # fmt: skip
     xp = array_module(block.rows)
     num_rows = len(block.positions)
@@ -295,8 +323,9 @@ def _best_of_block(
     precision = candidate_precision(block.rows)
     best = _Best(np.full(num_rows, NOTHING), np.full(num_rows, -1), reached, xp.full_like(reached, NOTHING), precision)
     most_pending = MOST_PENDING if xp is np else DEVICE_MOST_PENDING
-    for tile in tiles_of(block, references, earlier_only, tile_rows):
-        _look_through(best, block, tile, buffer, also)
+    for tile in tiles_of(block, references, earlier_only, tile_rows, apart=screen is None):
+        if screen is None or not screen.pays or not _look_at_few(best, block, tile, screen, also):
+            _look_through(best, block, tile, buffer, also)
         if sum(len(part.row) for part in best.pending) > most_pending:
             _measure_pending(best, block, references)
         if best.steps.min() >= STEPS and (also is None or not also.is_open):
@@ -315,7 +344,7 @@ def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array, also: Til
     pieces = scores.reshape(num_rows, -1, PIECE if width % PIECE == 0 else width)
     highest = pieces.max(axis=2)
     if also is not None and also.is_open:
-        also.look(block, tile, scores, highest, bound)
+        also.look(block, tile, functools.partial(_columns_from, scores, highest), bound)
     # The best pair may look worse by `bound`, and another better by as much.
     best.reached = xp.maximum(best.reached, highest.max(axis=1) - bound)
     least = xp.maximum(best.reached, best.bar) - bound
@@ -336,6 +365,78 @@ def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array, also: Til
         index, steps = _best_in_tile(block[rows], tile)
         best.offer(rows, index + tile.start, steps)
         best.raise_bar()
+
+
+def _columns_from(scores: Array, highest: Array, least: np.float32) -> tuple[Array, Array, Array]:
+    """Rows and columns of the products (M, W) from `least` on, and these products.
+
+    Args:
+        highest: (M, P) the highest product of each of P pieces of a row: only pieces that have one are searched.
+    """
+    row, piece = where(highest >= least)
+    if not row.size:
+        return row, piece, highest[row, piece]
+    pieces = scores.reshape(*highest.shape, -1)
+    of_piece, column = where(pieces[row, piece] >= least)
+    row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
+    return row, column, scores[row, column]
+
+
+def _look_at_few(best: _Best, block: Side, tile: Tile, screen: BlockScreen, also: TileReader | None) -> bool:
+    """Multiply only the pairs that a screen leaves, and note the candidates; False where it leaves too many."""
+    found = _screened(block, tile, screen, also)
+    measured = _measure_likely(best, block, tile, found)
+    bound = FLOAT32.bound(block.rows.shape[1])
+    least = np.minimum(np.maximum(best.reached, best.bar), np.inf if also is None else also.line) - bound
+    left = found.limit >= least[found.row]
+    row, column = found.row[left], found.column[left]
+    if not screen.allows(len(row), (len(block.positions), len(tile.side.positions))):
+        return False
+    products, other = measured[row], column != found.likely[row]
+    products[other] = _pair_products(block, tile.side, row[other], column[other])
+    near = other & (products + bound >= best.reached[row])
+    best.pending.append(_Pending(row[near], column[near] + tile.start, products[near] + bound))
+    best.bar[best.steps >= STEPS] = np.inf
+    if also is not None and also.is_open:
+        also.look(block, tile, functools.partial(_few_from, row, column, products), bound)
+    return True
+
+
+def _screened(block: Side, tile: Tile, screen: BlockScreen, also: TileReader | None) -> Left:
+    """The pairs of a tile that a screen leaves."""
+    found, places = [], tile.side.positions
+    for rows in row_blocks(len(block.positions), SCREENED_ROWS):
+        own = block.positions[rows]
+        every, some = np.searchsorted(places, own[[0, -1]]).tolist() if tile.masked else (len(places), len(places))
+        limits = screen.limits(rows, slice(tile.start, tile.start + some))
+        limits.leave_out(every, places[every:some] >= own[:, None])
+        found.append(_left(limits, rows.start, also))
+    return Left(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _measure_likely(best: _Best, block: Side, tile: Tile, found: Left) -> NDArray[np.float32]:
+    """Measure the likely best pair of each row, take what is better, and return the cosines (M,); -inf where no pair counts."""
+    some = np.flatnonzero(found.likely >= 0)
+    steps = np.full(len(found.likely), NOTHING)
+    steps[some] = measure_pairs(block, tile.side, some, found.likely[some])
+    better = steps > best.steps
+    best.steps[better], best.index[better] = steps[better], found.likely[better] + tile.start
+    best.reached = np.maximum(best.reached, (best.steps / STEPS).astype(np.float32))
+    return (steps / STEPS).astype(np.float32)
+
+
+def _left(limits: Limits, start: int, also: TileReader | None) -> Left:
+    """The pairs that are left, once a reader knows how many reach its line for sure: if they are too many, the line rises."""
+    left = limits.left(start, np.float32(np.inf) if also is None else also.line)
+    if also is None or not also.is_open or len(left.row) <= DENSE * len(left.likely):
+        return left
+    line = also.line
+    return left if also.has_room(line, limits.count_sure(line)) else _left(limits, start, also)
+
+
+def _few_from(row: Array, column: Array, products: Array, least: np.float32) -> tuple[Array, Array, Array]:
+    some = products >= least
+    return row[some], column[some], products[some]
 
 
 def _best_in_tile(block: Side, tile: Tile) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -383,8 +484,9 @@ def measure_pairs(
     """Cosines of the pairs (left_index[p], right_index[p]) from float64 dot products, in steps, on the host."""
     steps = array_module(left.rows).empty(len(left_index))
     for part, i, j in _pair_blocks(left.rows, left_index, right_index):
-        dots = (left.rows[i].astype(np.float64) * right.rows[j]).sum(axis=1)
-        steps[part] = round_to_steps(dots, left.lengths[i] * right.lengths[j])
+        wide = left.rows[i].astype(np.float64)
+        wide *= right.rows[j]
+        steps[part] = round_to_steps(wide.sum(axis=1), left.lengths[i] * right.lengths[j])
     return to_host(steps)
 
 
@@ -392,9 +494,11 @@ def _pair_products(
     left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Float32 dot products of the pairs (left_index[p], right_index[p]), on the host."""
-    dots = array_module(left.rows).empty(len(left_index), dtype=np.float32)
+    xp = array_module(left.rows)
+    dots = xp.empty(len(left_index), dtype=np.float32)
     for part, i, j in _pair_blocks(left.rows, left_index, right_index):
-        dots[part] = (left.rows[i] * right.rows[j]).sum(axis=1)
+        one, other = left.rows[i], right.rows[j]
+        dots[part] = np.vecdot(one, other) if xp is np else (one * other).sum(axis=1)
     return to_host(dots)
 
 
