@@ -31,7 +31,7 @@ from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.part_files import write_part
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.parts.workplace import workplace
+from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 from tests.stages import builders

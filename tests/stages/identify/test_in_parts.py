@@ -32,10 +32,10 @@ from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
-from curator_dask.stages.identify.parts.crossing import CrossingFiles
-from curator_dask.stages.identify.parts.named_rows import Names, find_in_buckets, write_names
-from curator_dask.stages.identify.parts.part import cut_into_parts
-from curator_dask.stages.identify.parts.workplace import Workplace, workplace
+from curator_dask.stages.identify.settling.crossing import CrossingFiles
+from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets, write_names
+from curator_dask.stages.identify.settling.part import cut_into_parts
+from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 from tests.stages import builders
 from tests.stages.identify.in_memory import clip_facts, counts_of, warn_of_emptied_sources
 from tests.stages.identify.test_join_decisions import Cluster

@@ -23,8 +23,8 @@ from curator_dask.stages.identify.decisions.join_decisions import common_type
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.parts.named_rows import Names, find_in_buckets
-from curator_dask.stages.identify.parts.workplace import Workplace, workplace
+from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets
+from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 from curator_dask.stages.identify.source_groups.decide_group import all_strengths, count_removed, strengths_of_group
 from curator_dask.stages.identify.source_groups.find_groups import SourceGroups
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, count_rows, cut_lines

@@ -39,7 +39,7 @@ from curator_dask.stages.identify.decisions.output_files import Sending, part_in
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.join_record import Joined
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.parts.workplace import Workplace
+from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.connect import connect
 
 

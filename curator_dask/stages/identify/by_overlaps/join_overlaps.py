@@ -44,7 +44,7 @@ from curator_dask.stages.identify.decisions.count_sources import CountTask, empt
 from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, write_parts
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.join_record import Joined
-from curator_dask.stages.identify.parts.workplace import Workplace
+from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 
 

@@ -27,8 +27,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import TIMES, ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.own_source import Sources
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.parts.named_rows import halves_of
-from curator_dask.stages.identify.parts.workplace import Workplace
+from curator_dask.stages.identify.settling.named_rows import halves_of
+from curator_dask.stages.identify.settling.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -36,8 +36,8 @@ from curator_dask.stages.identify.in_parts.clip_facts import IndexFacts, facts_o
 from curator_dask.stages.identify.in_parts.join_record import Joined, made_from, record_join, recorded_join
 from curator_dask.stages.identify.in_parts.prepare import Prepared, PrepareTask, Shared, prepare_part, send_again
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.parts.settled import Settled
-from curator_dask.stages.identify.parts.workplace import Workplace, workplace
+from curator_dask.stages.identify.settling.settled import Settled
+from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 
 
 def join_in_parts(

@@ -18,9 +18,9 @@ from curator_dask.stages.identify.decisions.output_files import Sending, send_ro
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
-from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart, among_all
-from curator_dask.stages.identify.parts.settled import Settled
-from curator_dask.stages.identify.parts.touched import touched_groups
+from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all
+from curator_dask.stages.identify.settling.settled import Settled
+from curator_dask.stages.identify.settling.touched import touched_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa

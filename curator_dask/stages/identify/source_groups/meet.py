@@ -14,7 +14,7 @@ from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.parts.named_rows import halves_of
+from curator_dask.stages.identify.settling.named_rows import halves_of
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from curator_dask.stages.identify.decisions.table_rows import TableRows, UnitTab
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows, read_facts
 from curator_dask.stages.identify.in_parts.prepare import Prepared
 from curator_dask.stages.identify.in_parts.settled_parts import buckets_of, parts_of_tables
-from curator_dask.stages.identify.parts.look import PlacesTask, write_places
-from curator_dask.stages.identify.parts.part import RowsOfPart
-from curator_dask.stages.identify.parts.workplace import Workplace, workplace
+from curator_dask.stages.identify.settling.look import PlacesTask, write_places
+from curator_dask.stages.identify.settling.part import RowsOfPart
+from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 
 
 def join_scores(

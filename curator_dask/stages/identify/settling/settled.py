@@ -11,7 +11,7 @@ from curator_dask.files.buckets.shared import read_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.by_hand import ByHand
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.parts.part import RowsOfPart
+from curator_dask.stages.identify.settling.part import RowsOfPart
 
 if TYPE_CHECKING:
     import pyarrow as pa

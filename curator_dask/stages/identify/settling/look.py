@@ -15,8 +15,8 @@ from curator_dask.files.buckets.shared import write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import LoadedDecisions
 from curator_dask.stages.identify.decisions.table_rows import digest_halves
-from curator_dask.stages.identify.parts.named_rows import COLUMNS, write_names
-from curator_dask.stages.identify.parts.part import Numbers, RowsOfPart
+from curator_dask.stages.identify.settling.named_rows import COLUMNS, write_names
+from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart
 
 
 @dataclass(frozen=True)

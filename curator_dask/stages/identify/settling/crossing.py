@@ -14,7 +14,7 @@ from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.join_decisions import Takers, stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.parts.named_rows import COLUMNS
+from curator_dask.stages.identify.settling.named_rows import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa

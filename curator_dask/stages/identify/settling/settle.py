@@ -16,9 +16,9 @@ from curator_dask.stages.identify.across.own_kept_rows import OwnKept, rows_with
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
 from curator_dask.stages.identify.decisions.join_decisions import Decisions, Takers, settle_crossing, stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
-from curator_dask.stages.identify.parts.crossing import Crossing, CrossingFiles
-from curator_dask.stages.identify.parts.settled import Settled
-from curator_dask.stages.identify.parts.touched import no_touched_rows
+from curator_dask.stages.identify.settling.crossing import Crossing, CrossingFiles
+from curator_dask.stages.identify.settling.settled import Settled
+from curator_dask.stages.identify.settling.touched import no_touched_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
