@@ -19,7 +19,7 @@ CUT_ROWS = 32_768
 """Clusters with more rows are cut. At 512 dimensions this many rows are 64 MiB and take one core 6 s, or 3 s with products
 of one-byte numbers. The memory grows with the number of rows, the time with its square."""
 PART_ROWS = 32_768
-"""Average rows per part. Each part reads the whole cluster, which takes 3 to 6 % of the time of its products at
+"""Average rows per part. Each part reads the whole cluster, which takes 3 to 7 % of the time of its products at
 this size (7 us per row at 512 dimensions), and twice that share with half as many rows. The earlier rows lie on the worker's
 disk meanwhile."""
 TASK_ROWS = 8192
