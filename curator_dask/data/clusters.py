@@ -70,7 +70,8 @@ def read_centroids(data: bytes) -> NDArray[np.float32]:
         raise InputError(f"{CENTROIDS} cannot be read: {error}") from error
     if C.ndim != 2 or C.dtype.kind != "f":
         raise InputError(f"{CENTROIDS} holds {C.dtype} of shape {C.shape}, not a row of floats for each cluster")
-    C = np.ascontiguousarray(C, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        C = np.ascontiguousarray(C, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(C).all(axis=1))
     if len(bad):
         raise InputError(
