@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, to_host
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, Indices, few_pairs, near_blocks
+from curator_dask.dedup.similarity.pairs import STEPS, measure_pairs, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.threshold import least_steps
-from curator_dask.dedup.similarity.tiles import STEPS, measure_pairs, side
 
 Blocks = Iterable[tuple[Array, Array, Array]]
 

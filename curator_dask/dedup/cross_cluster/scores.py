@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products
+from curator_dask.dedup.similarity.pairs import STEPS, measure_pairs, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores
 from curator_dask.dedup.similarity.threshold import least_steps
-from curator_dask.dedup.similarity.tiles import STEPS, best_match, measure_pairs, rounding_bound, side, where
+from curator_dask.dedup.similarity.tiles import best_match, rounding_bound, where
 
 DENSE_SHARE: Final = (
     0.04  # with a larger share of near pairs, comparing whole rows costs less than measuring one by one

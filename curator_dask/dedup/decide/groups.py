@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array
 from curator_dask.dedup.similarity.near import near_of
+from curator_dask.dedup.similarity.pairs import Side, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
-from curator_dask.dedup.similarity.tiles import Side, side
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """(P,) rows, and (P,) other rows."""

@@ -17,7 +17,7 @@ from curator_dask.dedup.decide.decisions import Removals, nearest_among
 from curator_dask.dedup.decide.groups import Pairs, joined_trees
 from curator_dask.dedup.similarity.near import near_of
 from curator_dask.dedup.similarity.near_list import NearList
-from curator_dask.dedup.similarity.tiles import STEPS, Side
+from curator_dask.dedup.similarity.pairs import STEPS, Side
 
 MOST_PER_ROW: Final = 16
 """With more pairs than this per row of the cluster, the list would take much memory beside the vectors, and is not made."""

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import Array, row_blocks
 from curator_dask.dedup.similarity.near import near_in_tile
+from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import check_scope
-from curator_dask.dedup.similarity.tiles import side, tiles_of
+from curator_dask.dedup.similarity.tiles import tiles_of
 
 SEED = 42
 

@@ -14,9 +14,9 @@ from curator_dask.dedup.decide.decisions import Removals, greedy_keep, nearest_k
 from curator_dask.dedup.decide.groups import duplicate_groups
 from curator_dask.dedup.decide.near_rows import NearRows
 from curator_dask.dedup.similarity.near_list import NearList
+from curator_dask.dedup.similarity.pairs import Side, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.scope import other_sources, parts_in_scope
-from curator_dask.dedup.similarity.tiles import Side, side
 from curator_dask.errors import ParameterError
 
 RULES: Final = ("pairwise", "greedy", "overlap")

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.similarity.pairs import STEPS, Side, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores, finish_scores, max_earlier_similarity
-from curator_dask.dedup.similarity.tiles import NOTHING, STEPS, Side, exact_steps, side, tiles_of
+from curator_dask.dedup.similarity.tiles import NOTHING, exact_steps, tiles_of
 from curator_dask.errors import ParameterError
 
 SCOPES: Final = ("all", "cross", "same")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.similarity.tiles import STEPS
+from curator_dask.dedup.similarity.pairs import STEPS
 from curator_dask.errors import ParameterError
 
 DEFAULT_EPS: Final = 0.01

@@ -19,41 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.blocks import num_threads, over_blocks
-from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, suited_tile_rows, to_host
+from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, suited_tile_rows, to_host
 from curator_dask.dedup.similarity.candidates import FLOAT32, Precision, candidate_precision, multiply_float64
 from curator_dask.dedup.similarity.candidates import rounding_bound as rounding_bound
+from curator_dask.dedup.similarity.pairs import STEPS, Side, measure_pairs, pair_products, round_to_steps
 from curator_dask.dedup.similarity.screen import SCREENED_ROWS, BlockScreen, Left, Limits, Screen, rounded_where_it_pays
 
-STEPS: Final = 2.0**24
-"""Steps of a cosine from 0 to 1."""
 NOTHING: Final = -np.inf
 DENSE: Final = 4  # with more candidates per piece, one float64 GEMM costs less than measuring pair by pair
-PAIR_BYTES: Final = 64  # per dimension of a measured pair: small enough to keep NumPy's temporaries out of fresh memory
-DEVICE_PAIR_BYTES: Final = 32  # the same on a device: the size of its temporaries
 PIECE: Final = 512  # columns of a tile that are searched together, if one of them may be the best
 STEP: Final = 128  # rows of a tile on the diagonal that are multiplied together
 DEVICE_STEP: Final = 2048  # the same on a device: enough rows to fill it, few enough to skip most of the upper half
 MOST_PENDING: Final = 1 << 16  # candidates of a block that wait to be measured: limits the memory
 DEVICE_MOST_PENDING: Final = 1 << 20  # the same on a device, whose blocks have many times as many rows
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """Rows of one side of a comparison.
-
-    Attributes:
-        rows: (N, D) float32, unit rows.
-        positions: (N,) int64 ascending, on the host: the place of each row in the ranking.
-        lengths: (N,) float64, the rows' exact lengths (float32 rows are unit only to about 1e-7).
-    """
-
-    rows: Array
-    positions: NDArray[np.int64]
-    lengths: Array
-
-    def __getitem__(self, part: slice | NDArray[np.int64]) -> Side:
-        on_device = part if isinstance(part, slice) else array_module(self.rows).asarray(part)
-        return Side(self.rows[on_device], self.positions[part], self.lengths[on_device])
 
 
 class Tile(NamedTuple):
@@ -62,21 +40,6 @@ class Tile(NamedTuple):
     side: Side
     start: int
     masked: bool
-
-
-def side(rows: Array | Side, positions: NDArray[np.int64] | None = None) -> Side:
-    """A ``Side`` of ``rows``, at the places 0, 1, 2, … unless given. What is one already stays as it is."""
-    if isinstance(rows, Side):
-        return rows
-    xp = array_module(rows)
-    rows = xp.ascontiguousarray(rows, dtype=np.float32)
-    lengths = xp.empty(rows.shape[0])
-    for part in row_blocks(rows.shape[0], block_rows(rows, PAIR_BYTES * rows.shape[1])):
-        wide = rows[part].astype(np.float64)
-        wide *= wide
-        lengths[part] = xp.sqrt(wide.sum(axis=1))
-    lengths[lengths == 0] = 1.0
-    return Side(rows, np.arange(rows.shape[0]) if positions is None else positions, lengths)
 
 
 Reaching = Callable[[np.float32], tuple[Array, Array, Array]]
@@ -176,6 +139,7 @@ def best_match(
         2 (0.0, 1.0)  0.00  0.80
         3 (0.8, 0.6)  0.80  0.96  0.60
 
+    >>> from curator_dask.dedup.similarity.pairs import side
     >>> rows = side(np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.8, 0.6]], np.float32))
     >>> cosine, index = best_match(rows, rows, earlier_only=True)
     >>> [f"{one:.2f}" for one in cosine], index.tolist()
@@ -237,6 +201,7 @@ def tiles_of(
         row 4                x x | x   | x
                              no mask   | mask
 
+    >>> from curator_dask.dedup.similarity.pairs import side
     >>> rows = side(np.eye(5, dtype=np.float32))
     >>> [(tile.side.positions.tolist(), tile.masked) for tile in tiles_of(rows[3:5], rows, True, 1)]
     [([0, 1], False), ([2], False), ([3, 4], True)]
@@ -393,7 +358,7 @@ def _look_at_few(best: _Best, block: Side, tile: Tile, screen: BlockScreen, also
     if not screen.allows(len(row), (len(block.positions), len(tile.side.positions))):
         return False
     products, other = measured[row], column != found.likely[row]
-    products[other] = _pair_products(block, tile.side, row[other], column[other])
+    products[other] = pair_products(block, tile.side, row[other], column[other])
     near = other & (products + bound >= best.reached[row])
     best.pending.append(_Pending(row[near], column[near] + tile.start, products[near] + bound))
     best.bar[best.steps >= STEPS] = np.inf
@@ -470,53 +435,9 @@ def _still_near(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The candidates that float32 cannot exclude as the best of their row: few of those that a coarse product left."""
     bound = FLOAT32.bound(block.rows.shape[1])
-    cosine = _pair_products(block, references, row, index)
+    cosine = pair_products(block, references, row, index)
     reached = np.array(to_host(best.reached))
     np.maximum.at(reached, row, cosine - bound)
     best.reached, best.coarse = array_module(best.reached).asarray(reached), False
     near = cosine + bound >= reached[row]
     return row[near], index[near]
-
-
-def measure_pairs(
-    left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Cosines of the pairs (left_index[p], right_index[p]) from float64 dot products, in steps, on the host."""
-    steps = array_module(left.rows).empty(len(left_index))
-    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
-        wide = left.rows[i].astype(np.float64)
-        wide *= right.rows[j]
-        steps[part] = round_to_steps(wide.sum(axis=1), left.lengths[i] * right.lengths[j])
-    return to_host(steps)
-
-
-def _pair_products(
-    left: Side, right: Side, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Float32 dot products of the pairs (left_index[p], right_index[p]), on the host."""
-    xp = array_module(left.rows)
-    dots = xp.empty(len(left_index), dtype=np.float32)
-    for part, i, j in _pair_blocks(left.rows, left_index, right_index):
-        one, other = left.rows[i], right.rows[j]
-        dots[part] = np.vecdot(one, other) if xp is np else (one * other).sum(axis=1)
-    return to_host(dots)
-
-
-def _pair_blocks(
-    rows: Array, left_index: NDArray[np.int64], right_index: NDArray[np.int64]
-) -> Iterator[tuple[slice, Array, Array]]:
-    """Blocks of pairs that fit the memory: the places of the pairs, and both indices on the rows' device."""
-    xp = array_module(rows)
-    i, j = xp.asarray(left_index), xp.asarray(right_index)
-    pair_bytes = PAIR_BYTES if xp is np else DEVICE_PAIR_BYTES
-    for part in row_blocks(len(left_index), block_rows(rows, pair_bytes * rows.shape[1])):
-        yield part, i[part], j[part]
-
-
-def round_to_steps(dots: Array, lengths: Array) -> Array:
-    """``dots / lengths`` in whole steps of 2**-24, at most ``STEPS``; -inf stays. The result takes the place of ``dots``."""
-    xp = array_module(dots)
-    dots /= lengths
-    dots *= STEPS
-    xp.rint(dots, out=dots)
-    return xp.minimum(dots, STEPS, out=dots)

@@ -24,8 +24,9 @@ from curator_dask.dedup.similarity.candidates import (
     probe_rows,
     rounding_bound,
 )
+from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
-from curator_dask.dedup.similarity.tiles import best_match, side
+from curator_dask.dedup.similarity.tiles import best_match
 from curator_dask.errors import ParameterError
 from tests import strict_cupy
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, earlier, random_unit, unit
@@ -200,10 +201,10 @@ class TestHowMuchIsMeasured:
     def counted(monkeypatch, X, way) -> tuple[int, int]:
         """The numbers of pairs that were measured in float32 and in float64."""
         singles, doubles = [], []
-        pair_products, measure_pairs = tiles._pair_products, tiles.measure_pairs
+        pair_products, measure_pairs = tiles.pair_products, tiles.measure_pairs
         monkeypatch.setattr(tiles, "candidate_precision", lambda rows: way)
         monkeypatch.setattr(
-            tiles, "_pair_products", lambda a, b, i, j: singles.append(len(i)) or pair_products(a, b, i, j)
+            tiles, "pair_products", lambda a, b, i, j: singles.append(len(i)) or pair_products(a, b, i, j)
         )
         monkeypatch.setattr(
             tiles, "measure_pairs", lambda a, b, i, j: doubles.append(len(i)) or measure_pairs(a, b, i, j)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from curator_dask.dedup.decide import near_rows
 from curator_dask.dedup.decide.rules import Rule, decide
 from curator_dask.dedup.similarity.near import folded, folds_for, near_in_tile, near_of
+from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.scope import max_earlier_in_scope
 from curator_dask.dedup.similarity.threshold import is_duplicate
-from curator_dask.dedup.similarity.tiles import Tile, side
+from curator_dask.dedup.similarity.tiles import Tile
 from tests.dedup.reference import random_unit, unit
 
 seeds, sizes, tile_sizes = st.integers(0, 2**32), st.integers(1, 150), st.integers(1, 90)

@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from curator_dask.dedup.arrays import one_byte
 from curator_dask.dedup.similarity import screen, tiles
 from curator_dask.dedup.similarity.near_list import NearPairLister
+from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, scores_among
-from curator_dask.dedup.similarity.tiles import best_match, side
+from curator_dask.dedup.similarity.tiles import best_match
 from tests.dedup.reference import earlier, random_unit, unit
 
 
@@ -166,10 +167,10 @@ def test_limits_of_usual_rows_are_not_far_above_their_products():
 
 def test_few_pairs_of_unlike_rows_are_multiplied(monkeypatch):
     X, multiplied = random_unit(2500, 256, 3), []
-    pair_products = tiles._pair_products
+    pair_products = tiles.pair_products
     monkeypatch.setattr(screen, "quick_products", lambda: True)
     monkeypatch.setattr(
-        tiles, "_pair_products", lambda a, b, i, j: multiplied.append(len(i)) or pair_products(a, b, i, j)
+        tiles, "pair_products", lambda a, b, i, j: multiplied.append(len(i)) or pair_products(a, b, i, j)
     )
     monkeypatch.setattr(tiles, "products", None)  # no product of a whole tile
     max_earlier_similarity(X)

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.similarity import tiles
+from curator_dask.dedup.similarity.pairs import STEPS, side
 from curator_dask.dedup.similarity.pairwise import (
     finish_scores,
     max_earlier_similarity,
     runs_of_equal_work,
     scores_among,
 )
-from curator_dask.dedup.similarity.tiles import STEPS, best_match, side
+from curator_dask.dedup.similarity.tiles import best_match
 from tests.dedup.reference import cosines, earlier, random_unit, unit
 
 seeds, tile_sizes, threads = st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 4)

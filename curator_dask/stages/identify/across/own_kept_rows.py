@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from curator_dask.data.scored_clusters import ClusterInput, read_in_order, read_scores
 from curator_dask.dedup.decide.decisions import Removals, nearest_among
+from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS
 from curator_dask.dedup.similarity.threshold import is_duplicate
-from curator_dask.dedup.similarity.tiles import side
 from curator_dask.runtime.device import to_device
 
 if TYPE_CHECKING:
