@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LABEL = "__cluster"
 BUCKET_GROUPS = 4
+"""A chunk has so many files of buckets. More of them would free disk and memory earlier, in more and smaller files."""
 MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""
 WRITERS = 8
@@ -44,7 +45,10 @@ WRITERS = 8
 
 
 def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
-    """On a worker: label a chunk's rows and write them to its files, by bucket. The rows are read unless they were kept."""
+    """On a worker: label a chunk's rows and write them to its files, by bucket. The rows are read unless they were kept.
+
+    The files are for this run only: a later one assigns anew.
+    """
     import pyarrow as pa
 
     spec = task.spec
