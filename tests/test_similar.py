@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curator_dask as cd
-from curator_dask.data.similar.coded_clusters import CodedClusters, coded_bytes
+from curator_dask.data.similar.coded_clusters import CodedClusters, coded_batch, coded_bytes
 from curator_dask.data.similar.nearest import nearest_rows
 
 
@@ -57,7 +57,7 @@ def write_clusters(kmeans: Path, X: np.ndarray, C: np.ndarray, labels: np.ndarra
         table = pa.table({"id": [f"{i:05}" for i in rows], "embedding": list(X[rows])})
         (kmeans / f"centroid={k}").mkdir(parents=True)
         pq.write_table(table, kmeans / f"centroid={k}" / "part-0.parquet")
-        parts.append((k, table["id"], X[rows]))
+        parts.append((k, coded_batch(table["id"], X[rows])))
     np.save(kmeans / "_kmeans_centroids.npy", C)
     units = kmeans / ".curator" / "kmeans" / "units"
     units.mkdir(parents=True)

@@ -14,7 +14,7 @@ python=${PYTHON:-python3}
 there='click cloudpickle fsspec jinja2 msgpack numpy packaging pandas psutil pyarrow pyyaml rich scipy sortedcontainers
 threadpoolctl toolz torch typer'
 # What it lacks. tests/test_gpu_benchmarks.py holds both lists against the dependencies.
-wheels='av braceexpand cffi cryptography dask decord distributed imageio-ffmpeg locket partd pycparser tblib tornado webdataset xxhash zict'
+wheels='av braceexpand cffi cryptography dask decord distributed imageio-ffmpeg locket partd pycparser tblib tornado webdataset xxhash zict zlib-ng'
 
 # They draw pictures, which no benchmark needs.
 pictures='bokeh vl-convert-python'

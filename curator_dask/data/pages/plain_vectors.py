@@ -10,13 +10,13 @@ The file is byte for byte the one that Arrow 26 would write itself.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from curator_dask.data.pages.thrift import INT, Field, Struct, read_struct, struct_bytes, varint_bytes
 
@@ -205,9 +205,9 @@ def _page(like: Struct, vectors: Vectors) -> list[Buffer]:
     """A page with a header like another one's: the header and the levels, then the numbers."""
     num_rows, views = sum(map(len, vectors.parts)), [part.reshape(-1).view(np.uint8).data for part in vectors.parts]
     levels = _levels(num_rows, vectors.dimension, vectors.highest)
-    checksum = zlib.crc32(levels)
+    checksum = zlib_ng.crc32(levels)
     for view in views:
-        checksum = zlib.crc32(view, checksum)
+        checksum = zlib_ng.crc32(view, checksum)
     num_bytes = Field(INT, len(levels) + sum(map(len, views)))
     about = like[5].value | {1: Field(INT, num_rows * vectors.dimension)}
     signed = Field(INT, checksum - (checksum >> 31 << 32))

@@ -11,12 +11,12 @@ expected the answer is None, and Arrow reads the column (the format: parquet.apa
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from curator_dask.data.pages.thrift import BYTES, INT, LONG, NO, STRUCT, YES, Struct, read_struct, read_varint
 
@@ -169,7 +169,10 @@ def _fill(numbers: NDArray[np.float32], read: ReadAt, chunk: PlainChunk) -> Iter
         own = numbers[filled : filled + page.num_values]
         _read_all(read, own.view(np.uint8).data, page.numbers_at)
         at = page.numbers_at + 4 * page.num_values
-        if page.checksum is not None and zlib.crc32(own.data, zlib.crc32(page.levels)) != page.checksum & 0xFFFFFFFF:
+        if (
+            page.checksum is not None
+            and zlib_ng.crc32(own.data, zlib_ng.crc32(page.levels)) != page.checksum & 0xFFFFFFFF
+        ):
             raise ValueError("its bytes are not those that were written")
         if at > stop or len(own) != page.num_values:
             raise ValueError("there are more numbers than expected")

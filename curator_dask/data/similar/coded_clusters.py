@@ -36,21 +36,20 @@ class Scored(NamedTuple):
     step: NDArray[np.float32]
 
 
-def coded_bytes(clusters: Sequence[tuple[int, Any, NDArray[np.float32]]]) -> memoryview:
-    """The file of clusters, each with its number, its ids and its vectors (n, D). The codes of one are made at a time."""
+def coded_bytes(clusters: Sequence[tuple[int, pa.RecordBatch]]) -> memoryview:
+    """The file of clusters, each with its number and its `coded_batch`."""
     import pyarrow as pa
 
-    numbers, dimension = [int(number) for number, _, _ in clusters], clusters[0][2].shape[1]
-    fields = [("id", pa.large_string()), ("code", pa.binary(dimension)), ("step", pa.float32())]
-    schema = pa.schema(fields, metadata={CLUSTERS: json.dumps(numbers)})
+    numbers = json.dumps([int(number) for number, _ in clusters])
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        for _, ids, X in clusters:
-            writer.write_batch(_coded_batch(ids, X))
+    with pa.ipc.new_file(sink, clusters[0][1].schema.with_metadata({CLUSTERS: numbers})) as writer:
+        for _, batch in clusters:
+            writer.write_batch(batch)
     return memoryview(sink.getvalue()).cast("B")
 
 
-def _coded_batch(ids: Any, X: NDArray[np.float32]) -> pa.RecordBatch:
+def coded_batch(ids: Any, X: NDArray[np.float32]) -> pa.RecordBatch:
+    """The ids and the codes of a cluster with the vectors X (n, D)."""
     import pyarrow as pa
 
     codes, steps = to_codes(X)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.ids import one_type, stored
-from curator_dask.data.similar.coded_clusters import coded_bytes
+from curator_dask.data.similar.coded_clusters import coded_batch, coded_bytes
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
@@ -69,7 +70,7 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
 
 
 def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, NDArray[np.float32], NDArray[np.int64]]:
-    """A chunk's good rows as they will be written, but for their vectors, and `LABEL`; in the order of their buckets.
+    """A chunk's good rows as they will be written, but for their vectors, and `LABEL`; sorted by buckets, then by clusters.
 
     Then come the vectors, (n, D), in the order of the chunk, and (n,) which of them each row has.
     """
@@ -83,7 +84,7 @@ def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, N
     labels = _nearest(X, C, spec)
     l2, cosine = (to_host(distance) for distance in centroid_distances(X, centres, labels))
     host_labels = to_host(labels)
-    order = np.argsort(host_labels % spec.n_buckets, kind="stable")
+    order = np.lexsort((host_labels, host_labels % spec.n_buckets))
     index, found = pa.array(order), {"l2_dist_to_cent": l2, "cosine_dist_to_cent": cosine, LABEL: host_labels}
     metadata = rows.metadata.take(index)
     columns = {
@@ -118,24 +119,22 @@ def write_bucket(task: BucketTask) -> UnitResult:
     parts = _read_bucket(task)
     if not parts:
         return UnitResult(counts={"rows": 0, "clusters": 0}, data={INERTIA: 0.0})
-    table, at, X = _sort_rows(parts, source)
-    labels = table[LABEL].to_numpy()
-    table = table.drop_columns([LABEL])
-    clusters, starts = np.unique(labels, return_index=True)
-    ends = [*starts[1:], len(labels)]
+    bucket = _sort_rows(parts, source)
+    table, labels = bucket.table.drop_columns([LABEL]), bucket.table[LABEL].to_numpy()
+    clusters, starts = (found.tolist() for found in np.unique(labels, return_index=True))
 
-    def write(cluster: int, start: int, end: int) -> tuple[str, int]:
-        path = layout.centroid_file(int(cluster))
-        part = table.slice(int(start), int(end - start))
-        part = part.add_column(at, source.embedding_field, _vector_column(X[start:end]))
-        return path, write_parquet(folder, path, part, vectors=[source.embedding_field])
+    def write(cluster: int, start: int, end: int) -> tuple[str, int, pa.RecordBatch]:
+        rows, X = table.slice(start, end - start), bucket.vectors(cluster, start, end)
+        part = rows.add_column(bucket.at, source.embedding_field, _vector_column(X))
+        path = layout.centroid_file(cluster)
+        num_bytes = write_parquet(folder, path, part, vectors=[source.embedding_field])
+        return path, num_bytes, coded_batch(rows[source.id_field], X)
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        written = pool.map(write, clusters, starts, ends)
-        ids, spans = table[source.id_field], zip(clusters, starts, ends, strict=True)
-        coded = coded_bytes([(k, ids.slice(start, end - start), X[start:end]) for k, start, end in spans])
-        codes = folder.write_parts(task.codes_path, [coded])  # while the clusters wait for the disk
-        outputs = {**dict(written), task.codes_path: codes}
+        written = list(pool.map(write, clusters, starts, [*starts[1:], len(labels)]))
+    outputs = {path: num_bytes for path, num_bytes, _ in written}
+    coded = coded_bytes([(cluster, batch) for cluster, (*_, batch) in zip(clusters, written, strict=True)])
+    outputs[task.codes_path] = folder.write_parts(task.codes_path, [coded])
     data = {INERTIA: inertia_of(table["l2_dist_to_cent"].to_numpy())}
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)}, data=data)
 
@@ -160,28 +159,58 @@ def _open_to_read(folder: Folder, path: str) -> Any:
     return pa.memory_map(str(folder.local_path(path))) if folder.is_local else folder.open(path)
 
 
-def _sort_rows(parts: list[pa.Table], source: VectorSource) -> tuple[pa.Table, int, NDArray[np.float32]]:
-    """The rows sorted by cluster, then by id, so that the order of files and rows in the input does not matter.
+class _Part(NamedTuple):
+    """The vectors that a bucket has from one chunk, in the order of their clusters."""
 
-    The vectors are returned apart, (n, D), with the number of their column. NumPy moves them to their places: Arrow's own
-    sort would copy them twice, and slowly, and one array of lists could not hold all vectors of a large cluster.
+    X: NDArray[np.float32]
+    """(n, D)"""
+    labels: NDArray[np.int32]
+    """(n,)"""
+    places: NDArray[np.int64]
+    """(n,), the rows of the sorted bucket that they belong to."""
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket's rows sorted by cluster, then by id, so that the order of files and rows in the input does not matter.
+
+    The vectors stay where they were read until their cluster is written: a cluster fits the processor's cache, and its
+    memory serves the next one.
     """
+
+    table: pa.Table
+    """All columns but that of the vectors."""
+    at: int
+    """The number of the column of the vectors."""
+    parts: Sequence[_Part]
+
+    def vectors(self, cluster: int, start: int, end: int) -> NDArray[np.float32]:
+        """(n, D), those of a cluster, which has these rows of the table. NumPy moves them to their places: Arrow's own sort
+        would copy them twice, and slowly, and one array of lists could not hold all vectors of a large cluster."""
+        X = np.empty((end - start, self.parts[0].X.shape[1]), dtype=np.float32)
+        for part in self.parts:
+            rows = slice(*np.searchsorted(part.labels, [cluster, cluster + 1]))
+            X[part.places[rows] - start] = part.X[rows]
+        return X
+
+
+def _sort_rows(tables: list[pa.Table], source: VectorSource) -> _Bucket:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    vectors = [part[source.embedding_field].combine_chunks().flatten().to_numpy() for part in parts]
-    at = parts[0].schema.get_field_index(source.embedding_field)
-    table = _concatenate([part.remove_column(at) for part in parts], source.id_field)
+    at = tables[0].schema.get_field_index(source.embedding_field)
+    table = _concatenate([part.remove_column(at) for part in tables], source.id_field)
     keys = pa.table({"cluster": table[LABEL], "id": stored(table[source.id_field])})
     order = pc.sort_indices(keys, sort_keys=[("cluster", "ascending"), ("id", "ascending")])
     places = np.empty(len(order), dtype=np.int64)
     places[order.to_numpy()] = np.arange(len(order))
-    X = np.empty((len(order), sum(map(len, vectors)) // len(order)), dtype=np.float32)
-    start = 0
-    for part, values in zip(parts, vectors, strict=True):
-        X[places[start : start + len(part)]] = values.reshape(len(part), X.shape[1])
+    parts, start = [], 0
+    for part in tables:
+        numbers = part[source.embedding_field].combine_chunks().flatten().to_numpy()
+        X = numbers.reshape(len(part), -1)
+        parts.append(_Part(X, part[LABEL].to_numpy(), places[start : start + len(part)]))
         start += len(part)
-    return table.take(order), at, X
+    return _Bucket(table.take(order), at, parts)
 
 
 def _vector_column(X: NDArray[np.float32]) -> pa.ChunkedArray:

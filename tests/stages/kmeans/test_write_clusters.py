@@ -31,7 +31,8 @@ def bucket_of(folder: Path) -> BucketTask:
     random = np.random.default_rng(0)
     X = random.standard_normal((ROWS, DIM), dtype=np.float32)
     labels = np.where(np.arange(ROWS) % 7 == 3, 3, 0).astype(np.int32)
-    for number, rows in enumerate(np.array_split(random.permutation(ROWS), 2)):
+    for number, drawn in enumerate(np.array_split(random.permutation(ROWS), 2)):
+        rows = drawn[np.argsort(labels[drawn], kind="stable")]
         columns = {
             "id": pa.array(rows, pa.int64()),
             "embedding": pa.array(X[rows].tolist(), pa.list_(pa.float32())),
