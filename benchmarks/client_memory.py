@@ -30,9 +30,9 @@ from curator_dask.dedup.align.in_cells.centres import SAMPLE_ROWS, centres_of
 from curator_dask.dedup.align.line import ClipTrack
 from curator_dask.dedup.quality.measure import COLUMNS
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder, Written
+from curator_dask.files.content_hash import Written, hash_of
+from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import id_list_bytes
-from curator_dask.files.local_files import hash_of
 from curator_dask.runtime.records import JSON, UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.align.cell_passes import plan_cells, verify_units

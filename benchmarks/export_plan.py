@@ -26,9 +26,9 @@ from curator_dask.data.user_tables.choice import Choice
 from curator_dask.data.user_tables.table import UserTable
 from curator_dask.export.plan import PlanParameters
 from curator_dask.export.planned.cut import PlannedShard
+from curator_dask.files.content_hash import Written
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, DECISIONS, clip_path, decision_part
-from curator_dask.files.local_files import Written
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.export.clips.carried import join_to_clips

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator_dask import EmbedStage, KMeansStage, PairwiseStage, SplitStage
+from curator_dask.files.content_hash import HASHES, hash_of
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import HASHES, hash_of
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.state import StageState

@@ -23,8 +23,8 @@ from typing import Any
 
 from benchmarks.long_listings import FilledBucket
 from benchmarks.object_store import KEYS, Network, Store, running_store
+from curator_dask.files.content_hash import Written, hash_of
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import Written, hash_of
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.markers import packing

@@ -24,8 +24,8 @@ from curator_dask.data.ids import id_text
 from curator_dask.errors import InputError
 from curator_dask.files import layout
 from curator_dask.files.buckets.lookup import RowLookup
+from curator_dask.files.content_hash import NAMES_CONTENT
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.files.names import counted
 
 if TYPE_CHECKING:

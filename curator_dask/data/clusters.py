@@ -23,7 +23,8 @@ from curator_dask.data.tables import (
 from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.errors import InputError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CENTROIDS, PUBLIC_CENTROIDS
 from curator_dask.files.names import counted
 

@@ -21,8 +21,8 @@ from curator_dask.data.ids import id_column, places_among
 from curator_dask.data.tables import arrow_table, read_parquet, write_arrow
 from curator_dask.dedup.similarity.near_list import NearList
 from curator_dask.errors import InputError
+from curator_dask.files.content_hash import hash_of
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import hash_of
 from curator_dask.runtime.records import hashes_of
 from curator_dask.runtime.state import StageState
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from curator_dask.data.pages.plain_vectors import Buffer, parquet_with_vectors, plain_vectors
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.content_hash import hash_of
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import STATE
-from curator_dask.files.local_files import hash_of
 from curator_dask.files.names import printable
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 from curator_dask.runtime.state import StageState, recorded_versions

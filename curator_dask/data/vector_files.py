@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from curator_dask.data.tables import data_files
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 
 
 @dataclass(frozen=True)

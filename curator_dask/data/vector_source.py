@@ -19,7 +19,8 @@ from curator_dask.data.vectors import GOOD, column_matrix, vector_length
 from curator_dask.dedup.arrays.rows import REASONS, normalise
 from curator_dask.dedup.arrays.xp import Array, array_module, to_host
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.hive_partitions import partition_types, partition_values
 from curator_dask.files.names import printable
 

@@ -22,29 +22,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from curator_dask.errors import CuratorError, InputError, ParameterError
-from curator_dask.files.local_files import (
-    FINDS_DAMAGE,
-    HIDDEN,
-    TEMPORARY_PREFIX,
-    Entry,
-    Written,
-    ask_for,
-    flush,
-    hash_of,
-    hash_of_stream,
-    in_folder,
-    leftovers,
-    link,
-    local_entries,
-    local_entry,
-    local_sizes,
-    open_file,
-    read_file,
-    read_into,
-    remove,
-    write_file,
-    writing_to,
-)
+from curator_dask.files.content_hash import FINDS_DAMAGE, Written, hash_of, hash_of_stream
+from curator_dask.files.entries.entry import HIDDEN, Entry
+from curator_dask.files.local_disk.flushing import flush
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX, leftovers, remove
+from curator_dask.files.local_disk.listing import local_entries, local_entry, local_sizes
+from curator_dask.files.local_disk.reading import ask_for, open_file, read_file, read_into
+from curator_dask.files.local_disk.refusals import writing_to
+from curator_dask.files.local_disk.write_file import in_folder, link, write_file
 from curator_dask.files.object_store.asking import speaks_s3
 from curator_dask.files.object_store.asking_once import note_change
 from curator_dask.files.object_store.kept_contents import KEPT
@@ -64,7 +49,7 @@ from curator_dask.files.object_store.ranged_file import ranged
 from curator_dask.files.object_store.transfers import fetch, read_small, send, send_bytes
 from curator_dask.files.temporary.temporary_folders import temporary_folder
 
-__all__ = ["TEMPORARY_PREFIX", "Entry", "Folder", "Written", "filesystem"]
+__all__ = ["Entry", "Folder", "absolute", "file_versions", "filesystem"]
 
 THREADS = 32
 """Small files that are asked for at a time in an object store."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 
-from curator_dask.files.local_files import TEMPORARY_PREFIX
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.files.names import name_bytes, printable
 
 KMEANS = "kmeans"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from curator_dask.files.local_files import HIDDEN, LINK_OUT
+from curator_dask.files.entries.entry import HIDDEN, LINK_OUT
 from curator_dask.files.names import printable
 
 NO_VIDEO = "no-video"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
 from curator_dask.files.globs import may_match_below
-from curator_dask.files.local_files import is_below
+from curator_dask.files.local_disk.listing import is_below
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import HIDDEN, Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.globs import chooses, matches, may_match_below
 from curator_dask.files.left_out import (
     BEYOND_LIMIT,
@@ -20,7 +21,6 @@ from curator_dask.files.left_out import (
     describe_left_out,
     num_left_out,
 )
-from curator_dask.files.local_files import HIDDEN
 from curator_dask.files.names import counted
 from curator_dask.files.own_output import OwnOutput
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from curator_dask.files.folder import Written
+from curator_dask.files.content_hash import Written
 from curator_dask.runtime.failing.final_reasons import is_final
 
 JSON = Any

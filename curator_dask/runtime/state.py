@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import FolderInUseError, InputError
-from curator_dask.files.folder import Folder, Written
+from curator_dask.files.content_hash import Written, hash_of, hash_of_stream
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import BATCHES, FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
-from curator_dask.files.local_files import hash_of, hash_of_stream
 from curator_dask.runtime.markers.markers import Markers
 from curator_dask.runtime.markers.packing import drop_damaged, forget, pack
 from curator_dask.runtime.markers.sizes import Sizes

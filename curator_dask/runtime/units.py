@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 from curator_dask._version import __version__
 from curator_dask.errors import ClusterError, CuratorError, InputError, MediaError, OpenFailureError
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import HeldFiles, put_in_place
+from curator_dask.files.local_disk.held_files import HeldFiles, put_in_place
 from curator_dask.files.names import counted, printable
 from curator_dask.files.object_store.asking_once import workers_wrote
 from curator_dask.files.temporary.temporary_folders import sweep_temporary_folders

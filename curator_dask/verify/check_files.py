@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from curator_dask.errors import CuratorError
-from curator_dask.files.folder import TEMPORARY_PREFIX, Folder
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import BATCHES, FAILURES, LOCK, PARAMETERS, PUBLISHED, RUN_RECORD, STATE, SUMMARY, UNITS
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.verify.finding import CHANGED, DAMAGED, DOUBLED, EXTRA, MISSING, ORPHANED, Finding
 from curator_dask.verify.recorded_files import FileRecords
 from curator_dask.verify.stage_records import StageRecords

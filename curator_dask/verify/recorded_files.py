@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from curator_dask.files.buckets.sorted_rows import SortedRows
-from curator_dask.files.folder import Entry
+from curator_dask.files.entries.entry import Entry
 from curator_dask.verify.texts import bytes_of, text_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from curator_dask.errors import ToolError
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import writing_to
+from curator_dask.files.local_disk.refusals import writing_to
 from curator_dask.video.moments import render_moments
 from curator_dask.video.process.ffmpeg import ffmpeg_path, global_args
 from curator_dask.video.process.sandbox import run

@@ -18,7 +18,8 @@ from curator_dask.data.vector_source import Piece, VectorSource, find_dimension,
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 
 UNIT = np.float32(2**-0.5)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from curator_dask.errors import InputError, ParameterError
-from curator_dask.files.folder import Entry, Folder
-from curator_dask.files.local_files import TEMPORARY_PREFIX
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 
 ODD_NAMES = [
     pytest.param("a b.mp4", id="space"),

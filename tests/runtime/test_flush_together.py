@@ -12,7 +12,7 @@ import pytest
 
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import HeldFiles, put_in_place
+from curator_dask.files.local_disk.held_files import HeldFiles, put_in_place
 from curator_dask.runtime import units as units_module
 from curator_dask.runtime.records import UnitResult, digest
 from curator_dask.runtime.state import StageState

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_dask.files.folder import Written
+from curator_dask.files.content_hash import Written
 from curator_dask.files.names import name_bytes, printable
 from curator_dask.runtime.records import (
     Failure,

@@ -10,8 +10,9 @@ import pytest
 import xxhash
 
 from curator_dask.errors import FolderInUseError, InputError
+from curator_dask.files.content_hash import Written
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import TEMPORARY_PREFIX, Written
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.runtime.records import Failure, UnitRecord, dump_json, hashes_of, unseal
 from curator_dask.runtime.state import StageState
 from tests.trees import times

@@ -10,7 +10,9 @@ import pytest
 
 from curator_dask import InputError, prune_output, verify_output
 from curator_dask.files.buckets import sorted_rows
-from curator_dask.files.folder import Entry, Folder, Written
+from curator_dask.files.content_hash import Written
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import preview_path
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from curator_dask import FolderLockedError, InputError, SplitStage, prune_output, verify_output
 from curator_dask.cli.app import app
-from curator_dask.files.folder import TEMPORARY_PREFIX, Folder
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import preview_path
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.runtime.lock.stage_locks import locked_stages
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState

@@ -29,7 +29,8 @@ from curator_dask.data.beside_vectors.track_files import read_tracks
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.tables import read_parquet, read_unit_tables
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder, Written
+from curator_dask.files.content_hash import Written
+from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.verify.finding import Finding

@@ -18,7 +18,8 @@ from curator_dask.data.decisions.edited_list import list_was_edited
 from curator_dask.data.ids import id_list, id_texts, plain_ids
 from curator_dask.data.tables import open_parquet, read_parquet, unreadable, without_views
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
 
 if TYPE_CHECKING:

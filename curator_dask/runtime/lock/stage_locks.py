@@ -9,7 +9,7 @@ from pathlib import Path
 
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import LOCK, STATE
-from curator_dask.files.local_files import writing_to
+from curator_dask.files.local_disk.refusals import writing_to
 from curator_dask.files.object_store.asking_once import holding_folder
 from curator_dask.runtime.lock.lease import leased
 from curator_dask.runtime.lock.local import LockUnsupportedError, locked_file

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
+from curator_dask.files.content_hash import NAMES_CONTENT, hash_of
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import NAMES_CONTENT, hash_of
 from curator_dask.files.names import counted
 from curator_dask.runtime.markers.lines import is_whole, key_of, lines_in, place_of, text_of
 

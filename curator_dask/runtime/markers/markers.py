@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from curator_dask.errors import InputError
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import BATCHES, UNITS
 from curator_dask.runtime.markers.batches import PIECE_BYTES, Batch, Batches
 from curator_dask.runtime.markers.lines import fields_of, key_of, place_in

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from curator_dask.files.folder import Entry
+from curator_dask.files.entries.entry import Entry
 from curator_dask.files.object_store.asking_once import asking_afresh
 from curator_dask.runtime.markers.batches import MOST_BYTES, Batch, Batches
 from curator_dask.runtime.markers.lines import (

@@ -20,7 +20,8 @@ from curator_dask.dedup.cross_cluster.centroids import neighbour_order
 from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder, file_versions
 from curator_dask.files.names import counted
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import UnitRecord, digest

@@ -14,8 +14,8 @@ from curator_dask.export.planned.copies import read_copies
 from curator_dask.export.samples import ClipRecord, caption_bytes
 from curator_dask.export.shards import UNREADABLE, ExtraMembers, write_shard
 from curator_dask.files import layout
-from curator_dask.files.folder import Folder, Written
-from curator_dask.files.local_files import HASHES
+from curator_dask.files.content_hash import HASHES, Written
+from curator_dask.files.folder import Folder
 from curator_dask.files.names import printable
 from curator_dask.runtime.records import Failure, UnitResult
 from curator_dask.runtime.units import reason_and_message

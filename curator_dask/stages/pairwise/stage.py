@@ -16,7 +16,8 @@ from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import cluster_folders
 from curator_dask.data.tables import check_number_type
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder, file_versions
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import add_counts, digest
 from curator_dask.runtime.state import StageState

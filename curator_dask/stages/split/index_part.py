@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.data.clip_index import QUALITY_COLUMNS, schema, stored_name
 from curator_dask.data.tables import parquet_bytes
 from curator_dask.errors import InputError
-from curator_dask.files.folder import Folder, Written
+from curator_dask.files.content_hash import Written, hash_of
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import clip_index_part
-from curator_dask.files.local_files import hash_of
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Run
 

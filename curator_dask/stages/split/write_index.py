@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from curator_dask.data.clip_index import QUALITY_COLUMNS, ROWS_PER_PART, extent, schema
 from curator_dask.data.tables import parquet_bytes, parquet_bytes_of_batches, row_group_tables
 from curator_dask.files import layout
-from curator_dask.files.folder import Written
-from curator_dask.files.local_files import hash_of
+from curator_dask.files.content_hash import Written, hash_of
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Run
 from curator_dask.runtime.waiting import gather

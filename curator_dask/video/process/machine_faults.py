@@ -11,7 +11,7 @@ import os
 import signal
 
 from curator_dask.errors import MediaError
-from curator_dask.files.local_files import UNWRITABLE
+from curator_dask.files.local_disk.refusals import UNWRITABLE
 from curator_dask.video.process.sandbox import Finished
 
 KILLED, NO_SPACE, NO_MEMORY = "killed", "no-space", "out-of-memory"

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import InputError
+from curator_dask.files.content_hash import Written
 from curator_dask.files.folder import Folder
-from curator_dask.files.local_files import Written
 from curator_dask.files.object_store import kept_contents
 from curator_dask.files.object_store.asking_once import asking_once, holding_folder
 from curator_dask.runtime.markers import batches as batch_files

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator_dask import EmbedStage, FolderInUseError, InputError, ParameterError, SplitStage
-from curator_dask.files.folder import TEMPORARY_PREFIX
+from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.models import register_callable, register_model, registry
 from curator_dask.stages.embed import clip_frames
 from curator_dask.stages.embed import spec as embed_spec

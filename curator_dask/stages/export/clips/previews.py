@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from curator_dask.export.planned.columns import PREVIEW_BYTES, TOLD
 from curator_dask.files.buckets.buckets import Buckets
 from curator_dask.files.buckets.meeting import gather, read_bucket, rows_of
-from curator_dask.files.folder import Folder, Written
+from curator_dask.files.content_hash import Written
+from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import Failure
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.export.clips.sources import ROWS_AT_ONCE

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from curator_dask.data.scored_clusters import ClusterInput
+from curator_dask.files.content_hash import NAMES_CONTENT
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import CLIP_INDEX, OVERLAPS_TABLE
-from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, UnitsOutcome, run_units

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_texts, offsets_and_text, sorted_texts
 from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
+from curator_dask.files.content_hash import NAMES_CONTENT, hash_of
 from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import escaped_lines, safe_cells
 from curator_dask.files.layout import (
@@ -24,7 +25,6 @@ from curator_dask.files.layout import (
     SINGLE_FILE_ROWS,
     decision_part,
 )
-from curator_dask.files.local_files import NAMES_CONTENT, hash_of
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState

@@ -16,7 +16,8 @@ from curator_dask.data.decisions.read_decisions import dropped_texts, removed_te
 from curator_dask.data.decisions.row_index import id_digests
 from curator_dask.data.ids import id_column, id_texts, plain_ids
 from curator_dask.data.tables import read_parquet, row_group_tables
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.layout import DUPLICATES
 from curator_dask.stages.identify.source_groups.rows import STAYING
 from curator_dask.stages.identify.source_groups.tables_of_align import Scatter

@@ -23,9 +23,10 @@ from curator_dask.data.ids import id_list
 from curator_dask.data.tables import read_parquet
 from curator_dask.errors import InputError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.content_hash import NAMES_CONTENT
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.id_lists import read_id_list
-from curator_dask.files.local_files import NAMES_CONTENT
 from curator_dask.runtime.state import StageState
 
 if TYPE_CHECKING:

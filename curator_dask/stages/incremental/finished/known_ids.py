@@ -11,7 +11,8 @@ from curator_dask.data.clusters import count_rows
 from curator_dask.data.vector_source import Chunk, VectorSource
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import shared_buckets_for
-from curator_dask.files.folder import Entry, Folder
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.runtime.waiting import gather
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
