@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,6 +59,27 @@ def _write_all(descriptor: int, parts: Sequence[bytes | memoryview], *, is_held:
     finally:
         if not is_open:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def temporary_file(
+    target: Path, place: Callable[[Path, Path], None] = os.replace, *, flushed: bool = True
+) -> Iterator[Path]:
+    """An empty file beside the target to write to. `place` gives it its name when the block ends well, else it vanishes."""
+    # Not derived from the target's name, which may be as long as the file system allows.
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    with writing_to(target, refused=True):
+        in_folder(target, temporary.touch)
+    try:
+        with writing_to(target):
+            yield temporary
+            if flushed:
+                flush(temporary)
+            place(temporary, target)
+            if flushed:
+                flush(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def in_folder(target: Path, action: Callable[[], Made], attempts: int = 50) -> Made:

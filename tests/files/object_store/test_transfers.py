@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from curator_dask.errors import InputError
-from curator_dask.files import folder as folders
 from curator_dask.files.folder import Folder
-from curator_dask.files.object_store import kept_contents, ranged_file, transfers
+from curator_dask.files.object_store import kept_contents, ranged_file, store_folder, transfers
 from curator_dask.files.object_store.kept_contents import KeptContents
 from curator_dask.files.object_store.ranged_file import RangedFile
 
@@ -169,7 +168,7 @@ class TestListed:
 
     @pytest.fixture(autouse=True)
     def nothing_is_kept(self, monkeypatch):
-        monkeypatch.setattr(folders, "KEPT", KeptContents())
+        monkeypatch.setattr(store_folder, "KEPT", KeptContents())
 
     def test_each_version_is_asked_for_once(self, folder, noting):
         for name in "abc":
