@@ -13,8 +13,8 @@ before that. They change no label either.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,13 +22,16 @@ from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.one_byte import quick_products
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.kmeans.few import products_of_few
-from curator_dask.dedup.kmeans.screen import Screen
+from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
 from curator_dask.errors import ParameterError
 
 TIE_GRID: Final = 2.0**40  # float64 scores closer than this are one score: the lowest centre wins
 DENSE: Final = 16  # candidates per row from which a float64 GEMM thins them out first
 FEW: Final = (1, 2, 4, 8, 16, 32)
 """Rows with up to so many candidates are measured together. Those with more are compared with all centres."""
+UNSURE: Final = -1
+SCREENED_ROWS: Final = 2048
+"""Rows whose candidates are looked through together."""
 LEAST_CENTRES: Final = 128
 """Excluding centres by one-byte numbers pays from so many centres on,"""
 LEAST_ROWS: Final = 1024
@@ -70,18 +73,29 @@ def assign(X: Array, C: Array, *, max_rows: int | None = None) -> Array:
     xp = array_module(X)
     check_width(X, C)
     centres = _prepare(X, C)
-    labels = xp.zeros(X.shape[0], dtype=np.int32)
+    labels = xp.full(X.shape[0], UNSURE, dtype=np.int32)
     num_rows = block_rows(X, 4 * C.shape[0])
     num_rows = min(num_rows, max_rows or num_rows, max(1, X.shape[0]))
+    if xp is np and X.shape[0] >= LEAST_ROWS and C.shape[0] >= LEAST_CENTRES and quick_products():
+        at_a_time = min(num_rows, rows_at_a_time(C.shape[0]))
+        _label(labels, X, row_blocks(X.shape[0], SCREENED_ROWS), lambda: _Screened(centres, at_a_time))
+        unsure = np.flatnonzero(labels == UNSURE)
+        left: Iterable[Any] = (unsure[some] for some in row_blocks(len(unsure), num_rows))
+    else:
+        left = row_blocks(X.shape[0], num_rows)
+    _label(labels, X, left, lambda: _Directly(centres, num_rows))
+    return labels
 
-    def work(blocks: Iterator[slice]) -> None:
-        compare = _choose_way(X, centres, num_rows)
-        for rows in blocks:
+
+def _label(labels: Array, X: Array, blocks: Iterable[Any], way: Callable[[], Callable[[Array], Array]]) -> None:
+    """Label some blocks of rows. Each thread makes one function to do so, which keeps its buffers: fresh pages cost time."""
+
+    def work(own: Iterator[Any]) -> None:
+        compare = way()
+        for rows in own:
             labels[rows] = compare(X[rows])
 
-    every_block = row_blocks(X.shape[0], num_rows)
-    over_blocks(work, every_block) if xp is np else work(every_block)
-    return labels
+    over_blocks(work, blocks) if array_module(X) is np else work(iter(blocks))
 
 
 def check_width(X: Array, C: Array) -> None:
@@ -113,13 +127,6 @@ def _lowest_equal(C: Array) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.array(found, dtype=np.int32)
 
 
-def _choose_way(X: Array, centres: _Centres, num_rows: int) -> Callable[[Array], Array]:
-    """A function that labels blocks of at most this many rows; it keeps its buffers, as fresh pages cost time."""
-    directly = _Directly(centres, num_rows)
-    pays = array_module(X) is np and X.shape[0] >= LEAST_ROWS and len(centres.single) >= LEAST_CENTRES
-    return _Screened(centres, num_rows, directly) if pays and quick_products() else directly
-
-
 class _Directly:
     """Compares rows with all centres in float32."""
 
@@ -145,36 +152,36 @@ class _Directly:
 
 
 class _Screened:
-    """Compares rows with all centres in one-byte numbers, and with those that may be the nearest ones in float32."""
+    """Compares rows with all centres in one-byte numbers, and with those that may be the nearest ones in float32. Rows
+    for which that is not enough are `UNSURE`."""
 
-    def __init__(self, centres: _Centres, num_rows: int, directly: _Directly) -> None:
-        self._centres, self._directly = centres, directly
+    def __init__(self, centres: _Centres, num_rows: int) -> None:
+        self._centres = centres
         self._half_sq_norm = centres.half_sq_norm.astype(np.float32)
         self._screen = Screen(centres.single, num_rows)
 
     def __call__(self, block: Array) -> Array:
-        found = self._screen.candidates(block)
+        found = self._screen.candidates(block, FEW[-1])
         counts = np.bincount(found.row, minlength=len(block))
         first = np.cumsum(counts) - counts
-        labels = np.zeros(len(block), np.int64)
+        labels = np.full(len(block), UNSURE, np.int64)
         labels[counts == 1] = found.centre[first[counts == 1]]
-        unsure = (counts == 0) | (counts > FEW[-1])
         for fewer, most in itertools.pairwise(FEW):
             rows = np.flatnonzero((counts > fewer) & (counts <= most))
             places = _Places(first[rows], counts[rows], most)
-            labels[rows], unsure[rows] = self._best_of(block[rows], found.centre[places.in_list()], places.filled())
-        labels[unsure] = self._directly(block[unsure])
-        return self._centres.lowest_equal[labels]
+            labels[rows] = self._best_of(block[rows], found.centre[places.in_list()], places.filled())
+        return np.where(labels == UNSURE, UNSURE, self._centres.lowest_equal[labels])
 
-    def _best_of(self, rows: Array, candidates: Array, filled: Array) -> tuple[Array, Array]:
-        """The best of the candidates (n, m) of each row, and whether another one is nearly as near."""
+    def _best_of(self, rows: Array, candidates: Array, filled: Array) -> Array:
+        """The best of the candidates (n, m) of each row; `UNSURE` where another one is nearly as near."""
         scores = products_of_few(rows, self._centres.single, candidates)
         scores -= self._half_sq_norm[candidates]
         scores[~filled] = -np.inf
         every, place = np.arange(len(rows)), scores.argmax(axis=1)
         best = scores[every, place]
         scores[every, place] = -np.inf
-        return candidates[every, place], scores.max(axis=1) >= best - self._centres.single_width
+        is_sure = scores.max(axis=1) < best - self._centres.single_width
+        return np.where(is_sure, candidates[every, place], UNSURE)
 
 
 class _Places(NamedTuple):

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.blocks import over_blocks
-from curator_dask.dedup.arrays.xp import block_rows, row_blocks
+from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
 from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
-from curator_dask.dedup.kmeans.screen import Screen
+from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
 
 NEAR: Final = 8
 """Centres that a row is compared with later."""
@@ -51,7 +51,7 @@ def find_near(X: Rows, C: Rows) -> Indices:
     """
     num_near = min(C.shape[0], NEAR)
     near = np.empty((X.shape[0], num_near), dtype=np.int32)
-    num_rows = block_rows(X, 4 * C.shape[0])
+    num_rows = rows_at_a_time(C.shape[0])
 
     def work(blocks: Iterator[slice]) -> None:
         screen = Screen(C, num_rows)

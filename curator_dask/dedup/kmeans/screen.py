@@ -7,19 +7,23 @@ embeddings often have much in common. Then both are rounded. For a row y and a c
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, to_one_byte
+from curator_dask.dedup.arrays.one_byte import Multiplier, to_one_byte
+from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
 
 ROUNDING: Final = 2.0**-24
 """float32 moves a number by at most this share of it."""
 ODD: Final = 1.5
 """A row whose error is this many times the usual one has a few large numbers, and would widen the limits of all."""
+SCORES: Final = 1 << 18
+"""Scores that are in memory at a time, 1 MiB: what the processor's nearest large cache holds."""
+ROWS: Final = (64, 1024)
+"""At least and at most so many rows have their scores in memory at a time."""
 
 Matrix = NDArray[np.float32]
 
@@ -29,7 +33,17 @@ class Candidates(NamedTuple):
 
     row: NDArray[np.int64]
     centre: NDArray[np.int64]
-    """Both (P,), in the order of rows, then centres. Rows that are hard to round have none."""
+    """Both (P,), in the order of rows, then centres. Rows that are hard to round, or that have too many, have none."""
+
+
+def rows_at_a_time(num_centres: int) -> int:
+    """How many rows are best compared with all centres at a time.
+
+    >>> rows_at_a_time(1000), rows_at_a_time(100_000)
+    (262, 64)
+    """
+    least, most = ROWS
+    return max(least, min(most, SCORES // num_centres))
 
 
 class Screen:
@@ -37,7 +51,7 @@ class Screen:
 
     Args:
         C: (k, D) float32 centres, of any length.
-        num_rows: of the largest block.
+        num_rows: at most so many rows have their scores in memory at a time.
     """
 
     def __init__(self, C: Matrix, num_rows: int) -> None:
@@ -49,42 +63,51 @@ class Screen:
         self._half_sq_norms = (0.5 * self._lengths**2).astype(np.float32)
         columns = to_one_byte(self._centres)
         self._errors = np.sqrt(((wide - columns.numbers * columns.steps[:, None].astype(np.float64)) ** 2).sum(axis=1))
+        self._num_rows = num_rows
         self._multiplier = Multiplier(columns, num_rows)
 
     def scores(self, X: Matrix) -> Matrix:
         """(n, k) float32, higher where a centre is nearer; the same bits on every machine. The next call overwrites them.
 
         Args:
-            X: (n, D) float32, a block of rows.
+            X: (n, D) float32, at most `num_rows` rows.
         """
-        return self._scores(to_one_byte(X - self._middle))
-
-    def candidates(self, X: Matrix) -> Candidates:
-        """The nearest centre of every row of a block (n, D) float32, and all others that may be as near."""
-        moved = X - self._middle
-        rows = to_one_byte(moved)
-        odd = rows.errors > np.float32(ODD * float(np.median(rows.errors)))
-        scores = self._scores(rows)
-        best = scores.argmax(axis=1)
-        least = products_of_few(moved, self._centres, best[:, None])[:, 0] - self._half_sq_norms[best]
-        least[odd] = np.inf
-        scores += self._widths(moved, float(rows.errors[~odd].max(initial=0.0)), self._lengths[best].max(initial=0.0))
-        found = np.flatnonzero(scores >= least[:, None])
-        return Candidates(found // scores.shape[1], found % scores.shape[1])
-
-    def _scores(self, rows: OneByte) -> Matrix:
-        scores: Matrix = self._multiplier.products(rows)
+        scores: Matrix = self._multiplier.products(to_one_byte(X - self._middle))
         scores -= self._half_sq_norms
         return scores
 
-    def _widths(self, rows: Matrix, error: float, best: float) -> Matrix:
-        """(k,), how far scores may be off, if rounding moves rows (n, D) by this at most; and the rounding of float32.
+    def candidates(self, X: Matrix, most: int) -> Candidates:
+        """The nearest centre of every row (n, D) float32, and all others that may be as near; none for rows with more than
+        `most`."""
+        blocks = [(rows.start, *self._candidates(X[rows], most)) for rows in row_blocks(len(X), self._num_rows)]
+        return Candidates(
+            np.concatenate([start + row for start, row, _ in blocks]), np.concatenate([centre for *_, centre in blocks])
+        )
 
-        float32 also rounds the score of a row's best centre, of this length at most.
+    def _candidates(self, X: Matrix, most: int) -> Candidates:
+        moved = X - self._middle
+        rows = to_one_byte(moved)
+        odd = rows.errors > np.float32(ODD) * rows.errors.mean()
+        length = float(np.vecdot(moved, moved).max(initial=0.0)) ** 0.5
+        widths, rounding = self._widths(length, float(rows.errors[~odd].max(initial=0.0)), X.shape[1])
+        highest: Matrix = self._multiplier.products(rows)
+        highest -= self._half_sq_norms - widths
+        best = highest.argmax(axis=1)
+        least = products_of_few(moved, self._centres, best[:, None])[:, 0] - self._half_sq_norms[best] - rounding[best]
+        least[odd] = np.inf
+        found = np.flatnonzero(highest >= least[:, None])
+        row, centre = found // len(self._centres), found % len(self._centres)
+        few = (np.bincount(row, minlength=len(X)) <= most)[row]
+        return Candidates(row[few], centre[few])
+
+    def _widths(self, length: float, error: float, dimension: int) -> tuple[Matrix, Matrix]:
+        """Both (k,): how far the scores of one-byte numbers may be off, and those of float32.
+
+        Args:
+            length: of the longest row.
+            error: a row is moved by at most this when it is rounded to one byte.
+            dimension: D.
         """
-        length = math.sqrt(float(np.einsum("ij,ij->i", rows, rows).max(initial=0.0)))
-        widths = (length + error) * self._errors + error * self._lengths
-        longer = np.maximum(self._lengths, best)
-        single = ROUNDING * (rows.shape[1] + 16) * (1.0 + length + error) * (1.0 + longer) ** 2
-        widest: Matrix = (1.001 * widths + 4.0 * single).astype(np.float32)
-        return widest
+        rounding = 4.0 * ROUNDING * (dimension + 16) * (1.0 + length + error) * (1.0 + self._lengths) ** 2
+        widths = 1.001 * ((length + error) * self._errors + error * self._lengths) + rounding
+        return widths.astype(np.float32), rounding.astype(np.float32)

@@ -202,8 +202,9 @@ def _choose_greedily(
     while len(drawn) < k and (nearest * weights).any():
         draws = _draw(nearest * weights * D2_GRID**2, random, 2 + int(np.log(k)))
         after = np.minimum(nearest, sq_distances_of(draws))
-        # Whole multiples of 2**-22, fewer than 2**53 of them: this sum too is exact in any order.
-        best = int((after @ weights).argmin())
+        # Whole multiples of 2**-22, fewer than 2**53 of them: this sum too is exact in any order. Not a product by BLAS: its
+        # threads wait for the next one and use up a core meanwhile.
+        best = int(np.einsum("ij,j->i", after, weights).argmin())
         drawn.append(int(draws[best]))
         nearest = after[best]
     return np.array(drawn)

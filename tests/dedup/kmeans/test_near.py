@@ -36,7 +36,7 @@ def test_cuts_orders_and_threads_do_not_matter(monkeypatch):
     labels = nearest_of(X, centres_on_grid(moved), near)
     order = np.random.default_rng(3).permutation(700)
     monkeypatch.setattr(near_centres, "BLOCK", 7)
-    monkeypatch.setattr(near_centres, "block_rows", lambda X, row_bytes: 11)
+    monkeypatch.setattr(near_centres, "rows_at_a_time", lambda num_centres: 11)
     assert np.array_equal(find_near(X[order], C), near[order])
     assert np.array_equal(nearest_of(X[order], centres_on_grid(moved), near[order]), labels[order])
     alone = [find_near(row[None], C)[0] for row in X[:20]]

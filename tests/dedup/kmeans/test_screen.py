@@ -74,7 +74,7 @@ def test_rows_of_zeros_and_one_centre():
 def test_most_centres_are_excluded():
     X = rows_with(common=2)
     C = np.stack([X[(np.arange(4000) * 7 + k) % 200 == 0].mean(axis=0) for k in range(200)])
-    found = Screen(C, 512).candidates(X[:512])
+    found = Screen(C, 512).candidates(X[:512], 100)
     per_row = np.bincount(found.row, minlength=512)
     assert (per_row > 0).mean() > 0.95
     assert per_row.mean() < 20
