@@ -228,10 +228,13 @@ def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
 def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Reporter) -> KMeansResult:
     parameters = spec.parameters
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
-    results = []
-    ready = held.get_ready(spec, n_clusters)
+    results: list[KMeansResult] = []
+    ready: list[Any] = []
     for run in range(runs):
-        start = _choose_start(held, spec, n_clusters, seed=parameters.random_state + run)
+        seed = parameters.random_state + run
+        sample = _draw_for_start(held, spec, n_clusters, seed)
+        ready = ready or held.get_ready(spec, n_clusters)  # not before: the sample would wait for it
+        start = _choose_start(held, spec, n_clusters, sample, seed)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
             results.append(_iterate(held, start, spec, reporter))
@@ -306,11 +309,19 @@ def _fit_by_cuml(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec)
     return KMeansResult(C, final.counts, final.cost(C, held.all_rows.sq_norms), n_iter, n_iter < parameters.max_iter)
 
 
-def _choose_start(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, seed: int) -> NDArray[np.float32]:
+def _draw_for_start(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, seed: int) -> NDArray[np.float32] | None:
+    """The rows among which the start is chosen; None where it is given."""
+    if not isinstance(spec.parameters.init, str):
+        return None
+    return _draw_sample(held, min(held.all_rows.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
+
+
+def _choose_start(
+    held: RowsOnWorkers, spec: FitSpec, n_clusters: int, sample: NDArray[np.float32] | None, seed: int
+) -> NDArray[np.float32]:
     parameters = spec.parameters
-    if not isinstance(parameters.init, str):
+    if sample is None:
         return check_centres(parameters.init, n_clusters, held.dimension)
-    sample = _draw_sample(held, min(held.all_rows.num_rows, START_ROWS_PER_CLUSTER * n_clusters), seed)
     if parameters.init == "random":
         return random_start(sample, n_clusters)
     draw = grouped_d2_start if compares_groups(spec, n_clusters) else d2_start
