@@ -52,13 +52,42 @@ def check_method(init: str) -> None:
         raise ParameterError(f"init must be 'k-means||', 'random' or an array of centroids, got {init!r}")
 
 
+def check_array(init: Any) -> NDArray[Any]:
+    """``init`` as a table of real numbers on the host, (k, D) of its own type. Raises ParameterError unless it is one.
+
+    What it holds may be looked at before any vector is read; how many vectors and numbers there are, nobody knows yet.
+    """
+    try:
+        array = to_host(init)
+        array = array.astype(np.float64) if array.dtype == object else array
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"init is no array of numbers, a row for each centroid: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise ParameterError(f"init holds {array.dtype}: give real numbers, a row for each centroid")
+    if array.ndim != 2 or not len(array):
+        raise ParameterError(f"init has shape {array.shape}: give an array (n_clusters, D), a row for each centroid")
+    bad = np.flatnonzero(~_is_short(array))
+    if len(bad):
+        raise ParameterError(
+            f"init has values that are not finite, or too large to square as float32, the first in row {bad[0]}: every "
+            "centroid must be made of ordinary numbers"
+        )
+    return array
+
+
+def _is_short(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """(k,) whether the squared length of each row is a number of float32."""
+    rows = array.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        short: NDArray[np.bool_] = np.isfinite(np.einsum("kd,kd->k", rows, rows).astype(np.float32))
+    return short
+
+
 def check_centres(init: Any, k: int, dim: int) -> NDArray[np.float32]:
-    """``init`` as (k, dim) float32. Raises ParameterError if it has another shape or values that are not finite."""
-    centres = np.ascontiguousarray(to_host(init), dtype=np.float32)
+    """``init`` as (k, dim) float32. Raises ParameterError if it has another shape or `check_array` refuses it."""
+    centres = np.ascontiguousarray(check_array(init), dtype=np.float32)
     if centres.shape != (k, dim):
         raise ParameterError(f"init has shape {centres.shape}, but n_clusters and the embeddings ask for {(k, dim)}")
-    if not np.isfinite(centres).all():
-        raise ParameterError("init has values that are not finite: every centroid must be made of ordinary numbers")
     return centres
 
 

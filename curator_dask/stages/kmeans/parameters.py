@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Final
 
-from curator_dask.dedup.kmeans.start import Init, check_method
+from curator_dask.dedup.kmeans.start import Init, check_array, check_method
 from curator_dask.errors import ParameterError
 from curator_dask.keywords import with_suggestions
 
@@ -52,8 +52,6 @@ class KMeansParameters:
     compared with those of the nearest groups of centroids, if at least 99 % of the rows get their nearest one so."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.init, str):
-            check_method(self.init)
         for name in ("n_clusters", "max_iter", "n_init", "max_samples_per_batch", "fit_rows_per_cluster"):
             if name != "n_clusters" or self.n_clusters is not None:
                 object.__setattr__(self, name, check_count(name, getattr(self, name)))
@@ -66,6 +64,19 @@ class KMeansParameters:
             raise ParameterError(f"oversampling_factor ({self.oversampling_factor}) must be a number > 0")
         if self.fit_data_fraction is not None and not 0 < self.fit_data_fraction <= 1:
             raise ParameterError(f"fit_data_fraction ({self.fit_data_fraction}) must be above 0 and at most 1")
+        self._check_init()
+
+    def _check_init(self) -> None:
+        """Refuse a start that cannot be meant, before any vector is read; an array is kept on the host."""
+        if isinstance(self.init, str):
+            check_method(self.init)
+            return
+        array = check_array(self.init)
+        if self.n_clusters is not None and len(array) != self.n_clusters:
+            raise ParameterError(
+                f"init has {len(array)} rows, and n_clusters is {self.n_clusters}: give a row for each cluster"
+            )
+        object.__setattr__(self, "init", array)
 
 
 def check_count(name: str, value: Any) -> int:

@@ -19,6 +19,7 @@ from curator_dask.data.clusters import centroids_name
 from curator_dask.data.tables import check_filetype, check_number_type
 from curator_dask.data.vector_files import VectorFiles, lower_endings
 from curator_dask.data.vector_source import Chunk, VectorSource, count_source_rows, find_dimension, plan_chunks
+from curator_dask.dedup.kmeans.start import check_centres
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
 from curator_dask.files.folder import Entry, Folder, file_versions
@@ -227,6 +228,8 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
         source = self.source(None, entries)
         chunks = plan_chunks(source, entries)
         dimension = self.embedding_dim or find_dimension(source, chunks)
+        if not isinstance(self.init, str):
+            check_centres(self.init, len(self.init), dimension)  # now, and not after all files have been read
         return dimension, chunks
 
     def _record_fit(self, fitted: Fit, dimension: int, inputs: str) -> UnitRecord:

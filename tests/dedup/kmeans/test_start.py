@@ -82,10 +82,12 @@ def test_chunks_do_not_matter(init):
         np.testing.assert_array_equal(initial_centres(np.split(X, cuts), 10, init, 42, 100), C)
 
 
-def test_an_array_is_taken_as_it_is():
-    C = random_unit(4, 8, 0).astype(np.float64)
-    got = initial_centres([random_unit(9, 8, 1)], 4, C, 0, 1)
-    assert got.dtype == np.float32
+@pytest.mark.parametrize("form", [np.float32, np.float64, object, np.asfortranarray, np.ndarray.tolist])
+def test_an_array_is_taken_as_it_is(form):
+    C = random_unit(4, 8, 0)
+    given = C.astype(form) if isinstance(form, type) else form(C)
+    got = initial_centres([random_unit(9, 8, 1)], 4, given, 0, 1)
+    assert (got.dtype, got.flags.c_contiguous) == (np.float32, True)
     np.testing.assert_array_equal(got, C)
 
 
@@ -95,7 +97,17 @@ def test_an_array_is_taken_as_it_is():
         ("k-means++", "init must be"),
         (np.zeros((3, 8)), r"init has shape \(3, 8\)"),
         (np.zeros(8), "init has shape"),
-        (np.full((4, 8), np.nan), "not finite"),
+        (np.full((4, 8), np.nan), "not finite, .* the first in row 0"),
+        (np.outer([1, 1, 1e20, 1], np.ones(8)), "too large to square as float32, the first in row 2"),
+        (np.full((4, 8), 1e300), "too large"),
+        (np.zeros((4, 8), complex), "init holds complex128: give real numbers"),
+        (np.zeros((4, 8), "datetime64[s]"), "init holds datetime64"),
+        ([["a"] * 8] * 4, "init holds <U1"),
+        ([[1, 2], [3]], "init is no array of numbers"),
+        ([[{}] * 8] * 4, "init is no array of numbers"),
+        (np.zeros((0, 8)), r"init has shape \(0, 8\): give an array"),
+        (None, r"init has shape \(\)"),
+        (3, r"init has shape \(\)"),
     ],
 )
 def test_what_is_no_start_is_refused(init, message):

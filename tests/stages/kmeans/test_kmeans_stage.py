@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curator_dask import InputError, KMeansStage, OpenFailureError, ParameterError
+from curator_dask import FolderInUseError, InputError, KMeansStage, OpenFailureError, ParameterError
 from curator_dask.data import vector_source
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.kmeans import start
@@ -152,10 +153,25 @@ class TestParameters:
         np.testing.assert_array_equal(np.load(out / "_kmeans_centroids.npy"), C)
         assert {row["cluster"] for row in check(out, {1: np.eye(4)[0], 2: np.eye(4)[1]}).values()} == {0, 1}
 
-    @pytest.mark.parametrize("init", [np.eye(3), np.full((2, 16), np.nan)], ids=["shape", "nan"])
-    def test_an_array_that_does_not_fit(self, run, write_vectors, init):
-        with pytest.raises(ParameterError, match="init has"):
-            run(write_vectors(list(range(9)), vectors(9)), 2, init=init)
+    @pytest.mark.parametrize("init", [np.eye(3), np.full((2, 16), np.nan), None, [[1, 2], [3]]])
+    def test_what_is_no_array_of_centroids_is_refused_at_once(self, init):
+        with pytest.raises(ParameterError, match="init "):
+            KMeansStage(2, input_path="x", output_path="y", init=init)
+
+    def test_an_array_of_another_width_is_refused_before_all_rows_are_read(self, run, write_vectors):
+        folder = write_vectors(list(range(9)), vectors(9), parts=2)
+        (folder / "part-1.parquet").write_bytes(b"no Parquet file")  # only the first vectors are looked at
+        with pytest.raises(ParameterError, match=r"init has shape \(2, 3\), but .* ask for \(2, 16\)"):
+            run(folder, None, init=np.eye(2, 3))
+
+    def test_it_goes_on_with_the_same_array_and_with_no_other(self, context, write_vectors, tmp_path):
+        source, C = write_vectors(list(range(40)), vectors(40)), np.eye(3, 16)
+        stage = partial(KMeansStage, 3, input_path=str(source), output_path=str(tmp_path / "k"))
+        assert stage(init=C).run(context=context).num_run == 3
+        assert stage(init=np.asfortranarray(C)).run(context=context).num_run == 0
+        assert stage(init=C.astype(object)).run(context=context).num_run == 0
+        with pytest.raises(FolderInUseError, match="with other parameters: init was"):
+            stage(init=C[::-1]).run(context=context)
 
     @pytest.mark.parametrize("init", ["random", "k-means||"])
     def test_seeds_are_told_apart_and_repeat(self, run, write_vectors, init):
