@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from curator_dask.planning.one_byte import share_left
 from curator_dask.planning.rates import StageRates
 from curator_dask.planning.run_size import RunSize
 from curator_dask.stages.embed.units import CLIPS_PER_UNIT
@@ -91,7 +92,10 @@ class RunPlan:
 
     def balanced_clusters(self) -> int:
         """The number of clusters at which finding the clusters costs as much as comparing within them."""
-        return max(1, round((self.size.clips / 2 / (1 + _fit_passes(self.size))) ** 0.5)) if self.size.clips >= 2 else 1
+        if self.size.clips < 2:
+            return 1
+        with_all = max(1, round(math.sqrt(self.size.clips / 2 / (1 + _fit_passes(self.size)))))
+        return max(1, round(with_all * math.sqrt(share_left(replace(self.size, n_clusters=with_all)))))
 
 
 def plan_run(size: RunSize, rates: StageRates | None = None) -> RunPlan:
@@ -180,6 +184,7 @@ def _pairwise(size: RunSize, rates: StageRates) -> StageEstimate:
     return _with_products(
         "pairwise", _flop_within(size), reading_s + size.num_clusters * rates.cluster_core_s, rates,
         size.clips * rates.table_bytes_per_clip / 1e9, 0.0, CLIENT_GB, WORKER_GB + 2 * size.vectors_gb / size.num_clusters,
+        product_share=share_left(size),
     )  # fmt: skip
 
 
@@ -218,10 +223,13 @@ def _on_cpus(stage: str, core_s: float, client_s: float, disk_gb: float, client_
 
 def _with_products(
     stage: str, flop: float, other_core_s: float, rates: StageRates, disk_gb: float, temporary_gb: float,
-    client_gb: float, worker_gb: float, client_s: float = 0.0,
+    client_gb: float, worker_gb: float, client_s: float = 0.0, product_share: float = 1.0,
 ) -> StageEstimate:  # fmt: skip
-    """A stage that multiplies matrices, on CPUs or on GPUs; ``other_core_s`` is the rest, which GPUs do not shorten here."""
-    product_hours = flop / (rates.gflops_per_core * 1e9) / 3600
+    """A stage that multiplies matrices, on CPUs or on GPUs; ``other_core_s`` is the rest, which GPUs do not shorten here.
+
+    CPUs take ``product_share`` of the time of all products, as they leave some out.
+    """
+    product_hours = product_share * flop / (rates.gflops_per_core * 1e9) / 3600
     gpu_hours = flop / (rates.gpu_tflops * 1e12) / 3600
     core_hours = product_hours + other_core_s / 3600
     return StageEstimate(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from curator_dask.cli.output.plan_report import assumptions_of
 from curator_dask.errors import InputError, ParameterError
 from curator_dask.planning.estimate import RunPlan, plan_run
 from curator_dask.planning.probe import measure_rates
@@ -63,6 +64,60 @@ class TestGrowth:
         )
         assert by_scores.core_hours + by_scores.client_hours == pytest.approx(1)
         assert by_overlaps.core_hours + by_overlaps.client_hours == pytest.approx(10)
+
+
+class TestProductsOfOneByteNumbers:
+    """They leave most pairs of large clusters out, on CPUs."""
+
+    @staticmethod
+    def product_share(**size) -> float:
+        """The time of products in pairwise, in that of all float32 products."""
+        job = RunSize(align=False, **size)
+        hours = job.clips * (job.clips / job.num_clusters) * job.dim / 65e9 / 3600
+        return stage(plan_run(job), "pairwise").product_hours / hours
+
+    @pytest.mark.parametrize(
+        ("rows", "share"),
+        [
+            (1535, 1),
+            (1536, 0.73),
+            (2048, 0.7),
+            (4999, 0.7),
+            (5000, 0.57),
+            (10_000, 0.55),
+            (32_768, 0.55),
+            (32_769, 0.63),
+        ],
+    )
+    def test_the_share_that_was_measured_for_clusters_of_this_size(self, rows, share):
+        assert self.product_share(clips=1000 * rows, n_clusters=1000) == pytest.approx(share)
+
+    def test_short_vectors_are_multiplied_as_ever(self):
+        assert self.product_share(clips=1e7, dim=128) == pytest.approx(0.55)
+        assert self.product_share(clips=1e7, dim=127) == 1
+
+    def test_workers_load_pytorch_for_many_products_only(self):
+        """The least number is 3 * 10^11: in pairwise, or in the stage before, k-means."""
+        # One cluster of 24,000 rows: 2.9 * 10^11 / 2 products of 512 numbers within it, 1.2 * 10^7 for its one centroid.
+        assert self.product_share(clips=24_000, n_clusters=1) == 1
+        # 35,000 rows: 3.1 * 10^11 within it.
+        assert self.product_share(clips=35_000, n_clusters=1) == pytest.approx(0.63)
+        # 80 clusters of 3,000 rows: 1.8 * 10^11 within them; 800 clusters: 9.8 * 10^11 for their centroids.
+        assert self.product_share(clips=240_000, n_clusters=80) == 1
+        assert self.product_share(clips=2.4e6, n_clusters=800) == pytest.approx(0.7)
+
+    def test_gpus_multiply_all(self):
+        large = stage(plan_run(RunSize(clips=1e7, align=False)), "pairwise")
+        assert large.gpu_hours * 3600 == pytest.approx(1e7 * 1e4 * 512 / 20e12)
+
+    def test_it_is_told_where_it_counts(self):
+        def told(clips: float, *, align: bool = False) -> list[str]:
+            said = assumptions_of(plan_run(RunSize(clips=clips, align=align)))
+            return [one for one in said if "one-byte" in one]
+
+        (one,) = told(1e7)
+        assert one.startswith("pairwise takes 0.55 of the time")
+        assert told(1e6) == told(1e7, align=True) == []
 
 
 class TestTimes:
