@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_column, stored
-from curator_dask.data.pages.vector_pages import PlainVectors, plain_chunks, vectors_of_pages
+from curator_dask.data.pages.vector_pages import PlainChunk, PlainVectors, plain_chunks, vectors_of_pages
 from curator_dask.data.tables import (
+    columns_of,
     data_files,
     open_parquet,
     read_parquet,
@@ -116,10 +117,13 @@ def clusters_and_tables(kmeans: Folder, tables: Folder) -> tuple[dict[int, list[
 
 def read_cluster(folder: Folder, paths: Sequence[str], columns: Sequence[str]) -> pa.Table:
     """The named columns of all files of one cluster."""
+    return _join([read_parquet(folder, path, list(dict.fromkeys(columns))) for path in paths])
+
+
+def _join(tables: Sequence[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
-    tables = [without_dictionaries(read_parquet(folder, path, list(dict.fromkeys(columns)))) for path in paths]
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    return pa.concat_tables(map(without_dictionaries, tables), promote_options="permissive").combine_chunks()
 
 
 def read_cluster_vectors(
@@ -156,14 +160,26 @@ def read_placed_vectors(
     where: str,
 ) -> tuple[pa.Table, NDArray[np.float32], VectorPlaces | None]:
     """As `read_cluster_vectors`, with the places of the vectors; None where they cannot be read from the files as they lie."""
-    plain = [_plain_vectors(folder, path, embedding_field, None) for path in paths]
+    plain = [_read_plain(folder, path, columns, embedding_field) for path in paths]
     found = [part for part in plain if part is not None]
-    lengths = {part.X.shape[1] for part in found} | ({dimension} if dimension else set())
+    vectors = [part for _, part in found]
+    lengths = {part.X.shape[1] for part in vectors} | ({dimension} if dimension else set())
     if len(found) == len(plain) and len(lengths) == 1:
-        X = finite_rows(found[0].X if len(found) == 1 else np.concatenate([part.X for part in found]), where)
-        return read_cluster(folder, paths, columns), X, _places(found)
+        X = finite_rows(vectors[0].X if len(found) == 1 else np.concatenate([part.X for part in vectors]), where)
+        return _join([table for table, _ in found]), X, _places(vectors)
     table = read_cluster(folder, paths, [*columns, embedding_field])
     return table.select(list(columns)), unit_rows(table, embedding_field, dimension, where), None
+
+
+def _read_plain(
+    folder: Folder, path: str, columns: Sequence[str], embedding_field: str
+) -> tuple[pa.Table, PlainVectors] | None:
+    """The named columns of a file and its vectors; None where these do not lie in it as plain numbers."""
+    with open_parquet(folder, path) as file:
+        chunks = plain_chunks(file.metadata, embedding_field)
+        table = columns_of(file, folder, path, list(dict.fromkeys(columns))) if chunks else None
+    vectors = _vectors_at(folder, path, chunks)
+    return None if table is None or vectors is None else (table, vectors)
 
 
 def _places(parts: Sequence[PlainVectors]) -> VectorPlaces | None:
@@ -186,19 +202,15 @@ def plain_vectors_of(
 
     They take the first rows of `room` (m, D), where it has enough. Raises InputError for a file of another type.
     """
-    found = _plain_vectors(folder, path, embedding_field, row_groups, room)
+    with open_parquet(folder, path) as file:
+        chunks = plain_chunks(file.metadata, embedding_field, row_groups)
+    found = _vectors_at(folder, path, chunks, room)
     return None if found is None else found.X
 
 
-def _plain_vectors(
-    folder: Folder,
-    path: str,
-    embedding_field: str,
-    row_groups: Sequence[int] | None = None,
-    room: NDArray[np.float32] | None = None,
+def _vectors_at(
+    folder: Folder, path: str, chunks: Sequence[PlainChunk] | None, room: NDArray[np.float32] | None = None
 ) -> PlainVectors | None:
-    with open_parquet(folder, path) as file:
-        chunks = plain_chunks(file.metadata, embedding_field, row_groups)
     if not chunks:
         return None
     with folder.reading(path, [(chunk.start, chunk.start + chunk.num_bytes) for chunk in chunks]) as read:

@@ -144,9 +144,14 @@ def write_parquet(
 def read_parquet(folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one file. Raises InputError if it is no Parquet file, was changed since it was written, or lacks a column."""
     with open_parquet(folder, path) as file:
-        _require_in(folder, path, file.schema_arrow.names, columns or ())
-        threads = file.metadata.num_rows > THREAD_ROWS
-        return without_views(file.read(columns=list(columns) if columns is not None else None, use_threads=threads))
+        return columns_of(file, folder, path, columns)
+
+
+def columns_of(file: Any, folder: Folder, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """What `read_parquet` reads, of a file that `open_parquet` has opened."""
+    _require_in(folder, path, file.schema_arrow.names, columns or ())
+    threads = file.metadata.num_rows > THREAD_ROWS
+    return without_views(file.read(columns=list(columns) if columns is not None else None, use_threads=threads))
 
 
 @contextlib.contextmanager
