@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curator_dask.files.folder import Folder
     from curator_dask.files.layout import ClipWriterStage
     from curator_dask.models.registry import register_model
+    from curator_dask.one_call import curate
     from curator_dask.pipeline import Pipeline
     from curator_dask.planning.estimate import RunPlan, StageEstimate, plan_run
     from curator_dask.planning.probe import measure_rates
@@ -61,7 +62,8 @@ if TYPE_CHECKING:
     from curator_dask.stages.split.stage import SplitStage, split_videos
     from curator_dask.verify.prune import Leftovers, prune_output
     from curator_dask.verify.verify_output import OutputCheck, verify_output
-    from curator_dask.workflow import Workflow, WorkflowResult, curate
+    from curator_dask.workflow import Workflow
+    from curator_dask.workflow_result import WorkflowResult
 
 _HOME = {
     "runtime.cluster": ("LazyCluster", "dask_client"),
@@ -114,7 +116,9 @@ _HOME = {
     "verify.verify_output": ("OutputCheck", "verify_output"),
     "export.plan": ("PlanParameters",),
     "files.folder": ("Folder",),
-    "workflow": ("Workflow", "WorkflowResult", "curate"),
+    "one_call": ("curate",),
+    "workflow": ("Workflow",),
+    "workflow_result": ("WorkflowResult",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

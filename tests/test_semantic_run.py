@@ -27,7 +27,7 @@ from curator_dask.stages.split.spec import SplitTask
 from curator_dask.stages.split.worker import split_video
 from curator_dask.video.cut import transcode
 from curator_dask.video.frames import read
-from curator_dask.workflow import WorkflowResult
+from curator_dask.workflow_result import WorkflowResult
 from tests.left_out import NO_WEIGHTS
 from tests.models.onnx.small_models import require_libraries, write_model
 

@@ -32,7 +32,7 @@ from curator_dask import (
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.stages.base import RunContext
 from curator_dask.video.samples import TRUTH
-from curator_dask.workflow import WorkflowResult
+from curator_dask.workflow_result import WorkflowResult
 from tests.trees import times, tree
 
 
