@@ -40,7 +40,8 @@ from numpy.typing import NDArray
 from benchmarks.near_duplicates import REAL
 from curator_dask.data.tables import read_parquet, write_parquet
 from curator_dask.data.vectors import matrix_column
-from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, find_borders
+from curator_dask.dedup.cross_cluster.aim import DEFAULT_BUDGET
+from curator_dask.dedup.cross_cluster.borders import find_borders
 from curator_dask.dedup.cross_cluster.centroids import prepare_centroids
 from curator_dask.dedup.cross_cluster.scores import ComparedRows, score_cross_cluster
 from curator_dask.dedup.kmeans.assign import assign

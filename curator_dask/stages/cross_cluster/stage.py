@@ -15,7 +15,7 @@ import numpy as np
 
 from curator_dask.data.clip_columns import ClipIndex
 from curator_dask.data.clusters import centroids_name, clusters_and_tables
-from curator_dask.dedup.cross_cluster.borders import DEFAULT_BUDGET, check_budget, check_recall
+from curator_dask.dedup.cross_cluster.aim import DEFAULT_BUDGET, check_budget, check_recall
 from curator_dask.dedup.cross_cluster.centroids import neighbour_order
 from curator_dask.dedup.similarity.threshold import check_eps
 from curator_dask.errors import ParameterError

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.cross_cluster import scores as cross_cluster
-from curator_dask.dedup.cross_cluster.borders import ASSIGNMENTS, MULTIPLY, WITHIN_PAIR, find_borders
+from curator_dask.dedup.cross_cluster.aim import ASSIGNMENTS, MULTIPLY, WITHIN_PAIR
+from curator_dask.dedup.cross_cluster.borders import find_borders
 from curator_dask.dedup.cross_cluster.centroids import neighbour_order, prepare_centroids
 from curator_dask.dedup.cross_cluster.missed import ENOUGH_SHARE, Misses, upper_tail
 from curator_dask.dedup.cross_cluster.near_pairs import find_near_pairs
