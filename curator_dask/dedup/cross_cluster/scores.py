@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.cross_cluster.sketch import SketchPair, least_products
+from curator_dask.dedup.similarity.best_match import best_match
+from curator_dask.dedup.similarity.candidates import rounding_bound
 from curator_dask.dedup.similarity.pairs import STEPS, measure_pairs, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores
 from curator_dask.dedup.similarity.threshold import least_steps
-from curator_dask.dedup.similarity.tiles import best_match, rounding_bound, where
+from curator_dask.dedup.similarity.tiles import where
 
 DENSE_SHARE: Final = (
     0.04  # with a larger share of near pairs, comparing whole rows costs less than measuring one by one
@@ -106,7 +108,7 @@ def score_cross_cluster(
         tile_rows: changes speed and memory, never the result.
 
     Returns:
-        Cosines as in `curator_dask.dedup.similarity.tiles`: decided in float64, in steps of 2**-24; -inf and -1 where there
+        Cosines as in `curator_dask.dedup.similarity.best_match`: decided in float64, in steps of 2**-24; -inf and -1 where there
         is no match. The earliest row wins among equal ones. A match that does not raise the score of its row may be
         missing.
 

@@ -29,12 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks
+from curator_dask.dedup.similarity.best_match import best_match
 from curator_dask.dedup.similarity.near import near_in_tile
 from curator_dask.dedup.similarity.pairs import Side, side
 from curator_dask.dedup.similarity.pairwise import TILE_ROWS, PartialScores, merge_partials
 from curator_dask.dedup.similarity.scope import best_match_of_others
 from curator_dask.dedup.similarity.threshold import check_eps
-from curator_dask.dedup.similarity.tiles import Tile, best_match
+from curator_dask.dedup.similarity.tiles import Tile
 from curator_dask.errors import ParameterError
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module, row_blocks, to_host
+from curator_dask.dedup.similarity.candidates import rounding_bound
 from curator_dask.dedup.similarity.pairs import STEPS, Side, measure_pairs
 from curator_dask.dedup.similarity.threshold import check_eps, least_steps
-from curator_dask.dedup.similarity.tiles import DENSE, Tile, exact_steps, products, rounding_bound, tiles_of, where
+from curator_dask.dedup.similarity.tiles import DENSE, Tile, exact_steps, products, tiles_of, where
 
 MOST_FOLDS: Final = 8
 LEAST_FOLDS: Final = 4

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, to_host
+from curator_dask.dedup.similarity.best_match import Reaching
 from curator_dask.dedup.similarity.pairs import STEPS, Side, measure_pairs
 from curator_dask.dedup.similarity.threshold import is_duplicate, least_steps
-from curator_dask.dedup.similarity.tiles import DENSE, Reaching, Tile, exact_steps
+from curator_dask.dedup.similarity.tiles import DENSE, Tile, exact_steps
 
 REACHES: Final = (0.1, 0.05, 0.02, 0.01)
 """How far lists reach: to a cosine of 1 less one of these."""

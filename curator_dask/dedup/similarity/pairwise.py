@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.xp import Array, array_module
+from curator_dask.dedup.similarity.best_match import TileReader, best_match
 from curator_dask.dedup.similarity.near import near_of
 from curator_dask.dedup.similarity.pairs import STEPS, Side, side
-from curator_dask.dedup.similarity.tiles import TileReader, best_match
 from curator_dask.errors import ParameterError
 
 TILE_ROWS: Final = 1024

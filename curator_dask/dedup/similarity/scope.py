@@ -122,7 +122,7 @@ def best_match_of_others(
     tile_rows: int = TILE_ROWS,
     floor: float = NOTHING,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """`tiles.best_match` among the references whose source is not the query's.
+    """`best_match` among the references whose source is not the query's.
 
     ``sources[p]`` is the source of the row at position p. All products are float64: a row with many near neighbours of its
     own source would have them measured again in any case.

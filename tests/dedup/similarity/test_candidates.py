@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator_dask.dedup.arrays.xp import suited_tile_rows
+from curator_dask.dedup.similarity import best_match as search
 from curator_dask.dedup.similarity import candidates, tiles
+from curator_dask.dedup.similarity.best_match import best_match
 from curator_dask.dedup.similarity.candidates import (
     BFLOAT16,
     CANDIDATES_VARIABLE,
@@ -26,7 +28,6 @@ from curator_dask.dedup.similarity.candidates import (
 )
 from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity
-from curator_dask.dedup.similarity.tiles import best_match
 from curator_dask.errors import ParameterError
 from tests import strict_cupy
 from tests.dedup.reference import EXAMPLE_1, EXAMPLE_2, EXAMPLE_4, chain, earlier, random_unit, unit
@@ -93,7 +94,7 @@ WAYS = {
 
 @pytest.fixture(params=WAYS)
 def coarse(request, monkeypatch) -> Simulated:
-    monkeypatch.setattr(tiles, "candidate_precision", lambda rows: WAYS[request.param])
+    monkeypatch.setattr(search, "candidate_precision", lambda rows: WAYS[request.param])
     return WAYS[request.param]
 
 
@@ -170,7 +171,7 @@ def test_any_rows(seed, num_rows, dim, tile_rows, noise, way):
     X = random_unit(num_rows, dim, seed, copies=0.7, noise=noise)
     expected_score, expected_index = earlier(X)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles, "candidate_precision", lambda rows: WAYS[way])
+        patch.setattr(search, "candidate_precision", lambda rows: WAYS[way])
         score, index = max_earlier_similarity(X, tile_rows=tile_rows)
     np.testing.assert_array_equal(score, expected_score)
     np.testing.assert_array_equal(index, expected_index)
@@ -183,14 +184,14 @@ def test_a_floor(coarse, floor):
     sides = side(X[:150]), side(X[150:])
     got = best_match(*sides, earlier_only=False, tile_rows=40, floor=floor)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles, "candidate_precision", lambda rows: FLOAT32)
+        patch.setattr(search, "candidate_precision", lambda rows: FLOAT32)
         expected = best_match(*sides, earlier_only=False, tile_rows=40, floor=floor)
     assert [part.tobytes() for part in got] == [part.tobytes() for part in expected]
 
 
 def test_what_waits_is_bounded(coarse, monkeypatch):
     X = near_ties(500, 32, 7, 0.02)
-    monkeypatch.setattr(tiles, "MOST_PENDING", 50)
+    monkeypatch.setattr(search, "MOST_PENDING", 50)
     score, index = max_earlier_similarity(X, tile_rows=30)
     np.testing.assert_array_equal(score, earlier(X)[0])
     np.testing.assert_array_equal(index, earlier(X)[1])
@@ -201,13 +202,13 @@ class TestHowMuchIsMeasured:
     def counted(monkeypatch, X, way) -> tuple[int, int]:
         """The numbers of pairs that were measured in float32 and in float64."""
         singles, doubles = [], []
-        pair_products, measure_pairs = tiles.pair_products, tiles.measure_pairs
-        monkeypatch.setattr(tiles, "candidate_precision", lambda rows: way)
+        pair_products, measure_pairs = search.pair_products, search.measure_pairs
+        monkeypatch.setattr(search, "candidate_precision", lambda rows: way)
         monkeypatch.setattr(
-            tiles, "pair_products", lambda a, b, i, j: singles.append(len(i)) or pair_products(a, b, i, j)
+            search, "pair_products", lambda a, b, i, j: singles.append(len(i)) or pair_products(a, b, i, j)
         )
         monkeypatch.setattr(
-            tiles, "measure_pairs", lambda a, b, i, j: doubles.append(len(i)) or measure_pairs(a, b, i, j)
+            search, "measure_pairs", lambda a, b, i, j: doubles.append(len(i)) or measure_pairs(a, b, i, j)
         )
         max_earlier_similarity(X)
         return sum(singles), sum(doubles)
@@ -230,7 +231,7 @@ class TestHowMuchIsMeasured:
 
         way = Told("tf32", TF32.input_error, TF32.term_error, TF32.compute_type, bits=11)
         X = near_ties(1500, 64, 9, 1e-4)
-        monkeypatch.setattr(tiles, "candidate_precision", lambda rows: way)
+        monkeypatch.setattr(search, "candidate_precision", lambda rows: way)
         score, _ = max_earlier_similarity(X, tile_rows=100)
         np.testing.assert_array_equal(score, earlier(X)[0])
         num_tiles = sum(-(-block // 200) for block in range(50, 1501, 50))  # of 50 queries and 200 references each

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.arrays import one_byte
-from curator_dask.dedup.similarity import screen, tiles
+from curator_dask.dedup.similarity import best_match as search
+from curator_dask.dedup.similarity import screen
+from curator_dask.dedup.similarity.best_match import best_match
 from curator_dask.dedup.similarity.near_list import NearPairLister
 from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, scores_among
-from curator_dask.dedup.similarity.tiles import best_match
 from tests.dedup.reference import earlier, random_unit, unit
 
 
@@ -34,7 +35,7 @@ def screened(*, in_torch: bool = True, part: int = 112) -> Iterator[None]:
             ("PAIRS_PER_CANDIDATE", 1e-9),
         ):
             patch.setattr(screen, name, value)
-        patch.setattr(tiles, "SCREENED_ROWS", part)
+        patch.setattr(search, "SCREENED_ROWS", part)
         yield
 
 
@@ -167,18 +168,18 @@ def test_limits_of_usual_rows_are_not_far_above_their_products():
 
 def test_few_pairs_of_unlike_rows_are_multiplied(monkeypatch):
     X, multiplied = random_unit(2500, 256, 3), []
-    pair_products = tiles.pair_products
+    pair_products = search.pair_products
     monkeypatch.setattr(screen, "quick_products", lambda: True)
     monkeypatch.setattr(
-        tiles, "pair_products", lambda a, b, i, j: multiplied.append(len(i)) or pair_products(a, b, i, j)
+        search, "pair_products", lambda a, b, i, j: multiplied.append(len(i)) or pair_products(a, b, i, j)
     )
-    monkeypatch.setattr(tiles, "products", None)  # no product of a whole tile
+    monkeypatch.setattr(search, "products", None)  # no product of a whole tile
     max_earlier_similarity(X)
     assert 0 < sum(multiplied) < 10 * len(X)
 
 
 def test_rows_too_much_alike_are_not_screened(monkeypatch):
     monkeypatch.setattr(screen, "quick_products", lambda: True)
-    monkeypatch.setattr(tiles, "_look_at_few", None)
+    monkeypatch.setattr(search, "_look_at_few", None)
     X = unit(random_unit(1, 256, 0) + np.float32(1e-6) * random_unit(2500, 256, 1))
     np.testing.assert_array_equal(max_earlier_similarity(X)[1], earlier(X)[1])

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curator_dask.dedup.similarity import tiles
+from curator_dask.dedup.similarity import best_match as search
+from curator_dask.dedup.similarity.best_match import best_match
 from curator_dask.dedup.similarity.pairs import STEPS, side
 from curator_dask.dedup.similarity.pairwise import (
     finish_scores,
@@ -14,7 +15,6 @@ from curator_dask.dedup.similarity.pairwise import (
     runs_of_equal_work,
     scores_among,
 )
-from curator_dask.dedup.similarity.tiles import best_match
 from tests.dedup.reference import cosines, earlier, random_unit, unit
 
 seeds, tile_sizes, threads = st.integers(0, 2**32), st.integers(1, 300), st.integers(1, 4)
@@ -77,8 +77,8 @@ def test_candidates_that_wait_are_bounded(kind, monkeypatch):
     """Where many candidates wait, they are measured early, and the result is the same."""
     X = hard(kind, 900)
     expected = max_earlier_similarity(X)
-    monkeypatch.setattr(tiles, "DENSE", 10**6)  # nothing is settled by a float64 product: all wait
-    monkeypatch.setattr(tiles, "MOST_PENDING", 50)
+    monkeypatch.setattr(search, "DENSE", 10**6)  # nothing is settled by a float64 product: all wait
+    monkeypatch.setattr(search, "MOST_PENDING", 50)
     got = max_earlier_similarity(X, tile_rows=40)
     assert [part.tobytes() for part in got] == [part.tobytes() for part in expected]
 
