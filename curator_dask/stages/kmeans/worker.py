@@ -8,7 +8,8 @@ clusters small files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +44,8 @@ MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""
 WRITERS = 8
 """Files of a bucket that are written at a time: a small file mostly waits for the disk's flush or for a remote store."""
+MOVED_BYTES = 8 << 20
+"""At least so many bytes of vectors are put in order together, unless a bucket has fewer."""
 
 
 def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
@@ -123,15 +126,16 @@ def write_bucket(task: BucketTask) -> UnitResult:
     table, labels = bucket.table.drop_columns([LABEL]), bucket.table[LABEL].to_numpy()
     clusters, starts = (found.tolist() for found in np.unique(labels, return_index=True))
 
-    def write(cluster: int, start: int, end: int) -> tuple[str, int, pa.RecordBatch]:
-        rows, X = table.slice(start, end - start), bucket.vectors(cluster, start, end)
+    def write(cluster: int, start: int, end: int, vectors: _Moved) -> tuple[str, int, pa.RecordBatch]:
+        rows, X = table.slice(start, end - start), vectors.between(start, end)
         part = rows.add_column(bucket.at, source.embedding_field, _vector_column(X))
         path = layout.centroid_file(cluster)
         num_bytes = write_parquet(folder, path, part, vectors=[source.embedding_field])
         return path, num_bytes, coded_batch(rows[source.id_field], X)
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        written = list(pool.map(write, clusters, starts, [*starts[1:], len(labels)]))
+        ends = [*starts[1:], len(labels)]
+        written = list(pool.map(write, clusters, starts, ends, _moved(bucket.parts, clusters, starts, ends)))
     outputs = {path: num_bytes for path, num_bytes, _ in written}
     coded = coded_bytes([(cluster, batch) for cluster, (*_, batch) in zip(clusters, written, strict=True)])
     outputs[task.codes_path] = folder.write_parts(task.codes_path, [coded])
@@ -174,8 +178,8 @@ class _Part(NamedTuple):
 class _Bucket:
     """A bucket's rows sorted by cluster, then by id, so that the order of files and rows in the input does not matter.
 
-    The vectors stay where they were read until their cluster is written: a cluster fits the processor's cache, and its
-    memory serves the next one.
+    The vectors stay where they were read until their cluster is written: few of them fit the processor's cache, and their
+    memory serves those that come next.
     """
 
     table: pa.Table
@@ -184,14 +188,42 @@ class _Bucket:
     """The number of the column of the vectors."""
     parts: Sequence[_Part]
 
-    def vectors(self, cluster: int, start: int, end: int) -> NDArray[np.float32]:
-        """(n, D), those of a cluster, which has these rows of the table. NumPy moves them to their places: Arrow's own sort
-        would copy them twice, and slowly, and one array of lists could not hold all vectors of a large cluster."""
-        X = np.empty((end - start, self.parts[0].X.shape[1]), dtype=np.float32)
-        for part in self.parts:
-            rows = slice(*np.searchsorted(part.labels, [cluster, cluster + 1]))
-            X[part.places[rows] - start] = part.X[rows]
+
+class _Moved:
+    """The vectors of clusters that follow each other, moved to their places when the first of these clusters is written."""
+
+    def __init__(self, parts: Sequence[_Part], clusters: tuple[int, int], start: int, end: int) -> None:
+        """Of the clusters from the first number to before the second, which have these rows of the sorted bucket."""
+        self._parts, self._clusters, self._start, self._end = parts, clusters, start, end
+        self._lock = threading.Lock()
+        self._X: NDArray[np.float32] | None = None
+
+    def between(self, start: int, end: int) -> NDArray[np.float32]:
+        """(n, D), those of some rows of the sorted bucket."""
+        with self._lock:
+            X = self._X = self._move() if self._X is None else self._X
+        return X[start - self._start : end - self._start]
+
+    def _move(self) -> NDArray[np.float32]:
+        """NumPy moves them: Arrow's own sort would copy them twice, and slowly, and one array of lists could not hold all
+        vectors of a large cluster."""
+        X = np.empty((self._end - self._start, self._parts[0].X.shape[1]), dtype=np.float32)
+        for part in self._parts:
+            rows = slice(*np.searchsorted(part.labels, np.array(self._clusters, part.labels.dtype)))
+            X[part.places[rows] - self._start] = part.X[rows]
         return X
+
+
+def _moved(
+    parts: Sequence[_Part], clusters: Sequence[int], starts: Sequence[int], ends: Sequence[int]
+) -> Iterator[_Moved]:
+    """What holds the vectors of each cluster. Small clusters share it: else every part would be looked at for each of them."""
+    enough, first = MOVED_BYTES // (4 * parts[0].X.shape[1]), 0
+    for last, cluster in enumerate(clusters):
+        if ends[last] - starts[first] >= enough or last == len(clusters) - 1:
+            shared = _Moved(parts, (clusters[first], cluster + 1), starts[first], ends[last])
+            yield from itertools.repeat(shared, last + 1 - first)
+            first = last + 1
 
 
 def _sort_rows(tables: list[pa.Table], source: VectorSource) -> _Bucket:

@@ -17,7 +17,7 @@ from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans import worker as kmeans_write
 from curator_dask.stages.kmeans.spec import BucketTask, WriteClustersSpec
-from curator_dask.stages.kmeans.worker import LABEL, bucket_file, bucket_groups, write_bucket
+from curator_dask.stages.kmeans.worker import LABEL, _moved, _Part, bucket_file, bucket_groups, write_bucket
 from curator_dask.stages.kmeans.write_clusters import bucket_units, remove_when_written
 
 ROWS, DIM = 700, 6
@@ -91,6 +91,28 @@ def test_the_rows_of_a_cluster_are_its_own(tmp_path):
     assert ids.tolist() == [row for row in range(ROWS) if row % 7 != 3]
     X = np.random.default_rng(0).standard_normal((ROWS, DIM), dtype=np.float32)
     np.testing.assert_array_equal(np.stack(table["embedding"].to_numpy()), X[ids])
+
+
+@pytest.mark.parametrize("moved_bytes", [1, 600 * 4 * DIM, 601 * 4 * DIM])
+def test_the_files_do_not_depend_on_how_many_vectors_are_moved_together(tmp_path, monkeypatch, moved_bytes):
+    task = bucket_of(tmp_path)
+    expected = files_of(task)
+    monkeypatch.setattr(kmeans_write, "MOVED_BYTES", moved_bytes)
+    assert files_of(task) == expected
+
+
+def test_small_clusters_are_moved_together_and_large_ones_alone(monkeypatch):
+    """Else all parts would be looked at for each of many small clusters."""
+    labels = np.repeat([0, 3, 4, 9, 10], [6, 5, 1, 20, 2]).astype(np.int32)
+    X, places = np.arange(len(labels), dtype=np.float32)[:, None], np.arange(len(labels))
+    parts = [_Part(X[rows], labels[rows], places[rows]) for rows in (slice(0, None, 2), slice(1, None, 2))]
+    clusters, starts = (found.tolist() for found in np.unique(labels, return_index=True))
+    ends = [*starts[1:], len(labels)]
+    monkeypatch.setattr(kmeans_write, "MOVED_BYTES", 4 * 10)
+    moved = list(_moved(parts, clusters, starts, ends))
+    assert [moved.index(one) for one in moved] == [0, 0, 2, 2, 4]
+    for one, start, end in zip(moved, starts, ends, strict=True):
+        np.testing.assert_array_equal(one.between(start, end), X[start:end])
 
 
 @pytest.mark.parametrize("n_buckets", [1, 3, 4, 7, 16])
