@@ -125,6 +125,7 @@ def _kind_of_unrecorded(path: str) -> str:
 
 
 def _stage_of(stages: Sequence[StageRecords], path: str) -> str:
-    """The stage whose folder holds the path; the innermost one."""
-    holders = [stage for stage in stages if stage.prefix and path.startswith(stage.prefix)]
+    """The stage whose records lie around the path; else the innermost one whose folder holds it."""
+    own = [stage for stage in stages if path.startswith(f"{stage.prefix}{stage.state.path()}/")]
+    holders = own or [stage for stage in stages if stage.prefix and path.startswith(stage.prefix)]
     return max(holders, key=lambda stage: len(stage.prefix)).name if holders else ""

@@ -214,6 +214,23 @@ def test_verify_finds_a_flipped_byte(stage_by_stage, tmp_path):
     assert "000000.tar" in done.stdout
 
 
+def test_verify_says_what_becomes_of_what_a_stopped_run_left(stage_by_stage, tmp_path):
+    import shutil
+
+    copy = tmp_path / "d"
+    shutil.copytree(stage_by_stage / "d", copy)
+    left = copy / ".curator" / "identify" / "units" / "cluster-000099.arrow"
+    left.write_bytes(b"rows")
+    done = cli("verify", copy)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [
+        f"  identify: {left.relative_to(copy)}: a run that was stopped left it",
+        "by stage: identify 1",
+        "a stopped run goes on with the same command as before; what it left can be removed by prune --remove",
+    ])  # fmt: skip
+    assert cli("prune", copy, "--remove").returncode == 0
+    assert cli("verify", copy).returncode == 0
+
+
 def test_a_parquet_index_instead_of_shards(stage_by_stage, workers, tmp_path):
     import pyarrow.parquet as pq
 

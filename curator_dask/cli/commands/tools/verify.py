@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_FAULTS_SHOWN = 10
 REDONE_KINDS = ("missing", "changed", "damaged")
+ORPHANED_KIND = "orphaned"
 
 
 def verify(
@@ -124,6 +125,9 @@ def _advice(found: OutputCheck, repair: bool) -> str:
     """What to do about the faults."""
     if repair and found.num_marked:
         return f"{found.num_marked} are marked as not done: run the same command as before, and it redoes exactly these"
-    if any(finding.kind in REDONE_KINDS for finding in found.findings):
+    kinds = {finding.kind for finding in found.findings}
+    if not kinds.isdisjoint(REDONE_KINDS):
         return "--repair marks what is broken, so that the same command as before redoes exactly that"
+    if ORPHANED_KIND in kinds:
+        return "a stopped run goes on with the same command as before; what it left can be removed by prune --remove"
     return "extra files are never removed: remove them yourself if you do not need them"
