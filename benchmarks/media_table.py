@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import MediaError
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.tracks import plan_sound
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.sound.tracks import plan_sound
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.process import ffmpeg, sandbox
 from curator_dask.video.spans import fixed_stride_spans

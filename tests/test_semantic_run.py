@@ -25,7 +25,7 @@ from curator_dask.stages.embed.units import plan_units
 from curator_dask.stages.embed.worker import embed_unit
 from curator_dask.stages.split.spec import SplitTask
 from curator_dask.stages.split.worker import split_video
-from curator_dask.video.cut import transcode
+from curator_dask.video.cut import one_process
 from curator_dask.video.frames import read
 from curator_dask.workflow_result import WorkflowResult
 from tests.left_out import NO_WEIGHTS
@@ -112,7 +112,7 @@ def test_frames_for_both_are_decoded_once(both, context, monkeypatch):
 
         return count
 
-    monkeypatch.setattr(transcode.sandbox, "stream", counting("processes", transcode.sandbox.stream))
+    monkeypatch.setattr(one_process.sandbox, "stream", counting("processes", one_process.sandbox.stream))
     for name in ("read_clip_frames", "read_ready_clip_by_rules", "read_source_by_rules"):
         monkeypatch.setattr(read, name, counting(name, getattr(read, name)))
     video = listing.videos[0]

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curator_dask.errors import MediaError
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import fixed_stride_spans
 from curator_dask.video.time_line import TimeLine, read_time_line, time_line_of

@@ -57,7 +57,7 @@ def tracks_of_cut(output: Folder, rows: Sequence[Mapping[str, Any]]) -> TracksOf
 
 
 class TrackTap:
-    """Makes the tracks of a video's clips while it is cut; a `FrameTap` of `video.cut`.
+    """Makes the tracks of a video's clips while it is cut; a `FrameTap` of `video.frames.tap`.
 
     A failure never costs the clips: the embed stage makes the tracks that are missing, from the clips.
     """

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class VectorTap:
-    """Computes vectors while a video is cut; a `FrameTap` of `video.cut`.
+    """Computes vectors while a video is cut; a `FrameTap` of `video.frames.tap`.
 
     A failure here never costs the clips: the video is left without vectors, and the embed stage tries again later.
     """

@@ -15,7 +15,7 @@ from curator_dask.stages.embed.part_results import QualityOfSpans
 from curator_dask.stages.embed.tap import VectorTap
 from curator_dask.stages.split.clip_records import clip_meta, clip_row
 from curator_dask.stages.split.spec import SPLIT, SplitSpec, SplitTask
-from curator_dask.video.cut.transcode import CutClip
+from curator_dask.video.cut.cut_report import CutClip
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.spans import Span, SpanPlan, clip_id
 

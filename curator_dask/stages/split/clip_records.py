@@ -8,7 +8,7 @@ from typing import Any
 from curator_dask.files import layout
 from curator_dask.files.names import printable
 from curator_dask.files.video_listing import SourceVideo
-from curator_dask.video.cut.transcode import CutClip
+from curator_dask.video.cut.cut_report import CutClip
 from curator_dask.video.probe import VideoInfo
 from curator_dask.video.spans import Span
 

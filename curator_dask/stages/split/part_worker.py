@@ -25,8 +25,9 @@ from curator_dask.stages.split.long_video import (
     long_video_of,
 )
 from curator_dask.stages.split.spec import SPLIT, SplitTask
+from curator_dask.video.cut.cut_report import CutClip, CutReport
 from curator_dask.video.cut.plan import Part
-from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import Span, SpanPlan
 

@@ -24,7 +24,8 @@ from curator_dask.stages.split.clip_files import (
 from curator_dask.stages.split.clip_records import file_facts, video_records
 from curator_dask.stages.split.part_worker import forget_other_parts, planned_in_parts
 from curator_dask.stages.split.spec import SPLIT, SplitTask
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.cut_report import CutReport
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.parts.plan import plan_parts
 from curator_dask.video.probe import VideoInfo, probe_video, require_not_too_long
 from curator_dask.video.spans import SpanPlan

@@ -16,7 +16,7 @@ from curator_dask.errors import MediaError
 from curator_dask.video.cut.copies import Copies
 from curator_dask.video.cut.copies import filters as copy_filters
 from curator_dask.video.cut.copies import input_args as tick_inputs
-from curator_dask.video.cut.encoders import TranscodeSettings, encoder_args
+from curator_dask.video.cut.encoders import TranscodeSettings, encoded_size, encoder_args
 from curator_dask.video.cut.pictures import picture_filters
 from curator_dask.video.cut.plan import (
     PRIMING_S,
@@ -28,8 +28,8 @@ from curator_dask.video.cut.plan import (
     listed_key_frame_expression,
     select_expression,
 )
-from curator_dask.video.cut.sound import REPRODUCIBLE
-from curator_dask.video.cut.tracks import ClipTrack, sound_args
+from curator_dask.video.cut.sound.tracks import ClipTrack, sound_args
+from curator_dask.video.cut.sound.trim import REPRODUCIBLE
 from curator_dask.video.frames import pipe as frame_pipe
 from curator_dask.video.frames.pipe import TICKS_PER_SECOND, counts_frames
 from curator_dask.video.frames.sampling import FrameRule
@@ -235,3 +235,9 @@ def _segments(job: CutJob, number: int) -> list[str]:
         *("-reset_timestamps", "1", "-avoid_negative_ts", "disabled", "-max_interleave_delta", "0"),
         *("-segment_list", f"lane{number}.csv", "-segment_list_type", "csv"),
     ]
+
+
+def clip_size(job: CutJob) -> tuple[int, int]:
+    """Width and height of the clips' pictures."""
+    info, encoder = job.info, job.settings.encoder
+    return (info.width, info.height) if encoder == "copy" else encoded_size(encoder, info.width, info.height)

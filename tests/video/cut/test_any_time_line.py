@@ -15,9 +15,10 @@ from pathlib import Path
 import av
 import pytest
 
+from curator_dask.video.cut.cut_report import CutClip, CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.cut.plan import PRIMING_S
-from curator_dask.video.cut.transcode import CutClip, CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.pauses import PAUSE_S
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import LATE_FRAMES_S, FixedStride, Span

@@ -8,8 +8,9 @@ from pathlib import Path
 import av
 import pytest
 
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import FixedStride, Span
 from tests.video.videotools import frame_numbers, frame_times, numbered_video, run_ffmpeg

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from curator_dask.errors import ParameterError
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.cut.pictures import LogWatch, PictureSize, fitted_shape
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.frames.read import whole_video_span
 from curator_dask.video.probe import probe_video
 from tests.video.videotools import run_ffmpeg

@@ -14,9 +14,10 @@ from scipy.signal import correlate
 
 from curator_dask.errors import MediaError, ParameterError, ToolError
 from curator_dask.video.cut.command import CutJob, arguments
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
 from curator_dask.video.cut.plan import plan_lanes
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import AudioTrack, probe_video
 from curator_dask.video.process import ffmpeg
 from curator_dask.video.spans import Span, fixed_stride_spans

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from curator_dask.errors import MediaError
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import fixed_stride_spans
 

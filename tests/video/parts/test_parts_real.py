@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 import pytest
 
+from curator_dask.video.cut.cut_report import CutClip
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.transcode import CutClip, cut_clips
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.parts.plan import PartPlan, plan_parts
 from curator_dask.video.probe import VideoInfo, probe_video
 from curator_dask.video.spans import FixedStride, Span

@@ -8,7 +8,7 @@ import av
 import pytest
 
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.sound import SoundLimit, last_packet_s, trim_sound
+from curator_dask.video.cut.sound.trim import SoundLimit, last_packet_s, trim_sound
 from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import FixedStride

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from curator_dask.video.cut.mp4_boxes import sound_tracks
+from curator_dask.video.cut.sound.mp4_boxes import sound_tracks
 from curator_dask.video.probe import AudioTrack, VideoInfo
 from curator_dask.video.process import ffmpeg, sandbox
 from curator_dask.video.process.machine_faults import raise_if_machine_failed

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curator_dask.errors import MediaError
-from curator_dask.video.cut.mp4_boxes import sound_tracks
+from curator_dask.video.cut.sound.mp4_boxes import sound_tracks
 from curator_dask.video.process import ffmpeg, sandbox
 from curator_dask.video.process.machine_faults import raise_if_machine_failed
 

@@ -9,9 +9,10 @@ import av
 import pytest
 
 from curator_dask.errors import ParameterError
+from curator_dask.video.cut.cut_report import CutReport
 from curator_dask.video.cut.encoders import TranscodeSettings
-from curator_dask.video.cut.tracks import adts_configurations
-from curator_dask.video.cut.transcode import CutReport, cut_clips
+from curator_dask.video.cut.sound.tracks import adts_configurations
+from curator_dask.video.cut.transcode import cut_clips
 from curator_dask.video.probe import probe_video
 from curator_dask.video.spans import fixed_stride_spans
 from tests.video.videotools import run_ffmpeg
