@@ -193,7 +193,7 @@ class _Moved:
     """The vectors of clusters that follow each other, moved to their places when the first of these clusters is written."""
 
     def __init__(self, parts: Sequence[_Part], clusters: tuple[int, int], start: int, end: int) -> None:
-        """Of the clusters from the first number to before the second, which have these rows of the sorted bucket."""
+        """The clusters from the first number to before the second have the rows ``start`` to ``end`` of the sorted bucket."""
         self._parts, self._clusters, self._start, self._end = parts, clusters, start, end
         self._lock = threading.Lock()
         self._X: NDArray[np.float32] | None = None
