@@ -33,7 +33,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import _publish_single_files
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts

@@ -47,7 +47,7 @@ from curator_dask.stages.identify.decisions.decision_table import (
     write_decisions_of_unit,
     write_unit_table,
 )
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.join_record import Joined
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule

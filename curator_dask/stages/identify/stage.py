@@ -28,7 +28,7 @@ from curator_dask.stages.identify.decisions.dropped import (
     row_ids,
     write_dropped,
 )
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT
 from curator_dask.stages.identify.in_parts.join_in_parts import join_in_parts

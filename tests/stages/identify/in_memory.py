@@ -27,7 +27,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions.clip_facts import TIMES as CLIP_TIMES
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, codes_of_names
-from curator_dask.stages.identify.decisions.join_decisions import (
+from curator_dask.stages.identify.decisions.loaded_decisions import (
     CoveredRows,
     Decisions,
     find_named,

@@ -25,7 +25,7 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.decision_table import write_decisions_of_unit
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, join_decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import part_spans
 from curator_dask.stages.identify.decisions.part_files import pack
 from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
@@ -33,6 +33,7 @@ from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
 from curator_dask.stages.identify.settling.crossing import CrossingFiles
+from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets, write_names
 from curator_dask.stages.identify.settling.part import cut_into_parts
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace

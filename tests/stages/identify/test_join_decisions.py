@@ -14,8 +14,9 @@ from curator_dask.data.scored_clusters import Scores
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
 from curator_dask.errors import InputError
 from curator_dask.stages.identify.decisions.decision_table import decision_table
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, join_decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows, TablesInMemory
+from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from tests.stages.identify.in_memory import counts_of
 
 EPS = 0.1

@@ -19,7 +19,7 @@ from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles
 from curator_dask.stages.identify.by_overlaps.results import Everywhere
 from curator_dask.stages.identify.decisions.by_hand import ByHand, ids_to_keep, tell
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
-from curator_dask.stages.identify.decisions.join_decisions import common_type
+from curator_dask.stages.identify.decisions.loaded_decisions import common_type
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule

@@ -14,7 +14,7 @@ from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import read_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Named, stored_type
+from curator_dask.stages.identify.decisions.loaded_decisions import CoveredRows, Named, stored_type
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.overlap.load_rows import load_ranked_rows
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart

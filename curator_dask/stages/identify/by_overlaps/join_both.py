@@ -34,7 +34,7 @@ from curator_dask.stages.identify.by_overlaps.part_of_both import BothFiles
 from curator_dask.stages.identify.by_overlaps.prepare import BothTask, SharedByBoth, prepare_both, send_both_again
 from curator_dask.stages.identify.by_overlaps.results import paths_of
 from curator_dask.stages.identify.decisions.count_sources import CountTask, emptied_sources, worst_of_all
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, write_parts
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.join_record import Joined

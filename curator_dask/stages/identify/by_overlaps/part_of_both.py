@@ -24,7 +24,7 @@ from curator_dask.files.buckets.shared import read_shared
 from curator_dask.stages.identify.by_overlaps.decided_part import DecidedPart
 from curator_dask.stages.identify.by_overlaps.meet_scores import CopyFiles, ScoredRows, roots_of_copies
 from curator_dask.stages.identify.by_overlaps.results import Everywhere
-from curator_dask.stages.identify.decisions.join_decisions import CoveredRows, Decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import CoveredRows, Decisions
 from curator_dask.stages.identify.source_groups.connect import labels_of
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 

@@ -15,7 +15,7 @@ from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles, 
 from curator_dask.stages.identify.by_overlaps.exchange import groups_of_rows
 from curator_dask.stages.identify.by_overlaps.part_of_both import BothFiles, PartOfBoth
 from curator_dask.stages.identify.by_overlaps.results import Everywhere
-from curator_dask.stages.identify.decisions.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.in_parts.clip_facts import read_facts

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.report.review.overrides import KEEP, Override
-from curator_dask.stages.identify.decisions.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts
-from curator_dask.stages.identify.decisions.join_decisions import Decisions
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import Indices
 
 REASONS = ("near-duplicate", "copy", "in-reference", "override")

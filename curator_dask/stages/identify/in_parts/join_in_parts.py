@@ -29,7 +29,7 @@ from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions.count_sources import CountTask, emptied_sources, worst_of_all
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, publish_single_files, write_parts
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.in_parts.clip_facts import IndexFacts, facts_of_rows

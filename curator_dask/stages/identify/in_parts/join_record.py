@@ -15,7 +15,7 @@ from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.by_hand import ByHand
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.output_files import part_inputs
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 

@@ -13,12 +13,13 @@ from curator_dask.files.buckets.shared import read_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.count_sources import source_counts, write_counts
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, name_nearer_matches
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all
+from curator_dask.stages.identify.settling.settle_crossing import name_nearer_matches
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.touched import touched_groups
 

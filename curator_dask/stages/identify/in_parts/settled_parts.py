@@ -17,13 +17,14 @@ from curator_dask.files.buckets.shared import shared_buckets_for
 from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.across.own_kept_rows import OwnKept, OwnKeptTask, own_kept_rows
-from curator_dask.stages.identify.decisions.join_decisions import DecidedClusters, common_type, takers_of
+from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters, common_type
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows, UnitTables, key_of_cluster
 from curator_dask.stages.identify.settling.crossing import CrossingFiles, TouchingTask, write_touching
 from curator_dask.stages.identify.settling.look import Look, LookTask, PlacesTask, look_at_part, write_places
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all, cut_into_parts
 from curator_dask.stages.identify.settling.settle import SettleTask, settle_all, without_own_kept_row
+from curator_dask.stages.identify.settling.settle_crossing import takers_of
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.touched import TouchedTask, write_touched
 from curator_dask.stages.identify.settling.workplace import Workplace

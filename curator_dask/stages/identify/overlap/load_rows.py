@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.stages.identify.decisions.decision_table import IDS
-from curator_dask.stages.identify.decisions.join_decisions import Named, common_type, named_in, row_type, short_copy
+from curator_dask.stages.identify.decisions.loaded_decisions import Named, common_type, named_in, row_type, short_copy
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows
 
 

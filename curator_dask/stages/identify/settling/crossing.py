@@ -12,9 +12,10 @@ from curator_dask.data.ids import id_text
 from curator_dask.errors import InputError
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.decisions.join_decisions import Takers, stored_type
+from curator_dask.stages.identify.decisions.loaded_decisions import stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices
 from curator_dask.stages.identify.settling.named_rows import COLUMNS
+from curator_dask.stages.identify.settling.settle_crossing import Takers
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.decisions.join_decisions import LoadedDecisions
+from curator_dask.stages.identify.decisions.loaded_decisions import LoadedDecisions
 from curator_dask.stages.identify.decisions.table_rows import digest_halves
 from curator_dask.stages.identify.settling.named_rows import COLUMNS, write_names
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart

@@ -22,7 +22,7 @@ from curator_dask.files.buckets.shared import read_shared, shared_batches, write
 from curator_dask.files.folder import Folder
 from curator_dask.report.review.overrides import Override
 from curator_dask.stages.identify.decisions.by_hand import ids_by_hand
-from curator_dask.stages.identify.decisions.join_decisions import stored_type
+from curator_dask.stages.identify.decisions.loaded_decisions import stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices
 from curator_dask.stages.identify.settling.workplace import Workplace
 

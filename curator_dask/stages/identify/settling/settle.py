@@ -1,4 +1,4 @@
-"""Settle the touched rows of all parts, on one worker: as `decisions.join_decisions` does, with these rows alone."""
+"""Settle the touched rows of all parts, on one worker: as `join_decisions` does, with these rows alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.report.review.overrides import Override
 from curator_dask.stages.identify.across.own_kept_rows import OwnKept, rows_without_kept_row
 from curator_dask.stages.identify.decisions.by_hand import ByHand, decide_by_hand
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, Takers, settle_crossing, stored_type
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions, stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.settling.crossing import Crossing, CrossingFiles
+from curator_dask.stages.identify.settling.settle_crossing import Takers, settle_crossing
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.touched import no_touched_rows
 

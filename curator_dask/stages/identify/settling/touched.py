@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.shared import read_shared, write_shared
-from curator_dask.stages.identify.decisions.join_decisions import Decisions, name_nearer_matches
+from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import Indices
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all
+from curator_dask.stages.identify.settling.settle_crossing import name_nearer_matches
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,13 +15,14 @@ from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions.join_decisions import common_type, join_decisions, stored_type
+from curator_dask.stages.identify.decisions.loaded_decisions import common_type, stored_type
 from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, send_rows, write_parts
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows, UnitTables
 from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows, read_facts
 from curator_dask.stages.identify.in_parts.prepare import Prepared
 from curator_dask.stages.identify.in_parts.settled_parts import buckets_of, parts_of_tables
+from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.look import PlacesTask, write_places
 from curator_dask.stages.identify.settling.part import RowsOfPart
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace
