@@ -27,13 +27,21 @@ from pathlib import Path
 from typing import Any
 
 from curator_dask.errors import FolderInUseError, InputError
-from curator_dask.files.content_hash import Written, hash_of, hash_of_stream
+from curator_dask.files.content_hash import hash_of
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import BATCHES, FAILURES, PARAMETERS, PUBLISHED, STATE, SUMMARY, UNITS
 from curator_dask.runtime.markers.markers import Markers
 from curator_dask.runtime.markers.packing import drop_damaged, forget, pack
 from curator_dask.runtime.markers.sizes import Sizes
-from curator_dask.runtime.parameters import FORMAT, RELATIVE, Comparison, as_record, moved_path, without_relative
+from curator_dask.runtime.parameters.comparison import (
+    FORMAT,
+    RELATIVE,
+    Comparison,
+    as_record,
+    moved_path,
+    without_relative,
+)
+from curator_dask.runtime.published import PublishedFiles, bytes_of, write_if_changed
 from curator_dask.runtime.records import (
     JSON,
     Failure,
@@ -110,7 +118,7 @@ class StageState:
         Raises InputError where it cannot be a folder, and FolderInUseError if it holds results of other parameters.
         """
         self.folder.check_is_no_file()
-        wanted = as_record(self.folder, self.stage, identity)
+        wanted = self._record_of(identity)
         if recorded := self._as_recorded(wanted):
             write_if_changed(self.folder, self.path(PARAMETERS), recorded)
             return ""
@@ -136,7 +144,7 @@ class StageState:
         """Refuse as `claim` does, but write nothing (for a dry run); returns what would be replaced."""
         self.folder.check_is_no_file()
         held = self.held_for()
-        wanted = as_record(self.folder, self.stage, identity)
+        wanted = self._record_of(identity)
         compared = Comparison(held or {}, wanted, self.unrecorded)
         if (held is None and not self._has_results(held)) or compared.same() or self._as_recorded(wanted):
             return ""
@@ -146,7 +154,11 @@ class StageState:
     def holds_others(self, identity: Mapping[str, JSON]) -> bool:
         """Whether the folder is taken for other parameters than these."""
         held = self.held_for()
-        return held is not None and not Comparison(held, as_record(self.folder, self.stage, identity)).same()
+        return held is not None and not Comparison(held, self._record_of(identity)).same()
+
+    def _record_of(self, identity: Mapping[str, JSON]) -> dict[str, JSON]:
+        """What is written down of parameters, as it is read again."""
+        return dict(json.loads(dump_json(as_record(self.folder, self.stage, identity))))
 
     def _refuse(self, compared: Comparison, replaceable: Collection[str]) -> None:
         """Raise FolderInUseError if the folder holds results that differ in other parameters than the `replaceable` ones."""
@@ -324,82 +336,58 @@ class StageState:
         """Leave out of the batches what cannot be read in them."""
         drop_damaged(self._markers.batches)
 
+    @property
+    def _of_stage(self) -> PublishedFiles:
+        return PublishedFiles(self.folder, self.path(PUBLISHED))
+
     def publish(self, path: str, data: bytes) -> None:
         """Write a file of the stage as a whole (a table over all units) and note that the stage owns it.
 
         A file that would not change is left alone.
         """
-        self._note({path: data})  # first: a file that was noted and never written does no harm
-        write_if_changed(self.folder, path, data)
+        self._of_stage.write(path, data)
 
     def publish_file(self, path: str, local: Path) -> None:
         """As `publish`, for a finished local file, which is moved to its place. It is never in memory as a whole."""
-        with local.open("rb") as stream:
-            size = Written(local.stat().st_size, hash_of_stream(stream))
-        before = self.published()
-        self._write_notes(before, {**before, path: size})
-        if self.folder.size(path) != size or not _same_bytes(self.folder, path, local):
-            self.folder.put(local, path)
+        self._of_stage.put(path, local)
 
     def note_parameters(self) -> None:
         """Note the hash of the parameters; `summarise` does it too."""
-        self._note(self._parameters())
+        self._of_stage.note_contents(self._parameters())
 
     def _parameters(self) -> dict[str, bytes]:
         path = self.path(PARAMETERS)
-        text = _bytes_of(self.folder, path)
+        text = bytes_of(self.folder, path)
         return {} if text is None else {path: text}
-
-    def _note(self, contents: Mapping[str, bytes]) -> None:
-        """Keep the sizes and hashes of files of the stage as a whole."""
-        before = self.published()
-        self._write_notes(
-            before, {**before, **{path: Written(len(data), hash_of(data)) for path, data in contents.items()}}
-        )
 
     def note(self, files: Mapping[str, int]) -> None:
         """Note files of the stage as a whole beside those that are noted: path → bytes, as `Written` with the hash.
 
         -1 bytes stand for a file that is still to be written. `publish` notes what it writes itself.
         """
-        before = self.published()
-        self._write_notes(before, {**before, **files})
+        self._of_stage.note(files)
 
     def note_written(self, paths: Iterable[str]) -> None:
         """Note that these are the files of the stage as a whole; they are there already."""
         before = self.published()
         own = {path: size for path, size in before.items() if path.startswith(f"{STATE}/")}
         sizes = {path: self.folder.size(path) or 0 for path in paths}
-        self._write_notes(before, {**own, **self._hashed(sizes)})
+        self._of_stage.replace(before, {**own, **self._hashed(sizes)})
 
     def unpublish(self, path: str) -> None:
         """Remove a file of the stage as a whole, if there is one."""
-        before = self.published()
-        self._write_notes(before, {known: size for known, size in before.items() if known != path})
-        if self.folder.exists(path):
-            self.folder.remove(path)
-
-    def _write_notes(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-        if after != before or hashes_of(after) != hashes_of(before):
-            self.folder.write_bytes(self.path(PUBLISHED), seal({"files": after, "hashes": hashes_of(after)}))
+        self._of_stage.remove(path)
 
     def published(self) -> dict[str, int]:
         """Files of the stage as a whole, its own summary too: path → bytes with the hash; -1 bytes where only the name is known.
 
         Empty where the list is missing or damaged.
         """
-        try:
-            return self.read_published()
-        except ValueError:
-            return {}
+        return self._of_stage.listed()
 
     def read_published(self) -> dict[str, int]:
         """As `published`. Raises ValueError for a list that is damaged."""
-        try:
-            text = self.folder.read_bytes(self.path(PUBLISHED))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        return parse_published(text)
+        return self._of_stage.read()
 
     def discard(self) -> None:
         """Remove everything that this stage recorded as its own."""
@@ -445,7 +433,7 @@ class StageState:
         listed = failures_jsonl(failures)
         write_if_changed(self.folder, self.path(FAILURES), listed)
         summary = dump_json({"stage": self.stage, "counts": dict(counts), **(extra or {})})
-        self._note({self.path(FAILURES): listed, self.path(SUMMARY): summary, **self._parameters()})
+        self._of_stage.note_contents({self.path(FAILURES): listed, self.path(SUMMARY): summary, **self._parameters()})
         write_if_changed(self.folder, self.path(SUMMARY), summary)
         self._sweep_after_clients()
 
@@ -520,36 +508,3 @@ def _version_of(record: UnitRecord) -> list[JSON]:
     """What the outputs of a unit were made from. While a part of them is missing, it is another version than later."""
     missing = sorted([one.clip_id, one.reason] for one in record.failures if one.is_open)
     return [record.inputs, *([missing] if missing else [])]
-
-
-def parse_published(text: bytes) -> dict[str, int]:
-    """The content of ``files.json``; earlier versions wrote a list of paths. Raises ValueError where it is damaged."""
-    if text.lstrip().startswith(b"["):
-        return {path: -1 for path in json.loads(text) if isinstance(path, str)}
-    value = unseal(text)
-    if value.keys() != {"files", "hashes"}:
-        raise ValueError("it is no list of files")
-    return with_hashes(value["files"], value["hashes"])
-
-
-def write_if_changed(folder: Folder, path: str, data: bytes) -> None:
-    """Write a file unless it holds these bytes already, so that a run that changes nothing leaves its time alone."""
-    if _bytes_of(folder, path) != data:
-        folder.write_bytes(path, data)
-
-
-def _same_bytes(folder: Folder, path: str, local: Path) -> bool:
-    """Whether a file of a folder holds what a local file of the same size holds."""
-    with folder.open(path) as there, local.open("rb") as here:
-        while block := here.read(1 << 20):
-            if there.read(len(block)) != block:
-                return False
-    return True
-
-
-def _bytes_of(folder: Folder, path: str) -> bytes | None:
-    """The content of a file; None where there is none. To ask first whether there is one would take another request."""
-    try:
-        return folder.read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None

@@ -11,8 +11,9 @@ from typing import Any
 from curator_dask.files.folder import Folder
 from curator_dask.files.layout import BATCHES, PARAMETERS, PUBLISHED, STATE, UNITS
 from curator_dask.runtime.markers.lines import fields_of, lines_in
+from curator_dask.runtime.published import parse_published
 from curator_dask.runtime.records import UnitRecord
-from curator_dask.runtime.state import FREE, StageState, parse_published
+from curator_dask.runtime.state import FREE, StageState
 from curator_dask.verify.recorded_files import RecordedFiles
 
 _ENDINGS = (".json", ".jsonl")

@@ -17,8 +17,9 @@ from curator_dask.report.build import build_report, with_previews
 from curator_dask.report.page.glance import glance_html
 from curator_dask.report.page.write import PAGE, write_page
 from curator_dask.report.pairs import MOST_GROUPS
+from curator_dask.runtime.published import write_if_changed
 from curator_dask.runtime.records import dump_json
-from curator_dask.runtime.state import StageState, write_if_changed
+from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext, Stage, StageResult, require_paths
 from curator_dask.stages.inspect.read_output import read_output
 from curator_dask.stages.previews.stage import PreviewsStage, ShownClip, previews_there

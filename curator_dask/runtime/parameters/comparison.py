@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.records import JSON, dump_json
 
 FORMAT = 1
 RELATIVE = "relative"
@@ -22,12 +21,11 @@ _ENDINGS = ("_path", "_dir")
 """Parameters with such names hold paths."""
 
 
-def as_record(folder: Folder, stage: str, identity: Mapping[str, JSON]) -> dict[str, JSON]:
-    """What is written down of the parameters of a stage."""
+def as_record(folder: Folder, stage: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written down of the parameters of a stage, before it is put into JSON."""
     paths = {name: value for name, value in identity.items() if name.endswith(_ENDINGS) and value is not None}
     relative = {name: _seen_from(folder.root, value) for name, value in paths.items()}
-    record = {"format": FORMAT, "stage": stage, "params": dict(identity), **({RELATIVE: relative} if relative else {})}
-    return dict(json.loads(dump_json(record)))
+    return {"format": FORMAT, "stage": stage, "params": dict(identity), **({RELATIVE: relative} if relative else {})}
 
 
 def without_relative(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +39,7 @@ class Comparison:
 
     held: Mapping[str, Any]
     wanted: Mapping[str, Any]
-    unrecorded: Mapping[str, JSON] = field(default_factory=dict)
+    unrecorded: Mapping[str, Any] = field(default_factory=dict)
     """The values of parameters that a record leaves out."""
 
     def same(self) -> bool:
@@ -81,7 +79,7 @@ def moved_path(record: Mapping[str, Any], folder: Folder, name: str) -> str | No
     return posixpath.normpath(posixpath.join(folder.root, relative)) if isinstance(relative, str) else None
 
 
-def _seen_from(start: str, value: JSON) -> JSON:
+def _seen_from(start: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_seen_from(start, one) for one in value]
     return relative_path(value, start) if isinstance(value, str) else value
@@ -96,7 +94,7 @@ def relative_path(path: str, start: str) -> str:
     return posixpath.relpath(f"/{path.lstrip('/')}", f"/{start.lstrip('/')}")
 
 
-def _show(value: JSON) -> str:
+def _show(value: Any) -> str:
     if value is None:
         return "not given"
     text = json.dumps(value, ensure_ascii=True)
