@@ -24,8 +24,6 @@ from curator_dask.files.entries.entry import Entry
 from curator_dask.files.local_disk.local_folder import LocalFolder
 from curator_dask.files.object_store.store_folder import StoreFolder
 
-__all__ = ["Entry", "Folder", "absolute", "file_versions"]
-
 
 @dataclass(frozen=True)
 class Folder:

@@ -22,7 +22,8 @@ from curator_dask.data.vector_source import Chunk, VectorSource, count_source_ro
 from curator_dask.dedup.kmeans.start import check_centres
 from curator_dask.errors import ParameterError
 from curator_dask.files import layout
-from curator_dask.files.folder import Entry, Folder, file_versions
+from curator_dask.files.entries.entry import Entry
+from curator_dask.files.folder import Folder, file_versions
 from curator_dask.files.storage_options import StorageKwargs
 from curator_dask.keywords import with_suggestions
 from curator_dask.runtime.records import UnitRecord, digest
