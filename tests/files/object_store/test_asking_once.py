@@ -189,7 +189,7 @@ class TestSeen:
             elif what == "r":
                 store.pop(path, None)
                 seen.change(path)
-            elif what == "k" and path.startswith(held or "bucket"):  # a worker writes
+            elif what == "k" and path.startswith(tuple(f"{folder}/" for folder in held) or "bucket"):  # a worker writes
                 store[path] = (3, str(number))
                 seen.forget_below(held) if held else seen.forget()
             elif what == "l":
