@@ -1,17 +1,17 @@
-"""Assignment to centroids and the search for border rows, with PyTorch's products of one-byte numbers and without.
+"""Assignment to centroids and the search for border rows, with quick products of one-byte numbers and without.
 
     python -m benchmarks.one_byte [--rows 20000] [--dim 512] [--clusters 1000] [--rounds 5]
 
 Each line is the least CPU time of all rounds per row, and its ratio to the bare product of float32 numbers. One thread. The
 rows are a mixture as in `benchmarks.kmeans`; the centroids are the means of what a first assignment gives them. Border rows
-are those at eps .01. Labels and border rows with PyTorch are compared with those without; a difference ends the benchmark.
+are those at eps .01. Labels and border rows with ONNX Runtime are compared with those without; a difference ends the benchmark.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before NumPy and PyTorch are loaded: `curator_dask.dedup.arrays.one_byte` uses PyTorch where it has one thread.
+# Before NumPy is loaded: one thread.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import argparse
@@ -20,13 +20,17 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.kmeans import mixture, product
-from curator_dask.dedup.arrays.one_byte import Multiplier, quick_products, to_one_byte
+from curator_dask.dedup.arrays import one_byte
+from curator_dask.dedup.arrays.one_byte import Multiplier, to_one_byte
+from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.cross_cluster.borders import find_borders
 from curator_dask.dedup.cross_cluster.centroids import prepare_centroids
+from curator_dask.dedup.kmeans import assign as assigning
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.lloyd import lloyd_partial, new_centres
@@ -66,9 +70,13 @@ def run(clock: Clock, X: Any, C: Any) -> list[Any]:
 
 
 def products_of_one_byte(X: Any, C: Any) -> None:
-    multiplier = Multiplier(to_one_byte(C), BLOCK)
+    multiplier = Multiplier(to_one_byte(C))
     for start in range(0, len(X), BLOCK):
         multiplier.products(to_one_byte(X[start : start + BLOCK]))
+
+
+def never() -> bool:
+    return False
 
 
 def main() -> None:
@@ -83,16 +91,15 @@ def main() -> None:
         f"{platform.machine()}, load {os.getloadavg()[0]:.1f}\n\n| | µs of CPU per row | ratio to the first line |\n|---|---|---|"
     )
     clock.tell("bare product, float32", lambda: product(X, C, scores))
-    clock.tell("one-byte products in float32", lambda: products_of_one_byte(X, C))
-    without = run(clock, X, C)
-    import torch  # noqa: F401
-
-    if not quick_products():
-        sys.exit("PyTorch's products of one-byte numbers are not exact, or not quicker, on this machine")
-    print("| **with PyTorch** | | |")
-    clock.tell("one-byte products in PyTorch", lambda: products_of_one_byte(X, C))
+    with patch.object(one_byte, "are_quick", never), patch.object(assigning, "are_quick", never):
+        clock.tell("one-byte products in float32", lambda: products_of_one_byte(X, C))
+        without = run(clock, X, C)
+    if not are_quick():
+        sys.exit("ONNX Runtime's products of one-byte numbers are not exact, or not quicker, on this machine")
+    print("| **with ONNX Runtime** | | |")
+    clock.tell("one-byte products in ONNX Runtime", lambda: products_of_one_byte(X, C))
     if not all(map(np.array_equal, without, run(clock, X, C))):
-        sys.exit("with PyTorch, other labels or border rows were found")
+        sys.exit("with ONNX Runtime, other labels or border rows were found")
 
 
 if __name__ == "__main__":

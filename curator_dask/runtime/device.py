@@ -12,8 +12,6 @@ from curator_dask.errors import DeviceError, ParameterError
 DEVICES = ("auto", "cpu", "gpu")
 DEVICE_VARIABLE = "CURATOR_DASK_BACKEND"
 TF32_VARIABLE = "CUPY_TF32"
-MANY_MULTIPLICATIONS = 3e11
-"""From so many on, quick products save more time than loading PyTorch in two workers takes."""
 _RAPIDS = ("cudf", "cupy", "dask_cuda")
 
 
@@ -71,15 +69,6 @@ def to_device(array: Any, device: str) -> Any:
     import cupy
 
     return cupy.asarray(array)
-
-
-def load_quick_products(device: str, num_multiplications: float) -> None:
-    """On a worker: load PyTorch where it is worth it, as it makes products of one-byte numbers quicker (`dedup.arrays.one_byte`).
-
-    It takes a second and some 200 MB of memory. With so many multiplications in the whole stage, CPU workers save more.
-    """
-    if device == "cpu" and num_multiplications >= MANY_MULTIPLICATIONS:
-        import torch  # noqa: F401
 
 
 def torch_device(device: str, *, light: bool = False) -> str:

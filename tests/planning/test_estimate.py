@@ -96,16 +96,6 @@ class TestProductsOfOneByteNumbers:
         assert self.product_share(clips=1e7, dim=128) == pytest.approx(0.55)
         assert self.product_share(clips=1e7, dim=127) == 1
 
-    def test_workers_load_pytorch_for_many_products_only(self):
-        """The least number is 3 * 10^11: in pairwise, or in the stage before, k-means."""
-        # One cluster of 24,000 rows: 2.9 * 10^11 / 2 products of 512 numbers within it, 1.2 * 10^7 for its one centroid.
-        assert self.product_share(clips=24_000, n_clusters=1) == 1
-        # 35,000 rows: 3.1 * 10^11 within it.
-        assert self.product_share(clips=35_000, n_clusters=1) == pytest.approx(0.63)
-        # 80 clusters of 3,000 rows: 1.8 * 10^11 within them; 800 clusters: 9.8 * 10^11 for their centroids.
-        assert self.product_share(clips=240_000, n_clusters=80) == 1
-        assert self.product_share(clips=2.4e6, n_clusters=800) == pytest.approx(0.7)
-
     def test_gpus_multiply_all(self):
         large = stage(plan_run(RunSize(clips=1e7, align=False)), "pairwise")
         assert large.gpu_hours * 3600 == pytest.approx(1e7 * 1e4 * 512 / 20e12)

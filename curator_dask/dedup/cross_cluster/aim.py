@@ -144,7 +144,7 @@ def _within_pair(dim: int) -> float:
 
 def _sample_margins(sample: OneByte, centroids: Centroids, planes: Planes) -> NDArray[np.float32]:
     """(S, k) margins of S rows, on the host."""
-    products = to_host(Multiplier(centroids.numbers, len(sample.numbers)).products(sample))
+    products = to_host(Multiplier(centroids.numbers).products(sample))
     margins: NDArray[np.float32] = planes.offset - planes.slope * (products - products[:, planes.own, None])
     return margins
 

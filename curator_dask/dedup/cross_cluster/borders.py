@@ -108,7 +108,7 @@ def find_borders(
     aim = take_aim(rows, centroids, planes_around(own, centroids), eps, (budget, recall))
     directions = xp.asarray(sketch_directions(X.shape[1], centroids.sketch_width(eps)))
     height = min(len(X), rows_at_once, block_rows(X, TILE_NUMBER_BYTES * len(aim.planes.cluster)))
-    look = _Look(aim, Multiplier(centroids.numbers.take(xp.asarray(aim.planes.cluster)), height), directions, height)
+    look = _Look(aim, Multiplier(centroids.numbers.take(xp.asarray(aim.planes.cluster))), directions, height)
     parts = [_of_block(rows, block, look) for block in row_blocks(X.shape[0], rows_at_once)]
     return Borders(
         np.concatenate([part.row for part in parts]),

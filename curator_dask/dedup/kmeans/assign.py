@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from curator_dask.dedup.arrays.blocks import over_blocks
-from curator_dask.dedup.arrays.one_byte import quick_products
+from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.arrays.xp import Array, array_module, block_rows, row_blocks, to_host
 from curator_dask.dedup.kmeans.few import products_of_few
 from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
@@ -76,7 +76,7 @@ def assign(X: Array, C: Array, *, max_rows: int | None = None) -> Array:
     labels = xp.full(X.shape[0], UNSURE, dtype=np.int32)
     num_rows = block_rows(X, 4 * C.shape[0])
     num_rows = min(num_rows, max_rows or num_rows, max(1, X.shape[0]))
-    if xp is np and X.shape[0] >= LEAST_ROWS and C.shape[0] >= LEAST_CENTRES and quick_products():
+    if xp is np and X.shape[0] >= LEAST_ROWS and C.shape[0] >= LEAST_CENTRES and are_quick():
         at_a_time = min(num_rows, rows_at_a_time(C.shape[0]))
         _label(labels, X, row_blocks(X.shape[0], SCREENED_ROWS), lambda: _Screened(centres, at_a_time))
         unsure = np.flatnonzero(labels == UNSURE)

@@ -64,10 +64,10 @@ class Screen:
         columns = to_one_byte(self._centres)
         self._errors = np.sqrt(((wide - columns.numbers * columns.steps[:, None].astype(np.float64)) ** 2).sum(axis=1))
         self._num_rows = num_rows
-        self._multiplier = Multiplier(columns, num_rows)
+        self._multiplier = Multiplier(columns)
 
     def scores(self, X: Matrix) -> Matrix:
-        """(n, k) float32, higher where a centre is nearer; the same bits on every machine. The next call overwrites them.
+        """(n, k) float32, higher where a centre is nearer; the same bits on every machine.
 
         Args:
             X: (n, D) float32, at most `num_rows` rows.

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, quick_products, shaped, to_one_byte
+from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, to_one_byte
+from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.arrays.xp import array_module, row_blocks
 from curator_dask.dedup.similarity.candidates import FLOAT32
 
@@ -106,7 +107,7 @@ def rounded_where_it_pays(
         floor: (M,) lower products do not count.
     """
     least_rows = min(len(queries), len(references))
-    if array_module(references) is not np or not is_large(least_rows, references.shape[1]) or not quick_products():
+    if array_module(references) is not np or not is_large(least_rows, references.shape[1]) or not are_quick():
         return None
     middle = references.mean(axis=0)
     num_rows = len(references) if queries is references else len(references) + len(queries)
@@ -150,7 +151,7 @@ class Left(NamedTuple):
 
 
 class Screen:
-    """Computes limits of the products of queries and references. One block's limits are overwritten by the next one's.
+    """Computes limits of the products of queries and references.
 
     Args:
         num_rows, num_columns: of the largest block.
@@ -159,7 +160,7 @@ class Screen:
     def __init__(self, sides: RoundedSides, num_rows: int, num_columns: int) -> None:
         self._queries, self._references = sides
         self.pays = True
-        self._multiplier = Multiplier(self._references.rows, num_rows, num_columns)
+        self._multiplier = Multiplier(self._references.rows)
         self._added = np.empty(num_rows * num_columns, np.float32)
         self._in_steps = self._queries.left / self._queries.rows.steps[:, None]
         self._widths = _widths(*sides)
@@ -171,7 +172,7 @@ class Screen:
     def limits(self, rows: slice, columns: slice) -> Limits:
         """The limits of these queries and these references."""
         limits: Rows = self._multiplier.in_steps(self._queries.rows.numbers[rows], columns)
-        added = shaped(self._added, *limits.shape)
+        added = self._added[: limits.size].reshape(limits.shape)
         limits += np.matmul(self._in_steps[rows], self._references.right[columns].T, out=added)
         return Limits(limits, self._queries.rows.steps[rows], self._widths[rows])
 

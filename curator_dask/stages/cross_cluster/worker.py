@@ -13,7 +13,7 @@ from curator_dask.dedup.arrays.xp import to_host
 from curator_dask.dedup.cross_cluster.borders import Borders, find_borders
 from curator_dask.dedup.cross_cluster.centroids import Centroids
 from curator_dask.files import layout
-from curator_dask.runtime.device import load_quick_products, to_device
+from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult, add_counts
 from curator_dask.stages.cross_cluster.border_files import GroupRows, with_row_columns, write_group_rows
 from curator_dask.stages.cross_cluster.fetch_vectors import copied_vectors_path, copy_vectors
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 def find_group_borders(task: GroupTask) -> UnitResult:
     """Write down the rows of a group, and its border rows for each group that they are compared with."""
     spec, centroids = task.spec, read_prepared_centroids(task.spec)
-    load_quick_products(spec.device, float(centroids.cost.sum()) / 4 * len(centroids.cost))
     found = [_rows_of_cluster(spec, cluster, centroids) for cluster in task.clusters]
     written = write_group_rows(spec.output, task.group, _joined(task, found, centroids), len(spec.groups))
     for part in found:

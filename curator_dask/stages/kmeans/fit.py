@@ -123,7 +123,6 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     hashes = client.map(_hashes_of_ids, loaded, pure=False)
     refuse_doubled_ids(client, spec.source, parameters.random_state, chunks, hashes, num_rows, reporter.note)
     n_clusters = fitting_n_clusters(parameters, num_rows if sample.refined else num_fit_rows, num_fit_rows, reporter)
-    spec = replace(spec, num_multiplications=num_rows * n_clusters * spec.dimension)
     held = RowsOnWorkers(client, reporter.note, loaded, _add_up_levels(census, in_levels), spec.dimension)
     if sample.refined and len(held.levels) == 1:
         tol = sample_tol(parameters.tol, num_fit_rows, n_clusters)
@@ -229,18 +228,15 @@ def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Rep
     parameters = spec.parameters
     runs = parameters.n_init if isinstance(parameters.init, str) else 1
     results: list[KMeansResult] = []
-    ready: list[Any] = []
     for run in range(runs):
         seed = parameters.random_state + run
         sample = _draw_for_start(held, spec, n_clusters, seed)
-        ready = ready or held.get_ready(spec, n_clusters)  # not before: the sample would wait for it
         start = _choose_start(held, spec, n_clusters, sample, seed)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
             results.append(_iterate(held, start, spec, reporter))
         finally:
             reporter.finish()
-    del ready  # until here, Dask keeps to it
     return min(results, key=lambda result: result.inertia)
 
 

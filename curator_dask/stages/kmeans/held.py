@@ -16,7 +16,7 @@ from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
-from curator_dask.runtime.device import load_quick_products, to_device
+from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.parameters import GROUPED_FROM
 from curator_dask.stages.kmeans.placing.places import Place, find_places
@@ -76,10 +76,6 @@ class RowsOnWorkers:
             for place, *own in zip(self.places, *states, strict=True)
         ]
 
-    def get_ready(self, spec: FitSpec, num_centres: int) -> list[Any]:
-        """Futures: workers load what they will need. That takes a second, in which the client chooses where the fit starts."""
-        return self.submit(_get_ready, way=_choose_way(spec, num_centres))
-
     def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
         """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
         way = _choose_way(spec, len(C))
@@ -134,15 +130,11 @@ class _Way(NamedTuple):
     device: str
     max_rows: int
     in_groups: bool
-    num_multiplications: float
-
-    def prepare(self) -> None:
-        load_quick_products(self.device, self.num_multiplications)
 
 
 def _choose_way(spec: FitSpec, num_centres: int) -> _Way:
     max_rows = spec.parameters.max_samples_per_batch
-    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), spec.num_multiplications)
+    return _Way(spec.device, max_rows, compares_groups(spec, num_centres))
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
@@ -158,13 +150,8 @@ def _merge_all(partials: Iterable[Partial]) -> Partial:
     return reduce(merge, partials)
 
 
-def _get_ready(_rows: Sequence[FitRows], *, way: _Way) -> None:
-    way.prepare()
-
-
 def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, way: _Way) -> Partial:
     """Rows of several chunks are compared together, where they are few: what is made of the centres is made once for them."""
-    way.prepare()
 
     def of_batch(batch: Sequence[NDArray[np.float32]]) -> Partial:
         X = to_device(batch[0] if len(batch) == 1 else np.concatenate(batch), way.device)
@@ -183,7 +170,6 @@ def _find_more_near(
 
     Nearly all others would find the same centres again.
     """
-    way.prepare()
 
     def find(X: NDArray[np.float32]) -> NDArray[np.int32]:
         return near_in_groups(X, groups_of(C), LOOKED_AT, NEAR) if way.in_groups else find_near(X, C)

@@ -26,8 +26,6 @@ class FitSpec:
     """Report the inertia of every iteration."""
     in_host_memory: bool = False
     """On GPUs: leave the vectors in host memory during the fit."""
-    num_multiplications: float = 0.0
-    """Of numbers, where all rows are compared with all centroids."""
 
     @property
     def dimension(self) -> int:
@@ -95,8 +93,6 @@ class WriteClustersSpec:
     device: str
     looked_at: int | None = None
     """Compare a row with the centroids of this many groups; None: with all centroids."""
-    num_multiplications: float = 0.0
-    """Of numbers, where all rows are compared with all centroids."""
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,6 @@ class KMeansStage(KMeansParameters, StorageKwargs, Stage):
             max_rows=self.max_samples_per_batch,
             device=device,
             looked_at=record.data.get("search", {}).get("looked_at"),
-            num_multiplications=record.counts["rows_in"] * n_clusters * dimension,
         )
 
     def _write_clusters(

@@ -28,7 +28,7 @@ from curator_dask.dedup.kmeans.assign import assign, centroid_distances
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.device import load_quick_products, to_device
+from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.sample_cost import INERTIA, inertia_of
@@ -56,7 +56,6 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     import pyarrow as pa
 
     spec = task.spec
-    load_quick_products(spec.device, spec.num_multiplications)
     table, X, order = assign_rows(task, kept)
     starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
     schema = _with_vectors(spec.source, table.slice(0, 0), X[:0]).schema

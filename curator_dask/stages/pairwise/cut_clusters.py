@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from curator_dask.data.clusters import count_rows
 from curator_dask.dedup.similarity.pairwise import runs_of_equal_work
-from curator_dask.dedup.similarity.screen import LEAST_ROWS
 from curator_dask.errors import CuratorError
 from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
@@ -60,7 +59,7 @@ def plan_units(state: StageState, clusters: list[Unit[ClusterTask]]) -> Pairwise
     """Cut the large ones among the clusters that are not done yet."""
     done = state.done_units()
     todo = [unit for unit in clusters if done.get(unit.key) != unit.inputs]
-    counted = _with_num_pairs(_count_rows_of(todo))
+    counted = _count_rows_of(todo)
     large = [_cut(state, unit) for unit in counted if unit.task.num_rows > CUT_ROWS]
     whole = [unit for unit in counted if unit.task.num_rows <= CUT_ROWS]
     whole.sort(key=lambda unit: -unit.task.num_rows)
@@ -84,15 +83,6 @@ def _count_unit_rows(unit: Unit[ClusterTask]) -> Unit[ClusterTask]:
     except (CuratorError, OSError):  # the worker will meet the same error and record it for this unit
         return unit
     return replace(unit, task=replace(unit.task, num_rows=num_rows), share=min(1.0, (num_rows / TASK_ROWS) ** 2))
-
-
-def _with_num_pairs(units: list[Unit[ClusterTask]]) -> list[Unit[ClusterTask]]:
-    """The units, whose spec now tells how many pairs of rows there are in the large ones among them."""
-    sizes = [unit.task.num_rows for unit in units if unit.task.num_rows >= LEAST_ROWS]
-    if not sizes:
-        return units
-    spec = replace(units[0].task.spec, num_pairs=sum(size * (size - 1) // 2 for size in sizes))
-    return [replace(unit, task=replace(unit.task, spec=spec)) for unit in units]
 
 
 def _cut(state: StageState, unit: Unit[ClusterTask]) -> LargeCluster:

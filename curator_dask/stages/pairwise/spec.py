@@ -30,8 +30,6 @@ class PairwiseSpec:
     device: str
     scratch: tuple[str, ...]
     """Folder below `output` for temporary files on the worker."""
-    num_pairs: int = 0
-    """Pairs of rows that this run compares in clusters large enough for products of one-byte numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

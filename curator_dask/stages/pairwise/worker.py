@@ -23,10 +23,9 @@ from curator_dask.data.scored_clusters import LISTED_FROM, write_near_list
 from curator_dask.data.tables import read_unit_tables, write_parquet
 from curator_dask.dedup.similarity.near_list import NearPairLister
 from curator_dask.dedup.similarity.pairwise import PartialScores, finish_scores, max_earlier_similarity, scores_among
-from curator_dask.dedup.similarity.screen import is_large
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder
-from curator_dask.runtime.device import load_quick_products, to_device
+from curator_dask.runtime.device import to_device
 from curator_dask.runtime.records import UnitResult
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.pairwise.spec import PAIRWISE, ClusterTask, JoinTask, PairwiseSpec, PartTask
@@ -47,7 +46,6 @@ def score_cluster(task: ClusterTask) -> UnitResult:
         spec.input, task.paths, _columns(spec), spec.embedding_field, spec.embedding_dim, str(task)
     )
     ranked = _ranking(spec, table)
-    _prepare(task, X.shape[1])
     lister = NearPairLister(len(ranked))
     scores, best = max_earlier_similarity(to_device(X[ranked], spec.device), tile_rows=spec.tile_rows, also=lister)
     written = _write_table(task, table, ranked, scores, best)
@@ -67,17 +65,10 @@ def score_part(task: PartTask) -> UnitResult:
     batches = vector_batches(spec.input, task.paths, spec.embedding_field, spec.embedding_dim, str(task))
     with spec.output.scratch(*spec.scratch) as scratch, (scratch / "earlier").open("w+b") as file:
         rows, earlier = part_at(batches, place, run, file)
-        _prepare(task, rows.shape[1])
         X, places = to_device(rows, spec.device), np.arange(run.start, run.stop)
         chunks = ((to_device(batch, spec.device), at) for batch, at in read_back(file, earlier, rows.shape[1]))
         best = scores_among(X, places, chain([(X, places)], chunks), tile_rows=spec.tile_rows)
     return UnitResult({task.scores: _write_scores(spec.output, task.scores, best)})
-
-
-def _prepare(task: ClusterTask, dimension: int) -> None:
-    """Load what makes large clusters quicker, if this run has enough of them."""
-    if is_large(task.num_rows, dimension):
-        load_quick_products(task.spec.device, float(task.spec.num_pairs) * dimension)
 
 
 def join_parts(task: JoinTask) -> UnitResult:

@@ -1,4 +1,4 @@
-"""Products of one-byte numbers: exact, and the same with PyTorch and without."""
+"""Products of one-byte numbers: exact, and the same with ONNX Runtime and without."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
-from curator_dask.dedup.arrays import one_byte
-from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, quick_products, to_one_byte
+from curator_dask.dedup.arrays import one_byte, quick_products
+from curator_dask.dedup.arrays.one_byte import Multiplier, OneByte, to_one_byte
+from tests.dedup.quick import NEEDS_QUICK
 from tests.dedup.reference import random_unit
+from tests.left_out import NO_ONNX
 
 
-@pytest.fixture(params=["torch", "float32"])
+@pytest.fixture(params=[pytest.param("onnx", marks=NEEDS_QUICK), "float32"])
 def way(request, monkeypatch):
     """Each of the two ways, whichever is quicker here."""
-    monkeypatch.setattr(one_byte, "quick_products", lambda: request.param == "torch")
+    monkeypatch.setattr(one_byte, "are_quick", lambda: request.param == "onnx")
 
 
 def as_numbers(rows: OneByte) -> np.ndarray:
@@ -51,7 +52,7 @@ def test_products_are_exact(way, dim):
     rows, columns = (random.integers(-127, 128, (number, dim), np.int8) for number in (40, 33))
     rows[0], columns[0], columns[1] = 127, 127, -127
     ones = np.ones(40, np.float32)
-    multiplier = Multiplier(OneByte(columns, ones[:33], ones[:33]), 40)
+    multiplier = Multiplier(OneByte(columns, ones[:33], ones[:33]))
     for some in (rows, rows[:7], rows[:0]):
         products = multiplier.products(OneByte(some, ones[: len(some)], ones[: len(some)]))
         assert np.array_equal(products, (some.astype(np.int64) @ columns.T.astype(np.int64)).astype(np.float32))
@@ -61,19 +62,27 @@ def test_products_have_the_size_of_the_rows(way):
     X, C = random_unit(30, 64, 0) * np.float32(3), random_unit(20, 64, 1) * np.float32(0.1)
     rows, columns = to_one_byte(X), to_one_byte(C)
     np.testing.assert_allclose(
-        Multiplier(columns, 30).products(rows), as_numbers(rows) @ as_numbers(columns).T, rtol=1e-5, atol=1e-7
+        Multiplier(columns).products(rows), as_numbers(rows) @ as_numbers(columns).T, rtol=1e-5, atol=1e-7
     )
 
 
-def test_pytorch_is_asked_only_where_it_is_loaded_and_has_one_thread(monkeypatch):
-    monkeypatch.setattr(one_byte, "_is_exact_and_quick", lambda: True)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        assert not quick_products()
-        torch.set_num_threads(1)
-        assert quick_products()
-        monkeypatch.delitem(sys.modules, "torch")
-        assert not quick_products()
-    finally:
-        torch.set_num_threads(threads)
+@pytest.mark.parametrize("columns", [slice(0, 0), slice(3, 4), slice(5, 20)])
+def test_products_with_some_of_the_columns(way, columns):
+    rows, all_columns = to_one_byte(random_unit(9, 48, 0)), to_one_byte(random_unit(20, 48, 1))
+    multiplier = Multiplier(all_columns)
+    some = multiplier.in_steps(rows.numbers, columns)
+    assert np.array_equal(some, multiplier.in_steps(rows.numbers)[:, columns])
+
+
+def test_without_onnx_runtime_no_products_are_quick(monkeypatch):
+    for cached in (quick_products.are_quick, quick_products._session):
+        monkeypatch.setattr(quick_products, cached.__name__, cached.__wrapped__)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert not quick_products.are_quick()
+
+
+def test_the_model_is_the_one_that_the_tool_makes():
+    onnx = pytest.importorskip("onnx", reason=NO_ONNX)
+    from tools.one_byte_model import model
+
+    assert onnx.load(str(quick_products.MODEL)) == model()

@@ -15,7 +15,7 @@ from tests.dedup.reference import random_unit, unit
 
 def screened(X: np.ndarray, C: np.ndarray, **options) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assigning, "quick_products", lambda: True)
+        patch.setattr(assigning, "are_quick", lambda: True)
         patch.setattr(assigning, "LEAST_ROWS", 1)
         patch.setattr(assigning, "LEAST_CENTRES", 1)
         return assign(X, C, **options)

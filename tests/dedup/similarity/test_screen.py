@@ -7,27 +7,28 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import torch  # noqa: F401 - a screen in PyTorch needs it to be loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from curator_dask.dedup.arrays import one_byte
+from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.similarity import best_match as search
 from curator_dask.dedup.similarity import screen
 from curator_dask.dedup.similarity.best_match import best_match
 from curator_dask.dedup.similarity.near_list import NearPairLister
 from curator_dask.dedup.similarity.pairs import side
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, scores_among
+from tests.dedup.quick import NEEDS_QUICK
 from tests.dedup.reference import earlier, random_unit, unit
 
 
 @contextmanager
-def screened(*, in_torch: bool = True, part: int = 112) -> Iterator[None]:
+def screened(*, quickly: bool = are_quick(), part: int = 112) -> Iterator[None]:
     """Screens for all rows, however few, whether it pays or not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screen, "quick_products", lambda: True)
-        patch.setattr(one_byte, "quick_products", lambda: in_torch)
+        patch.setattr(screen, "are_quick", lambda: True)
+        patch.setattr(one_byte, "are_quick", lambda: quickly)
         for name, value in (
             ("LEAST_ROWS", 1),
             ("LEAST_NUMBERS", 1),
@@ -86,14 +87,14 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("in_torch", [True, False], ids=["torch", "float32"])
+@pytest.mark.parametrize("quickly", [pytest.param(True, marks=NEEDS_QUICK), False], ids=["onnx", "float32"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("num_rows", "dim"), [(1, 16), (2, 3), (300, 1), (301, 33), (700, 512), (260, 1100)])
-def test_hostile_rows(kind, num_rows, dim, in_torch):
+def test_hostile_rows(kind, num_rows, dim, quickly):
     X = hostile(kind, num_rows, dim)
     expected = results(X)
     for tile_rows, part in ((1024, 112), (60, 17)):
-        with screened(in_torch=in_torch, part=part):
+        with screened(quickly=quickly, part=part):
             assert results(X, tile_rows) == expected
 
 
@@ -169,7 +170,7 @@ def test_limits_of_usual_rows_are_not_far_above_their_products():
 def test_few_pairs_of_unlike_rows_are_multiplied(monkeypatch):
     X, multiplied = random_unit(2500, 256, 3), []
     pair_products = search.pair_products
-    monkeypatch.setattr(screen, "quick_products", lambda: True)
+    monkeypatch.setattr(screen, "are_quick", lambda: True)
     monkeypatch.setattr(
         search, "pair_products", lambda a, b, i, j: multiplied.append(len(i)) or pair_products(a, b, i, j)
     )
@@ -179,7 +180,7 @@ def test_few_pairs_of_unlike_rows_are_multiplied(monkeypatch):
 
 
 def test_rows_too_much_alike_are_not_screened(monkeypatch):
-    monkeypatch.setattr(screen, "quick_products", lambda: True)
+    monkeypatch.setattr(screen, "are_quick", lambda: True)
     monkeypatch.setattr(search, "_look_at_few", None)
     X = unit(random_unit(1, 256, 0) + np.float32(1e-6) * random_unit(2500, 256, 1))
     np.testing.assert_array_equal(max_earlier_similarity(X)[1], earlier(X)[1])

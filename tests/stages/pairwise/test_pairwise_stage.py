@@ -17,14 +17,13 @@ from curator_dask import PairwiseStage, RankingStrategy
 from curator_dask.data import clusters as clusters_module
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.ranking.keep_rules import parse_keep
-from curator_dask.dedup.similarity import screen
 from curator_dask.dedup.similarity.pairwise import runs_of_equal_work
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import run_unit
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.pairwise import cut_clusters, worker
+from curator_dask.stages.pairwise import cut_clusters
 from curator_dask.stages.pairwise.cut_clusters import PairwisePlan, plan_units, scored_clusters
 from curator_dask.stages.pairwise.stage import cluster_unit
 from curator_dask.stages.pairwise.worker import join_parts, score
@@ -172,21 +171,6 @@ def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkey
     assert [(unit.task.num_rows, unit.share) for unit in plan.first] == [
         (900, 1.0), (300, 0.25), (40, pytest.approx(1 / 225)), (1, pytest.approx(1 / 360_000))
     ]  # fmt: skip
-
-
-def test_workers_load_pytorch_for_all_pairs_of_large_clusters(skewed, monkeypatch):
-    asked = []
-    monkeypatch.setattr(worker, "load_quick_products", lambda *about: asked.append(about))
-    monkeypatch.setattr(cut_clusters, "CUT_ROWS", 500)
-    monkeypatch.setattr(cut_clusters, "PART_ROWS", 600)
-    for module in (cut_clusters, screen):
-        monkeypatch.setattr(module, "LEAST_ROWS", 300)
-    monkeypatch.setattr(screen, "LEAST_NUMBERS", 16)
-    for unit in plan_of(stage_of(skewed, "p")).first:
-        score(unit.task)
-    assert (
-        asked == [("cpu", 16 * (900 * 899 / 2 + 300 * 299 / 2))] * 3
-    )  # two parts of the largest, and one other cluster
 
 
 class Watched(Folder):
