@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curator_dask import similar_clips
-from curator_dask.data.similar.coded_clusters import coded_batch, coded_bytes
+from curator_dask.data.similar.coded_clusters import coded_batch, coded_parts
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vectors import matrix_column
 from curator_dask.files.folder import Folder
@@ -95,7 +95,7 @@ def write_clusters(out: Path, X: NDArray[np.float32], num_clusters: int) -> NDAr
         coded.setdefault(k % BUCKETS, []).append((k, coded_batch(pa.chunked_array([ids[rows]]), X[rows])))
     state = StageState(folder, "kmeans")
     for bucket, clusters in coded.items():
-        folder.write_parts(state.beside_marker(f"bucket-{bucket:05d}"), [coded_bytes(clusters)])
+        folder.write_parts(state.beside_marker(f"bucket-{bucket:05d}"), coded_parts(clusters))
     with (out / "kmeans" / CENTROIDS).open("wb") as file:
         np.save(file, C)
     return ids

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curator_dask as cd
-from curator_dask.data.similar.coded_clusters import CodedClusters, coded_batch, coded_bytes
+from curator_dask.data.similar.coded_clusters import CodedClusters, coded_batch, coded_parts
 from curator_dask.data.similar.nearest import nearest_rows
 
 
@@ -62,7 +62,7 @@ def write_clusters(kmeans: Path, X: np.ndarray, C: np.ndarray, labels: np.ndarra
     units = kmeans / ".curator" / "kmeans" / "units"
     units.mkdir(parents=True)
     for bucket in range(7 if coded else 0):
-        (units / f"bucket-{bucket}.arrow").write_bytes(coded_bytes(parts[bucket::7]))
+        (units / f"bucket-{bucket}.arrow").write_bytes(b"".join(coded_parts(parts[bucket::7])))
 
 
 def truly_alike(X: np.ndarray, row: int, top: int) -> set[str]:
@@ -105,6 +105,19 @@ def test_clusters_without_codes_are_searched_whole(tmp_path: Path) -> None:
     (units / "bucket-3.arrow").write_bytes(b"damaged")
     assert CodedClusters.of(tmp_path / "with" / "kmeans") is None
     assert {clip for clip, _ in cd.similar_clips(str(tmp_path / "with"), "00700", 9)} == truly_alike(X, 700, 9)
+
+
+def test_the_file_of_codes_is_put_together_without_a_copy_of_them() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    batches = [coded_batch(pa.chunked_array([[f"{number}-{i}" for i in range(50)]]), X) for number in (3, 1)]
+
+    parts = coded_parts([(3, batches[0]), (1, batches[1])])
+
+    file = pa.ipc.open_file(b"".join(parts))
+    assert [file.get_batch(at).equals(batch) for at, batch in enumerate(batches)] == [True, True]
+    for batch in batches:
+        codes = np.frombuffer(batch["code"].buffers()[1], np.uint8)
+        assert any(np.shares_memory(np.frombuffer(part, np.uint8), codes) for part in parts)
 
 
 def test_equal_rows_come_in_the_order_of_their_ids(tmp_path: Path) -> None:

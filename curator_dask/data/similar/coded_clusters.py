@@ -6,6 +6,7 @@ order of the cluster's Parquet file. Which clusters they are, the metadata of it
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,16 +37,30 @@ class Scored(NamedTuple):
     step: NDArray[np.float32]
 
 
-def coded_bytes(clusters: Sequence[tuple[int, pa.RecordBatch]]) -> memoryview:
-    """The file of clusters, each with its number and its `coded_batch`."""
+class _Parts(io.RawIOBase):
+    """Keeps what is written, and copies nothing. Memory for a whole file would grow step by step, and be copied each time."""
+
+    def __init__(self) -> None:
+        self.parts: list[memoryview] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.parts.append(memoryview(data).cast("B"))
+        return len(self.parts[-1])
+
+
+def coded_parts(clusters: Sequence[tuple[int, pa.RecordBatch]]) -> list[memoryview]:
+    """The file of clusters, each with its number and its `coded_batch`, in parts. Codes are not copied: the batches keep them."""
     import pyarrow as pa
 
     numbers = json.dumps([int(number) for number, _ in clusters])
-    sink = pa.BufferOutputStream()
+    sink = _Parts()
     with pa.ipc.new_file(sink, clusters[0][1].schema.with_metadata({CLUSTERS: numbers})) as writer:
         for _, batch in clusters:
             writer.write_batch(batch)
-    return memoryview(sink.getvalue()).cast("B")
+    return sink.parts
 
 
 def coded_batch(ids: Any, X: NDArray[np.float32]) -> pa.RecordBatch:

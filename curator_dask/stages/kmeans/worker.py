@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curator_dask.data.clusters import stored_centroids
 from curator_dask.data.ids import one_type, stored
-from curator_dask.data.similar.coded_clusters import coded_batch, coded_bytes
+from curator_dask.data.similar.coded_clusters import coded_batch, coded_parts
 from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
@@ -136,8 +136,8 @@ def write_bucket(task: BucketTask) -> UnitResult:
         ends = [*starts[1:], len(labels)]
         written = list(pool.map(write, clusters, starts, ends, _moved(bucket.parts, clusters, starts, ends)))
     outputs = {path: num_bytes for path, num_bytes, _ in written}
-    coded = coded_bytes([(cluster, batch) for cluster, (*_, batch) in zip(clusters, written, strict=True)])
-    outputs[task.codes_path] = folder.write_parts(task.codes_path, [coded])
+    coded = coded_parts([(cluster, batch) for cluster, (*_, batch) in zip(clusters, written, strict=True)])
+    outputs[task.codes_path] = folder.write_parts(task.codes_path, coded)
     data = {INERTIA: inertia_of(table["l2_dist_to_cent"].to_numpy())}
     return UnitResult(outputs, {"rows": len(labels), "clusters": len(clusters)}, data=data)
 
@@ -237,7 +237,7 @@ def _sort_rows(tables: list[pa.Table], source: VectorSource) -> _Bucket:
     places[order.to_numpy()] = np.arange(len(order))
     parts, start = [], 0
     for part in tables:
-        numbers = part[source.embedding_field].combine_chunks().flatten().to_numpy()
+        numbers = part[source.embedding_field].chunk(0).flatten().to_numpy()  # `combine_chunks` would copy them
         X = numbers.reshape(len(part), -1)
         parts.append(_Part(X, part[LABEL].to_numpy(), places[start : start + len(part)]))
         start += len(part)
