@@ -199,9 +199,9 @@ def _leading_numbers(texts: pa.LargeStringArray) -> NDArray[np.uint64]:
     offsets, text = offsets_and_text(texts)
     first, last = (one or b"" for one in pc.min_max(texts.cast(pa.large_binary())).as_py().values())
     shared = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-    data = np.append(np.frombuffer(text, np.uint8), np.zeros(1, np.uint8))
-    numbers = np.zeros(len(texts), np.uint64)
-    for place in range(shared, shared + 8):
-        at = np.minimum(offsets[:-1] + place, len(text))
-        numbers = numbers << np.uint64(8) | np.where(at < offsets[1:], data[at], 0)
-    return numbers
+    data = np.append(np.frombuffer(text, np.uint8), np.zeros(8, np.uint8))
+    start = np.minimum(offsets[:-1] + shared, len(text))
+    numbers = np.lib.stride_tricks.sliding_window_view(data, 8)[start].view(">u8")[:, 0].astype(np.uint64)
+    foreign = np.clip(8 - (offsets[1:] - start), 0, 8)  # bytes that belong to the next text
+    bits = 8 * np.minimum(foreign, 7).astype(np.uint64)
+    return np.where(foreign < 8, numbers >> bits << bits, 0)

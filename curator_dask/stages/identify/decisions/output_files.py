@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_texts, offsets_and_text, sorted_texts
+from curator_dask.data.ids import id_texts, sorted_texts
 from curator_dask.data.tables import arrow_bytes, parquet_bytes, read_parquet
 from curator_dask.files.content_hash import NAMES_CONTENT, hash_of
 from curator_dask.files.folder import Folder
@@ -284,9 +284,9 @@ def _id_list(ids: pa.ChunkedArray) -> bytes:
     import pyarrow.compute as pc
 
     some = sorted_texts(_one_array(id_texts(ids)))
-    nothing, end = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
-    text = pc.binary_join_element_wise(escaped_lines(pa.chunked_array([some])), nothing, end)
-    return b"".join(offsets_and_text(chunk)[1].to_pybytes() for chunk in text.chunks)
+    lines = _one_array(escaped_lines(pa.chunked_array([some])))
+    [text] = pc.binary_join(pa.LargeListArray.from_arrays([0, len(lines)], lines), pa.scalar("\n", lines.type))
+    return bytes(text.as_buffer()) + b"\n" if len(lines) else b""
 
 
 def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -295,12 +295,21 @@ def joined_lists(lists: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     whole = _one_array(lists)
-    texts = pc.replace_substring_regex(id_texts(pa.chunked_array([whole.flatten()])), r"([\\;])", r"\\\1")
+    texts = _escaped(id_texts(pa.chunked_array([whole.flatten()])))
     lengths = pc.fill_null(pc.list_value_length(whole), 0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     return pa.chunked_array(
         [pc.binary_join(pa.ListArray.from_arrays(offsets, _one_array(texts.cast(pa.string()))), ";")]
     )
+
+
+def _escaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    special = r"([\\;])"
+    if not pc.any(pc.match_substring_regex(texts, special)).as_py():
+        return texts
+    return pc.replace_substring_regex(texts, special, r"\\\1")
 
 
 def _one_array(values: pa.ChunkedArray) -> pa.Array:
