@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.lloyd import lloyd, lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.kmeans.start import initial_centres
 

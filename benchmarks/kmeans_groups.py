@@ -31,7 +31,8 @@ from benchmarks.kmeans import product, timed
 from benchmarks.whole_dedup import Watch
 from curator_dask.data.tables import write_parquet
 from curator_dask.data.vectors import matrix_column
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, choose_search, group_centres
 from curator_dask.dedup.kmeans.lloyd import labelled_partial, new_centres
 from curator_dask.files.folder import Folder

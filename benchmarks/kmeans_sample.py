@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kmeans import faiss_kmeans, mixture
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.lloyd import (
     Partial,

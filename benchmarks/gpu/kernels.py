@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.gpu.device import GIB, Peak, fastest, gemm_flops, mixture_on_device, timed
 from benchmarks.gpu.records import sized, tell
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial
 from curator_dask.dedup.similarity.candidates import PRECISIONS, Precision, candidate_precision, probe_rows
 

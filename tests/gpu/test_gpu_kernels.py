@@ -12,7 +12,8 @@ from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, s
 from curator_dask.dedup.align.short_lines import SHORT_ROWS
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import DEVICE_TILE_ROWS, suited_tile_rows, to_host
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.similarity import tiles
 from curator_dask.dedup.similarity.candidates import (

@@ -1,4 +1,4 @@
-"""Assign every row to its nearest centre, and compute how far away the centre is.
+"""Assign every row to its nearest centre.
 
 The product of rows and centres is a float32 GEMM. Its last bits depend on the BLAS, on the number of threads and on
 the place of a row within its block (measured: OpenBLAS differs in 1-15 % of the entries), and the choice
@@ -217,38 +217,3 @@ def _nearest_of(candidates: Array, rows: Array, centres: _Centres) -> Array:
         score = (wide[i] * centres.double[j]).sum(axis=1) - centres.half_sq_norm[j]
         exact[i, j] = xp.rint(score * TIE_GRID)
     return exact.argmax(axis=1)
-
-
-def centroid_distances(X: Array, C: Array, labels: Array) -> tuple[Array, Array]:
-    """Distances of every row to the centre of its label, computed in float64.
-
-    >>> X, C = np.float32([[1, 0], [0.6, 0.8]]), np.float32([[2, 0], [0, 0.5]])
-    >>> l2, cosine = centroid_distances(X, C, np.array([0, 1]))
-    >>> l2.round(4).astype(str).tolist(), cosine.round(4).astype(str).tolist()
-    (['1.0', '0.6708'], ['0.0', '0.2'])
-
-    Returns:
-        ``(l2_dist_to_cent, cosine_dist_to_cent)``, both (N,) float32: ``|x - c|`` with the centre as it is, and
-        ``1 - x.c / (|x| |c|)``, never below 0, and 1 for a centre of length zero.
-    """
-    xp = array_module(X)
-    check_width(X, C)
-    C64 = xp.asarray(C).astype(np.float64)
-    lengths = xp.sqrt((C64 * C64).sum(axis=1))
-    l2 = xp.empty(X.shape[0], dtype=np.float32)
-    cosine = xp.empty(X.shape[0], dtype=np.float32)
-
-    def work(blocks: Iterator[slice]) -> None:
-        for rows in blocks:
-            x, c, c_length = X[rows].astype(np.float64), C64[labels[rows]], lengths[labels[rows]]
-            x_length = xp.sqrt((x * x).sum(axis=1))
-            scale = x_length * c_length
-            similarity = (x * c).sum(axis=1) / xp.where(scale > 0, scale, 1.0)
-            cosine[rows] = xp.maximum(0.0, 1.0 - similarity)
-            x -= c
-            x *= x
-            l2[rows] = xp.sqrt(x.sum(axis=1))
-
-    every_block = row_blocks(X.shape[0], block_rows(X, 32 * X.shape[1]))
-    over_blocks(work, every_block) if xp is np else work(every_block)
-    return l2, cosine

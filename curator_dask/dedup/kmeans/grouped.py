@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import block_rows, row_blocks
-from curator_dask.dedup.kmeans.assign import TIE_GRID, assign, centroid_distances, check_width
+from curator_dask.dedup.kmeans.assign import TIE_GRID, assign, check_width
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
 from curator_dask.dedup.kmeans.lloyd import labelled_partial, new_centres
 

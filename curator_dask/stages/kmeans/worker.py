@@ -24,7 +24,8 @@ from curator_dask.data.tables import ROW_GROUP_ROWS, write_parquet
 from curator_dask.data.vector_source import Rows, VectorSource, read_rows
 from curator_dask.data.vectors import matrix_column
 from curator_dask.dedup.arrays.xp import array_module, row_blocks, to_host
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of
 from curator_dask.files import layout
 from curator_dask.files.folder import Folder

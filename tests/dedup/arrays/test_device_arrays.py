@@ -15,7 +15,8 @@ from curator_dask.dedup.align.seeds import SEGMENT_ROWS, Segments, find_seeds, s
 from curator_dask.dedup.align.short_lines import SHORT_ROWS
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import array_module, to_host
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit, lloyd_partial, sum_of_sq_norms
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs, tile_block_scores
 from tests.dedup.align.lines import line_of, scene

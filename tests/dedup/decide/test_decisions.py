@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.decide.decisions import greedy_keep, nearest_kept
 from curator_dask.dedup.decide.groups import connected_groups
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.dedup.similarity.pairwise import max_earlier_similarity, near_pairs

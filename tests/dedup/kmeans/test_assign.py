@@ -6,18 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.errors import ParameterError
 from tests.dedup.reference import random_unit
-
-
-def test_worked_example():
-    C = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    X = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
-    l2, cosine = centroid_distances(X, C, np.array([0, 1, 0]))
-    np.testing.assert_allclose(l2, [0, 0, 0.8944272], rtol=1e-6)
-    np.testing.assert_allclose(cosine, [0, 0, 0.4], rtol=1e-6)
-    assert l2.dtype == cosine.dtype == np.float32
 
 
 def test_rows_go_to_the_nearest_centre():
@@ -66,31 +57,10 @@ def test_labels_do_not_depend_on_threads_or_on_the_place_in_the_block():
         np.testing.assert_array_equal(np.concatenate([assign(part, C) for part in np.split(X, [cut])]), whole)
 
 
-def test_distances_are_exact_where_a_gemm_would_cancel():
-    X = random_unit(50, 512, 3)
-    C = (X.astype(np.float64) + 1e-6 * np.random.default_rng(4).standard_normal(X.shape)).astype(np.float32)
-    labels = np.arange(50)
-    difference = X.astype(np.float64) - C
-    l2, cosine = centroid_distances(X, C, labels)
-    np.testing.assert_allclose(l2, np.linalg.norm(difference, axis=1), rtol=1e-6)
-    c = C.astype(np.float64)
-    x = X.astype(np.float64) / np.linalg.norm(X.astype(np.float64), axis=1, keepdims=True)
-    half_sq = ((x - c / np.linalg.norm(c, axis=1, keepdims=True)) ** 2).sum(axis=1) / 2
-    np.testing.assert_allclose(cosine, half_sq, rtol=1e-3)
-    assert (cosine >= 0).all()
-
-
-def test_a_centre_of_length_zero():
-    l2, cosine = centroid_distances(random_unit(3, 4, 0), np.zeros((1, 4), np.float32), np.zeros(3, np.int32))
-    np.testing.assert_allclose(l2, 1, rtol=1e-6)
-    assert cosine.tolist() == [1, 1, 1]
-
-
 def test_no_rows():
     C = np.eye(3, dtype=np.float32)
     labels = assign(np.empty((0, 3), np.float32), C)
     assert labels.shape == (0,)
-    assert centroid_distances(np.empty((0, 3), np.float32), C, labels)[0].shape == (0,)
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (0, 3), (3,)])

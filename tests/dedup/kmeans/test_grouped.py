@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from curator_dask.dedup.kmeans import grouped
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, choose_search, group_centres, groups_of, near_in_groups
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curator_dask.dedup.kmeans.assign import centroid_distances
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.errors import InputError, ParameterError
 from tests.dedup.reference import EXAMPLE_1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from curator_dask.dedup.kmeans.assign import centroid_distances
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.ranking.strategy import RankingStrategy
 from curator_dask.dedup.similarity.pairwise import (
     finish_scores,

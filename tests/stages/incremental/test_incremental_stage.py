@@ -19,7 +19,8 @@ from curator_dask import (
     RankingStrategy,
 )
 from curator_dask.dedup.arrays.rows import normalise
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.ranking.keep_rules import parse_keep
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.stages.base import RunContext

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from curator_dask.dedup.align.seeds import LENGTH
 from curator_dask.dedup.arrays.rows import normalise
 from curator_dask.dedup.arrays.xp import row_blocks
-from curator_dask.dedup.kmeans.assign import assign, centroid_distances
+from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.distances import centroid_distances
 from curator_dask.dedup.kmeans.grouped_start import share_out
 from curator_dask.dedup.kmeans.lloyd import kmeans_fit
 
