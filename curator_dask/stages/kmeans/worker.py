@@ -59,6 +59,7 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
     spec = task.spec
     table, X, order = assign_rows(task, kept)
     starts = np.searchsorted(table[LABEL].to_numpy() % spec.n_buckets, np.arange(spec.n_buckets + 1))
+    place = np.empty((np.diff(starts).max(), X.shape[1]), np.float32)
     schema = _with_vectors(spec.source, table.slice(0, 0), X[:0]).schema
     for group, buckets in enumerate(bucket_groups(spec.n_buckets)):
         with (
@@ -68,8 +69,9 @@ def assign_chunk(task: AssignTask, kept: Rows | None) -> None:
         ):
             for start, end in itertools.pairwise(starts[buckets.start : buckets.stop + 1].tolist()):
                 # The vectors of one bucket at a time: the same memory serves all, and what was just copied is still in the cache.
-                part = _with_vectors(spec.source, table.slice(start, end - start), X[order[start:end]])
-                writer.write_batch(_one_batch(part))
+                vectors = place[: end - start]
+                X.take(order[start:end], axis=0, out=vectors, mode="clip")  # "raise" would copy them twice
+                writer.write_batch(_one_batch(_with_vectors(spec.source, table.slice(start, end - start), vectors)))
 
 
 def assign_rows(task: AssignTask, kept: Rows | None = None) -> tuple[pa.Table, NDArray[np.float32], NDArray[np.int64]]:
