@@ -93,8 +93,10 @@ class Started:
     def workers(self) -> list[psutil.Process]:
         """The worker processes of its own cluster."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.process.pid).children()
-            return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+            started = psutil.Process(self.process.pid).children(recursive=True)
+            spawned = [child for child in started if "spawn_main" in " ".join(child.cmdline())]
+            servers = {child.ppid() for child in spawned}  # workers are forked from one
+            return [child for child in spawned if child.pid not in servers]
         return []
 
 

@@ -24,6 +24,7 @@ from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
 from curator_dask.runtime.local_cluster import local_gpus, local_processes
 from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
+from curator_dask.runtime.worker_processes.forking import forked_workers
 
 CONNECT_TIMEOUT_S = 30.0
 LOOK_S = 0.5
@@ -182,20 +183,24 @@ def dask_client(
         DeviceError: a GPU was asked for and there is none.
     """
     settings = settings or ClusterSettings()
-    import dask
-    import distributed  # noqa: F401  sets the levels of its loggers when it is imported, which must come before we set ours
-
+    runs_already = bool(settings.scheduler_address or settings.scheduler_file)
+    on_cpu = not runs_already and resolve_device(settings.device) == "cpu"
+    processes = not runs_already and (on_cpu or workers == "cpu")
+    n_processes = settings.n_workers if on_cpu else None
     with contextlib.ExitStack() as stack:
+        if processes:  # their server imports Dask while this process does
+            stack.enter_context(forked_workers(n_processes))
+        import dask
+        import distributed  # noqa: F401  sets the levels of its loggers as it is imported, which must come before we set ours
+
         # Dask would convert the strings of pandas frames, even over cuDF partitions.
         stack.enter_context(dask.config.set({"dataframe.convert-string": False}))
         if not settings.verbose:
             stack.enter_context(_quiet_logs())
-        if settings.scheduler_address or settings.scheduler_file:
+        if runs_already:
             yield stack.enter_context(_attach(settings, say or log))
-        elif resolve_device(settings.device) == "cpu":
-            yield stack.enter_context(local_processes(settings, settings.n_workers))
-        elif workers == "cpu":
-            yield stack.enter_context(local_processes(settings, None))
+        elif processes:
+            yield stack.enter_context(local_processes(settings, n_processes))
         else:
             yield stack.enter_context(local_gpus(settings, workers))
 

@@ -12,23 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from curator_dask.errors import ClusterError, DeviceError
 from curator_dask.files.names import counted
-from curator_dask.runtime.spawning import workers_leave_main_alone
+from curator_dask.runtime.temporary_keys import temporary_keys
+from curator_dask.runtime.worker_processes.forking import METHOD
+from curator_dask.runtime.worker_processes.variables import NAMES, worker_variables
+from curator_dask.runtime.worker_processes.without_main import workers_leave_main_alone
 
 if TYPE_CHECKING:
     from curator_dask.runtime.cluster_settings import ClusterSettings
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
-# Dask has glibc give memory back to the system at once. Then each temporary array of some megabytes is made of fresh pages,
-# and arithmetic in blocks takes three to nine times its CPU time (benchmarks/results/whole_dedup_2_cores.md).
-# Arrow's own allocator gives memory back too, which doubles the system time of writing Parquet.
-_KEPT_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}
-_SET_BY_NANNIES = (*_KEPT_MEMORY, "PYTHONHASHSEED")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CLOSE_TIMEOUT_S = 15.0
 """How long workers may take to end; they need about a second."""
 MOST_STARTS = 3
@@ -45,13 +38,15 @@ QUIET = {
 
 @contextlib.contextmanager
 def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterator[Any]:
-    """A client of local CPU workers, by default one per core."""
+    """A client of local CPU workers, by default one per core. Where a server to fork them from runs, they are forked."""
+    import dask
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
     # The cores that this process may use: fewer than the machine has in a container or under a batch system.
     n_workers = n_workers or CPU_COUNT
     with (
+        dask.config.set({"distributed.worker.multiprocessing-method": METHOD}),
         _configure(settings, n_workers),
         _start(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
         Client(cluster) as client,
@@ -107,16 +102,9 @@ def _num_gpus() -> int:
 def _configure(settings: ClusterSettings, n_workers: int) -> Iterator[None]:
     """Apply Dask's settings for local workers within the block."""
     import dask
-    from dask.system import CPU_COUNT
 
-    # Nannies set the BLAS threads to 1, which leaves cores idle when there are fewer workers than cores.
-    threads = {name: str(max(1, CPU_COUNT // n_workers)) for name in _THREAD_VARIABLES}
     config = {
-        "distributed.nanny.pre-spawn-environ": {
-            **dask.config.get("distributed.nanny.pre-spawn-environ"),
-            **threads,
-            **_KEPT_MEMORY,
-        },
+        "distributed.nanny.pre-spawn-environ": worker_variables(n_workers, os.environ),
         # This package bounds the memory of decoded frames and of matrices; Dask's own limit is the last guard.
         "distributed.worker.memory.pause": 0.85,
         # A local cluster gives up a worker that its nanny has not replaced within 15 s; imports alone can take longer.
@@ -135,10 +123,8 @@ def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[
 
     Keys that live as long as the cluster keep other users of the machine out: who reaches a scheduler can run code.
     """
-    from distributed import Security
-
     common = {
-        "security": Security.temporary(),
+        "security": temporary_keys(),
         "threads_per_worker": 1,
         "host": LOOPBACK,
         "dashboard_address": _dashboard_address(settings),
@@ -195,11 +181,10 @@ def _close_in_time(cluster: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _restore_environment() -> Iterator[Callable[[], None]]:
     """Undo what nannies do to this process: they set their workers' variables here too, and the next cluster would use them."""
-    names = (*_THREAD_VARIABLES, *_SET_BY_NANNIES)
-    before = {name: os.environ[name] for name in names if name in os.environ}
+    before = {name: os.environ[name] for name in NAMES if name in os.environ}
 
     def restore() -> None:
-        for name in names:
+        for name in NAMES:
             os.environ.pop(name, None)
         os.environ.update(before)
 

@@ -110,16 +110,17 @@ class TestDevice:
         assert lazy._client is None
 
 
-def kill_the_first_child_that_starts() -> list[int]:
-    """From another thread; returns a list that holds its process id once that is done."""
+def kill_the_first_that_starts(*, is_worker: bool) -> list[int]:
+    """A worker, or the server that workers are forked from, from another thread; returns a list that then holds its id."""
     me, killed = psutil.Process(), list[int]()
-    known = {child.pid for child in me.children()}
+    known = {child.pid for child in me.children(recursive=True)}
 
     def watch() -> None:
         while not killed:
-            for child in me.children():
+            for child in me.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    if child.pid not in known and "spawn_main" in " ".join(child.cmdline()):
+                    is_new = child.pid not in known and "spawn_main" in " ".join(child.cmdline())
+                    if is_new and (child.ppid() != me.pid) == is_worker:
                         child.kill()
                         killed.append(child.pid)
                         return
@@ -130,8 +131,9 @@ def kill_the_first_child_that_starts() -> list[int]:
 
 
 class TestLocal:
-    def test_a_worker_that_is_killed_as_it_starts_costs_nothing(self):
-        killed = kill_the_first_child_that_starts()
+    @pytest.mark.parametrize("is_worker", [True, False])
+    def test_a_process_that_is_killed_as_it_starts_costs_nothing(self, is_worker):
+        killed = kill_the_first_that_starts(is_worker=is_worker)
         with dask_client(ClusterSettings(device="cpu", n_workers=1, dashboard=False)) as client:
             assert client.submit(lambda: 42).result() == 42
         assert len(killed) == 1

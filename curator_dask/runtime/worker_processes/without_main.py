@@ -14,6 +14,7 @@ from multiprocessing import spawn
 from typing import Any
 
 _WORKER_NAME = "Dask Worker process"
+SERVER_NAME = "Fork server of Dask workers"
 _MAIN_MODULE = ("init_main_from_name", "init_main_from_path")
 
 _lock = threading.Lock()
@@ -40,7 +41,7 @@ def workers_leave_main_alone() -> Iterator[None]:
 def _for_process(name: str) -> dict[str, Any]:
     """Replaces `multiprocessing.spawn.get_preparation_data`."""
     data: dict[str, Any] = _original(name)
-    if name.startswith(_WORKER_NAME):
+    if name.startswith((_WORKER_NAME, SERVER_NAME)):
         for key in _MAIN_MODULE:
             data.pop(key, None)
     return data
