@@ -31,12 +31,12 @@ from curator_dask.runtime.progress import SilentReporter
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import decision_table, write_decisions_of_unit
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import _publish_single_files
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
+from curator_dask.stages.identify.output import publish
+from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.incremental.joining.join_scores import join_scores
 
 CLUSTER_ROWS, CLIPS_PER_VIDEO = 1000, 20
@@ -73,7 +73,7 @@ def main() -> None:
 @contextlib.contextmanager
 def _decided(stage: str, num_clips: int, crossing: float) -> Iterator[tuple[LazyCluster, StageState, UnitTables]]:
     """Two workers, and the made-up tables of a stage that are not joined yet."""
-    output_files.SINGLE_FILE_ROWS = 0  # they are a step of their own
+    publish.SINGLE_FILE_ROWS = 0  # they are a step of their own
     with tempfile.TemporaryDirectory() as scratch:
         state = StageState(Folder(scratch), stage)
         apart(_write_input, state, num_clips, crossing)
@@ -109,17 +109,26 @@ def _measure(num_clips: int, crossing: float) -> None:
             cluster,
             lambda: in_parts.join_in_parts(context, state, decided, folder, None),
         )
-        most = max(cluster.client.run(memory, "VmHWM").values())
-        print(f"The worker that used most memory used {most / 1e6:,.0f} MB.", flush=True)
-        paths = decision_parts(folder)
+        _tell_most_memory(cluster)
         if num_clips <= SINGLE_FILE_ROWS:
             _step(
                 "single files",
                 num_clips,
                 cluster,
-                lambda: _publish_single_files(state, paths, "", with_groups=True),
+                lambda: _write_single_files(context, state),
             )
+            _tell_most_memory(cluster)
         _step("read all parts in batches", num_clips, cluster, lambda: _read(folder))
+
+
+def _tell_most_memory(cluster: LazyCluster) -> None:
+    most = max(cluster.client.run(memory, "VmHWM").values())
+    print(f"The worker that used most memory used {most / 1e6:,.0f} MB.", flush=True)
+
+
+def _write_single_files(context: RunContext, state: StageState) -> None:
+    with workplace(context, state, here=False) as place:
+        publish.publish_single_files(place, state, decision_parts(state.folder), publish.SINGLE_FILES)
 
 
 def _read(folder: Folder) -> int:

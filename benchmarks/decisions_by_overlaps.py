@@ -40,16 +40,16 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide, groups_to_decide
 from curator_dask.stages.identify.by_overlaps.join_both import CopiesFirst
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
-from curator_dask.stages.identify.decisions import output_files
 from curator_dask.stages.identify.decisions.decision_table import (
     decision_table,
     with_digests,
     write_decisions_of_unit,
     write_unit_table,
 )
+from curator_dask.stages.identify.decisions.join_record import Joined
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.join_record import Joined
+from curator_dask.stages.identify.output import publish
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 
@@ -73,7 +73,7 @@ def _measure(num_clips: int, also_copies: bool, beside_a_run: bool, joined: bool
         folder = Folder(scratch)
         state = StageState(folder.below("d"), "identify")
         apart(_write_input, folder, state, num_clips, beside_a_run, joined)
-        output_files.SINGLE_FILE_ROWS = 0  # `benchmarks.decisions` measures them
+        publish.SINGLE_FILE_ROWS = 0  # `benchmarks.decisions` measures them
         tables = UnitTables(state, "ranked", tuple(range(num_clips // CLUSTER_ROWS)))
         rule = OverlapRule(0.8, "all", None, RankingStrategy.of("hard"))
         staying = [_finished_run(folder)] if beside_a_run else []

@@ -24,10 +24,10 @@ from curator_dask.stages.identify.across.settle import settle_across, settled_fr
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
+from curator_dask.stages.identify.decisions.join_record import JOIN_UNIT
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import is_part
+from curator_dask.stages.identify.decisions.parts import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT
 from curator_dask.stages.identify.list_clusters import list_clusters, with_near_lists
 from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope

@@ -28,11 +28,11 @@ from curator_dask.stages.identify.decisions.dropped import (
     row_ids,
     write_dropped,
 )
+from curator_dask.stages.identify.decisions.join_record import JOIN_UNIT, Joined
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import is_part
+from curator_dask.stages.identify.decisions.parts import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT
 from curator_dask.stages.identify.in_parts.join_in_parts import join_in_parts
-from curator_dask.stages.identify.in_parts.join_record import JOIN_UNIT, Joined
 from curator_dask.stages.identify.list_clusters import list_clusters
 from curator_dask.stages.identify.parameters import IdentifyParameters, check_overlap_parameters
 

@@ -34,16 +34,12 @@ from curator_dask.stages.identify.decisions.loaded_decisions import (
     row_type,
     stored_type,
 )
-from curator_dask.stages.identify.decisions.output_files import (
-    Sending,
-    part_inputs,
-    part_spans,
-    send_rows,
-    write_parts,
-)
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources, Sources
 from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
+from curator_dask.stages.identify.decisions.parts import part_inputs, part_spans
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, TableRows
+from curator_dask.stages.identify.output.sending import Sending, send_rows
+from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.overlap.decide_clips import ClipsToDecide, DecidedClips, OverlapRule
 from curator_dask.stages.identify.overlap.load_rows import Matches, load_ranked_rows
 from curator_dask.stages.identify.overlap.ranked_rows import rank_names
@@ -59,6 +55,7 @@ from curator_dask.stages.identify.overlap.read_overlaps import (
     texts_of,
     with_standing_pictures,
 )
+from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 
 
@@ -422,7 +419,8 @@ def write_decisions(
         return send_rows(replace(sending, done="") if anew else sending, parts.rows(*spans[number]))
 
     inputs = [send(number) for number in range(len(spans))]
-    write_parts(context, state, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
+    with workplace(context, state, here=True) as place:
+        write_parts(place, state, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
 
 
 def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from curator_dask.files.buckets import shared
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.cross_cluster.stage import CrossClusterStage
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
 from tests.dedup.reference import cosines
 from tests.stages import builders
@@ -156,7 +156,7 @@ def test_many_parts_and_buckets_give_the_same_as_one(with_overlaps, context, mon
     lines = [f"{name},{('keep', 'remove')[place % 2]},\n" for place, name in enumerate(ids[::9])]
     (out / "by_hand.csv").write_text("id,decision,note\n" + "".join(lines))
     one = stage(out, "one", **given).run(context=context)
-    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 20)
     for module in (shared, tables_of_align):
         monkeypatch.setattr(module, "ROWS_OF_SHARED_BUCKET", 25)
     monkeypatch.setattr(connect, "LISTS_AT_ONCE", 2)

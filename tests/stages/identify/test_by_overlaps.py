@@ -24,12 +24,12 @@ from curator_dask.stages.identify.by_overlaps import decided_groups
 from curator_dask.stages.identify.by_overlaps import join_overlaps as by_overlaps
 from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.decision_table import with_digests, write_unit_table
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
-from curator_dask.stages.identify.decisions.part_files import write_part
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
+from curator_dask.stages.identify.output.part_files import write_part
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
@@ -204,7 +204,7 @@ def in_memory(context: Any, made: Made) -> tuple[Any, ...]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts, chunks, buckets and lists of a few rows."""
-    monkeypatch.setattr(output_files, "PART_ROWS", 7)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 7)
     for module in (shared, tables_of_align):
         monkeypatch.setattr(module, "ROWS_OF_SHARED_BUCKET", 9)
     monkeypatch.setattr(connect, "LISTS_AT_ONCE", 2)

@@ -14,7 +14,8 @@ from curator_dask import SampleStage
 from curator_dask.data.decisions.read_decisions import decision_batches, decision_columns, extent, has_decisions
 from curator_dask.errors import InputError
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
+from curator_dask.stages.identify.output import publish
 from curator_dask.stages.identify.source_groups.staying import StayingSet
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns, removed_ids
 from curator_dask.verify.verify_output import verify_output
@@ -35,7 +36,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_files, "PART_ROWS", 60)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 60)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -61,11 +62,31 @@ def test_parts_hold_whole_clusters_and_what_the_single_files_hold(tmp_path, cont
 
 
 @pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("lost", [(0,), (2,), (0, 1, 2, 3)])
+def test_pieces_of_parts_that_are_there_give_the_same_single_files(with_overlaps, context, one_worker, lost):
+    """Parts of an earlier run are read for the single files, beside parts that are written now."""
+    out = with_overlaps(1)
+
+    def single_files() -> dict[str, bytes]:
+        return {name: (out / "d" / name).read_bytes() for name in SINGLE_FILES}
+
+    both.stage(out, tables="x").run(context=context)
+    before = single_files()
+    for name in SINGLE_FILES:
+        (out / "d" / name).unlink()
+    for number in lost:
+        (out / "d" / "decisions" / f"part-{number:06d}.parquet").unlink(missing_ok=True)
+    both.stage(out, tables="x").run(context=one_worker)
+    assert single_files() == before
+    assert not verify_output(str(out / "d")).findings
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_parts_that_are_no_longer_needed_go(chained, context, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 1)
     stage(chained).run(context=context)
     assert len(list((chained / "d" / "decisions").iterdir())) == 2
-    monkeypatch.setattr(output_files, "PART_ROWS", 100)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 100)
     stage(chained).run(context=context)
     assert [path.name for path in (chained / "d" / "decisions").iterdir()] == ["part-000000.parquet"]
 
@@ -74,7 +95,7 @@ def test_beyond_a_size_there_are_no_single_files(chained, context, monkeypatch):
     stage(chained).run(context=context)
     before = read(chained / "d")
     (chained / "d" / "mine.txt").write_text("not of the stage")
-    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    monkeypatch.setattr(publish, "SINGLE_FILE_ROWS", 5)
     assert stage(chained).run(context=context).counts["removed"] == 3
     assert not [name for name in SINGLE_FILES if (chained / "d" / name).exists()]
     assert (chained / "d" / "mine.txt").exists()
@@ -92,7 +113,7 @@ def test_lists_alone_are_decisions_too(tmp_path):
 
 
 def test_verify_counts_the_parts_and_finds_a_clip_twice(chained, context, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    monkeypatch.setattr(publish, "SINGLE_FILE_ROWS", 5)
     stage(chained).run(context=context)
     assert not verify_output(str(chained / "d")).findings
     path = chained / "d" / "decisions" / "part-000000.parquet"
@@ -135,18 +156,18 @@ def test_readers_take_parts_alone(tmp_path, context, monkeypatch):
         return [*found, counts, (scored / "s" / "keep.txt").read_text()]
 
     with_both = look()
-    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 5)
+    monkeypatch.setattr(publish, "SINGLE_FILE_ROWS", 5)
     both.stage(scored, tables="x").run(context=context)
     assert not (scored / "d" / "duplicates.parquet").exists()
     assert look() == with_both
-    monkeypatch.setattr(output_files, "SINGLE_FILE_ROWS", 500)
+    monkeypatch.setattr(publish, "SINGLE_FILE_ROWS", 500)
     both.stage(scored, tables="x").run(context=context)
     shutil.rmtree(scored / "d" / "decisions")
     assert look() == with_both
 
 
 def test_a_part_in_the_place_of_another_is_refused(chained, context, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 1)
     stage(chained).run(context=context)
     first, second = sorted((chained / "d" / "decisions").iterdir())
     rows = pq.read_table(second)

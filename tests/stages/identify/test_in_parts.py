@@ -22,20 +22,20 @@ from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.records import UnitRecord
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_by_hand
 from curator_dask.stages.identify.decisions.decision_table import write_decisions_of_unit
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import part_spans
-from curator_dask.stages.identify.decisions.part_files import pack
 from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
+from curator_dask.stages.identify.decisions.parts import part_spans
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
-from curator_dask.stages.identify.in_parts.settled_parts import SettledParts
+from curator_dask.stages.identify.output.part_files import pack
 from curator_dask.stages.identify.settling.crossing import CrossingFiles
 from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets, write_names
 from curator_dask.stages.identify.settling.part import cut_into_parts
+from curator_dask.stages.identify.settling.settled_parts import SettledParts
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 from tests.stages import builders
 from tests.stages.identify.in_memory import clip_facts, counts_of, warn_of_emptied_sources
@@ -88,7 +88,7 @@ def in_memory(tables: UnitTables, rule: Rule, clips: Folder, by_hand: dict[str, 
     ("seed", "as_int"), [*((seed, False) for seed in range(25)), *((seed, True) for seed in range(8))]
 )
 def test_as_in_memory(tmp_path, monkeypatch, context, seed, as_int, name):
-    monkeypatch.setattr(output_files, "PART_ROWS", 5)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 5)
     monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 6)
     rng, rule = np.random.default_rng(seed), Rule(name, 0.1)
     state, clusters = StageState(Folder(str(tmp_path / "d")), "identify"), some_clusters(rng, as_int)
@@ -126,7 +126,7 @@ def test_the_client_hands_on_no_more_where_all_rows_have_duplicates_in_other_clu
 
 def size_of_messages(root: Path, monkeypatch: Any, context: RunContext, rule: Rule, size: int) -> int:
     """Bytes of all tasks and of what they return, for three clusters of a size, each of whose rows matches one before it."""
-    monkeypatch.setattr(output_files, "PART_ROWS", size)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", size)
     clusters = [Cluster(number, size, set(), {}) for number in range(3)]
     for before, cluster in itertools.pairwise(clusters):
         cluster.matches = dict(enumerate(before.ids))

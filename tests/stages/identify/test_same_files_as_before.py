@@ -16,7 +16,7 @@ from curator_dask.files.buckets import shared
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.cluster import LazyCluster
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from tests.stages import builders
 from tests.stages.identify import test_also_copies as both
 
@@ -95,7 +95,7 @@ IN_PARTS = [name for name in RULES if name != "copies"]
 @pytest.mark.parametrize("name", IN_PARTS)
 def test_files_of_many_parts(scored, context, monkeypatch, name):
     """Each part by workers, with rows that name rows of other parts, and several buckets."""
-    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 20)
     monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 50)
     out = scored / f"{name}-in-parts"
     given = {"clips_path": str(scored / "clips"), **RULES[name]}
@@ -109,7 +109,7 @@ def test_files_of_many_parts(scored, context, monkeypatch, name):
     assert digest_of(out) == EXPECTED[name]
     assert one_row_per_clip(Folder(str(out))) == one_row_per_clip(Folder(str(scored / name)))
     alone = both.stage(scored, f"{name}-again", **given)
-    monkeypatch.setattr(output_files, "PART_ROWS", 1_000)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 1_000)
     again = alone.run(context=context)
     assert (again.counts, again.warnings) == (first.counts, first.warnings)
 
@@ -121,7 +121,7 @@ def one_row_per_clip(folder: Folder) -> list[list[Any]]:
 
 @pytest.mark.parametrize("rule", ["pairwise", "overlap"])
 def test_second_run_of_many_parts_starts_nothing(scored, context, monkeypatch, rule):
-    monkeypatch.setattr(output_files, "PART_ROWS", 20)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 20)
     twice = scored / f"twice-{rule}"
     given = {"tables": "x", "also": None, "clips_path": str(scored / "clips"), "rule": rule}
     more = {"eps": None} if rule == "overlap" else {"overlaps_path": None}
@@ -146,7 +146,7 @@ ON_A_STORE: dict[str, dict[str, Any]] = {"greedy": {"eps": both.EPS}, "overlap":
 
 @pytest.mark.parametrize("rule", ON_A_STORE)
 def test_files_of_many_parts_on_an_object_store(scored, context, monkeypatch, s3, rule):
-    monkeypatch.setattr(output_files, "PART_ROWS", 60)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 60)
     monkeypatch.setattr(shared, "ROWS_OF_SHARED_BUCKET", 100)
     store, options = Folder(f"{s3.url}/in-parts-{rule}", s3.storage_options), {"storage_options": s3.storage_options}
     given = ON_A_STORE[rule]

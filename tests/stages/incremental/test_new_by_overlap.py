@@ -16,7 +16,7 @@ from curator_dask.files import layout
 from curator_dask.files.buckets import shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.source_groups import staying, tables_of_align
 from tests.dedup.align.lines import scene, track
 from tests.dedup.reference import random_unit
@@ -104,7 +104,7 @@ def test_new_clips_are_held_against_the_kept_clips_of_all_clusters(old, new, tmp
 @pytest.mark.parametrize("given", [{}, {"rule": "greedy", "eps": 0.5}], ids=["by overlaps", "by scores"])
 def test_parts_and_files_of_any_size_give_the_same(old, new, tmp_path, context, monkeypatch, given):
     stage(old, new, tmp_path / "one", **given).run(context=context)
-    monkeypatch.setattr(output_files, "PART_ROWS", 1)
+    monkeypatch.setattr(decision_parts, "PART_ROWS", 1)
     monkeypatch.setattr(staying, "TASK_BYTES", 1)
     for module in (shared, tables_of_align):
         monkeypatch.setattr(module, "ROWS_OF_SHARED_BUCKET", 2)

@@ -19,12 +19,12 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.by_overlaps.decided_groups import ToDecide, groups_to_decide
 from curator_dask.stages.identify.by_overlaps.join_both import CopiesFirst
 from curator_dask.stages.identify.by_overlaps.join_overlaps import join_overlaps
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
-from curator_dask.stages.identify.decisions.output_files import publish_single_files
+from curator_dask.stages.identify.decisions.join_record import Joined, depends_on, record_join, recorded_join
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.join_record import Joined, depends_on, record_join, recorded_join
+from curator_dask.stages.identify.output.publish import publish_again
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.overlap.find_ranking import recorded_ranking
 from curator_dask.stages.identify.overlap.ranked_rows import list_ranked_rows
@@ -97,7 +97,7 @@ class ByOverlaps:
         what = self._what(clusters, dropped, overrides)
         inputs = self._inputs(clusters, what)
         if inputs and (before := recorded_join(self.state, inputs)) is not None:
-            publish_single_files(self.state, before.paths, before.joined.counts["rows"])
+            publish_again(context, self.state, before.paths, before.joined.counts["rows"])
             return before.joined
         found = join_overlaps(context, self.state, what)
         if inputs:
@@ -131,5 +131,5 @@ class ByOverlaps:
         tables = [self.overlaps.content_hash(path, NAMES_CONTENT) for path in paths]
         made_from = [unit.inputs for unit in self.units(clusters)]
         dropped = what.dropped.version if what.dropped is not None else ""
-        rule = [JOIN_VERSION, output_files.PART_ROWS, asdict(self._rule)]
+        rule = [JOIN_VERSION, decision_parts.PART_ROWS, asdict(self._rule)]
         return digest(*rule, made_from, tables, dropped, depends_on(self.clips, what.overrides))

@@ -21,7 +21,7 @@ from curator_dask.stages.identify.decisions.by_hand import ByHand, ids_to_keep, 
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.loaded_decisions import common_type
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
-from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows
+from curator_dask.stages.identify.output.clip_facts import facts_of_rows
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace

@@ -34,11 +34,13 @@ from curator_dask.stages.identify.by_overlaps.part_of_both import BothFiles
 from curator_dask.stages.identify.by_overlaps.prepare import BothTask, SharedByBoth, prepare_both, send_both_again
 from curator_dask.stages.identify.by_overlaps.results import paths_of
 from curator_dask.stages.identify.decisions.count_sources import CountTask, emptied_sources, worst_of_all
+from curator_dask.stages.identify.decisions.join_record import Joined
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, write_parts
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
-from curator_dask.stages.identify.in_parts.join_record import Joined
-from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
+from curator_dask.stages.identify.decisions.parts import part_inputs
+from curator_dask.stages.identify.output.sending import Sending
+from curator_dask.stages.identify.output.write_parts import write_parts
+from curator_dask.stages.identify.settling.settled_parts import SettledParts, parts_of_tables
 from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.connect import connect
 
@@ -142,7 +144,7 @@ class _JoinBoth:
         prepared = self.place.each(prepare_both, tasks, shared)
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
         write_parts(
-            self.place.context, self.state, sendings, inputs,
+            self.place, self.state, sendings, inputs,
             lambda: self.place.each(send_both_again, tasks[:1], shared),
         )  # fmt: skip
         return {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}

@@ -41,9 +41,11 @@ from curator_dask.stages.identify.by_overlaps.results import (
     write_results,
 )
 from curator_dask.stages.identify.decisions.count_sources import CountTask, emptied_sources, worst_of_all
-from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, write_parts
+from curator_dask.stages.identify.decisions.join_record import Joined
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
-from curator_dask.stages.identify.in_parts.join_record import Joined
+from curator_dask.stages.identify.decisions.parts import part_inputs
+from curator_dask.stages.identify.output.sending import Sending
+from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 
@@ -82,7 +84,7 @@ class _Join:
         prepared = self.place.each(prepare_part, tasks, shared)
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
         write_parts(
-            self.place.context, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared),
+            self.place, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared),
             with_groups=self.with_groups,
         )  # fmt: skip
         counts = {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}

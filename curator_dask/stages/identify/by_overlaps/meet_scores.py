@@ -20,9 +20,8 @@ from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.stages.identify.by_overlaps.decided_part import DecidedFiles, DecidedPart
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.table_rows import TableRows
-from curator_dask.stages.identify.in_parts.prepare import roots_of_part, settled_decisions
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart
-from curator_dask.stages.identify.settling.settled import Settled
+from curator_dask.stages.identify.settling.settled import Settled, roots_of_part, settled_decisions
 from curator_dask.stages.identify.source_groups.connect import write_links
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 

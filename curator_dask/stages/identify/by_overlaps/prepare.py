@@ -16,10 +16,9 @@ from curator_dask.stages.identify.by_overlaps.exchange import groups_of_rows
 from curator_dask.stages.identify.by_overlaps.part_of_both import BothFiles, PartOfBoth
 from curator_dask.stages.identify.by_overlaps.results import Everywhere
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
-from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
-from curator_dask.stages.identify.in_parts.clip_facts import read_facts
-from curator_dask.stages.identify.in_parts.prepare import Prepared
+from curator_dask.stages.identify.output.clip_facts import read_facts
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 from curator_dask.stages.identify.source_groups.rows_of_all import RowsInTables, RowsOfAll
 

@@ -29,14 +29,17 @@ from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions.count_sources import CountTask, emptied_sources, worst_of_all
+from curator_dask.stages.identify.decisions.join_record import Joined, made_from, record_join, recorded_join
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, publish_single_files, write_parts
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
-from curator_dask.stages.identify.in_parts.clip_facts import IndexFacts, facts_of_rows
-from curator_dask.stages.identify.in_parts.join_record import Joined, made_from, record_join, recorded_join
-from curator_dask.stages.identify.in_parts.prepare import Prepared, PrepareTask, Shared, prepare_part, send_again
-from curator_dask.stages.identify.in_parts.settled_parts import SettledParts, parts_of_tables
+from curator_dask.stages.identify.decisions.parts import part_inputs
+from curator_dask.stages.identify.in_parts.prepare import PrepareTask, Shared, prepare_part, send_again
+from curator_dask.stages.identify.output.clip_facts import IndexFacts, facts_of_rows
+from curator_dask.stages.identify.output.publish import publish_again
+from curator_dask.stages.identify.output.sending import Prepared, Sending
+from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.settled import Settled
+from curator_dask.stages.identify.settling.settled_parts import SettledParts, parts_of_tables
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 
 
@@ -55,7 +58,7 @@ def join_in_parts(
     """
     inputs = made_from(decided, clips, overrides)
     if (before := recorded_join(state, inputs)) is not None:
-        publish_single_files(state, before.paths, before.joined.counts["rows"])
+        publish_again(context, state, before.paths, before.joined.counts["rows"])
         return before.joined
     parts = parts_of_tables(state, decided.tables)
     with workplace(context, state, here=len(parts) == 1) as place:
@@ -125,6 +128,4 @@ class _InParts:
 
     def _write(self, tasks: Sequence[PrepareTask], prepared: Sequence[Prepared], shared: Shared) -> None:
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
-        write_parts(
-            self.place.context, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared)
-        )
+        write_parts(self.place, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared))

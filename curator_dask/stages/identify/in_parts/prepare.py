@@ -14,14 +14,12 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.clip_facts import ClipFacts, codes_of_names
 from curator_dask.stages.identify.decisions.count_sources import source_counts, write_counts
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
-from curator_dask.stages.identify.decisions.output_files import Sending, send_rows
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
-from curator_dask.stages.identify.in_parts.clip_facts import PartFacts, read_facts
+from curator_dask.stages.identify.output.clip_facts import PartFacts, read_facts
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all
-from curator_dask.stages.identify.settling.settle_crossing import name_nearer_matches
-from curator_dask.stages.identify.settling.settled import Settled
-from curator_dask.stages.identify.settling.touched import touched_groups
+from curator_dask.stages.identify.settling.settled import Settled, settled_decisions, without_touched_groups
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,15 +55,6 @@ class PrepareTask:
     """How many groups have a lower lowest row than the first row of the part."""
     counts_path: str
     """Path in `Shared.folder` of the file to write with the counts of its sources."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What came of one part."""
-
-    inputs: str
-    """Digest of what its file is made from."""
-    counts: dict[str, int]
 
 
 def send_again(task: PrepareTask, shared: Shared) -> str:
@@ -111,52 +100,10 @@ class _Decided:
         return cls(settled_decisions(task.part, own, settled, shared.rows, shared.others), groups)
 
 
-def settled_decisions(
-    part: RowsOfPart, own: Decisions, settled: pa.Table, rows: TableRows, others: pa.ChunkedArray
-) -> Decisions:
-    """The decisions on the rows of a part, which name other rows by their numbers among all. Groups stay as they are.
-
-    Args:
-        own: as its clusters decided; it is changed.
-        settled: the lines of `Settled` that are of this part.
-        rows, others: all rows, and the ids of other clips.
-    """
-    at = settled["row"].to_numpy() - part.first
-    name_nearer_matches(own)
-    own.rows, own.others = rows, others
-    own.max_row, own.kept_row = among_all(own.max_row, part.first), among_all(own.kept_row, part.first)
-    for name in ("removed", "max_row", "kept_row", "cosine", "kept_score"):
-        getattr(own, name)[at] = settled[name].to_numpy()
-    own.by_hand = np.zeros(len(own.removed), np.bool_)
-    own.by_hand[at] = settled["by_hand"].to_numpy()
-    return own
-
-
-def roots_of_part(part: RowsOfPart, own: Decisions, settled: pa.Table) -> Indices:
-    """(n,) the lowest row of the group of each row, among all; -1 for a row in no group.
-
-    Args:
-        own: as the clusters of the part decided.
-        settled: the lines of `Settled` that are of this part.
-    """
-    at = settled["row"].to_numpy() - part.first
-    rows, _ = _alone(own, at).grouped()
-    roots = np.full(len(own.group), -1)
-    roots[rows] = own.group[rows].astype(np.int64) + part.first
-    roots[at] = np.where(settled["group"].to_numpy() >= 0, settled["root"].to_numpy(), -1)
-    return roots
-
-
-def _alone(own: Decisions, touched: Indices) -> Decisions:
-    """The decisions without the groups of touched rows."""
-    is_touched = touched_groups(own, touched)
-    return replace(own, group=np.where(is_touched, np.arange(len(own.group)), own.group))
-
-
 def _groups(task: PrepareTask, own: Decisions, settled: pa.Table, roots: Indices) -> tuple[Indices, Indices]:
     """The groups of all rows: as they were settled, or as the clusters found them where nobody touched them."""
     rows = settled["row"].to_numpy() - task.part.first
-    alone = _alone(own, rows)
+    alone = without_touched_groups(own, rows)
     number, leader = alone.groups()
     lowest = alone.grouped()[1]
     before = task.groups_before + np.searchsorted(roots, lowest + task.part.first)

@@ -12,7 +12,7 @@ from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions, LoadedDecisions, load_decisions
-from curator_dask.stages.identify.decisions.output_files import part_spans
+from curator_dask.stages.identify.decisions.parts import part_spans
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows, TablesInMemory, UnitTables
 
 NUMBERS: Final[dict[str, Any]] = {

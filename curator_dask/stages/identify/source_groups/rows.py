@@ -23,7 +23,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.decision_table import DIGESTS, IDS
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.loaded_decisions import common_type
-from curator_dask.stages.identify.decisions.output_files import part_spans
+from curator_dask.stages.identify.decisions.parts import part_spans
 from curator_dask.stages.identify.decisions.table_rows import UnitTables
 
 if TYPE_CHECKING:

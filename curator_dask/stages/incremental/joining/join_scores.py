@@ -16,15 +16,16 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.decisions.loaded_decisions import common_type, stored_type
-from curator_dask.stages.identify.decisions.output_files import Sending, part_inputs, send_rows, write_parts
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
+from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.decisions.table_rows import TableRows, UnitTables
-from curator_dask.stages.identify.in_parts.clip_facts import facts_of_rows, read_facts
-from curator_dask.stages.identify.in_parts.prepare import Prepared
-from curator_dask.stages.identify.in_parts.settled_parts import buckets_of, parts_of_tables
+from curator_dask.stages.identify.output.clip_facts import facts_of_rows, read_facts
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
+from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.look import PlacesTask, write_places
 from curator_dask.stages.identify.settling.part import RowsOfPart
+from curator_dask.stages.identify.settling.settled_parts import buckets_of, parts_of_tables
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 
 
@@ -48,7 +49,7 @@ def join_scores(
         ]
         prepared = place.each(join_part, tasks, place.folder, facts)
         write_parts(
-            context, state, [task.sending for task in tasks], [one.inputs for one in prepared],
+            place, state, [task.sending for task in tasks], [one.inputs for one in prepared],
             lambda: place.each(send_again, tasks[:1], place.folder, facts), with_groups=False,
         )  # fmt: skip
     return {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}

@@ -15,7 +15,7 @@ from curator_dask.runtime.records import digest
 from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit
 from curator_dask.stages.identify.decisions.decision_table import VERSION
-from curator_dask.stages.identify.decisions.output_files import is_part
+from curator_dask.stages.identify.decisions.parts import is_part
 from curator_dask.stages.identify.decisions.table_rows import CLUSTER_UNIT, UnitTables, key_of_cluster
 from curator_dask.stages.incremental.finished.finished_runs import FinishedRuns
 from curator_dask.stages.incremental.scoring.spec import ScoreNewTask

@@ -1,4 +1,4 @@
-"""Write one part of the decisions, on a worker: the columns that the client sends, with the ids from the clusters' tables."""
+"""Write one part of the decisions, on a worker: the columns that it is sent, with the ids from the clusters' tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.part_rows import REASONS
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, ids_at
+from curator_dask.stages.identify.output.pieces import Pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,8 @@ class PartTask:
     eps: float
     of_all: tuple[int, int] | None
     """For the first part, how many parts and rows there are."""
+    pieces: Pieces | None = None
+    """Where what it gives to the tables and lists of all clips goes; None: nowhere."""
 
 
 def pack(columns: dict[str, Any]) -> pa.Table:
@@ -47,6 +50,8 @@ def write_part(task: PartTask) -> UnitResult:
     table = arrow_table(task.output, task.rows, task.output.read_bytes(task.rows))
     columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
     part = _PartColumns(task, columns).table()
+    if task.pieces is not None:
+        task.pieces.write(part)
     if task.of_all is not None:
         part = part.replace_schema_metadata(extent(*task.of_all))
     return UnitResult({task.path: write_parquet(task.output, task.path, part)})

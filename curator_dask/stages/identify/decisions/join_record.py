@@ -13,11 +13,11 @@ from curator_dask.files.layout import decision_part
 from curator_dask.report.review.overrides import Override
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.stages.identify.decisions import output_files
+from curator_dask.stages.identify.decisions import parts as decision_parts
 from curator_dask.stages.identify.decisions.by_hand import ByHand
 from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClusters
-from curator_dask.stages.identify.decisions.output_files import part_inputs
 from curator_dask.stages.identify.decisions.own_source import EmptiedSources
+from curator_dask.stages.identify.decisions.parts import part_inputs
 
 JOIN_UNIT: Final = "join"
 VERSION: Final = 1
@@ -48,7 +48,7 @@ class RecordedJoin(NamedTuple):
 def made_from(decided: DecidedClusters, clips: Folder | None, overrides: Mapping[str, Override] | None) -> str:
     """Digest of all that the decisions depend on."""
     return digest(
-        VERSION, output_files.PART_ROWS, list(decided.inputs), asdict(decided.rule), *depends_on(clips, overrides)
+        VERSION, decision_parts.PART_ROWS, list(decided.inputs), asdict(decided.rule), *depends_on(clips, overrides)
     )
 
 
