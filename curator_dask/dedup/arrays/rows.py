@@ -14,6 +14,8 @@ NOT_FINITE: Final = 1
 ZERO_LENGTH: Final = 2
 REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 """Words for the codes that ``normalise`` gives to bad rows."""
+WIDEST_SQUARED: Final = 4
+"""Bytes of a number: the squares of floats this wide neither overflow nor vanish in float64."""
 
 
 def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
@@ -30,8 +32,8 @@ def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
     Returns:
         ``(unit, reason)``: (N, D) float32, C-contiguous, and (N,) uint8, of the same array module. ``reason`` is
         ``GOOD`` (0), ``NOT_FINITE`` (a NaN or an infinity in the row) or ``ZERO_LENGTH``; rows with a reason are
-        all zeros in ``unit``. The length is taken in float64 after a division by the row's largest component, so
-        rows near either end of the range of floats neither overflow nor vanish.
+        all zeros in ``unit``. The length is taken in float64. Rows of doubles are divided by their largest component before,
+        so that rows near either end of the range of floats neither overflow nor vanish.
 
     Raises:
         InputError: ``X`` is not a matrix of floats.
@@ -53,14 +55,21 @@ def _normalise_block(block: Array) -> tuple[Array, Array]:
     # NumPy warns when a signalling NaN or a long double is narrowed; such rows get their reason below.
     with np.errstate(invalid="ignore", over="ignore"):
         wide = block.astype(np.float64)
-    largest = xp.maximum(wide.max(axis=1), -wide.min(axis=1))  # of a row with a NaN it is NaN
-    finite = xp.isfinite(largest)
+        if block.dtype.itemsize > WIDEST_SQUARED:
+            _shorten(wide)
+        length = xp.sqrt((wide * wide).sum(axis=1))
+    finite = xp.isfinite(length)
     if not finite.all():
         wide[~finite] = 0.0
-    good = finite & (largest > 0)
-    # Two divisions: the inverse of a subnormal number would be infinite.
-    wide /= xp.where(good, largest, 1.0)[:, None]
-    length = xp.sqrt((wide * wide).sum(axis=1))
-    wide /= xp.where(good, length, 1.0)[:, None]
+    good = finite & (length > 0)
+    wide *= (1.0 / xp.where(good, length, 1.0))[:, None]
     reason = xp.where(finite, xp.where(good, GOOD, ZERO_LENGTH), NOT_FINITE).astype(np.uint8)
     return wide.astype(np.float32), reason
+
+
+def _shorten(wide: Array) -> None:
+    """Divide every row (n, D) by its largest component, in place, unless that is zero or not finite."""
+    xp = array_module(wide)
+    largest = xp.maximum(wide.max(axis=1), -wide.min(axis=1))  # of a row with a NaN it is NaN
+    # A division: the inverse of a subnormal number would be infinite.
+    wide /= xp.where(xp.isfinite(largest) & (largest > 0), largest, 1.0)[:, None]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.blocks import over_blocks
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
 from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
@@ -34,7 +35,7 @@ BLOCK: Final = 512
 Indices = NDArray[np.int32]
 
 
-def find_near(X: Rows, C: Rows) -> Indices:
+def find_near(X: Rows | Some, C: Rows) -> Indices:
     """About the nearest centres of every row, the nearest one first.
 
     >>> X = np.float32([[1, 0], [0.6, 0.8]])
@@ -42,7 +43,7 @@ def find_near(X: Rows, C: Rows) -> Indices:
     [[1, 0, 2], [0, 1, 2]]
 
     Args:
-        X: (N, D) float32, unit rows, on the host.
+        X: (N, D) float32, unit rows, on the host, or some rows of a matrix.
         C: (k, D) float32, of any length.
 
     Returns:
@@ -50,16 +51,17 @@ def find_near(X: Rows, C: Rows) -> Indices:
         that `nearest_of` takes; the others follow in the order of their groups' scores.
     """
     num_near = min(C.shape[0], NEAR)
-    near = np.empty((X.shape[0], num_near), dtype=np.int32)
+    some = Some.of(X)
+    near = np.empty((len(some), num_near), dtype=np.int32)
     num_rows = rows_at_a_time(C.shape[0])
 
     def work(blocks: Iterator[slice]) -> None:
         screen = Screen(C, num_rows)
-        for rows in blocks:
-            near[rows] = _best_of_groups(_padded(screen.scores(X[rows])), num_near)
+        for block in blocks:
+            near[block] = _best_of_groups(_padded(screen.scores(some[block])), num_near)
 
-    over_blocks(work, row_blocks(X.shape[0], num_rows))
-    return _put_first(near, nearest_of(X, centres_on_grid(C), near))
+    over_blocks(work, row_blocks(len(some), num_rows))
+    return _put_first(near, nearest_of(some, centres_on_grid(C), near))
 
 
 def _padded(scores: Rows) -> Rows:
@@ -90,22 +92,23 @@ def _put_first(near: Indices, labels: Indices) -> Indices:
     return near
 
 
-def nearest_of(X: Rows, centres: OnGrid, near: Indices) -> Indices:
-    """(N,) int32, for each row the nearest of its near centres (N, m), which `find_near` gave for earlier centres.
+def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:
+    """(N,) int32, for each row of X the nearest of its near centres (N, m), which `find_near` gave for earlier centres.
 
     >>> X = np.float32([[1, 0], [0.6, 0.8]])
     >>> centres = centres_on_grid(np.float32([[0, 1], [1, 0], [0.9, 0.1]]))
     >>> nearest_of(X, centres, np.int32([[0, 1], [0, 2]])).tolist()
     [1, 0]
     """
-    labels = np.empty(X.shape[0], dtype=np.int32)
+    some = Some.of(X)
+    labels = np.empty(len(some), dtype=np.int32)
 
     def work(blocks: Iterator[slice]) -> None:
-        for rows in blocks:
-            chosen = near[rows]
-            scores = products_of_few(rows_on_grid(X[rows]), centres.centres, chosen)
+        for block in blocks:
+            chosen = near[block]
+            scores = products_of_few(rows_on_grid(some[block]), centres.centres, chosen)
             scores -= centres.half_sq_norms[chosen]
-            labels[rows] = chosen[np.arange(len(chosen)), scores.argmax(axis=1)]
+            labels[block] = chosen[np.arange(len(chosen)), scores.argmax(axis=1)]
 
-    over_blocks(work, row_blocks(X.shape[0], BLOCK))
+    over_blocks(work, row_blocks(len(some), BLOCK))
     return labels

@@ -17,6 +17,7 @@ from curator_dask.data.ids import id_array
 from curator_dask.data.tables import open_parquet
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource, read_rows
 from curator_dask.dedup.arrays.priority import sample_priority
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import array_module, to_host
 from curator_dask.dedup.kmeans.grouped import Search, choose_search
 from curator_dask.dedup.kmeans.grouped_start import grouped_d2_start
@@ -110,13 +111,12 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     sample = _choose_sample(client, spec, chunks, reporter)
     how = {
         "source": spec.source,
-        "in_order": bool(sample.levels),
         "seed": parameters.random_state,
         "device": spec.device,
         "pure": False,
     }
     kept = client.map(_read_to_keep, chunks, **how) if sample.kept else []
-    loaded = client.map(load_fit_rows, kept or chunks, fraction=sample.fraction, **how)
+    loaded = client.map(load_fit_rows, kept or chunks, fraction=sample.fraction, in_order=bool(sample.levels), **how)
     in_levels = sample.levels or (1.0,)
     census = gather(client, client.map(_take_census, loaded, levels=in_levels, pure=False), reporter.note)
     num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
@@ -172,15 +172,10 @@ def fitting_n_clusters(parameters: KMeansParameters, num_rows: int, num_fit_rows
     return wanted  # a centre of an array that has no rows stays where it is
 
 
-def _read_to_keep(chunk: Chunk, *, source: VectorSource, seed: int, device: str, in_order: bool = False) -> KeptRows:
-    """The rows of a chunk; with `in_order`, in the order of the hashes of their ids."""
+def _read_to_keep(chunk: Chunk, *, source: VectorSource, seed: int, device: str) -> KeptRows:
     rows = read_rows(source, chunk, device)
     priority = sample_priority(id_array(rows.ids), seed)
-    if not in_order:
-        return KeptRows(rows.ids, to_host(rows.X), rows.metadata, rows.rejects, priority)
-    order = np.argsort(priority, kind="stable")
-    X = np.take(to_host(rows.X), order, axis=0)
-    return KeptRows(rows.ids.take(order), X, rows.metadata.take(order), rows.rejects, priority[order])
+    return KeptRows(rows.ids, to_host(rows.X), rows.metadata, rows.rejects, priority)
 
 
 def load_fit_rows(
@@ -189,17 +184,24 @@ def load_fit_rows(
     """The rows to fit on of a chunk, or of its rows where they are kept; with `in_order`, in the order of their hashes."""
     if isinstance(chunk, KeptRows):
         rows: Rows = chunk
-        priority = chunk.priority
+        all_priority = chunk.priority
     else:
         rows = read_rows(source, chunk, device)
-        priority = sample_priority(id_array(rows.ids), seed)
-    chosen: Any = np.flatnonzero(priority < priority_limit(fraction)) if fraction < 1 else slice(None)
-    if in_order:
-        number = len(priority[chosen])
-        is_sorted = isinstance(chunk, KeptRows)  # then the rows of the fit are a view of those that are kept
-        chosen = slice(number) if is_sorted else np.argsort(priority, kind="stable")[:number]
-    X = to_host(rows.X[chosen])
-    return FitRows(X, priority[chosen], priority, sq_norms_of(X), rows.rejects)
+        all_priority = sample_priority(id_array(rows.ids), seed)
+    places = _places_of_sample(all_priority, fraction, in_order)
+    chosen: Any = slice(None) if places is None else places
+    X = rows.X
+    if not isinstance(chunk, KeptRows):  # nobody else keeps the other rows
+        X, places = to_host(X[chosen]), None
+    return FitRows(X, places, all_priority[chosen], all_priority, sq_norms_of(Some(X, places)), rows.rejects)
+
+
+def _places_of_sample(priority: NDArray[np.uint64], fraction: float, in_order: bool) -> NDArray[np.int64] | None:
+    """The rows with the lowest hashes, with `in_order` in the order of these; None: all, in their own order."""
+    if not in_order:
+        return np.flatnonzero(priority < priority_limit(fraction)) if fraction < 1 else None
+    number = np.count_nonzero(priority < priority_limit(fraction)) if fraction < 1 else len(priority)
+    return np.argsort(priority, kind="stable")[:number]
 
 
 def _hashes_of_ids(rows: FitRows) -> NDArray[np.uint64]:
@@ -350,7 +352,7 @@ def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.u
     # A new hash per seed, made from the hash of the ids, so that a sampled fit and a restart draw other rows.
     drawn = sample_priority(rows.priority, seed)
     chosen = drawn <= np.uint64(min(2**64 - 1, int(share * 2.0**64)))
-    return drawn[chosen], to_host(rows.X[chosen])
+    return drawn[chosen], rows.some(np.flatnonzero(chosen))[:]
 
 
 def _step_over_all(

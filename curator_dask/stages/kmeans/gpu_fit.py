@@ -194,7 +194,7 @@ def dask_matrix(
 
 
 def _matrix(rows: FitRows, *, on_device: bool) -> Any:
-    X = np.ascontiguousarray(rows.X, dtype=np.float32)
+    X = np.ascontiguousarray(rows.matrix(), dtype=np.float32)
     if not on_device:
         return X
     import cupy
@@ -203,7 +203,7 @@ def _matrix(rows: FitRows, *, on_device: bool) -> Any:
 
 
 def _num_rows(rows: FitRows) -> int:
-    return len(rows.X)
+    return len(rows.priority)
 
 
 def _fit_in_one_task(
@@ -220,7 +220,9 @@ def _fit_alone(
     """On the only worker: fit all parts in one array, as cuML's estimator for one GPU needs it."""
     from cuml.cluster import KMeans
 
-    model = KMeans(output_type="numpy", **options).fit(join_parts([part.X for part in rows], on_device=on_device))
+    model = KMeans(output_type="numpy", **options).fit(
+        join_parts([part.matrix() for part in rows], on_device=on_device)
+    )
     return _on_host(model.cluster_centers_), int(model.n_iter_)
 
 

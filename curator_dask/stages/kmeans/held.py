@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
@@ -159,7 +160,7 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, w
             return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
         return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
-    matrices = (chunk.X[: chunk.num_below(share)] for chunk in rows)
+    matrices = (chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows)
     return _merge_all(map(of_batch, _batches(matrices, lambda X: int(X.nbytes))))
 
 
@@ -171,18 +172,18 @@ def _find_more_near(
     Nearly all others would find the same centres again.
     """
 
-    def find(X: NDArray[np.float32]) -> NDArray[np.int32]:
-        return near_in_groups(X, groups_of(C), LOOKED_AT, NEAR) if way.in_groups else find_near(X, C)
+    def find(some: Some) -> NDArray[np.int32]:
+        return near_in_groups(some[:], groups_of(C), LOOKED_AT, NEAR) if way.in_groups else find_near(some, C)
 
     def of_chunk(chunk: FitRows, known: NDArray[np.int32], own: NDArray[np.int32]) -> NDArray[np.int32]:
         new = np.concatenate([np.flatnonzero(own != known[:, 0]), np.arange(len(own), chunk.num_below(share))])
-        found = find(chunk.X[new])
+        found = find(chunk.some(new))
         all_near = np.concatenate([known, np.empty((chunk.num_below(share) - len(own), found.shape[1]), np.int32)])
         all_near[new] = found
         return all_near
 
     if not near:
-        return [find(chunk.X[: chunk.num_below(share)]) for chunk in rows]
+        return [find(chunk.some(slice(chunk.num_below(share)))) for chunk in rows]
     return list(map(of_chunk, rows, near, labels))
 
 
@@ -192,7 +193,7 @@ def _nearest_of(rows: Sequence[FitRows], near: PerChunk, *, C: NDArray[np.float3
 
     def of_chunk(chunk: FitRows, own: NDArray[np.int32]) -> NDArray[np.int32]:
         old = chunk.num_below(known)
-        return np.concatenate([nearest_of(chunk.X[:old], centres, own[:old]), own[old:, 0]])
+        return np.concatenate([nearest_of(chunk.some(slice(old)), centres, own[:old]), own[old:, 0]])
 
     return list(starmap(of_chunk, zip(rows, near, strict=True)))
 
@@ -210,7 +211,7 @@ def _change(rows: Sequence[FitRows], before: PerChunk, after: PerChunk, *, k: in
 
 
 def _partial_of_new(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32], k: int) -> Partial:
-    return labelled_partial(rows.X[len(before) : len(after)], after[len(before) :], k)
+    return labelled_partial(rows.some(slice(len(before), len(after))), after[len(before) :], k)
 
 
 class _Moves(NamedTuple):
@@ -226,7 +227,7 @@ class _Moves(NamedTuple):
 
 def _moves(rows: FitRows, before: NDArray[np.int32], after: NDArray[np.int32]) -> _Moves:
     moved = np.flatnonzero(before != after[: len(before)])
-    return _Moves(rows.X[moved], before[moved], after[moved])
+    return _Moves(rows.some(moved)[:], before[moved], after[moved])
 
 
 def _batches(parts: Iterable[T], num_bytes: Callable[[T], int]) -> Iterator[list[T]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.vector_source import Chunk, Rows, VectorSource
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.kmeans.parameters import KMeansParameters
@@ -34,11 +35,7 @@ class FitSpec:
 
 @dataclass(frozen=True)
 class KeptRows(Rows):
-    """The good rows of a chunk that a worker keeps until they are assigned, with the hashes of their ids.
-
-    Where the sample of the fit has levels, they are in the order of the hashes: the rows of each level are a beginning of
-    the matrix, and need no memory of their own.
-    """
+    """The good rows of a chunk that a worker keeps until they are assigned, with the hashes of their ids."""
 
     priority: NDArray[np.uint64]
     """(n,)"""
@@ -52,13 +49,15 @@ class FitRows:
     """The rows of one chunk that a worker holds during the fit."""
 
     X: Any
-    """(n, D) float32 unit rows of the fit's sample, in host memory."""
+    """(m, D) float32 unit rows, in host memory: all good rows of the chunk where they are kept anyway, else the sample's."""
+    places: NDArray[np.int64] | None
+    """(n,) the rows of X that the fit's sample has; None: all."""
     priority: NDArray[np.uint64]
-    """(n,) hashes of the ids of the same rows; in order where the sample has levels, so that each level is a beginning."""
+    """(n,) hashes of the ids of these rows; in order where the sample has levels, so that each level is a beginning."""
     all_priority: NDArray[np.uint64]
     """Hashes of the ids of all good rows, for finding doubled ids."""
     sq_norms: NDArray[np.float64]
-    """(n,) the `sq_norms_of` the rows of X."""
+    """(n,) the `sq_norms_of` the same rows."""
     rejects: tuple[dict[str, Any], ...]
 
     def __sizeof__(self) -> int:
@@ -66,6 +65,14 @@ class FitRows:
         is_whole = len(self.X) == len(self.all_priority) and self.X.base is not None
         own = 0 if is_whole else self.X.nbytes  # all rows of a chunk are those that are kept anyway
         return int(own + self.priority.nbytes + self.all_priority.nbytes + self.sq_norms.nbytes)
+
+    def some(self, which: Any) -> Some:
+        """Some of the sample's rows, by a slice of them or their numbers."""
+        return Some(self.X[which]) if self.places is None else Some(self.X, self.places[which])
+
+    def matrix(self) -> NDArray[np.float32]:
+        """(n, D), the sample's rows."""
+        return np.asarray(self.some(slice(None))[:])
 
     def num_below(self, share: float) -> int:
         """How many of the rows belong to the level that takes this share of all rows."""

@@ -38,7 +38,7 @@ def test_chunks_stay_where_they_are_evenly_held():
 
 def test_dask_hears_how_much_it_would_move():
     X, hashes, numbers = np.ones((100, 50), np.float32), np.zeros(100, np.uint64), np.zeros(100)
-    assert sizeof(FitRows(X, hashes, hashes, numbers, ())) >= X.nbytes
-    assert sizeof(FitRows(X[:], hashes, hashes, numbers, ())) < X.nbytes  # a view of rows that are kept
+    assert sizeof(FitRows(X, None, hashes, hashes, numbers, ())) >= X.nbytes
+    assert sizeof(FitRows(X[:], None, hashes, hashes, numbers, ())) < X.nbytes  # a view of rows that are kept
     assert sizeof(Rows(pa.array(range(100)), X, pa.table({"a": range(100)}), ())) > X.nbytes
     assert sizeof(Partial(np.zeros((30, 50)), np.zeros(30, np.int64))) >= 30 * 50 * 8
