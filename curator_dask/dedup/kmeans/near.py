@@ -29,6 +29,7 @@ NEAR: Final = 8
 """Centres that a row is compared with later."""
 GROUPS: Final = 25
 """The centres are cut into this many groups. The nearest one of each group may be among the near ones of a row."""
+GROUP_BITS: Final = 31
 BLOCK: Final = 512
 """Rows that are compared with their near centres at a time."""
 
@@ -48,7 +49,7 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
 
     Returns:
         (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte. The first is the one
-        that `nearest_of` takes; the others follow in the order of their groups' scores.
+        that `nearest_of` takes; the others follow in some order.
     """
     num_near = min(C.shape[0], NEAR)
     some = Some.of(X)
@@ -56,32 +57,38 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
     num_rows = rows_at_a_time(C.shape[0])
 
     def work(blocks: Iterator[slice]) -> None:
-        screen = Screen(C, num_rows)
+        screen, groups = Screen(C, num_rows), _Groups(C.shape[0], num_near)
         for block in blocks:
-            near[block] = _best_of_groups(_padded(screen.scores(some[block])), num_near)
+            near[block] = groups.best(screen.scores(some[block]))
 
     over_blocks(work, row_blocks(len(some), num_rows))
     return _put_first(near, nearest_of(some, centres_on_grid(C), near))
 
 
-def _padded(scores: Rows) -> Rows:
-    """Scores of as many centres as fill the last group; those that are not there lie infinitely far away."""
-    missing = -scores.shape[1] % GROUPS
-    return np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else scores
+class _Groups:
+    """Centres in groups that follow each other, each as large as the next one or larger by one."""
 
+    def __init__(self, num_centres: int, num_near: int) -> None:
+        self._starts = np.linspace(0, num_centres, min(GROUPS, num_centres), endpoint=False).astype(np.int32)
+        sizes = np.diff(self._starts, append=num_centres)
+        self._within = np.arange(num_centres, dtype=np.int32) - np.repeat(self._starts, sizes).astype(np.int32)
+        self._bits = np.int32((1 << int(sizes.max() - 1).bit_length()) - 1)
+        self._num_near = num_near
 
-def _best_of_groups(scores: Rows, num_near: int) -> Indices:
-    groups = scores.reshape(len(scores), GROUPS, -1)
-    best = groups.argmax(axis=2)
-    score = np.take_along_axis(groups, best[:, :, None], axis=2)[:, :, 0]
-    best += np.arange(GROUPS) * groups.shape[2]
-    every = np.arange(len(scores))
-    near = np.empty((len(scores), num_near), dtype=np.int32)
-    for place in range(num_near):
-        group = score.argmax(axis=1)
-        near[:, place] = best[every, group]
-        score[every, group] = -np.inf
-    return near
+    def best(self, scores: Rows) -> Indices:
+        """(n, num_near), the best centre of each of the best groups, in order, by scores (n, k), which are changed.
+
+        The last bits of a score make room for the number of its centre in its group, and once it is float64, for that of the
+        group. So the highest scores tell whose they are, and no two are equal, which machines might put in different orders.
+        """
+        whole = scores.view(np.int32)
+        whole &= ~self._bits
+        whole |= self._within
+        of_groups = np.maximum.reduceat(scores, self._starts, axis=1).astype(np.float64)
+        of_groups.view(np.int64)[:] |= np.arange(len(self._starts))
+        best = np.partition(of_groups, -self._num_near, axis=1)[:, -self._num_near :]
+        within = best.astype(np.float32).view(np.int32) & self._bits
+        return np.sort(self._starts[best.view(np.int64) & GROUP_BITS] + within, axis=1)
 
 
 def _put_first(near: Indices, labels: Indices) -> Indices:
@@ -90,6 +97,25 @@ def _put_first(near: Indices, labels: Indices) -> Indices:
     near[np.arange(len(near)), place] = near[:, 0]
     near[:, 0] = labels
     return near
+
+
+def about_nearest(X: Rows | Some, C: Rows) -> Indices:
+    """(N,) int32, about the nearest centre of every row, by numbers of one byte; X and C as in `find_near`.
+
+    >>> about_nearest(np.float32([[1, 0], [0.6, 0.8]]), np.float32([[0, 1], [1, 0], [-1, 0]])).tolist()
+    [1, 0]
+    """
+    some = Some.of(X)
+    labels = np.empty(len(some), dtype=np.int32)
+    num_rows = rows_at_a_time(C.shape[0])
+
+    def work(blocks: Iterator[slice]) -> None:
+        screen = Screen(C, num_rows)
+        for block in blocks:
+            labels[block] = screen.scores(some[block]).argmax(axis=1)
+
+    over_blocks(work, row_blocks(len(some), num_rows))
+    return labels
 
 
 def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import Array, block_rows, row_blocks, to_host
+from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.errors import ParameterError
 
 Init = str | NDArray[Any]
@@ -184,6 +185,11 @@ class _Places(NamedTuple):
         distances += to.sq_norms
         return distances
 
+    def sq_distances_each(self, to: _Places) -> NDArray[np.float32]:
+        """(m,), of each row to the one at the same place."""
+        products: NDArray[np.float32] = np.einsum("nd,nd->n", self.rows, to.rows)
+        return self.sq_norms - np.float32(2) * products + to.sq_norms
+
 
 def _draw_candidates(
     places: _Places, wanted: int, per_round: float, random: np.random.Generator
@@ -208,17 +214,11 @@ def _move_to_nearer(
     """Update ``nearest`` and ``owner``, in place, with new candidates that are numbered from ``first``."""
     if not len(new.rows):
         return
-
-    def work(blocks: Iterator[slice]) -> None:
-        for rows in blocks:
-            distances = places.take(rows).sq_distances(new)
-            index = distances.argmin(axis=1)
-            distance = distances[np.arange(len(index)), index]
-            nearer = distance < nearest[rows]
-            owner[rows] = np.where(nearer, first + index, owner[rows])
-            nearest[rows] = np.where(nearer, distance, nearest[rows])
-
-    over_blocks(work, row_blocks(len(places.rows), block_rows(places.rows, 4 * len(new.rows))))
+    index = assign(places.rows, new.rows)
+    distance = places.sq_distances_each(new.take(index))
+    nearer = distance < nearest
+    owner[nearer] = first + index[nearer]
+    nearest[nearer] = distance[nearer]
 
 
 def _choose_greedily(

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 # Dask has glibc give memory back to the system at once. Then each temporary array of some megabytes is made of fresh pages,
 # and arithmetic in blocks takes three to nine times its CPU time (benchmarks/results/whole_dedup_2_cores.md).
 # Arrow's own allocator gives memory back too, which doubles the system time of writing Parquet.
+# By default glibc keeps memory for each thread apart: .3 GB more per worker that writes files in eight threads.
 _KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_ARENA_MAX": "2",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 _HASH_SEED = "PYTHONHASHSEED"

@@ -279,7 +279,12 @@ def _fit_in_levels(
     first, *between, last = held.levels
     first_tol = sample_tol(tol, first.num_rows, len(start))
     C, n_iter, *_ = iterate(
-        lambda C: held.sum_up(C, spec, first), start, first.sq_norms, max_iter=most, tol=first_tol, after_each=tell
+        lambda C: held.sum_up(C, spec, first, nearly=True),
+        start,
+        first.sq_norms,
+        max_iter=most,
+        tol=first_tol,
+        after_each=tell,
     )
     among_near = held.among_near(spec)
     for level in between:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LABEL = "__cluster"
-BUCKET_GROUPS = 4
+BUCKET_GROUPS = 16
 """A chunk has so many files of buckets. More of them would free disk and memory earlier, in more and smaller files."""
 MOST_VALUES = np.iinfo(np.int32).max
 """An Arrow array of lists holds at most this many values."""

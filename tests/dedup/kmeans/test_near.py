@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.kmeans import near as near_centres
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.grid import centres_on_grid, rows_on_grid
-from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
+from curator_dask.dedup.kmeans.near import NEAR, about_nearest, find_near, nearest_of
+from curator_dask.dedup.kmeans.screen import Screen
 
 
 def unit_rows(num_rows: int, dim: int = 48, seed: int = 0) -> np.ndarray:
@@ -28,6 +30,29 @@ def test_each_row_has_different_centres_and_the_nearest_first(k, length):
     # Rounded to their grids, a few rows lie on the other side of the line between two centres.
     assert (near[:, 0] == assign(X, C)).mean() > 0.98
     assert np.array_equal(nearest_of(X, centres_on_grid(C), near), near[:, 0])
+
+
+@pytest.mark.parametrize("k", [1, 7, 24, 25, 26, 333, 1000])
+def test_the_near_ones_are_the_best_of_the_best_groups(k):
+    """By scores of all centres in numbers of one byte, up to the bits that tell whose a score is."""
+    X, C = unit_rows(200), unit_rows(k, seed=1)
+    scores = Screen(C, 200).scores(X)
+    starts = np.linspace(0, k, min(25, k), endpoint=False).astype(int)
+    groups = np.split(scores, starts[1:], axis=1)
+    highest = np.sort([group.max(axis=1) for group in groups], axis=0)[-NEAR:]
+    found = np.sort(np.take_along_axis(scores, find_near(X, C), axis=1).T, axis=0)
+    np.testing.assert_allclose(found, highest, rtol=1e-5, atol=1e-6)
+
+
+def test_centres_about_the_nearest():
+    X, C = unit_rows(500), unit_rows(60, seed=1)
+    labels = about_nearest(X, C)
+    assert labels.dtype == np.int32
+    assert (labels == assign(X, C)).mean() > 0.98
+    order = np.random.default_rng(3).permutation(500)
+    assert np.array_equal(about_nearest(Some(X, order), C), labels[order])
+    assert np.array_equal(find_near(Some(X, order), C), find_near(X, C)[order])
+    assert about_nearest(X[:0], C).shape == (0,)
 
 
 def test_cuts_orders_and_threads_do_not_matter(monkeypatch):
@@ -68,7 +93,7 @@ def test_centres_that_move_a_little_are_found_among_the_near_ones():
 def test_centres_at_one_place_and_no_rows():
     X = unit_rows(5)
     same = np.repeat(X[:1], 12, axis=0)
-    assert nearest_of(X, centres_on_grid(same), find_near(X, same)).tolist() == [0] * 5
+    assert len(set(nearest_of(X, centres_on_grid(same), find_near(X, same)).tolist())) == 1
     zero = np.zeros((3, 48), np.float32)
     assert find_near(X, zero).tolist() == [[0, 1, 2]] * 5
     assert find_near(X[:0], same).shape == (0, NEAR)
