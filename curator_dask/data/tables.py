@@ -168,7 +168,8 @@ def open_parquet(folder: Folder, path: str, *, read_bytes: int | None = None) ->
             yield pq.ParquetFile(
                 stream,
                 buffer_size=read_bytes or 0,
-                pre_buffer=read_bytes is None,
+                # A store is asked for all parts at once. From a local disk that only makes one thread wait for another.
+                pre_buffer=read_bytes is None and not folder.is_local,
                 page_checksum_verification=True,
             )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of these for the name of a column

@@ -28,6 +28,7 @@ from curator_dask.dedup.similarity.tiles import DENSE, NOTHING, STEP, Tile, exac
 PIECE: Final = 512  # columns of a tile that are searched together, if one of them may be the best
 MOST_PENDING: Final = 1 << 16  # candidates of a block that wait to be measured: limits the memory
 DEVICE_MOST_PENDING: Final = 1 << 20  # the same on a device, whose blocks have many times as many rows
+NO_INDEX: Final = np.iinfo(np.int64).max
 
 
 Reaching = Callable[[np.float32], tuple[Array, Array, Array]]
@@ -83,11 +84,12 @@ class _Best:
 
     def offer(self, row: NDArray[np.int64], index: NDArray[np.int64], steps: NDArray[np.float64]) -> None:
         """Take the better references: more steps, or equal steps and a lower index. A row may occur several times."""
-        order = np.lexsort((index, -steps, row))
-        first = order[np.unique(row[order], return_index=True)[1]]
-        row, index, steps = row[first], index[first], steps[first]
-        better = (steps > self.steps[row]) | ((steps == self.steps[row]) & (index < self.index[row]))
-        self.steps[row[better]], self.index[row[better]] = steps[better], index[better]
+        highest, first = np.full(len(self.steps), NOTHING), np.full(len(self.steps), NO_INDEX)
+        np.maximum.at(highest, row, steps)
+        best = steps == highest[row]
+        np.minimum.at(first, row[best], index[best])
+        better = (highest > self.steps) | ((highest == self.steps) & (first < self.index))
+        self.steps[better], self.index[better] = highest[better], first[better]
 
     def raise_bar(self) -> None:
         bar = np.where(self.steps >= STEPS, np.inf, self.steps / STEPS)
@@ -214,7 +216,7 @@ def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array, also: Til
     row, piece = where((highest >= least[:, None]) & (highest > NOTHING))
     if not row.size:
         return
-    of_piece, column = where(pieces[row, piece] >= least[row][:, None])
+    of_piece, column = _all_from(pieces[row, piece], least[row])
     if of_piece.size <= DENSE * row.size:
         row, column = row[of_piece], piece[of_piece] * pieces.shape[2] + column
         most = to_host(scores[row, column]) + bound
@@ -228,6 +230,19 @@ def _look_through(best: _Best, block: Side, tile: Tile, buffer: Array, also: Til
         index, steps = _best_in_tile(block[rows], tile)
         best.offer(rows, index + tile.start, steps)
         best.raise_bar()
+
+
+def _all_from(rows: Array, least: Array) -> tuple[Array, Array]:
+    """Rows and columns of the products (n, k) from `least` (n,) on, in any order. Each row has one at least; the rows are lost.
+
+    Few rows have a second one. To look for the highest ones alone takes less time than to compare all.
+    """
+    xp = array_module(rows)
+    every, first = xp.arange(len(rows)), rows.argmax(axis=1)
+    rows[every, first] = NOTHING
+    more = xp.flatnonzero(rows[every, rows.argmax(axis=1)] >= least)
+    of_more, column = where(rows[more] >= least[more][:, None])
+    return xp.concatenate([every, more[of_more]]), xp.concatenate([first, column])
 
 
 def _columns_from(scores: Array, highest: Array, least: np.float32) -> tuple[Array, Array, Array]:

@@ -46,8 +46,9 @@ def score_cluster(task: ClusterTask) -> UnitResult:
         spec.input, task.paths, _columns(spec), spec.embedding_field, spec.embedding_dim, str(task)
     )
     ranked = _ranking(spec, table)
+    X = X[ranked]  # what was read is let go of: its memory, which is still in the cache, serves what comes next
     lister = NearPairLister(len(ranked))
-    scores, best = max_earlier_similarity(to_device(X[ranked], spec.device), tile_rows=spec.tile_rows, also=lister)
+    scores, best = max_earlier_similarity(to_device(X, spec.device), tile_rows=spec.tile_rows, also=lister)
     written = _write_table(task, table, ranked, scores, best)
     near = lister.listed()
     if near is None or not len(near.later):  # nobody asks for the pairs of a cluster without any
