@@ -118,11 +118,9 @@ class LazyCluster:
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``gpu``: what the workers have if they run already, else what the settings mean on this machine."""
-        if self._is_own and self.workers == "cpu":
-            return "cpu"
-        if self._client is None and not (self.settings.scheduler_address or self.settings.scheduler_file):
-            return resolve_device(self.settings.device)
+        """``cpu`` or ``gpu``: what the settings mean on this machine for workers of our own, else what the workers have."""
+        if self._is_own:
+            return "cpu" if self.workers == "cpu" else resolve_device(self.settings.device)
         try:
             found = ask_workers(
                 self.client, resolve_device, self.settings.device, timeout_s=NO_WORKERS_S, say=self._say

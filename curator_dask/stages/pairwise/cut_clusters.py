@@ -24,6 +24,9 @@ disk meanwhile."""
 TASK_ROWS = 8192
 """A cluster of this many rows fills a Dask task, half a second; smaller clusters share one, each by the square of its
 rows."""
+MOST_DENSE = 4
+"""So many times as many rows per byte as in the largest file, some other file may hold. How many rows a file has is read from
+it only where they may be too many for one worker, as it takes a round trip to an object store."""
 FOOTERS_AT_ONCE = 16
 """Parquet footers that are read at the same time from an object store, where each takes a round trip."""
 PART_VERSION = 2
@@ -59,12 +62,28 @@ def plan_units(state: StageState, clusters: list[Unit[ClusterTask]]) -> Pairwise
     """Cut the large ones among the clusters that are not done yet."""
     done = state.done_units()
     todo = [unit for unit in clusters if done.get(unit.key) != unit.inputs]
-    counted = _count_rows_of(todo)
+    counted = _with_rows(todo)
     large = [_cut(state, unit) for unit in counted if unit.task.num_rows > CUT_ROWS]
     whole = [unit for unit in counted if unit.task.num_rows <= CUT_ROWS]
     whole.sort(key=lambda unit: -unit.task.num_rows)
     skipped = [unit for unit in clusters if done.get(unit.key) == unit.inputs]
     return PairwisePlan(clusters, [*(part for one in large for part in one.parts), *whole, *skipped], large)
+
+
+def _with_rows(units: list[Unit[ClusterTask]]) -> list[Unit[ClusterTask]]:
+    """The units with the number of their rows: read for those that may be large, else judged by their bytes."""
+    row_bytes = _row_bytes(units)
+    least = CUT_ROWS / MOST_DENSE * row_bytes
+    guessed = [_of_rows(unit, round(unit.task.num_bytes / row_bytes)) for unit in units if unit.task.num_bytes < least]
+    return [*_count_rows_of([unit for unit in units if unit.task.num_bytes >= least]), *guessed]
+
+
+def _row_bytes(units: list[Unit[ClusterTask]]) -> float:
+    """The bytes per row of the largest cluster that can be read; 0 where there is none."""
+    for unit in sorted(units, key=lambda unit: -unit.task.num_bytes):
+        if num_rows := _count_unit_rows(unit).task.num_rows:
+            return unit.task.num_bytes / num_rows
+    return 0.0
 
 
 def _count_rows_of(units: list[Unit[ClusterTask]]) -> list[Unit[ClusterTask]]:
@@ -77,11 +96,14 @@ def _count_rows_of(units: list[Unit[ClusterTask]]) -> list[Unit[ClusterTask]]:
 
 
 def _count_unit_rows(unit: Unit[ClusterTask]) -> Unit[ClusterTask]:
-    """The unit with its number of rows, and the share of a Dask task that it fills."""
     try:
-        num_rows = count_rows(unit.task.spec.input, unit.task.paths)
+        return _of_rows(unit, count_rows(unit.task.spec.input, unit.task.paths))
     except (CuratorError, OSError):  # the worker will meet the same error and record it for this unit
         return unit
+
+
+def _of_rows(unit: Unit[ClusterTask], num_rows: int) -> Unit[ClusterTask]:
+    """The unit with its number of rows, and the share of a Dask task that it fills."""
     return replace(unit, task=replace(unit.task, num_rows=num_rows), share=min(1.0, (num_rows / TASK_ROWS) ** 2))
 
 

@@ -44,8 +44,10 @@ class ClusterTask:
     """Path in the output of the Arrow file with its near pairs, which lies beside the marker of the cluster's unit."""
     files: str = ""
     """Digest of the versions of these files."""
+    num_bytes: int = 0
+    """Bytes of these files."""
     num_rows: int = 0
-    """Rows of the cluster; 0 where they were not counted."""
+    """Rows of the cluster, as many as the files say if they are many, else about so many; 0 where they cannot be read."""
 
     def __str__(self) -> str:
         return f"cluster {self.cluster}"

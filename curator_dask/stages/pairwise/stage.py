@@ -142,7 +142,14 @@ def cluster_unit(spec: PairwiseSpec, cluster: int, entries: list[Entry]) -> Unit
     key = f"cluster-{cluster:06d}"
     near_list = StageState(spec.output, PAIRWISE).beside_marker(key)
     paths = tuple(entry.path for entry in entries)
-    task = ClusterTask(spec=spec, cluster=cluster, paths=paths, near_list=near_list, files=digest(versions))
+    task = ClusterTask(
+        spec=spec,
+        cluster=cluster,
+        paths=paths,
+        near_list=near_list,
+        files=digest(versions),
+        num_bytes=sum(entry.num_bytes for entry in entries),
+    )
     return Unit(key, inputs, task, str(task), reads=(spec.input, paths))
 
 

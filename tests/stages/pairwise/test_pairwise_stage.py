@@ -117,6 +117,25 @@ def plan_of(stage: PairwiseStage) -> PairwisePlan:
     return plan_units(state, [cluster_unit(spec, number, entries) for number, entries in clusters.items()])
 
 
+def test_rows_are_counted_where_they_may_be_too_many_and_judged_by_bytes_elsewhere(skewed, monkeypatch):
+    asked = []
+
+    def count(folder, paths):
+        asked.append(paths)
+        return clusters_module.count_rows(folder, paths)
+
+    monkeypatch.setattr(cut_clusters, "count_rows", count)
+    small = plan_of(stage_of(skewed, "none_is_large"))
+    assert len(asked) == 1  # the largest one tells how many bytes a row has
+    assert [unit.task.cluster for unit in small.first] == [0, 3, 1, 2]
+    assert all(0 < unit.task.num_rows <= 900 and 0 < unit.share < 1 for unit in small.first)
+    asked.clear()
+    monkeypatch.setattr(cut_clusters, "CUT_ROWS", 100)
+    large = {one.join.task.cluster: one.join.task.num_rows for one in plan_of(stage_of(skewed, "two_are")).large}
+    assert large == {0: 900, 3: 300}
+    assert len(asked) < 1 + 4
+
+
 def run_here(stage: PairwiseStage) -> bytes:
     state, plan = StageState(stage.output, stage.name), plan_of(stage)
     for unit in plan.first:
@@ -168,9 +187,9 @@ def test_small_clusters_share_tasks_and_large_ones_have_their_own(skewed, monkey
     monkeypatch.setattr(cut_clusters, "TASK_ROWS", 600)
     stage = stage_of(skewed, "p")
     plan = plan_of(stage)
-    assert [(unit.task.num_rows, unit.share) for unit in plan.first] == [
-        (900, 1.0), (300, 0.25), (40, pytest.approx(1 / 225)), (1, pytest.approx(1 / 360_000))
-    ]  # fmt: skip
+    assert [unit.task.cluster for unit in plan.first] == [0, 3, 1, 2]
+    assert [unit.share for unit in plan.first] == [min(1, (unit.task.num_rows / 600) ** 2) for unit in plan.first]
+    assert [unit.task.num_rows for unit in plan.first[:2]] == [900, pytest.approx(300, rel=0.1)]
 
 
 class Watched(Folder):
