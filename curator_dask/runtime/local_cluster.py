@@ -49,7 +49,7 @@ def local_processes(settings: ClusterSettings, n_workers: int | None) -> Iterato
         dask.config.set({"distributed.worker.multiprocessing-method": METHOD}),
         _configure(settings, n_workers),
         _start(LocalCluster, settings, n_workers=n_workers, processes=True) as cluster,
-        Client(cluster) as client,
+        Client(cluster, direct_to_workers=True) as client,  # else results pass the scheduler on their way
     ):
         yield client
 
@@ -64,7 +64,7 @@ def local_gpus(settings: ClusterSettings, workers: str) -> Iterator[Any]:
     with (
         _configure(settings, n_workers),
         _start(LocalCUDACluster, settings, n_workers=n_workers, **gpu_options(workers)) as cluster,
-        Client(cluster) as client,
+        Client(cluster, direct_to_workers=True) as client,  # else results pass the scheduler on their way
     ):
         yield client
 

@@ -99,25 +99,6 @@ def _put_first(near: Indices, labels: Indices) -> Indices:
     return near
 
 
-def about_nearest(X: Rows | Some, C: Rows) -> Indices:
-    """(N,) int32, about the nearest centre of every row, by numbers of one byte; X and C as in `find_near`.
-
-    >>> about_nearest(np.float32([[1, 0], [0.6, 0.8]]), np.float32([[0, 1], [1, 0], [-1, 0]])).tolist()
-    [1, 0]
-    """
-    some = Some.of(X)
-    labels = np.empty(len(some), dtype=np.int32)
-    num_rows = rows_at_a_time(C.shape[0])
-
-    def work(blocks: Iterator[slice]) -> None:
-        screen = Screen(C, num_rows)
-        for block in blocks:
-            labels[block] = screen.scores(some[block]).argmax(axis=1)
-
-    over_blocks(work, row_blocks(len(some), num_rows))
-    return labels
-
-
 def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:
     """(N,) int32, for each row of X the nearest of its near centres (N, m), which `find_near` gave for earlier centres.
 

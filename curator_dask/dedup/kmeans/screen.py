@@ -7,12 +7,15 @@ embeddings often have much in common. Then both are rounded. For a row y and a c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.one_byte import Multiplier, to_one_byte
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
 
@@ -111,3 +114,26 @@ class Screen:
         rounding = 4.0 * ROUNDING * (dimension + 16) * (1.0 + length + error) * (1.0 + self._lengths) ** 2
         widths = 1.001 * ((length + error) * self._errors + error * self._lengths) + rounding
         return widths.astype(np.float32), rounding.astype(np.float32)
+
+
+def about_nearest(X: Matrix | Some, C: Matrix) -> NDArray[np.int32]:
+    """(N,) int32, about the nearest centre of every row, by numbers of one byte; the same ones on every machine.
+
+    >>> about_nearest(np.float32([[1, 0], [0.6, 0.8]]), np.float32([[0, 1], [1, 0], [-1, 0]])).tolist()
+    [1, 0]
+
+    Args:
+        X: (N, D) float32, unit rows, on the host, or some rows of a matrix.
+        C: (k, D) float32, of any length.
+    """
+    some = Some.of(X)
+    labels = np.empty(len(some), dtype=np.int32)
+    num_rows = rows_at_a_time(C.shape[0])
+
+    def work(blocks: Iterator[slice]) -> None:
+        screen = Screen(C, num_rows)
+        for block in blocks:
+            labels[block] = screen.scores(some[block]).argmax(axis=1)
+
+    over_blocks(work, row_blocks(len(some), num_rows))
+    return labels

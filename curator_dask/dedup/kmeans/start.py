@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import Array, block_rows, row_blocks, to_host
-from curator_dask.dedup.kmeans.assign import assign
+from curator_dask.dedup.kmeans.screen import about_nearest
 from curator_dask.errors import ParameterError
 
 Init = str | NDArray[Any]
@@ -126,8 +126,9 @@ def d2_start(sample: NDArray[np.float32], k: int, seed: int, oversampling: float
 
     The candidates are those of Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++" (VLDB 2012):
     three rounds, each drawing about ``oversampling * k`` rows with a chance proportional to the squared distance to
-    those drawn before; more rounds where these give fewer than k. The weight of a candidate is the number of rows
-    nearest to it. k candidates are then drawn one by one in the greedy form of Arthur and Vassilvitskii's k-means++
+    those drawn before; more rounds where these give fewer than k. The nearest
+    candidate of a row is looked for by numbers of one byte; the weight of a candidate is the number of rows that have it.
+    k candidates are then drawn one by one in the greedy form of Arthur and Vassilvitskii's k-means++
     (SODA 2007): it takes, among ``2 + ln k`` draws, the one that leaves the lowest sum of squared distances. A single
     draw ends in a poor local optimum far more often (3 of 8 seeds on five well-separated blobs, the greedy form 1).
 
@@ -166,10 +167,12 @@ class _Places(NamedTuple):
 
     @staticmethod
     def of(sample: NDArray[np.float32]) -> _Places:
-        rows = np.rint(sample * np.float32(D2_GRID)) / np.float32(D2_GRID)
+        rows = sample * np.float32(D2_GRID)
+        np.rint(rows, out=rows)
+        rows /= np.float32(D2_GRID)
         return _Places(rows, np.einsum("nd,nd->n", rows, rows))
 
-    def take(self, which: slice | NDArray[np.int64]) -> _Places:
+    def take(self, which: slice | NDArray[np.int64] | NDArray[np.int32]) -> _Places:
         return _Places(self.rows[which], self.sq_norms[which])
 
     def sq_distances(self, to: _Places) -> NDArray[np.float32]:
@@ -194,7 +197,7 @@ class _Places(NamedTuple):
 def _draw_candidates(
     places: _Places, wanted: int, per_round: float, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """At least ``wanted`` candidates (fewer if there are fewer distinct places), and how many rows are nearest to each."""
+    """At least ``wanted`` candidates (fewer if there are fewer distinct places), and of how many rows each is about the nearest."""
     m = len(places.rows)
     candidates = np.array([random.integers(m)])
     nearest, owner = places.sq_distances(places.take(candidates))[:, 0], np.zeros(m, dtype=np.int64)
@@ -214,7 +217,7 @@ def _move_to_nearer(
     """Update ``nearest`` and ``owner``, in place, with new candidates that are numbered from ``first``."""
     if not len(new.rows):
         return
-    index = assign(places.rows, new.rows)
+    index = about_nearest(places.rows, new.rows)
     distance = places.sq_distances_each(new.take(index))
     nearer = distance < nearest
     owner[nearer] = first + index[nearer]

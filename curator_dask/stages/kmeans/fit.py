@@ -30,7 +30,7 @@ from curator_dask.dedup.kmeans.lloyd import (
     new_centres,
     sq_norms_of,
 )
-from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start
+from curator_dask.dedup.kmeans.start import check_centres, d2_start, random_start, take_rows
 from curator_dask.errors import InputError
 from curator_dask.files.names import counted
 from curator_dask.runtime.device import to_device
@@ -341,7 +341,8 @@ def _choose_search(held: RowsOnWorkers, spec: FitSpec, C: NDArray[np.float32]) -
 
 def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.float32]:
     """The `num_rows` rows of lowest priority, in that order; the partitions do not matter."""
-    share = min(1.0, (1.5 * num_rows + 100) / held.all_rows.num_rows)
+    likely = num_rows + 6 * num_rows**0.5 + 100  # six standard deviations more than are asked for
+    share = min(1.0, likely / held.all_rows.num_rows)
     while True:
         drawn = held.client.map(_rows_below, held.loaded, share=share, seed=seed, pure=False)
         parts = gather(held.client, drawn, held.say)
@@ -350,7 +351,7 @@ def _draw_sample(held: RowsOnWorkers, num_rows: int, seed: int) -> NDArray[np.fl
             break
         share = min(1.0, 2 * share)
     order = np.argsort(priority, kind="stable")[:num_rows]
-    return np.ascontiguousarray(np.concatenate([part[1] for part in parts])[order])
+    return take_rows([part[1] for part in parts], order)
 
 
 def _rows_below(rows: FitRows, *, share: float, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:

@@ -16,7 +16,8 @@ from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
-from curator_dask.dedup.kmeans.near import NEAR, about_nearest, find_near, nearest_of
+from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
+from curator_dask.dedup.kmeans.screen import about_nearest
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.parameters import GROUPED_FROM

@@ -9,8 +9,8 @@ from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.kmeans import near as near_centres
 from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.grid import centres_on_grid, rows_on_grid
-from curator_dask.dedup.kmeans.near import NEAR, about_nearest, find_near, nearest_of
-from curator_dask.dedup.kmeans.screen import Screen
+from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
+from curator_dask.dedup.kmeans.screen import Screen, about_nearest
 
 
 def unit_rows(num_rows: int, dim: int = 48, seed: int = 0) -> np.ndarray:

@@ -17,8 +17,8 @@ from curator_dask.files.folder import Folder
 from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify import worker
 from curator_dask.stages.identify.across.own_kept_rows import OwnKeptTask, own_kept_rows
-from curator_dask.stages.identify.settling import settled_parts
 from curator_dask.stages.identify.list_clusters import list_clusters, with_near_lists
+from curator_dask.stages.identify.settling import settled_parts
 from curator_dask.stages.identify.spec import DecideTask
 from tests.stages.identify.test_greedy_across_clusters import decide
 from tests.trees import results, times
