@@ -197,7 +197,7 @@ class _Places(NamedTuple):
 def _draw_candidates(
     places: _Places, wanted: int, per_round: float, random: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """At least ``wanted`` candidates (fewer if there are fewer distinct places), and of how many rows each is about the nearest."""
+    """At least ``wanted`` candidates (fewer if there are fewer distinct places), and how many rows have each."""
     m = len(places.rows)
     candidates = np.array([random.integers(m)])
     nearest, owner = places.sq_distances(places.take(candidates))[:, 0], np.zeros(m, dtype=np.int64)
