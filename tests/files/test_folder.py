@@ -379,6 +379,18 @@ def check_folders_below(folder: Folder) -> None:
     assert [entry.path for entry in found] == ["clips/in/y.mp4", "clips/é.mp4"]
 
 
+@pytest.mark.parametrize("most", [None, 7])
+def test_a_file_in_many_parts_is_written_whole(folder, monkeypatch, most):
+    """Also where the system takes only some bytes at a time, as it may of any write."""
+    if most:
+        monkeypatch.setattr(os, "writev", lambda descriptor, parts: os.write(descriptor, b"".join(parts)[:most]))
+    parts = [bytes([number % 251]) * (number % 4) for number in range(1500)]
+    assert folder.write_parts("many.bin", [memoryview(part) for part in parts]) == sum(map(len, parts))
+    assert folder.read_bytes("many.bin") == b"".join(parts)
+    assert folder.write_parts("none.bin", []) == 0
+    assert folder.read_bytes("none.bin") == b""
+
+
 def test_folders_below(folder):
     check_folders_below(folder)
 

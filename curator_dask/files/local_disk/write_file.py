@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +17,8 @@ from curator_dask.files.local_disk.leftovers import TEMPORARY_PREFIX
 from curator_dask.files.local_disk.refusals import writing_to
 
 Made = TypeVar("Made")
+PARTS_AT_ONCE = 512
+"""Parts of a file that are written by one call; no system takes more than 1024. A call for each would begin within a page."""
 
 
 def write_file(path: str, parts: Sequence[bytes | memoryview]) -> None:
@@ -49,16 +53,23 @@ def _write_all(descriptor: int, parts: Sequence[bytes | memoryview], *, is_held:
     """Write the bytes. Unless the file is held, flush them and close it; and close it where that fails."""
     is_open = False
     try:
-        for part in parts:
-            left = memoryview(part)
-            while left:
-                left = left[os.write(descriptor, left) :]
+        left = deque(memoryview(part) for part in parts if len(part))
+        while left:
+            _drop(left, os.writev(descriptor, list(itertools.islice(left, PARTS_AT_ONCE))))
         is_open = is_held
         if not is_held:
             flush_open(descriptor)
     finally:
         if not is_open:
             os.close(descriptor)
+
+
+def _drop(parts: deque[memoryview], num_bytes: int) -> None:
+    """Leave out so many bytes from the beginning."""
+    while parts and num_bytes >= len(parts[0]):
+        num_bytes -= len(parts.popleft())
+    if num_bytes:
+        parts[0] = parts[0][num_bytes:]
 
 
 @contextlib.contextmanager
