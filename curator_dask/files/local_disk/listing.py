@@ -106,7 +106,7 @@ def _scan(folder: str) -> Iterator[os.DirEntry[str]]:
 
 def _identity(folder: str) -> tuple[int, int]:
     try:
-        info = Path(folder).stat()
+        info = os.stat(folder)  # noqa: PTH116  pathlib would cost more than the call
     except OSError:
         return (-1, -1)
     return (info.st_dev, info.st_ino)
