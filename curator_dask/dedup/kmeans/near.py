@@ -22,7 +22,7 @@ from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
-from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
+from curator_dask.dedup.kmeans.grid import OnGrid, Rows, rows_on_grid
 from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
 
 NEAR: Final = 8
@@ -48,8 +48,7 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
         C: (k, D) float32, of any length.
 
     Returns:
-        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte. The first is the one
-        that `nearest_of` takes; the others follow in some order.
+        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte, and so is their order.
     """
     num_near = min(C.shape[0], NEAR)
     some = Some.of(X)
@@ -62,7 +61,7 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
             near[block] = groups.best(screen.scores(some[block]))
 
     over_blocks(work, row_blocks(len(some), num_rows))
-    return _put_first(near, nearest_of(some, centres_on_grid(C), near))
+    return near
 
 
 class _Groups:
@@ -76,7 +75,7 @@ class _Groups:
         self._num_near = num_near
 
     def best(self, scores: Rows) -> Indices:
-        """(n, num_near), the best centre of each of the best groups, in order, by scores (n, k), which are changed.
+        """(n, num_near), the best centre of each of the best groups, the best first, by scores (n, k), which are changed.
 
         The last bits of a score make room for the number of its centre in its group, and once it is float64, for that of the
         group. So the highest scores tell whose they are, and no two are equal, which machines might put in different orders.
@@ -86,17 +85,10 @@ class _Groups:
         whole |= self._within
         of_groups = np.maximum.reduceat(scores, self._starts, axis=1).astype(np.float64)
         of_groups.view(np.int64)[:] |= np.arange(len(self._starts))
-        best = np.partition(of_groups, -self._num_near, axis=1)[:, -self._num_near :]
+        best = np.sort(np.partition(of_groups, -self._num_near, axis=1)[:, -self._num_near :], axis=1)[:, ::-1]
         within = best.astype(np.float32).view(np.int32) & self._bits
-        return np.sort(self._starts[best.view(np.int64) & GROUP_BITS] + within, axis=1)
-
-
-def _put_first(near: Indices, labels: Indices) -> Indices:
-    """The near centres of each row; that of its label and the first one change places."""
-    place = (near == labels[:, None]).argmax(axis=1)
-    near[np.arange(len(near)), place] = near[:, 0]
-    near[:, 0] = labels
-    return near
+        near: Indices = self._starts[best.view(np.int64) & GROUP_BITS] + within
+        return near
 
 
 def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:

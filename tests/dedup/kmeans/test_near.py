@@ -29,7 +29,7 @@ def test_each_row_has_different_centres_and_the_nearest_first(k, length):
     assert 0 <= near.min() <= near.max() < k
     # Rounded to their grids, a few rows lie on the other side of the line between two centres.
     assert (near[:, 0] == assign(X, C)).mean() > 0.98
-    assert np.array_equal(nearest_of(X, centres_on_grid(C), near), near[:, 0])
+    assert (nearest_of(X, centres_on_grid(C), near) == near[:, 0]).mean() > 0.98
 
 
 @pytest.mark.parametrize("k", [1, 7, 24, 25, 26, 333, 1000])
@@ -95,6 +95,6 @@ def test_centres_at_one_place_and_no_rows():
     same = np.repeat(X[:1], 12, axis=0)
     assert len(set(nearest_of(X, centres_on_grid(same), find_near(X, same)).tolist())) == 1
     zero = np.zeros((3, 48), np.float32)
-    assert find_near(X, zero).tolist() == [[0, 1, 2]] * 5
+    assert np.sort(find_near(X, zero), axis=1).tolist() == [[0, 1, 2]] * 5
     assert find_near(X[:0], same).shape == (0, NEAR)
     assert nearest_of(X[:0], centres_on_grid(same), find_near(X[:0], same)).shape == (0,)
