@@ -12,7 +12,8 @@
     number    per part and group   the groups of duplicates, in the order of all rows
     facts     a task per bucket    source, start and end, as the clip index has them
     prepare   a task per part      all of that together
-    write     a unit per part      the files
+    write     a unit per part      the files of the parts, and pieces for tables and lists of all clips
+    list      a task per file      these tables and lists, up to a size
 
 Parts, chunks, buckets and groups follow from the input alone, so the files do not depend on the workers. The client holds
 a line per cluster and per task, and what a person decided.
