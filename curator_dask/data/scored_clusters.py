@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,8 +181,12 @@ class Scores:
         >>> Scores(ids, max_ids, np.float32([0, 0.9, 0.8])).best()
         array([0, 0, 2])
         """
-        found = places_among(self.max_ids, self.ids)
-        return np.where(found < 0, np.arange(len(found)), found)
+        return np.where(self.places < 0, np.arange(len(self.places)), self.places)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """(N,) the row of each `max_id`; -1 where its `max_id` is not in the table."""
+        return places_among(self.max_ids, self.ids)
 
 
 def read_scores(cluster: ClusterInput) -> Scores:

@@ -554,12 +554,14 @@ def _aside(state: StageState, unit: Unit[T], act: Callable[[], UnitResult | Unit
 def _flushed_together(state: StageState, asides: Iterator[_Aside[T]]) -> list[UnitRecord]:
     """The records of units, some of which are put in place together while the next ones are worked on."""
     records: list[UnitRecord] = []
-    while some := list(itertools.islice(asides, FLUSHED_TOGETHER)):
-        _put_in_place(state, some)
-        marked = [_mark_aside(state, one) for one in some]  # no marker is there before the files that it tells of
-        _put_in_place(state, marked)
+    marked: list[_Aside[T]] = []
+    while True:
+        some = list(itertools.islice(asides, FLUSHED_TOGETHER))
+        _put_in_place(state, [*some, *marked])  # markers whose files are in place, beside the files of the next units
         records += [one.found for one in marked if isinstance(one.found, UnitRecord)]
-    return records
+        if not some:
+            return records
+        marked = [_mark_aside(state, one) for one in some]
 
 
 def _put_in_place(state: StageState, asides: Sequence[_Aside[T]]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.decisions.row_index import id_digests
-from curator_dask.data.ids import id_texts, offsets_and_text, one_type, places_among
+from curator_dask.data.ids import id_texts, offsets_and_text, one_type
 from curator_dask.data.scored_clusters import Scores
 from curator_dask.data.tables import write_arrow
 from curator_dask.dedup.decide.rules import ClusterDecisions, Rule
@@ -92,13 +92,7 @@ def digest_columns(ids: Any) -> dict[str, NDArray[np.uint64]]:
 
 def _places_of_matches(scores: Scores, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(N,) the rows of the `max_id` of the chosen rows; -1 for other rows, and for a `max_id` that is not in the table."""
-    import pyarrow as pa
-
-    places = np.full(len(chosen), -1)
-    some = np.flatnonzero(chosen)
-    if len(some):
-        places[some] = places_among(scores.max_ids.take(pa.array(some)), scores.ids)
-    return places
+    return np.where(chosen, scores.places, -1) if chosen.any() else np.full(len(chosen), -1)
 
 
 def _references(name: str, rows: NDArray[np.int64], ids: pa.Array, first: int) -> dict[str, Any]:
