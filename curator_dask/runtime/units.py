@@ -53,7 +53,7 @@ MOST_IN_TASK = 64
 THREADS_IN_TASK = 8
 THREADS_BESIDE_DISK = 3
 # How many of them have their files flushed together: enough to make the flush of a folder small for each.
-FLUSHED_TOGETHER = 16
+FLUSHED_TOGETHER = 32
 # How long to wait before units that failed because of the machine are tried again in the same run.
 TRY_AGAIN_AFTER_S = (1.0, 5.0)
 # Where more units fail than this, and more than half of all, waiting some seconds will not help.

@@ -30,15 +30,27 @@ def shared_buckets_for(num_rows: int) -> int:
     return 1 << (num_rows // ROWS_OF_SHARED_BUCKET).bit_length()
 
 
-def write_shared(folder: Folder, path: str, rows: pa.Table, numbers: NDArray[np.int64], num_buckets: int) -> str:
-    """Write rows to one file, each to the bucket of its number, in the order in which they came; returns the path."""
+def write_shared(
+    folder: Folder,
+    path: str,
+    rows: pa.Table,
+    numbers: NDArray[np.int64],
+    num_buckets: int,
+    *,
+    codec: str | None = "lz4",
+) -> str:
+    """Write rows to one file, each to the bucket of its number, in the order in which they came; returns the path.
+
+    Without a codec the rows are not compressed: that takes less time where they are few.
+    """
     import pyarrow as pa
 
-    ordered = rows.take(pa.array(np.argsort(numbers, kind="stable"))).combine_chunks()
+    in_order = bool((numbers[1:] >= numbers[:-1]).all())
+    ordered = (rows if in_order else rows.take(pa.array(np.argsort(numbers, kind="stable")))).combine_chunks()
     batches = ordered.to_batches()
     whole = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=rows.schema)
     ends = np.cumsum(np.bincount(numbers, minlength=num_buckets)).tolist()
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
     with (
         folder.writing(path, for_this_run=True) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,

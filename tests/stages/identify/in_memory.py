@@ -420,7 +420,7 @@ def write_decisions(
 
     inputs = [send(number) for number in range(len(spans))]
     with workplace(context, state, here=True) as place:
-        write_parts(place, state, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
+        write_parts(place, state, done, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
 
 
 def warn_of_emptied_sources(decisions: Decisions, sources: Sources) -> tuple[int, tuple[str, ...]]:

@@ -176,7 +176,7 @@ class Files:
 
     written: list[bytes]
 
-    def write(self, _: Any, state: StageState, sendings: Any, *more: Any, **given: Any) -> None:
+    def write(self, _: Any, state: StageState, done: Any, sendings: Any, *more: Any, **given: Any) -> None:
         self.written.clear()
         for one in sendings:
             write_part(one.task)

@@ -144,7 +144,7 @@ class _JoinBoth:
         prepared = self.place.each(prepare_both, tasks, shared)
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
         write_parts(
-            self.place, self.state, sendings, inputs,
+            self.place, self.state, self._done, sendings, inputs,
             lambda: self.place.each(send_both_again, tasks[:1], shared),
         )  # fmt: skip
         return {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}

@@ -85,7 +85,7 @@ class _Join:
         prepared = self.place.each(prepare_part, tasks, shared)
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
         write_parts(
-            self.place, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared),
+            self.place, self.state, self._done, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared),
             with_groups=self.with_groups,
         )  # fmt: skip
         counts = {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}

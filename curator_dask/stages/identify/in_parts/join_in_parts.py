@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -107,17 +108,21 @@ class _InParts:
         )
 
     def _prepare_tasks(self, settled: Settled) -> list[PrepareTask]:
-        done, found, num_parts = part_inputs(self.state), self.found, len(self.found.parts)
+        found, num_parts = self.found, len(self.found.parts)
         return [
             PrepareTask(
                 part,
                 found.numbers(part),
-                Sending.of(self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", done),
+                Sending.of(self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", self._done),
                 int(found.groups_before[part.number]) + settled.roots_before(part),
                 self.place.path("sources", part.number),
             )
             for part in found.parts
         ]
+
+    @cached_property
+    def _done(self) -> dict[str, str]:
+        return part_inputs(self.state)
 
     def _emptied_sources(self, tasks: Sequence[PrepareTask]) -> EmptiedSources | None:
         paths = tuple(task.counts_path for task in tasks)
@@ -128,4 +133,7 @@ class _InParts:
 
     def _write(self, tasks: Sequence[PrepareTask], prepared: Sequence[Prepared], shared: Shared) -> None:
         sendings, inputs = [task.sending for task in tasks], [one.inputs for one in prepared]
-        write_parts(self.place, self.state, sendings, inputs, lambda: self.place.each(send_again, tasks[:1], shared))
+        write_parts(
+            self.place, self.state, self._done, sendings, inputs,
+            lambda: self.place.each(send_again, tasks[:1], shared),
+        )  # fmt: skip

@@ -35,7 +35,8 @@ class Pieces:
         import pyarrow as pa
 
         pieces = pa.table({"piece": pa.array(pieces_of(part, self.names), pa.large_binary())})
-        write_shared(self.folder, self.path, pieces, np.arange(len(self.names)), len(self.names))
+        codec = None if self.folder.is_local else "lz4"  # on a disk they hardly ever leave the memory of the system
+        write_shared(self.folder, self.path, pieces, np.arange(len(self.names)), len(self.names), codec=codec)
 
 
 @dataclass(frozen=True)

@@ -59,5 +59,6 @@ def send_rows(sending: Sending, part: PartRows) -> str:
     ids = [one.hex() for one in part.digests]
     inputs = digest(PART_VERSION, hash_of(data, like=NAMES_CONTENT), ids, str(task.id_type), task.eps, task.of_all)
     if sending.done != inputs:
-        sending.state.folder.write_bytes(task.rows, data)
+        with sending.state.folder.writing(task.rows, for_this_run=True) as temporary:
+            temporary.write_bytes(data)
     return inputs

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from curator_dask.files.layout import decision_part
 from curator_dask.files.names import counted
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, has_work, run_units
+from curator_dask.runtime.units import Unit, run_units
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.output.part_files import PartTask, write_part
 from curator_dask.stages.identify.output.publish import names_of_files, pieces_of_parts, publish_single_files
 from curator_dask.stages.identify.output.sending import Sending
@@ -18,13 +17,14 @@ from curator_dask.stages.identify.settling.workplace import Workplace
 
 
 def write_parts(
-    place: Workplace, state: StageState, sendings: Sequence[Sending], inputs: Sequence[str],
+    place: Workplace, state: StageState, done: Mapping[str, str], sendings: Sequence[Sending], inputs: Sequence[str],
     send_first_anew: Callable[[], object], *, with_groups: bool = True,
 ) -> None:  # fmt: skip
     """Write the files of the decisions, where the rows of the parts were sent.
 
     Args:
         place: where what parts give to the single files lies meanwhile.
+        done: what `part_inputs` told.
         sendings: of all parts.
         inputs: what `send_rows` returned for each.
         send_first_anew: sends the rows of the first part whatever was done before.
@@ -39,18 +39,18 @@ def write_parts(
         Unit(one.key, made, replace(one.task, pieces=some), one.task.path)
         for one, made, some in zip(sendings, inputs, pieces, strict=True)
     ]
-    _write_parts(place.context, state, units, send_first_anew)
+    _write_parts(place.context, state, done, units, send_first_anew)
     publish_single_files(place, state, paths, names, paths[0].removesuffix(decision_part(0)))
 
 
 def _write_parts(
-    context: RunContext, state: StageState, units: Sequence[Unit[PartTask]], send_first_anew: Callable[[], object]
-) -> None:
+    context: RunContext, state: StageState, done: Mapping[str, str], units: Sequence[Unit[PartTask]],
+    send_first_anew: Callable[[], object],
+) -> None:  # fmt: skip
     """Write all parts. The first one comes last: without it there are no parts for readers."""
-    done = part_inputs(state)
     state.forget(done.keys() - {unit.key for unit in units})
     first, others = units[:1], units[1:]
-    if has_work(state, others) and first[0].key in done:
+    if first[0].key in done and any(done.get(unit.key) != unit.inputs for unit in others):
         state.forget([first[0].key])
         send_first_anew()
     for some in (others, first):

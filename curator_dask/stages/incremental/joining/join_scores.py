@@ -49,7 +49,7 @@ def join_scores(
         ]
         prepared = place.each(join_part, tasks, place.folder, facts)
         write_parts(
-            place, state, [task.sending for task in tasks], [one.inputs for one in prepared],
+            place, state, done, [task.sending for task in tasks], [one.inputs for one in prepared],
             lambda: place.each(send_again, tasks[:1], place.folder, facts), with_groups=False,
         )  # fmt: skip
     return {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}
