@@ -38,7 +38,7 @@ from curator_dask.stages.identify.decisions.own_source import EmptiedSources, So
 from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
 from curator_dask.stages.identify.decisions.parts import part_inputs, part_spans
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, TableRows
-from curator_dask.stages.identify.output.sending import Sending, send_rows
+from curator_dask.stages.identify.output.sending import Sending, send_part
 from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.overlap.decide_clips import ClipsToDecide, DecidedClips, OverlapRule
 from curator_dask.stages.identify.overlap.load_rows import Matches, load_ranked_rows
@@ -410,16 +410,17 @@ def write_decisions(
     """
     parts, rows = PartsOfDecisions(decisions, facts, with_groups), decisions.rows
     spans, done = part_spans(rows.starts), part_inputs(state)
-    sendings = [
-        Sending.of(state, number, len(spans), rows, decisions.rule.eps, below, done) for number in range(len(spans))
-    ]
-
-    def send(number: int, *, anew: bool = False) -> str:
-        sending = sendings[number]
-        return send_rows(replace(sending, done="") if anew else sending, parts.rows(*spans[number]))
-
-    inputs = [send(number) for number in range(len(spans))]
     with workplace(context, state, here=True) as place:
+        sendings = [
+            Sending.of(place, state, number, len(spans), rows, decisions.rule.eps, below, done, with_groups=with_groups)
+            for number in range(len(spans))
+        ]
+
+        def send(number: int, *, anew: bool = False) -> str:
+            sending = sendings[number]
+            return send_part(replace(sending, done="") if anew else sending, parts.rows(*spans[number]))
+
+        inputs = [send(number) for number in range(len(spans))]
         write_parts(place, state, done, sendings, inputs, lambda: send(0, anew=True), with_groups=with_groups)
 
 

@@ -29,7 +29,7 @@ from curator_dask.stages.identify.decisions.by_hand import decide_by_hand, ids_b
 from curator_dask.stages.identify.decisions.decision_table import with_digests, write_unit_table
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
-from curator_dask.stages.identify.output.part_files import write_part
+from curator_dask.stages.identify.output.part_files import put_part
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
@@ -179,7 +179,7 @@ class Files:
     def write(self, _: Any, state: StageState, done: Any, sendings: Any, *more: Any, **given: Any) -> None:
         self.written.clear()
         for one in sendings:
-            write_part(one.task)
+            put_part(one.task)
             self.written.append(state.folder.read_bytes(one.task.path))
 
 

@@ -30,7 +30,7 @@ from curator_dask.stages.identify.decisions.part_rows import PartsOfDecisions
 from curator_dask.stages.identify.decisions.parts import part_spans
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
-from curator_dask.stages.identify.output.part_files import pack
+from curator_dask.stages.identify.output.sending import Sending, send_part
 from curator_dask.stages.identify.settling.crossing import CrossingFiles
 from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets, write_names
@@ -71,16 +71,22 @@ def clip_index(root: Path, ids: list[Any], rng: np.random.Generator) -> Folder:
     return Folder(builders.write_clip_index(root, clips))
 
 
-def in_memory(tables: UnitTables, rule: Rule, clips: Folder, by_hand: dict[str, Override]) -> tuple[Any, ...]:
-    """The columns of the parts, the counts and the warnings."""
+def in_memory(
+    place: Workplace, tables: UnitTables, rule: Rule, clips: Folder, by_hand: dict[str, Override]
+) -> tuple[Any, ...]:
+    """The files of the parts, the counts and the warnings."""
     decisions = join_decisions(tables, rule)
     told = decide_by_hand(decisions, by_hand, decisions.rows.index.find(ids_by_hand(by_hand)))
     facts = clip_facts(decisions.rows, decisions.removed, clips)
     parts = PartsOfDecisions(decisions, facts, True)
-    columns = [pack(parts.rows(*span).columns) for span in part_spans(decisions.rows.starts)]
+    spans, state = part_spans(decisions.rows.starts), StageState(place.folder, "in-memory")
+    for number, span in enumerate(spans):
+        sending = Sending.of(place, state, number, len(spans), decisions.rows, rule.eps, "", {})
+        send_part(sending, parts.rows(*span))
+    files = made_parts(state, len(spans))
     num_emptied, warnings = warn_of_emptied_sources(decisions, facts.sources)
     counts = {"rows": len(decisions.removed), **counts_of(decisions)}
-    return columns, counts, told, num_emptied, warnings
+    return files, counts, told, num_emptied, warnings
 
 
 @pytest.mark.parametrize("name", ["pairwise", "greedy"])
@@ -96,18 +102,14 @@ def test_as_in_memory(tmp_path, monkeypatch, context, seed, as_int, name):
     clips = clip_index(tmp_path / "clips", ids, rng)
     choice = {str(one): Override(str(rng.choice(["keep", "remove"]))) for one in ids if rng.random() < 0.15}
     by_hand = {**choice, "not there": Override("keep")}
-    columns, counts, told, num_emptied, warnings = in_memory(tables, rule, clips, by_hand)
-
-    sent: list[pa.Table] = []
     monkeypatch.setattr(in_parts, "write_parts", lambda *_: None)
     parts = cut_into_parts(tables, {one.number: len(one.ids) for one in clusters})
     with workplace(context, state, here=True) as place:
         found = SettledParts(place, parts, DecidedClusters(tables, ("made",), rule, None), by_hand)
-        run = in_parts._InParts(place, state, found, clips)
-        joined = run.join()
-        sent = [pa.ipc.open_file(state.folder.read_bytes(task)).read_all() for task in rows_of(state, len(parts))]
-    assert [one.to_pylist() for one in sent] == [one.to_pylist() for one in columns]
-    assert [one.schema for one in sent] == [one.schema for one in columns]
+        joined = in_parts._InParts(place, state, found, clips).join()
+        files, counts, told, num_emptied, warnings = in_memory(place, tables, rule, clips, by_hand)
+    assert made_parts(state, len(parts)) == files
+    assert len(files) == len(parts)
     assert (joined.counts, joined.by_hand) == (counts, told)
     emptied = joined.emptied
     assert (0 if emptied is None else emptied.number) == num_emptied
@@ -184,8 +186,9 @@ def test_ids_that_no_row_has_are_told_apart_from_rows(tmp_path, context):
     assert crossing.touching().tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
-def rows_of(state: StageState, num_parts: int) -> list[str]:
-    return [state.beside_marker(f"part-{number:06d}") for number in range(num_parts)]
+def made_parts(state: StageState, num_parts: int) -> list[bytes]:
+    """The files of parts that are not in their places yet."""
+    return [state.folder.read_bytes(state.beside_marker(f"part-{number:06d}")) for number in range(num_parts)]
 
 
 def test_what_is_nowhere_is_an_error(tmp_path, context):

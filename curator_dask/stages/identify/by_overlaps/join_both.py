@@ -151,7 +151,7 @@ class _JoinBoth:
 
     def _sending(self, number: int) -> Sending:
         parts, eps = len(self.groups.parts), self.found.decided.rule.eps
-        return Sending.of(self.state, number, parts, self.found.rows, eps, "", self._done)
+        return Sending.of(self.place, self.state, number, parts, self.found.rows, eps, "", self._done)
 
     @cached_property
     def _done(self) -> dict[str, str]:

@@ -124,7 +124,15 @@ class _Join:
 
     def _sending(self, part: LinesOfPart) -> Sending:
         return Sending.of(
-            self.state, part.number, len(self.groups.parts), self.groups.rows, 0.0, self.below, self._done
+            self.place,
+            self.state,
+            part.number,
+            len(self.groups.parts),
+            self.groups.rows,
+            0.0,
+            self.below,
+            self._done,
+            with_groups=self.with_groups,
         )
 
     @cached_property

@@ -18,7 +18,7 @@ from curator_dask.stages.identify.by_overlaps.results import Everywhere
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.output.clip_facts import read_facts
-from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_part
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
 from curator_dask.stages.identify.source_groups.rows_of_all import RowsInTables, RowsOfAll
 
@@ -45,14 +45,14 @@ class PrepareTask:
 
 
 def send_again(task: PrepareTask, shared: Shared) -> str:
-    """Write the rows of a part for `write_part` once more, whatever was done."""
-    return send_rows(replace(task.sending, done=""), _Part(task, shared).made())
+    """Make the file of a part once more, whatever was done."""
+    return send_part(replace(task.sending, done=""), _Part(task, shared).made())
 
 
 def prepare_part(task: PrepareTask, shared: Shared) -> Prepared:
-    """Write the rows of a part for `write_part`, unless its file was made from the same, and count."""
+    """Make the file of a part, unless it was made from the same before, and count."""
     part = _Part(task, shared)
-    return Prepared(send_rows(task.sending, part.made()), part.counts())
+    return Prepared(send_part(task.sending, part.made()), part.counts())
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Part:
         return self.task.part.num_rows
 
     def made(self) -> PartRows:
-        """What `write_part` needs."""
+        """What `send_part` needs."""
         removed = self._decisions.removed
         facts = read_facts(
             self.shared.files.folder, self.shared.facts, self.task.part.number, self._first, removed
@@ -166,17 +166,17 @@ class SharedByBoth:
 
 def send_both_again(task: BothTask, shared: SharedByBoth) -> str:
     """As `send_again`."""
-    return send_rows(replace(task.sending, done=""), _made(PartOfBoth(task.part, task.near, shared.files), shared))
+    return send_part(replace(task.sending, done=""), _made(PartOfBoth(task.part, task.near, shared.files), shared))
 
 
 def prepare_both(task: BothTask, shared: SharedByBoth) -> Prepared:
     """As `prepare_part`."""
     part = PartOfBoth(task.part, task.near, shared.files)
-    return Prepared(send_rows(task.sending, _made(part, shared)), part.counts())
+    return Prepared(send_part(task.sending, _made(part, shared)), part.counts())
 
 
 def _made(part: PartOfBoth, shared: SharedByBoth) -> PartRows:
-    """What `write_part` needs."""
+    """What `send_part` needs."""
     decisions, first, folder = part.decisions, part.part.first, part.copies.files.folder
     facts = read_facts(folder, shared.facts, part.part.number, first, decisions.removed).facts
     groups = groups_of_rows(part, shared.groups, shared.groups_before)

@@ -113,7 +113,9 @@ class _InParts:
             PrepareTask(
                 part,
                 found.numbers(part),
-                Sending.of(self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", self._done),
+                Sending.of(
+                    self.place, self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", self._done
+                ),
                 int(found.groups_before[part.number]) + settled.roots_before(part),
                 self.place.path("sources", part.number),
             )

@@ -17,7 +17,7 @@ from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
 from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDecisions
 from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
 from curator_dask.stages.identify.output.clip_facts import PartFacts, read_facts
-from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_part
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all
 from curator_dask.stages.identify.settling.settled import Settled, settled_decisions, without_touched_groups
 
@@ -58,15 +58,15 @@ class PrepareTask:
 
 
 def send_again(task: PrepareTask, shared: Shared) -> str:
-    """Write the rows of a part for `write_part` once more, whatever was done."""
+    """Make the file of a part once more, whatever was done."""
     made, _, _ = _made(task, shared)
-    return send_rows(replace(task.sending, done=""), made)
+    return send_part(replace(task.sending, done=""), made)
 
 
 def prepare_part(task: PrepareTask, shared: Shared) -> Prepared:
-    """Write the rows of a part for `write_part`, unless its file was made from the same, and count."""
+    """Make the file of a part, unless it was made from the same before, and count."""
     made, decisions, found = _made(task, shared)
-    inputs = send_rows(task.sending, made)
+    inputs = send_part(task.sending, made)
     if shared.facts:
         lost = _lost_to_own_source(task, shared, decisions, found)
         counts = source_counts(found.facts.sources, found.line, lost)

@@ -1,4 +1,4 @@
-"""Write one part of the decisions, on a worker: the columns that it is sent, with the ids from the clusters' tables."""
+"""Make one part of the decisions, on a worker, of its columns and the ids in the clusters' tables; and put it in its place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curator_dask.data.decisions.read_decisions import extent
-from curator_dask.data.tables import arrow_table, write_parquet
+from curator_dask.data.tables import parquet_bytes
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.records import UnitResult
 from curator_dask.stages.identify.decisions.part_rows import REASONS
@@ -21,40 +21,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PartTask:
-    """Write one part."""
+    """Make one part, and put it in its place."""
 
     output: Folder
     path: str
-    rows: str
-    """Path in `output` of the part's columns (`pack`)."""
+    made: str
+    """Path in `output` of the finished file while it is not in its place."""
     tables: ClusterTables
     """Gives the tables of clusters; which ones are needed is among the columns."""
     id_type: Any
     eps: float
     of_all: tuple[int, int] | None
     """For the first part, how many parts and rows there are."""
-    pieces: Pieces | None = None
+    pieces: Pieces | None
     """Where what it gives to the tables and lists of all clips goes; None: nowhere."""
 
 
-def pack(columns: dict[str, Any]) -> pa.Table:
-    """Columns of different lengths as a table with one line of lists."""
+Columns = dict[str, Any]
+"""Columns of different lengths: Arrow arrays by their names."""
+
+
+def packed(columns: Columns) -> pa.Table:
+    """The columns as a table with one line of lists."""
     import pyarrow as pa
 
-    arrays = {name: one if isinstance(one, pa.Array) else pa.array(one) for name, one in columns.items()}
-    return pa.table({name: pa.LargeListArray.from_arrays([0, len(one)], one) for name, one in arrays.items()})
+    return pa.table({name: pa.LargeListArray.from_arrays([0, len(one)], one) for name, one in columns.items()})
 
 
-def write_part(task: PartTask) -> UnitResult:
-    """Write the file of a part."""
-    table = arrow_table(task.output, task.rows, task.output.read_bytes(task.rows))
-    columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
+def make_part(task: PartTask, columns: Columns) -> None:
+    """Write the file of a part, but not to its place, and what the part gives to the tables and lists of all clips."""
     part = _PartColumns(task, columns).table()
     if task.pieces is not None:
         task.pieces.write(part)
     if task.of_all is not None:
         part = part.replace_schema_metadata(extent(*task.of_all))
-    return UnitResult({task.path: write_parquet(task.output, task.path, part)})
+    with task.output.writing(task.made, for_this_run=True) as temporary:
+        temporary.write_bytes(parquet_bytes(part))
+
+
+def put_part(task: PartTask) -> UnitResult:
+    """Put the file of a part in its place. It is copied, as this may be done twice."""
+    return UnitResult({task.path: task.output.write_bytes(task.path, task.output.read_bytes(task.made))})
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class _PartColumns:
     """Makes the columns of a part."""
 
     task: PartTask
-    given: dict[str, pa.Array]
+    given: Columns
 
     def table(self) -> pa.Table:
         import pyarrow as pa

@@ -34,10 +34,9 @@ def names_of_files(num_rows: int, *, with_groups: bool = True) -> tuple[str, ...
     return tuple(name for name in SINGLE_FILES if with_groups or name != GROUPS_TABLE)
 
 
-def pieces_of_parts(place: Workplace, num_parts: int, names: tuple[str, ...]) -> list[Pieces | None]:
-    """Where the pieces of each part lie; None where there is nothing to be made of them."""
-    paths = [place.path("pieces", number) for number in range(num_parts)]
-    return [Pieces(place.folder, path, names) if names else None for path in paths]
+def pieces_of_part(place: Workplace, number: int, names: tuple[str, ...]) -> Pieces | None:
+    """Where the pieces of a part lie; None where there is nothing to be made of them."""
+    return Pieces(place.folder, place.path("pieces", number), names) if names else None
 
 
 def publish_single_files(
@@ -45,7 +44,7 @@ def publish_single_files(
 ) -> None:
     """Write these files, from the pieces of all parts; or remove all such files where there are no `names`.
 
-    Pieces that no worker cut when it wrote their part are cut from it now.
+    Pieces that nobody cut when their part was made are cut from it now.
 
     Args:
         parts: paths of the parts.
@@ -55,7 +54,7 @@ def publish_single_files(
         for name in SINGLE_FILES:
             _unpublish(state, below + name)
         return
-    pieces = [one for one in pieces_of_parts(place, len(parts), names) if one is not None]
+    pieces = [one for number in range(len(parts)) if (one := pieces_of_part(place, number, names))]
     cut = [CutTask(state.folder, *pair) for pair in zip(parts, pieces, strict=True)]
     place.each(cut_pieces, [one for one in cut if not place.folder.exists(one.pieces.path)])
     tasks = [FileTask(state.folder, below + name, name, tuple(pieces)) for name in names]

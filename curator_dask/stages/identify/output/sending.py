@@ -1,4 +1,4 @@
-"""How the rows of a part get to the worker that writes it."""
+"""How a part gets to the unit that puts it in its place: as a finished file, unless it is there already."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.identify.decisions.part_rows import PartRows
 from curator_dask.stages.identify.decisions.parts import PART_UNIT
 from curator_dask.stages.identify.decisions.table_rows import TableRows
-from curator_dask.stages.identify.output.part_files import PartTask, pack
+from curator_dask.stages.identify.output.part_files import PartTask, make_part, packed
+from curator_dask.stages.identify.output.publish import names_of_files, pieces_of_part
+from curator_dask.stages.identify.settling.workplace import Workplace
 
 PART_VERSION = 1
 """Version of the parts. One that an older version wrote is written anew."""
@@ -21,7 +23,7 @@ PART_VERSION = 1
 
 @dataclass(frozen=True)
 class Sending:
-    """How the rows of one part get to the worker that writes it."""
+    """How one part gets to the unit that puts it in its place."""
 
     state: StageState
     key: str
@@ -31,34 +33,37 @@ class Sending:
 
     @classmethod
     def of(
-        cls, state: StageState, number: int, num_parts: int, rows: TableRows, eps: float, below: str,
-        done: Mapping[str, str],
+        cls, place: Workplace, state: StageState, number: int, num_parts: int, rows: TableRows, eps: float, below: str,
+        done: Mapping[str, str], *, with_groups: bool = True,
     ) -> Sending:  # fmt: skip
-        """For part `number`. `rows` are all rows, `done` what `part_inputs` told."""
+        """For part `number`. `rows` are all rows, `done` what `part_inputs` told; for the others see `write_parts`."""
         key = f"{PART_UNIT}{number:06d}"
+        names = names_of_files(len(rows), with_groups=with_groups)
         task = PartTask(
             state.folder, below + decision_part(number), state.beside_marker(key), rows.tables.of_clusters(()),
-            rows.id_type, eps, None if number else (num_parts, len(rows)),
+            rows.id_type, eps, None if number else (num_parts, len(rows)), pieces_of_part(place, number, names),
         )  # fmt: skip
         return cls(state, key, task, done.get(key, ""))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One part whose rows were sent."""
+    """One part that was sent."""
 
     inputs: str
     """Digest of what its file is made from."""
     counts: dict[str, int]
 
 
-def send_rows(sending: Sending, part: PartRows) -> str:
-    """Write the rows of a part to where the worker finds them, unless they are done; returns their digest."""
+def send_part(sending: Sending, part: PartRows) -> str:
+    """Make the file of a part, unless it is there already; returns the digest of what it is made from."""
+    import pyarrow as pa
+
     task = sending.task
-    data = arrow_bytes(pack(part.columns))
+    columns = {name: one if isinstance(one, pa.Array) else pa.array(one) for name, one in part.columns.items()}
+    content = hash_of(arrow_bytes(packed(columns)), like=NAMES_CONTENT)
     ids = [one.hex() for one in part.digests]
-    inputs = digest(PART_VERSION, hash_of(data, like=NAMES_CONTENT), ids, str(task.id_type), task.eps, task.of_all)
+    inputs = digest(PART_VERSION, content, ids, str(task.id_type), task.eps, task.of_all)
     if sending.done != inputs:
-        with sending.state.folder.writing(task.rows, for_this_run=True) as temporary:
-            temporary.write_bytes(data)
+        make_part(task, columns)
     return inputs

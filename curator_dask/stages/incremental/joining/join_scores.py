@@ -20,7 +20,7 @@ from curator_dask.stages.identify.decisions.part_rows import PartRows, PartsOfDe
 from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.decisions.table_rows import TableRows, UnitTables
 from curator_dask.stages.identify.output.clip_facts import facts_of_rows, read_facts
-from curator_dask.stages.identify.output.sending import Prepared, Sending, send_rows
+from curator_dask.stages.identify.output.sending import Prepared, Sending, send_part
 from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.look import PlacesTask, write_places
@@ -43,13 +43,14 @@ def join_scores(
         kind = common_type([one for some in place.each(types_of_ids, parts) for one in some])
         facts = _facts(place, clips, parts)
         rows, done = TableRows(tables, np.array([0, parts[-1].stop]), kind), part_inputs(state)
-        tasks = [
-            JoinTask(part, rule, Sending.of(state, part.number, len(parts), rows, rule.eps, below, done), kind)
+        sendings = [
+            Sending.of(place, state, part.number, len(parts), rows, rule.eps, below, done, with_groups=False)
             for part in parts
         ]
+        tasks = [JoinTask(part, rule, sending, kind) for part, sending in zip(parts, sendings, strict=True)]
         prepared = place.each(join_part, tasks, place.folder, facts)
         write_parts(
-            place, state, done, [task.sending for task in tasks], [one.inputs for one in prepared],
+            place, state, done, sendings, [one.inputs for one in prepared],
             lambda: place.each(send_again, tasks[:1], place.folder, facts), with_groups=False,
         )  # fmt: skip
     return {name: sum(one.counts[name] for one in prepared) for name in prepared[0].counts}
@@ -83,15 +84,15 @@ class JoinTask:
 
 
 def join_part(task: JoinTask, folder: Folder, facts: tuple[str, ...]) -> Prepared:
-    """On a worker: write the rows of a part for `write_part`, unless its file was made from the same, and count."""
+    """On a worker: make the file of a part, unless it was made from the same before, and count."""
     rows, counts = _joined(task, folder, facts)
-    return Prepared(send_rows(task.sending, rows), counts)
+    return Prepared(send_part(task.sending, rows), counts)
 
 
 def send_again(task: JoinTask, folder: Folder, facts: tuple[str, ...]) -> str:
-    """Write the rows of a part for `write_part` once more, whatever was done."""
+    """Make the file of a part once more, whatever was done."""
     rows, _ = _joined(task, folder, facts)
-    return send_rows(replace(task.sending, done=""), rows)
+    return send_part(replace(task.sending, done=""), rows)
 
 
 def _joined(task: JoinTask, folder: Folder, facts: tuple[str, ...]) -> tuple[PartRows, dict[str, int]]:
