@@ -9,8 +9,9 @@
     connect   a few tasks                   the groups that have rows in common
     report    a task per part               groups and sources, told to the parts that they concern
     answer    a task per part               the numbers and leaders of groups
-    prepare   a task per part               all of that together
-    write     a unit per part               the files
+    prepare   a task per part               the file of the part, of all that; and pieces of it for tables and lists
+    put       a unit per part               puts the file in its place
+    list      a task per file               tables and lists of all clips, up to a size
 
 The client holds a bit per row, a line per cluster and per task, and what a person decided.
 """

@@ -11,9 +11,9 @@
     decide    a task per group     as if there were no others
     number    per part and group   the groups of duplicates, in the order of all rows
     facts     a task per bucket    source, start and end, as the clip index has them
-    prepare   a task per part      all of that together
-    write     a unit per part      the files of the parts, and pieces for tables and lists of all clips
-    list      a task per file      these tables and lists, up to a size
+    prepare   a task per part      the file of the part, of all that; and pieces of it for tables and lists
+    put       a unit per part      puts the file in its place
+    list      a task per file      tables and lists of all clips, up to a size
 
 Parts, chunks, buckets and groups follow from the input alone, so the files do not depend on the workers. The client holds
 a line per cluster and per task, and what a person decided.

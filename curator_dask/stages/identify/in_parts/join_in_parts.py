@@ -9,8 +9,9 @@
     touched   a task per part     the rows of the groups that these touch
     settle    one task            what becomes of them
     facts     a task per bucket   source, start and end of the clips
-    prepare   a task per part     all of that together
-    write     a unit per part     the files
+    prepare   a task per part     the file of the part, of all that; and pieces of it for tables and lists
+    put       a unit per part     puts the file in its place
+    list      a task per file     tables and lists of all clips, up to a size
 
 The client holds a line per cluster, part and bucket. The worker that settles holds the touched rows: none where no row has a
 duplicate in another cluster and no person decided. Parts and buckets follow from the rows alone, so the files do not depend
