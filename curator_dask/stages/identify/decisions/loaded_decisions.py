@@ -164,6 +164,8 @@ class LoadedDecisions(NamedTuple):
     """The rows that have a duplicate in another cluster."""
     named: dict[str, list[Named]]
     """By column, the rows that name another one by its id. In `decisions` they have none yet."""
+    ids: list[Any]
+    """The ids of the rows, an array per table."""
 
 
 def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
@@ -172,8 +174,8 @@ def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
 
     columns = {name: Growing(KINDS.get(name, np.int32)) for name in NUMBERS}
     named: dict[str, list[Named]] = {name: [] for name in NAMES}
-    starts, digests, kinds = [0], [], []
-    for table in tables.read(range(len(tables.numbers)), [*NUMBERS, *NAMES]):
+    starts, digests, kinds, ids = [0], [], [], list[Any]()
+    for table in tables.read(range(len(tables.numbers)), ["id", *NUMBERS, *NAMES]):
         for name, column in columns.items():
             column.add(_of_all_rows(table[name], name, starts[-1]))
         for name in NAMES:
@@ -181,6 +183,7 @@ def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
         starts.append(starts[-1] + len(table))
         digests.append(table.schema.metadata[IDS])
         kinds.append(table["kept_id"].type)  # that of all ids of the table
+        ids.append(table["id"].combine_chunks())
     rows = TableRows(tables, np.array(starts), common_type(kinds), digests=tuple(digests))
     joined = {name: column.values() for name, column in columns.items()}
     no_others = pa.chunked_array([], stored_type(rows.id_type))
@@ -188,7 +191,7 @@ def load_decisions(tables: ClusterTables, rule: Rule) -> LoadedDecisions:
         rows, joined["removed"], joined["max_row"], joined["kept_row"], joined["cosine_sim_score"], joined["kept_score"],
         joined["group"], rule, no_others,
     )  # fmt: skip
-    return LoadedDecisions(decisions, np.flatnonzero(joined["cross_cluster"]), named)
+    return LoadedDecisions(decisions, np.flatnonzero(joined["cross_cluster"]), named, ids)
 
 
 def _of_all_rows(column: pa.ChunkedArray, name: str, start: int) -> NDArray[Any]:

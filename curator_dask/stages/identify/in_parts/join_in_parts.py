@@ -21,7 +21,7 @@ on the workers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,9 +37,11 @@ from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.in_parts.prepare import PrepareTask, Shared, prepare_part, send_again
 from curator_dask.stages.identify.output.clip_facts import IndexFacts, facts_of_rows
+from curator_dask.stages.identify.output.held_ids import TablesWithIds
 from curator_dask.stages.identify.output.publish import publish_again
 from curator_dask.stages.identify.output.sending import Prepared, Sending
 from curator_dask.stages.identify.output.write_parts import write_parts
+from curator_dask.stages.identify.settling.part import RowsOfPart
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.settled_parts import SettledParts, parts_of_tables
 from curator_dask.stages.identify.settling.workplace import Workplace, workplace
@@ -109,19 +111,23 @@ class _InParts:
         )
 
     def _prepare_tasks(self, settled: Settled) -> list[PrepareTask]:
-        found, num_parts = self.found, len(self.found.parts)
+        found = self.found
         return [
             PrepareTask(
                 part,
                 found.numbers(part),
-                Sending.of(
-                    self.place, self.state, part.number, num_parts, found.rows, found.decided.rule.eps, "", self._done
-                ),
+                self._sending(part),
                 int(found.groups_before[part.number]) + settled.roots_before(part),
                 self.place.path("sources", part.number),
             )
             for part in found.parts
         ]
+
+    def _sending(self, part: RowsOfPart) -> Sending:
+        num_parts, rows, eps = len(self.found.parts), self.found.rows, self.found.decided.rule.eps
+        sending = Sending.of(self.place, self.state, part.number, num_parts, rows, eps, "", self._done)
+        held = TablesWithIds(sending.task.tables, self.place.folder, *self.found.ids(part))
+        return replace(sending, task=replace(sending.task, tables=held))
 
     @cached_property
     def _done(self) -> dict[str, str]:

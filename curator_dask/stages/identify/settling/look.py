@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curator_dask.data.ids import id_texts
+from curator_dask.data.ids import id_texts, one_type
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import write_shared
@@ -35,6 +35,8 @@ class LookTask:
     """Its rows that have a duplicate in another cluster."""
     named: str
     """Its rows that name a row of another cluster by its id, in buckets by the digests of these ids."""
+    ids: str
+    """The ids of its rows."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def look_at_part(task: LookTask) -> Look:
     loaded = task.part.load(task.rule)
     task.numbers.write(loaded.decisions)
     _write_crossing(task, loaded)
+    _write_ids(task, loaded)
     num_named = _write_named(task, loaded)
     rows = loaded.decisions.rows
     num_groups = len(loaded.decisions.grouped()[1])
@@ -71,6 +74,14 @@ def _write_crossing(task: LookTask, loaded: LoadedDecisions) -> None:
         ids = pa.chunked_array([loaded.decisions.rows.ids(loaded.crossing)])
         columns["id"] = id_texts(ids).cast(pa.large_string()).combine_chunks()
     write_shared(task.numbers.folder, task.crossing, pa.table(columns), np.zeros(len(loaded.crossing), np.int64), 1)
+
+
+def _write_ids(task: LookTask, loaded: LoadedDecisions) -> None:
+    import pyarrow as pa
+
+    if loaded.ids:
+        ids = pa.table({"id": pa.concat_arrays(one_type(loaded.ids))})
+        write_shared(task.numbers.folder, task.ids, ids, np.zeros(len(ids), np.int64), 1)
 
 
 def _write_named(task: LookTask, loaded: LoadedDecisions) -> int:

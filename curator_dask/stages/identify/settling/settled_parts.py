@@ -5,6 +5,7 @@ All that a row takes goes from task to task in files: the client holds none of i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,7 +67,7 @@ class SettledParts:
         return self.place.each(look_at_part, [self._look_task(part, with_ids) for part in self.parts])
 
     def _look_task(self, part: RowsOfPart, with_ids: bool) -> LookTask:
-        files = (self.place.path(name, part.number) for name in ("crossing", "named"))
+        files = (self.place.path(name, part.number) for name in ("crossing", "named", "ids"))
         return LookTask(part, self.decided.rule, with_ids, self.num_buckets, self.numbers(part), *files)
 
     def _paths(self, name: str) -> tuple[str, ...]:
@@ -83,6 +84,12 @@ class SettledParts:
     def numbers(self, part: RowsOfPart) -> Numbers:
         """What the clusters of a part decided."""
         return Numbers(self.place.folder, self.place.path("numbers", part.number))
+
+    def ids(self, part: RowsOfPart) -> tuple[str, dict[int, tuple[int, int]]]:
+        """The file with the ids of a part, and where in it those of each of its clusters are."""
+        starts = (self._looks[part.number].starts - part.first).tolist()
+        spans = zip(part.tables.numbers, itertools.pairwise(starts), strict=True)
+        return self.place.path("ids", part.number), dict(spans)
 
     @cached_property
     def rows(self) -> TableRows:
