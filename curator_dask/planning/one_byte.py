@@ -8,7 +8,7 @@ from curator_dask.dedup.similarity.screen import is_large
 from curator_dask.planning.run_size import RunSize
 from curator_dask.stages.pairwise.cut_clusters import CUT_ROWS
 
-SHARES: Final = ((10_000, 0.55), (5_000, 0.57), (2_048, 0.70), (0, 0.73))
+SHARES: Final = ((10_000, 0.55), (5_000, 0.57), (2_048, 0.70), (1_536, 0.73), (0, 0.89))
 """From so many rows of a cluster on → the share of the processor time that is left: the largest one that was measured for as
 many rows or more (512 numbers per row, pairwise_2_cores.md)."""
 SHARE_OF_CUT: Final = 0.63

@@ -143,7 +143,7 @@ def best_match(
     def work(blocks: Iterator[slice]) -> None:
         width = min(2 * tile_rows, len(references.positions))
         buffer = array_module(queries.rows).empty(min(at_once, num_rows) * width, dtype=np.float32)
-        screen = None if rounded is None else Screen(rounded, min(SCREENED_ROWS, num_rows), width)
+        screen = None if rounded is None else Screen(rounded)
         for rows in blocks:
             some = None if screen is None else screen.of(rows.start)
             best = _best_of_block(queries[rows], references, earlier_only, tile_rows, floors[rows], buffer, also, some)

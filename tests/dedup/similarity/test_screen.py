@@ -144,27 +144,37 @@ def test_chunks_in_any_order():
     assert got.index.tobytes() == expected.index.tobytes()
 
 
-def limits_above_products(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def limits_above_products(X: np.ndarray, middle: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(N, N), how far the limits of rows among themselves are above the products, and (N,) how far they may be."""
     num_rows = len(X)
-    rounded = screen.round_rows(X, X.mean(axis=0))
+    rounded = screen.round_rows(X, middle)
     every = slice(0, num_rows)
-    limits = screen.Screen(screen.RoundedSides(rounded, rounded), num_rows, num_rows).limits(every, every)
+    parts = screen.Screen(screen.RoundedSides(rounded, rounded)).limits(every, every)
+    limits = parts._products * rounded.rows.steps[:, None].astype(np.float64) + parts._above[:, None]
     wide = X.astype(np.float64)
-    return limits._limits * rounded.rows.steps[:, None].astype(np.float64) - wide @ wide.T, limits._widths
+    return limits - wide @ wide.T, parts._widths
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("num_rows", "dim"), [(300, 1), (301, 33), (300, 512), (260, 1100)])
 def test_no_limit_is_below_its_product(kind, num_rows, dim):
-    above, widths = limits_above_products(hostile(kind, num_rows, dim))
-    assert (above > 0).all()
-    assert (above < widths[:, None]).all()
+    X = hostile(kind, num_rows, dim)
+    for middle in (None, X.mean(axis=0)):
+        above, widths = limits_above_products(X, middle)
+        assert (above > 0).all()
+        assert (above < widths[:, None]).all()
 
 
 def test_limits_of_usual_rows_are_not_far_above_their_products():
-    above, _ = limits_above_products(unit(random_unit(300, 200, 1) + random_unit(1, 200, 2)))
+    X = unit(random_unit(300, 200, 1) + random_unit(1, 200, 2))
+    above, _ = limits_above_products(X, screen.middle_of(X))
     assert above.max() < 0.05
+
+
+def test_a_middle_is_subtracted_from_rows_that_have_much_in_common():
+    assert screen.middle_of(random_unit(300, 200, 1)) is None
+    X = unit(random_unit(300, 200, 1) + random_unit(1, 200, 2))
+    np.testing.assert_array_equal(screen.middle_of(X), X.mean(axis=0))
 
 
 def test_few_pairs_of_unlike_rows_are_multiplied(monkeypatch):
