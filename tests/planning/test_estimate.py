@@ -110,7 +110,7 @@ class TestProductsOfOneByteNumbers:
 
         (one,) = told(1e7)
         assert one.startswith("pairwise takes 0.55 of the time")
-        assert told(1e6) == told(1e7, align=True) == []
+        assert told(8e5) == told(1e7, align=True) == []
 
 
 class TestTimes:
