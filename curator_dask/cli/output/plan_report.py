@@ -121,7 +121,7 @@ def assumptions_of(plan: RunPlan) -> list[str]:
         said.insert(
             2,
             f"pairwise takes {share:g} of the time of its products on CPUs: in clusters of so many clips, products of one-byte "
-            "numbers (PyTorch) leave most pairs out. Measured with 512 numbers per vector and up to 50,000 clips per cluster",
+            "numbers leave most pairs out. Measured with 512 numbers per vector and up to 50,000 clips per cluster",
         )
     if plan.size.gpus or plan.size.model_tflop:
         said.insert(0, "the speed of GPUs is a guess: this package has not been measured on one")
