@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.priority import sample_priority
 from curator_dask.dedup.arrays.xp import Array, block_rows, row_blocks, to_host
+from curator_dask.dedup.kmeans.assign import assign
 from curator_dask.dedup.kmeans.screen import about_nearest
 from curator_dask.errors import ParameterError
 
@@ -22,6 +23,9 @@ D2_GRID: Final = 2.0**11
 SMALL_SAMPLE: Final = 8192
 """In a sample of up to this many rows (409 clusters), every row is a candidate: k-means++ over the whole sample."""
 TABLE_BYTES: Final = 1 << 30
+MOST_LEFT: Final = 0.01
+"""Candidates are at distance zero. Where one-byte numbers leave them more than this share of what other rows have, on average,
+they are too coarse."""
 
 
 def initial_centres(
@@ -206,19 +210,27 @@ def _draw_candidates(
         done += 1
         chance = nearest / nearest.sum(dtype=np.float64) * per_round
         new = np.flatnonzero(random.random(m) < chance)
-        _move_to_nearer(places, places.take(new), nearest, owner, len(candidates))
+        _move_to_nearer(places, new, nearest, owner, len(candidates))
         candidates = np.concatenate([candidates, new])
     return candidates, np.bincount(owner, minlength=len(candidates)).astype(np.float64)
 
 
 def _move_to_nearer(
-    places: _Places, new: _Places, nearest: NDArray[np.float32], owner: NDArray[np.int64], first: int
+    places: _Places, drawn: NDArray[np.int64], nearest: NDArray[np.float32], owner: NDArray[np.int64], first: int
 ) -> None:
-    """Update ``nearest`` and ``owner``, in place, with new candidates that are numbered from ``first``."""
-    if not len(new.rows):
+    """Update ``nearest`` and ``owner``, in place, with rows that are drawn as candidates and numbered from ``first``.
+
+    Numbers of one byte cannot tell candidates apart that are far nearer to each other than to the others. Then drawn rows do
+    not find themselves, and all rows are compared in more bits.
+    """
+    if not len(drawn):
         return
+    new = places.take(drawn)
     index = about_nearest(places.rows, new.rows)
     distance = places.sq_distances_each(new.take(index))
+    if distance[drawn].mean() > MOST_LEFT * np.minimum(nearest, distance).mean():
+        index = assign(places.rows, new.rows)
+        distance = places.sq_distances_each(new.take(index))
     nearer = distance < nearest
     owner[nearer] = first + index[nearer]
     nearest[nearer] = distance[nearer]

@@ -160,6 +160,17 @@ class TestLargeSamples:
         monkeypatch.setattr(start, "TABLE_BYTES", 0)
         np.testing.assert_array_equal(d2_start(sample, 30, 7), C)
 
+    def test_places_that_one_byte_cannot_tell_apart_are_found(self):
+        """Two crowds far from each other, each of many places that lie near together."""
+        random = np.random.default_rng(0)
+        crowds, near = random_unit(2, 64, 1)[np.arange(300) % 2], np.float32(0.01) * random_unit(300, 64, 2)
+        places = crowds + near
+        sample = places[random.integers(300, size=3000)] + np.float32(0.0002) * random_unit(3000, 64, 3)
+        sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+        starts = [d2_start(sample, 300, seed) for seed in range(4)]
+        products = [sample.astype(np.float64) @ C.T.astype(np.float64) for C in starts]
+        assert np.mean([2 - 2 * one.max(axis=1) for one in products]) < 4e-7  # by one-byte numbers alone it is 1.3e-6
+
     def test_starts_are_as_good_as_those_from_all_rows(self, monkeypatch):
         sample = random_unit(60, 32, 3)[np.random.default_rng(4).zipf(1.5, 2000) % 60] + 0.05 * random_unit(2000, 32, 5)
         sample = (sample / np.linalg.norm(sample, axis=1, keepdims=True)).astype(np.float32)
