@@ -22,7 +22,7 @@ from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
-from curator_dask.dedup.kmeans.grid import OnGrid, Rows, rows_on_grid
+from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
 from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
 
 NEAR: Final = 8
@@ -48,7 +48,8 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
         C: (k, D) float32, of any length.
 
     Returns:
-        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte, and so is their order.
+        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte. The first is the one
+        that `nearest_of` takes: numbers of one byte cannot tell centres apart that are far from the others and close together.
     """
     num_near = min(C.shape[0], NEAR)
     some = Some.of(X)
@@ -61,7 +62,7 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
             near[block] = groups.best(screen.scores(some[block]))
 
     over_blocks(work, row_blocks(len(some), num_rows))
-    return near
+    return _put_first(near, nearest_of(some, centres_on_grid(C), near))
 
 
 class _Groups:
@@ -89,6 +90,14 @@ class _Groups:
         within = best.astype(np.float32).view(np.int32) & self._bits
         near: Indices = self._starts[best.view(np.int64) & GROUP_BITS] + within
         return near
+
+
+def _put_first(near: Indices, labels: Indices) -> Indices:
+    """The near centres of each row; that of its label and the first one change places."""
+    place = (near == labels[:, None]).argmax(axis=1)
+    near[np.arange(len(near)), place] = near[:, 0]
+    near[:, 0] = labels
+    return near
 
 
 def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:

@@ -279,7 +279,7 @@ def _fit_in_levels(
     first, *between, last = held.levels
     first_tol = sample_tol(tol, first.num_rows, len(start))
     C, n_iter, *_ = iterate(
-        lambda C: held.sum_up(C, spec, first, nearly=True),
+        lambda C: held.sum_up(C, spec, first),
         start,
         first.sq_norms,
         max_iter=most,

@@ -17,7 +17,6 @@ from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
-from curator_dask.dedup.kmeans.screen import about_nearest
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.parameters import GROUPED_FROM
@@ -78,10 +77,9 @@ class RowsOnWorkers:
             for place, *own in zip(self.places, *states, strict=True)
         ]
 
-    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level, *, nearly: bool = False) -> Partial:
-        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D); where `nearly`, to about the
-        nearest one, if there are many."""
-        way = _choose_way(spec, len(C), nearly=nearly)
+    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
+        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
+        way = _choose_way(spec, len(C))
         parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=way)
         return merge_tree(self.client, parts, self.say)
 
@@ -133,13 +131,11 @@ class _Way(NamedTuple):
     device: str
     max_rows: int
     in_groups: bool
-    nearly: bool
-    """By numbers of one byte alone."""
 
 
-def _choose_way(spec: FitSpec, num_centres: int, *, nearly: bool = False) -> _Way:
-    max_rows, nearly = spec.parameters.max_samples_per_batch, nearly and num_centres >= MANY_CENTRES
-    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), nearly and spec.device == "cpu")
+def _choose_way(spec: FitSpec, num_centres: int) -> _Way:
+    max_rows = spec.parameters.max_samples_per_batch
+    return _Way(spec.device, max_rows, compares_groups(spec, num_centres))
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
@@ -162,8 +158,6 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, w
         X = to_device(batch[0] if len(batch) == 1 else np.concatenate(batch), way.device)
         if way.in_groups:
             return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
-        if way.nearly:
-            return labelled_partial(X, about_nearest(X, C), len(C))
         return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
     matrices = (chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows)
