@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepare what a GPU machine without a network lacks: benchmarks/gpu/prepare.sh
 # Two archives in parts that are carried one by one, into the ignored folder .gpu/:
-#   site/part.*    wheels for Python 3.12 on Linux (Dask, ffmpeg, PyAV, …), about 100 MB
+#   site/part.*    wheels for Python 3.12 on Linux (Dask, ffmpeg, PyAV, …), about 130 MB
 #   rapids/part.*  a slim RAPIDS for CUDA 13 and Hopper, about 180 MB; OVERLAY_BUILDER=… names the program that builds it
 #   parts.txt      their SHA-256, which `unpack.py` checks
 # An archive that is there already is not made again; take its folder away for that.
@@ -14,7 +14,8 @@ python=${PYTHON:-python3}
 there='click cloudpickle fsspec jinja2 msgpack numpy packaging pandas psutil pyarrow pyyaml rich scipy sortedcontainers
 threadpoolctl toolz torch typer'
 # What it lacks. tests/test_gpu_benchmarks.py holds both lists against the dependencies.
-wheels='av braceexpand cffi cryptography dask decord distributed imageio-ffmpeg locket partd pycparser tblib tornado webdataset xxhash zict zlib-ng'
+wheels='av braceexpand cffi cryptography dask decord distributed flatbuffers imageio-ffmpeg locket onnxruntime partd protobuf pycparser tblib
+tornado webdataset xxhash zict zlib-ng'
 
 # They draw pictures, which no benchmark needs.
 pictures='bokeh vl-convert-python'
