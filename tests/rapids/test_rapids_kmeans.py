@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from curator_dask.runtime.device import WorkerMemory
 from curator_dask.stages.kmeans import gpu_fit as kmeans_gpu
 from curator_dask.stages.kmeans.fit_watch import RANK_TASKS
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
+from curator_dask.stages.kmeans.spec import FitRows
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -63,8 +63,15 @@ class Comms:
         pass
 
 
-def rows(X: np.ndarray) -> SimpleNamespace:
-    return SimpleNamespace(X=X)
+def rows(X: np.ndarray) -> FitRows:
+    """A fit's sample: the rows of X, which stand between others where the chunk is kept whole."""
+    hashes = np.arange(len(X), dtype=np.uint64)
+    if len(X) % 2:
+        return FitRows(X, None, hashes, hashes, np.ones(len(X)), ())
+    kept = np.concatenate([np.full_like(X, np.nan), X])
+    return FitRows(
+        kept, len(X) + np.arange(len(X)), hashes, np.arange(2 * len(X), dtype=np.uint64), np.ones(len(X)), ()
+    )
 
 
 @pytest.fixture

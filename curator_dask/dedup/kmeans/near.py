@@ -22,7 +22,7 @@ from curator_dask.dedup.arrays.blocks import over_blocks
 from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
-from curator_dask.dedup.kmeans.grid import OnGrid, Rows, centres_on_grid, rows_on_grid
+from curator_dask.dedup.kmeans.grid import OnGrid, Rows, rows_on_grid
 from curator_dask.dedup.kmeans.screen import Screen, rows_at_a_time
 
 NEAR: Final = 8
@@ -45,11 +45,11 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
 
     Args:
         X: (N, D) float32, unit rows, on the host, or some rows of a matrix.
-        C: (k, D) float32, of any length.
+        C: (k, D) float32, of any length. Numbers of one byte should tell them apart (`tells_apart` of
+            `curator_dask.dedup.kmeans.screen`).
 
     Returns:
-        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte. The first is the one
-        that `nearest_of` takes: numbers of one byte cannot tell centres apart that are far from the others and close together.
+        (N, min(k, `NEAR`)) int32. Each is the nearest of its group of centres, by numbers of one byte, and so is their order.
     """
     num_near = min(C.shape[0], NEAR)
     some = Some.of(X)
@@ -62,7 +62,7 @@ def find_near(X: Rows | Some, C: Rows) -> Indices:
             near[block] = groups.best(screen.scores(some[block]))
 
     over_blocks(work, row_blocks(len(some), num_rows))
-    return _put_first(near, nearest_of(some, centres_on_grid(C), near))
+    return near
 
 
 class _Groups:
@@ -92,17 +92,10 @@ class _Groups:
         return near
 
 
-def _put_first(near: Indices, labels: Indices) -> Indices:
-    """The near centres of each row; that of its label and the first one change places."""
-    place = (near == labels[:, None]).argmax(axis=1)
-    near[np.arange(len(near)), place] = near[:, 0]
-    near[:, 0] = labels
-    return near
-
-
 def nearest_of(X: Rows | Some, centres: OnGrid, near: Indices) -> Indices:
     """(N,) int32, for each row of X the nearest of its near centres (N, m), which `find_near` gave for earlier centres.
 
+    >>> from curator_dask.dedup.kmeans.grid import centres_on_grid
     >>> X = np.float32([[1, 0], [0.6, 0.8]])
     >>> centres = centres_on_grid(np.float32([[0, 1], [1, 0], [0.9, 0.1]]))
     >>> nearest_of(X, centres, np.int32([[0, 1], [0, 2]])).tolist()

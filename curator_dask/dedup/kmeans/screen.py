@@ -21,6 +21,9 @@ from curator_dask.dedup.kmeans.few import products_of_few
 
 ROUNDING: Final = 2.0**-24
 """float32 moves a number by at most this share of it."""
+CLEARLY: Final = 8
+"""So many times its usual error is a score of one-byte numbers higher for a centre that they tell from another one."""
+NEARLY_ALL: Final = 0.95
 ODD: Final = 1.5
 """A row whose error is this many times the usual one has a few large numbers, and would widen the limits of all."""
 SCORES: Final = 1 << 18
@@ -79,6 +82,17 @@ class Screen:
         scores -= self._half_sq_norms
         return scores
 
+    def usual_errors(self) -> NDArray[np.float64]:
+        """(k,), about how far the difference between the scores of two centres is off, for unit rows.
+
+        Errors point anywhere: of D directions, one lies along the other vector. Rows and centres are rounded alike, and two
+        scores are compared, so there are four such errors.
+        """
+        middle = self._middle.astype(np.float64)
+        lengths = np.sqrt(np.maximum(self._lengths**2, 1.0 - middle @ middle))
+        errors: NDArray[np.float64] = 2.0 * lengths * self._errors / len(middle) ** 0.5
+        return errors
+
     def candidates(self, X: Matrix, most: int) -> Candidates:
         """The nearest centre of every row (n, D) float32, and all others that may be as near; none for rows with more than
         `most`."""
@@ -114,6 +128,36 @@ class Screen:
         rounding = 4.0 * ROUNDING * (dimension + 16) * (1.0 + length + error) * (1.0 + self._lengths) ** 2
         widths = 1.001 * ((length + error) * self._errors + error * self._lengths) + rounding
         return widths.astype(np.float32), rounding.astype(np.float32)
+
+
+def tells_apart(C: Matrix) -> bool:
+    """Whether numbers of one byte tell nearly all of these centres from the one that is nearest to them.
+
+    They may not where centres are far from most others and close to some: errors are parts of the length of a row. Measured,
+    embeddings and rows around random places are above the limit by ten times and more.
+
+    >>> places = np.random.default_rng(0).standard_normal((3, 1, 64)).astype(np.float32) / 8
+    >>> steps = np.random.default_rng(1).standard_normal((3, 20, 64)).astype(np.float32) / 8
+    >>> tells_apart((places + 0.5 * steps).reshape(60, 64)), tells_apart((places + 0.05 * steps).reshape(60, 64))
+    (True, False)
+
+    Args:
+        C: (k, D) float32, of any length; the rows that they are compared with are unit rows.
+    """
+    num_rows = rows_at_a_time(len(C))
+    screen = Screen(C, num_rows)
+    leads = np.concatenate([_leads(screen.scores(C[rows]), rows.start) for rows in row_blocks(len(C), num_rows)])
+    return bool(np.mean(leads >= CLEARLY * screen.usual_errors()) >= NEARLY_ALL)
+
+
+def _leads(scores: Matrix, first: int) -> Matrix:
+    """(n,), by how much the score of each centre with itself is higher than all others, by scores (n, k) of centres from
+    number `first` on, which are changed."""
+    places = np.arange(len(scores)), first + np.arange(len(scores))
+    own = scores[places]
+    scores[places] = -np.inf
+    leads: Matrix = own - scores.max(axis=1)
+    return leads
 
 
 def about_nearest(X: Matrix | Some, C: Matrix) -> NDArray[np.int32]:

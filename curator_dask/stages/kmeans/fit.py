@@ -37,7 +37,7 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
-from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_groups, merge_tree
+from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_groups, compares_roughly, merge_tree
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
@@ -277,16 +277,16 @@ def _fit_in_levels(
     """
     most, tol = spec.parameters.max_iter, spec.parameters.tol
     first, *between, last = held.levels
-    first_tol = sample_tol(tol, first.num_rows, len(start))
+    first_tol, roughly = sample_tol(tol, first.num_rows, len(start)), compares_roughly(spec, start)
     C, n_iter, *_ = iterate(
-        lambda C: held.sum_up(C, spec, first),
+        lambda C: held.sum_up(C, spec, first, roughly=roughly),
         start,
         first.sq_norms,
         max_iter=most,
         tol=first_tol,
         after_each=tell,
     )
-    among_near = held.among_near(spec)
+    among_near = held.among_near(spec, C)
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
         C, more, *_ = iterate(

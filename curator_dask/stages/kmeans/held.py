@@ -17,6 +17,7 @@ from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
 from curator_dask.dedup.kmeans.near import NEAR, find_near, nearest_of
+from curator_dask.dedup.kmeans.screen import about_nearest, tells_apart
 from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.parameters import GROUPED_FROM
@@ -77,24 +78,24 @@ class RowsOnWorkers:
             for place, *own in zip(self.places, *states, strict=True)
         ]
 
-    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
-        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
-        way = _choose_way(spec, len(C))
+    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level, *, roughly: bool = False) -> Partial:
+        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D); where `roughly`, to about the
+        nearest one."""
+        way = _choose_way(spec, len(C), roughly=roughly)
         parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=way)
         return merge_tree(self.client, parts, self.say)
 
-    def among_near(self, spec: FitSpec) -> Callable[[Level], SumUp]:
+    def among_near(self, spec: FitSpec, C: NDArray[np.float32]) -> Callable[[Level], SumUp]:
         """Functions of the centres as `sum_up`, for levels that grow: each compares rows with the centres near them.
 
-        Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. Few
-        centres are all compared: that takes no longer.
+        Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. C (k, D)
+        are the centres that the first level begins with. Few centres are all compared, as that takes no longer, and so are
+        centres that numbers of one byte cannot tell apart, as the near ones of a row would be any.
         """
+        if not (compares_groups(spec, len(C)) or compares_roughly(spec, C)):
+            return lambda level: lambda C: self.sum_up(C, spec, level)
         near = _AmongNear(self, spec)
-
-        def at(level: Level) -> SumUp:
-            return lambda C: near.sum_up(C, level) if len(C) >= MANY_CENTRES else self.sum_up(C, spec, level)
-
-        return at
+        return lambda level: lambda C: near.sum_up(C, level)
 
 
 class _AmongNear:
@@ -125,17 +126,25 @@ def compares_groups(spec: FitSpec, num_centres: int) -> bool:
     return num_centres >= GROUPED_FROM and spec.device == "cpu" and not spec.parameters.exact_assignment
 
 
+def compares_roughly(spec: FitSpec, C: NDArray[np.float32]) -> bool:
+    """Whether numbers of one byte are good enough for a fit in levels to say which of these centres (k, D) is about the
+    nearest one of a row, and which ones are near. Few centres are compared in full."""
+    return spec.device == "cpu" and len(C) >= MANY_CENTRES and not compares_groups(spec, len(C)) and tells_apart(C)
+
+
 class _Way(NamedTuple):
     """How workers compare rows with centres."""
 
     device: str
     max_rows: int
     in_groups: bool
+    roughly: bool
+    """By numbers of one byte alone."""
 
 
-def _choose_way(spec: FitSpec, num_centres: int) -> _Way:
+def _choose_way(spec: FitSpec, num_centres: int, *, roughly: bool = False) -> _Way:
     max_rows = spec.parameters.max_samples_per_batch
-    return _Way(spec.device, max_rows, compares_groups(spec, num_centres))
+    return _Way(spec.device, max_rows, compares_groups(spec, num_centres), roughly)
 
 
 def merge_tree(client: Any, level: list[Any], say: Callable[[str], None]) -> Partial:
@@ -158,6 +167,8 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, w
         X = to_device(batch[0] if len(batch) == 1 else np.concatenate(batch), way.device)
         if way.in_groups:
             return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
+        if way.roughly:
+            return labelled_partial(X, about_nearest(X, C), len(C))
         return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
     matrices = (chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows)

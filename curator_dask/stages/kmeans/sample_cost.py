@@ -52,7 +52,7 @@ def cost_in_words(cost: dict[str, Any]) -> str:
     more = f", so a fit on all rows would lower it by at most {1 - of_fit / of_all:.1%}" if of_all > of_fit else ""
     return (
         f"kmeans: fitted on {cost['rows_fitted']:,} of {counted(cost['rows'], 'rows')}; the mean squared distance to the "
-        f"centroid is {of_fit:.4f} in the sample and {of_all:.4f} over all rows{more}"
+        f"centroid is {of_fit:.4g} in the sample and {of_all:.4g} over all rows{more}"
     )
 
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.kmeans import assign as assigning
+from curator_dask.dedup.kmeans import screen as screening
 from curator_dask.dedup.kmeans.assign import assign
-from curator_dask.dedup.kmeans.screen import Screen
+from curator_dask.dedup.kmeans.screen import Screen, about_nearest, tells_apart
 from tests.dedup.reference import random_unit, unit
 
 
@@ -83,3 +85,47 @@ def test_most_centres_are_excluded():
 def test_scores_tell_the_nearest_centre_of_most_rows():
     X, C = rows_with(), rows_with()[:150]
     assert (Screen(C, 4000).scores(X).argmax(axis=1) == assign(X, C)).mean() > 0.98
+
+
+def test_centres_about_the_nearest():
+    X, C = rows_with()[:500], rows_with()[500:560]
+    labels = about_nearest(X, C)
+    assert labels.dtype == np.int32
+    assert (labels == assign(X, C)).mean() > 0.98
+    order = np.random.default_rng(3).permutation(500)
+    assert np.array_equal(about_nearest(Some(X, order), C), labels[order])
+    assert about_nearest(X[:0], C).shape == (0,)
+
+
+class TestTellsApart:
+    @pytest.mark.parametrize(("common", "length"), [(0.0, 0.1), (0.0, 1.0), (0.0, 30.0), (5.0, 1.0)])
+    def test_random_places_and_no_copies(self, common, length):
+        C = unit(random_unit(300, 96, 1) + np.float32(common) * random_unit(1, 96, 3)) * np.float32(length)
+        assert tells_apart(C)
+        assert not tells_apart(np.repeat(C[:150], 2, axis=0))
+
+    def test_a_few_copies(self):
+        C = random_unit(300, 96, 1)
+        C[:5] = C[5:10]
+        assert tells_apart(C)
+        C[:20] = C[20:40]
+        assert not tells_apart(C)
+
+    @pytest.mark.parametrize("spread", [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
+    def test_labels_by_one_byte_then_cost_little(self, spread):
+        """Rows right at their centres and between two of them: what the wrong centre adds to the squared distance."""
+        groups = np.repeat(random_unit(3, 64, 1), 100, axis=0)
+        C = groups + np.float32(spread) * random_unit(300, 64, 2)
+        X = unit(np.repeat(C, 5, axis=0) + np.float32(spread / 2) * random_unit(1500, 64, 4))
+        best, found = (((X - C[labels]) ** 2).sum(axis=1) for labels in (assign(X, C), about_nearest(X, C)))
+        costs = found.mean(dtype=np.float64) / best.mean(dtype=np.float64)
+        assert tells_apart(C) == (spread > 0.1)
+        assert costs < 1.0001 if tells_apart(C) else spread > 0.03 or costs > 1.05
+
+    def test_blocks_do_not_matter(self, monkeypatch):
+        C = random_unit(300, 96, 1)
+        C[:100] = C[100:200] + np.float32(0.01) * random_unit(100, 96, 2)
+        told = [tells_apart(C[first:]) for first in range(0, 300, 20)]
+        monkeypatch.setattr(screening, "rows_at_a_time", lambda num_centres: 7)
+        assert [tells_apart(C[first:]) for first in range(0, 300, 20)] == told
+        assert {*told} == {False, True}

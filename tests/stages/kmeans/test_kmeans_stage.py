@@ -258,6 +258,13 @@ class TestParameters:
         assert results(run(source, np.int64(2), max_iter=np.int32(5))) == results(run(source, 2, max_iter=5))
 
 
+def close_places() -> np.ndarray:
+    random = np.random.default_rng(0)
+    places = np.repeat(random.standard_normal((3, 64)), 20, axis=0) + 0.03 * random.standard_normal((60, 64))
+    X = places[random.integers(60, size=6000)] + 0.003 * random.standard_normal((6000, 64))
+    return X.astype(np.float32)
+
+
 class TestSampleOfALargeInput:
     """Above `SMALL_ROWS`, which is lowered here, the fit takes some rows per cluster, and at last twice as many."""
 
@@ -309,6 +316,19 @@ class TestSampleOfALargeInput:
         check(among_near, dict(enumerate(X)))
         assert results(among_near) != results(among_all)
         assert self.fit(among_near)["inertia_per_row"] < 1.02 * self.fit(among_all)["inertia_per_row"]
+
+    def test_places_that_numbers_of_one_byte_cannot_tell_apart_are_told_apart(self, run, write_vectors, monkeypatch):
+        """Three far groups of twenty places: the places of a group are nearer than one byte is off by."""
+        X = close_places()
+        monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 60)
+        source = write_vectors(list(range(6000)), X, parts=3)
+        by_default = self.fit(run(source, 60, fit_rows_per_cluster=40))
+        monkeypatch.setattr(kmeans_held, "tells_apart", lambda C: True)
+        by_one_byte = self.fit(run(source, 60, fit_rows_per_cluster=40))
+        monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 61)
+        among_all = self.fit(run(source, 60, fit_rows_per_cluster=40))
+        assert by_default["inertia_per_row"] < 1.05 * among_all["inertia_per_row"]
+        assert by_one_byte["inertia_per_row"] > 1.1 * among_all["inertia_per_row"]
 
     def test_a_step_over_all_rows_follows_where_memory_holds_too_few(self, run, write_vectors, monkeypatch):
         X = vectors(3000)
