@@ -23,9 +23,8 @@ LEAST_NUMBERS: Final = 16
 SMALLEST: Final = np.float32(2.0**-100)
 """Rows of smaller numbers have steps of this size all the same: 127 divided by a smaller number may not be a number."""
 
-ERROR_STEPS: Final = np.float32(64)
-"""What a number is rounded by is counted in parts of its row's step. The squares of so few add up exactly in float32."""
-
+ROUNDING: Final = 2.0**-24
+"""float32 moves a number by at most this share of it."""
 
 EVERY: Final = slice(None)
 
@@ -38,14 +37,15 @@ class OneByte(NamedTuple):
     steps: Array
     """(n,) float32, a row is about its numbers times its step."""
     errors: Array
-    """(n,) float32, at least the distance of each row to its numbers times its step, and a few percent more."""
+    """(n,) float32, at least the distance of each row to its numbers times its step, and hardly more; its last bits depend on
+    the machine. None where nobody asked for them."""
 
     def take(self, rows: Any) -> OneByte:
         """Some of the rows, which a slice or their numbers name."""
-        return OneByte(self.numbers[rows], self.steps[rows], self.errors[rows])
+        return OneByte(self.numbers[rows], self.steps[rows], None if self.errors is None else self.errors[rows])
 
 
-def to_one_byte(X: Array) -> OneByte:
+def to_one_byte(X: Array, *, with_errors: bool = True) -> OneByte:
     """The rows (n, D) float32, of NumPy or CuPy, in numbers of one byte: the largest number of each row is 127 or -127,
     unless all of them are smaller than `SMALLEST`.
 
@@ -61,17 +61,21 @@ def to_one_byte(X: Array) -> OneByte:
     xp.multiply(X, (np.float32(MOST) / largest)[:, None], out=wide)
     whole = xp.rint(wide)
     numbers = whole.astype(np.int8)
+    if not with_errors:
+        return OneByte(numbers, steps, None)
     whole -= wide
-    return OneByte(numbers, steps, _errors(whole) * steps)
+    return OneByte(numbers, steps, _lengths_before_rounding(whole) * steps)
 
 
-def _errors(parts: Array) -> Array:
-    """(n,), at least the lengths of rows (n, D) of numbers between -1/2 and 1/2; the same bits on every machine."""
-    xp = array_module(parts)
-    parts *= ERROR_STEPS
-    counted = xp.ceil(xp.abs(parts, out=parts), out=parts)
-    squares = np.vecdot(counted, counted) if xp is np else xp.einsum("ij,ij->i", counted, counted)
-    return xp.sqrt(squares) / ERROR_STEPS
+def _lengths_before_rounding(rows: Array) -> Array:
+    """(n,), at least the lengths of what rows (n, D) of numbers between -1/2 and 1/2 were before float32 rounded them.
+
+    A sum of D squares, in any order, is off by less than D + 1 roundings, its root by half as many. Each number is the
+    difference of a whole number and a product of up to 127, which two roundings have moved by less than 2**-16.
+    """
+    xp, dim = array_module(rows), rows.shape[1]
+    squares = np.vecdot(rows, rows) if xp is np else xp.einsum("ij,ij->i", rows, rows)
+    return xp.sqrt(squares) * np.float32(1 + (dim + 16) * ROUNDING) + np.float32(dim**0.5 * 2.0**-16)
 
 
 def exact_products(rows: Array, columns: Array) -> Array:

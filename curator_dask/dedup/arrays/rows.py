@@ -14,12 +14,16 @@ NOT_FINITE: Final = 1
 ZERO_LENGTH: Final = 2
 REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 """Words for the codes that ``normalise`` gives to bad rows."""
+NEARLY: Final = np.float32(2.0**-20)
+"""The squared length of a row that counts as a unit row may be off from one by so much."""
+MOST_ADDED_ALONE: Final = 8192
+"""BLAS shares longer products out among its threads, and their sums then depend on the number of threads."""
 WIDEST_SQUARED: Final = 4
 """Bytes of a number: the squares of floats this wide neither overflow nor vanish in float64."""
 
 
 def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
-    """Scale every row to Euclidean length one.
+    """Scale every row to Euclidean length one. Rows of float32 on the host that have it, but for rounding, stay as they are.
 
     >>> unit, reason = normalise(np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 1e300]]))
     >>> unit.round(2).tolist() == np.float32([[0.6, 0.8], [0, 0], [0, 0], [0, 1]]).tolist(), reason.tolist()
@@ -51,6 +55,23 @@ def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
 
 
 def _normalise_block(block: Array) -> tuple[Array, Array]:
+    kept = _are_unit(block)
+    if kept.all():
+        return block, np.full(len(block), GOOD, np.uint8)
+    unit, reason = _scaled(block)
+    unit[kept] = block[kept]
+    return unit, reason
+
+
+def _are_unit(block: Array) -> Array:
+    """(n,), which rows have the length one but for rounding; none of those that are not float32 on the host."""
+    if block.dtype != np.float32 or array_module(block) is not np or block.shape[1] > MOST_ADDED_ALONE:
+        return np.zeros(len(block), np.bool_)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.abs(np.vecdot(block, block) - np.float32(1)) <= NEARLY
+
+
+def _scaled(block: Array) -> tuple[Array, Array]:
     xp = array_module(block)
     # NumPy warns when a signalling NaN or a long double is narrowed; such rows get their reason below.
     with np.errstate(invalid="ignore", over="ignore"):

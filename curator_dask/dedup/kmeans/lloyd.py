@@ -155,10 +155,10 @@ def sq_norms_of(X: Array | Some) -> Array:
     xp = array_module(some.X)
     sq_norms = xp.empty(len(some))
     for rows in row_blocks(len(some), block_rows(some.X, 32 * some.X.shape[1])):
-        on_grid = _round_to_grid(some[rows]) / GRID
-        # Squares are multiples of 2**-48 and a row of them adds up to about 1: exact in any order.
-        sq_norms[rows] = xp.rint((on_grid * on_grid).sum(axis=1) * GRID) / GRID
-    return sq_norms
+        on_grid = _round_to_grid(some[rows])
+        # Squares are whole numbers and a row of them adds up to about 2**48: exact in any order.
+        sq_norms[rows] = np.vecdot(on_grid, on_grid) if xp is np else (on_grid * on_grid).sum(axis=1)
+    return xp.rint(sq_norms / GRID) / GRID
 
 
 def merge(a: Partial, b: Partial) -> Partial:

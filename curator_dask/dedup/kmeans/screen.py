@@ -78,7 +78,7 @@ class Screen:
         Args:
             X: (n, D) float32, at most `num_rows` rows.
         """
-        scores: Matrix = self._multiplier.products(to_one_byte(X - self._middle))
+        scores: Matrix = self._multiplier.products(to_one_byte(X - self._middle, with_errors=False))
         scores -= self._half_sq_norms
         return scores
 

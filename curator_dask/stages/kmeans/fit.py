@@ -37,7 +37,14 @@ from curator_dask.runtime.device import to_device
 from curator_dask.runtime.waiting import gather, hold
 from curator_dask.stages.kmeans.fit_watch import retry
 from curator_dask.stages.kmeans.gpu_fit import GpuFit, fit_on_gpus
-from curator_dask.stages.kmeans.held import Level, RowsOnWorkers, compares_groups, compares_roughly, merge_tree
+from curator_dask.stages.kmeans.held import (
+    FirstLevel,
+    Level,
+    RowsOnWorkers,
+    compares_groups,
+    compares_roughly,
+    merge_tree,
+)
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
@@ -233,16 +240,20 @@ def _fit_best(held: RowsOnWorkers, spec: FitSpec, n_clusters: int, reporter: Rep
     for run in range(runs):
         seed = parameters.random_state + run
         sample = _draw_for_start(held, spec, n_clusters, seed)
+        # The workers have nothing to do while the start is chosen.
+        first_level = FirstLevel(held, spec) if len(held.levels) > 1 else None
         start = _choose_start(held, spec, n_clusters, sample, seed)
         reporter.start(f"kmeans fit {run + 1}/{runs}" if runs > 1 else "kmeans fit", parameters.max_iter, "iterations")
         try:
-            results.append(_iterate(held, start, spec, reporter))
+            results.append(_iterate(held, start, spec, reporter, first_level))
         finally:
             reporter.finish()
     return min(results, key=lambda result: result.inertia)
 
 
-def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, reporter: Reporter) -> KMeansResult:
+def _iterate(
+    held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, reporter: Reporter, first_level: FirstLevel | None
+) -> KMeansResult:
     def tell(cost: float) -> None:
         reporter.advance()
         if spec.verbose:
@@ -251,8 +262,8 @@ def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, rep
     level = held.all_rows
     if spec.device == "gpu" and level.num_rows >= len(start):  # cuML refuses fewer rows than centres
         return _fit_by_cuml(held, start, spec)
-    if len(held.levels) > 1:
-        return _fit_in_levels(held, spec, start, tell)
+    if first_level is not None:
+        return _fit_in_levels(held, first_level, spec, start, tell)
     parameters = spec.parameters
     return lloyd(
         lambda C: held.sum_up(C, spec, level),
@@ -265,7 +276,11 @@ def _iterate(held: RowsOnWorkers, start: NDArray[np.float32], spec: FitSpec, rep
 
 
 def _fit_in_levels(
-    held: RowsOnWorkers, spec: FitSpec, start: NDArray[np.float32], tell: Callable[[float], None]
+    held: RowsOnWorkers,
+    first_level: FirstLevel,
+    spec: FitSpec,
+    start: NDArray[np.float32],
+    tell: Callable[[float], None],
 ) -> KMeansResult:
     """Fit on a sample that grows, in two levels or more, from the centres ``start`` (k, D).
 
@@ -279,13 +294,14 @@ def _fit_in_levels(
     first, *between, last = held.levels
     first_tol, roughly = sample_tol(tol, first.num_rows, len(start)), compares_roughly(spec, start)
     C, n_iter, *_ = iterate(
-        lambda C: held.sum_up(C, spec, first, roughly=roughly),
+        lambda C: first_level.sum_up(C, roughly=roughly),
         start,
         first.sq_norms,
         max_iter=most,
         tol=first_tol,
         after_each=tell,
     )
+    first_level.let_go()
     among_near = held.among_near(spec, C)
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)

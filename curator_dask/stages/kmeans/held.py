@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import array_module
 from curator_dask.dedup.kmeans.grid import centres_on_grid
@@ -78,11 +79,9 @@ class RowsOnWorkers:
             for place, *own in zip(self.places, *states, strict=True)
         ]
 
-    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level, *, roughly: bool = False) -> Partial:
-        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D); where `roughly`, to about the
-        nearest one."""
-        way = _choose_way(spec, len(C), roughly=roughly)
-        parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=way)
+    def sum_up(self, C: NDArray[np.float32], spec: FitSpec, level: Level) -> Partial:
+        """The partial of the rows of a level, each assigned to its nearest centre in C (k, D)."""
+        parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=_choose_way(spec, len(C)))
         return merge_tree(self.client, parts, self.say)
 
     def among_near(self, spec: FitSpec, C: NDArray[np.float32]) -> Callable[[Level], SumUp]:
@@ -96,6 +95,31 @@ class RowsOnWorkers:
             return lambda level: lambda C: self.sum_up(C, spec, level)
         near = _AmongNear(self, spec)
         return lambda level: lambda C: near.sum_up(C, level)
+
+
+class FirstLevel:
+    """The rows of the first level, copied to one matrix at each place, as all iterations on it go over them.
+
+    They are copied while the client chooses the start.
+    """
+
+    def __init__(self, rows: RowsOnWorkers, spec: FitSpec) -> None:
+        self._rows, self._spec = rows, spec
+        self._matrices = rows.submit(_gather_rows, share=rows.levels[0].share)
+
+    def sum_up(self, C: NDArray[np.float32], *, roughly: bool) -> Partial:
+        """The partial of these rows, each assigned to its nearest centre in C (k, D); where `roughly`, to about the nearest."""
+        rows = self._rows
+        options = {"C": hold(rows.client, C), "way": _choose_way(self._spec, len(C), roughly=roughly)}
+        parts = [
+            rows.client.submit(_partial_of_matrix, matrix, **place.options(), **options)
+            for place, matrix in zip(rows.places, self._matrices, strict=True)
+        ]
+        return merge_tree(rows.client, parts, rows.say)
+
+    def let_go(self) -> None:
+        """Free their memory: what is made next then takes no fresh one."""
+        self._matrices.clear()
 
 
 class _AmongNear:
@@ -164,15 +188,24 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, w
     """Rows of several chunks are compared together, where they are few: what is made of the centres is made once for them."""
 
     def of_batch(batch: Sequence[NDArray[np.float32]]) -> Partial:
-        X = to_device(batch[0] if len(batch) == 1 else np.concatenate(batch), way.device)
-        if way.in_groups:
-            return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
-        if way.roughly:
-            return labelled_partial(X, about_nearest(X, C), len(C))
-        return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
+        return _partial_of_matrix(batch[0] if len(batch) == 1 else np.concatenate(batch), C=C, way=way)
 
     matrices = (chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows)
     return _merge_all(map(of_batch, _batches(matrices, lambda X: int(X.nbytes))))
+
+
+def _gather_rows(rows: Sequence[FitRows], *, share: float) -> NDArray[np.float32]:
+    are_quick()  # loads what multiplies numbers of one byte, while the worker has nothing else to do
+    return np.concatenate([chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows])
+
+
+def _partial_of_matrix(matrix: NDArray[np.float32], *, C: NDArray[np.float32], way: _Way) -> Partial:
+    X = to_device(matrix, way.device)
+    if way.in_groups:
+        return labelled_partial(X, assign_in_groups(X, groups_of(C), LOOKED_AT, max_rows=way.max_rows), len(C))
+    if way.roughly:
+        return labelled_partial(X, about_nearest(X, C), len(C))
+    return lloyd_partial(X, array_module(X).asarray(C), max_rows=way.max_rows)
 
 
 def _find_more_near(

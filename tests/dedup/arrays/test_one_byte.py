@@ -28,8 +28,8 @@ def test_rows_are_as_far_from_their_numbers_as_told():
     X = random_unit(50, 300, 0) * np.logspace(-20, 3, 50, dtype=np.float32)[:, None]
     rows = to_one_byte(X)
     distances = np.linalg.norm(X - as_numbers(rows), axis=1)
-    assert (rows.errors >= distances * (1 - 1e-6)).all()
-    assert (rows.errors <= 1.06 * distances).all()
+    assert (rows.errors >= distances).all()
+    assert (rows.errors <= 1.001 * distances).all()
     assert (np.abs(rows.numbers).max(axis=1) == 127).all()
 
 
@@ -42,7 +42,7 @@ def test_rows_of_the_smallest_numbers_are_rounded_without_a_warning():
 def test_rows_of_zeros_and_no_rows():
     rows = to_one_byte(np.zeros((2, 3), np.float32))
     assert not rows.numbers.any()
-    assert not rows.errors.any()
+    assert rows.errors.max() < 1e-30
     assert to_one_byte(np.zeros((0, 3), np.float32)).numbers.shape == (0, 3)
 
 

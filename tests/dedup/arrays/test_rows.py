@@ -80,3 +80,40 @@ def test_unit_rows_take_the_place_of_the_rows_only_where_that_is_asked_for_and_f
     assert (in_place is X) == (dtype == np.float32)
     np.testing.assert_array_equal(in_place, unit)
     np.testing.assert_array_equal(in_place_reason, reason)
+
+
+class TestRowsThatHaveTheLengthOneAlready:
+    def test_they_stay_as_they_are(self):
+        X = np.random.default_rng(0).standard_normal((300, 48)).astype(np.float32)
+        once, _ = normalise(X)
+        twice, reason = normalise(once)
+        np.testing.assert_array_equal(twice.view(np.int32), once.view(np.int32))
+        assert (reason == GOOD).all()
+        assert normalise(once.copy(), in_place=True)[0].tobytes() == once.tobytes()
+
+    def test_others_beside_them_are_scaled(self):
+        unit, _ = normalise(np.random.default_rng(0).standard_normal((6, 48)).astype(np.float32))
+        X = unit.copy()
+        X[1] *= np.float32(1 + 1e-5)
+        X[3], X[4], X[5] = np.nan, 0, X[5] * 1e20
+        found, reason = normalise(X)
+        assert reason.tolist() == [GOOD, GOOD, GOOD, NOT_FINITE, ZERO_LENGTH, GOOD]
+        np.testing.assert_array_equal(found[[0, 2]], unit[[0, 2]])
+        assert np.abs(np.linalg.norm(found[[1, 5]].astype(np.float64), axis=1) - 1).max() < 1e-7
+        assert not found[3:5].any()
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
+    def test_other_types_are_scaled_however_near(self, dtype):
+        X = np.array([[0.6, 0.8]], dtype)
+        expected = X.astype(np.float64) / np.linalg.norm(X.astype(np.float64))
+        assert normalise(X)[0].tolist() == expected.astype(np.float32).tolist()
+
+    def test_it_is_the_same_whatever_is_beside_a_row(self):
+        random = np.random.default_rng(1)
+        X = random.standard_normal((500, 100)).astype(np.float32)
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        X *= 1 + random.uniform(-2e-6, 2e-6, (500, 1)).astype(np.float32)  # on both sides of what counts as one
+        whole, _ = normalise(X)
+        changed = (whole != X).any(axis=1)
+        assert 0 < changed.sum() < 500
+        np.testing.assert_array_equal(np.concatenate([normalise(row[None])[0] for row in X]), whole)
