@@ -22,7 +22,7 @@ from curator_dask.errors import ClusterError, ParameterError
 from curator_dask.runtime.agreement.versions import check_versions
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
-from curator_dask.runtime.local_cluster import local_gpus, local_processes
+from curator_dask.runtime.local_cluster import local_gpus, local_processes, refuse_lost_folder
 from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
 from curator_dask.runtime.worker_processes.forking import forked_workers
 
@@ -177,7 +177,8 @@ def dask_client(
         say: hears of it if a running scheduler has no workers. Without it, a warning is logged.
 
     Raises:
-        ClusterError: a running scheduler cannot be reached, or gets no workers within five minutes.
+        ClusterError: a running scheduler cannot be reached, or gets no workers within five minutes; or workers are to be
+            started, and the working folder was removed.
         DeviceError: a GPU was asked for and there is none.
     """
     settings = settings or ClusterSettings()
@@ -185,6 +186,8 @@ def dask_client(
     on_cpu = not runs_already and resolve_device(settings.device) == "cpu"
     processes = not runs_already and (on_cpu or workers == "cpu")
     n_processes = settings.n_workers if on_cpu else None
+    if not runs_already:
+        refuse_lost_folder()
     with contextlib.ExitStack() as stack:
         if processes:  # their server imports Dask while this process does
             stack.enter_context(forked_workers(n_processes))

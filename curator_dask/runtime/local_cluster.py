@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curator_dask.errors import ClusterError, DeviceError
@@ -146,6 +147,17 @@ def _start(kind: Any, settings: ClusterSettings, **parameters: Any) -> Iterator[
         with _close_in_time(cluster):
             restore()
             yield cluster
+
+
+def refuse_lost_folder() -> None:
+    """Raise ClusterError where the working folder was removed: workers begin there, and Dask would wait for them for ever."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ClusterError(
+            "the folder that this program runs in was removed, so no worker can start in it: change to another folder, "
+            "then run again"
+        ) from error
 
 
 def _make(kind: Any, parameters: dict[str, Any]) -> Any:

@@ -542,3 +542,13 @@ class TestRunningSchedulers:
         with LazyCluster(settings) as lazy, pytest.raises(ClusterError, match="run again to go on"):
             run_units(lazy, state, units, work, reporter=Murderous(), what="things")
         assert "a" in state.done_units()
+
+
+def test_a_working_folder_that_was_removed_is_told(tmp_path, monkeypatch):
+    """Dask would wait for its workers without end."""
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    monkeypatch.chdir(lost)
+    lost.rmdir()
+    with pytest.raises(ClusterError, match="was removed, so no worker can start in it: change to another folder"):
+        LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)).client  # noqa: B018

@@ -35,8 +35,10 @@ class ForkServer:
         self._requests, theirs = socket.socketpair()
         spawned = context.SpawnContext()
         self._process = spawned.Process(target=serve, args=(theirs, n_workers), name=SERVER_NAME, daemon=True)
-        with theirs, _in_environment(process_variables(self._environ)):
+        with theirs, contextlib.ExitStack() as stack, _in_environment(process_variables(self._environ)):
+            stack.callback(self._requests.close)
             self._process.start()
+            stack.pop_all()
 
     def fits(self) -> bool:
         """Whether a process that is spawned now would start with the same variables: many are read then, and never again."""
