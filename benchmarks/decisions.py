@@ -36,8 +36,8 @@ from curator_dask.stages.identify.decisions.loaded_decisions import DecidedClust
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.in_parts import join_in_parts as in_parts
 from curator_dask.stages.identify.output import publish
-from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.incremental.joining.join_scores import join_scores
+from curator_dask.stages.workplace import workplace
 
 CLUSTER_ROWS, CLIPS_PER_VIDEO = 1000, 20
 RULE = Rule("pairwise", 0.05)

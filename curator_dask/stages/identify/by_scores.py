@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from curator_dask.data.scored_clusters import ClusterInput, RowSet, RowSources
 from curator_dask.dedup.decide.rules import Rule
@@ -14,13 +14,12 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.names import counted
 from curator_dask.runtime.records import UnitRecord, digest
 from curator_dask.runtime.state import StageState
-from curator_dask.runtime.units import Unit, UnitsOutcome, run_units
+from curator_dask.runtime.units import Unit, UnitsOutcome, has_work, run_units
 from curator_dask.stages.base import RunContext
-from curator_dask.stages.identify.across.find_taken import places_taken
 from curator_dask.stages.identify.across.recorded_comparison import recorded_comparison, were_compared
-from curator_dask.stages.identify.across.rows_left import RowsLeft
 from curator_dask.stages.identify.across.settle import UNIT as ACROSS_UNIT
-from curator_dask.stages.identify.across.settle import settle_across, settled_from
+from curator_dask.stages.identify.across.settle import Across, settled_from
+from curator_dask.stages.identify.across.taken_of_cluster import TakenOfCluster
 from curator_dask.stages.identify.choose_eps import choose_eps
 from curator_dask.stages.identify.decisions.decision_table import VERSION
 from curator_dask.stages.identify.decisions.dropped import DroppedClips, DroppedRows
@@ -33,9 +32,7 @@ from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
 from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
 from curator_dask.stages.identify.worker import decide_cluster
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from curator_dask.stages.workplace import workplace
 
 EPS_UNIT, RECALL_UNIT = "eps", "recall"
 RECALL_VERSION = 2
@@ -142,51 +139,59 @@ class ByScores:
         rule, device = self._rule(eps), context.cluster.device
         clusters = clusters if self._scores_anew() else with_near_lists(clusters, self.pairwise)
         clusters = [_without(cluster, gone[cluster.number]) for cluster in clusters] if gone is not None else clusters
-        taken = self._settle_across(context, clusters, eps, gone or {})
+        across, numbers = self._across(clusters, eps), tuple(sorted(cluster.number for cluster in clusters))
+        taken = {} if across is None else across.of_clusters(numbers)
         units = [
-            self._unit(
-                cluster,
-                rule,
-                device,
-                places_taken(taken, cluster.number),
-                named_later=gone is None,
-            )
+            self._unit(cluster, rule, device, taken.get(cluster.number), named_later=gone is None)
             for cluster in self._settled(clusters, eps)
         ]
-        outcome = all_done(
-            run_units(
-                context.cluster,
-                self.state,
-                units,
-                decide_cluster,
-                reporter=context.reporter,
-                what="clusters",
-                flush_together=True,
-            )
-        )
-        tables = UnitTables(self.state, CLUSTER_UNIT, tuple(sorted(cluster.number for cluster in clusters)))
+        with self._taken_at_hand(context, across, units):
+            outcome = run_units(
+                context.cluster, self.state, units, decide_cluster,
+                reporter=context.reporter, what="clusters", flush_together=True,
+            )  # fmt: skip
+        all_done(outcome)
+        tables = UnitTables(self.state, CLUSTER_UNIT, numbers)
         inputs = tuple(unit.inputs for unit in units)
-        return outcome, DecidedClusters(tables, inputs, rule, taken, tuple(clusters))
+        rows = None if across is None else across.taken
+        return outcome, DecidedClusters(tables, inputs, rule, rows, tuple(clusters))
 
     def _compares_kept_rows(self) -> bool:
         """Whether kept rows are compared across clusters: by the greedy rule, where the tables know rows of other clusters."""
         return self.rule == "greedy" and self.scope == "all" and were_compared(self.pairwise)
 
-    def _settle_across(
-        self, context: RunContext, clusters: Sequence[ClusterInput], eps: float, gone: Mapping[int, RowSet]
-    ) -> pa.Table | None:
+    def _across(self, clusters: Sequence[ClusterInput], eps: float) -> Across | None:
         """The rows that kept rows of other clusters remove; None where this is not looked for."""
         if not self._compares_kept_rows():
             return None
-        spec = recorded_comparison(
-            self.pairwise, self.kmeans, self.clips, self.state.folder, self.fields, context.cluster.device
-        )
-        masks = {number: rows.mask() for number, rows in gone.items()}
         if self.dropped is None:
-            return settle_across(context, self.state, clusters, spec, eps, masks)
-        left = RowsLeft.of(list_clusters(self.pairwise, self.kmeans, *self.fields), clusters, self.dropped)
-        found = settle_across(context, self.state, left.clusters, spec, eps, left.gone_of_all(masks))
-        return left.taken_of_left(found)
+            return Across(self.state, clusters, eps, None)
+        left = {cluster.number: cluster for cluster in clusters}
+        every = [
+            replace(one, version=left[one.number].version, gone=left[one.number].gone)
+            if one.number in left
+            else replace(one, version="")
+            for one in list_clusters(self.pairwise, self.kmeans, *self.fields)
+        ]
+        return Across(self.state, every, eps, DroppedRows(self.state.folder, self.dropped.version))
+
+    @contextmanager
+    def _taken_at_hand(
+        self, context: RunContext, across: Across | None, units: Sequence[Unit[DecideTask]]
+    ) -> Iterator[None]:
+        """Settle these rows, unless an earlier run did. Within the block, their file is there for units that are to be done."""
+        if across is None:
+            yield
+        elif across.is_settled() and not has_work(self.state, units):
+            self.state.remove_below(across.below)  # what a run that was killed left
+            yield
+        else:
+            with workplace(context, self.state, here=False, below=across.below) as place:
+                if not across.is_settled():
+                    folders = (self.pairwise, self.kmeans, self.clips, self.state.folder)
+                    across.settle(place, recorded_comparison(*folders, self.fields, context.cluster.device))
+                across.taken.write(place, across.by_cluster, sorted(unit.task.cluster.number for unit in units))
+                yield
 
     def _settled(self, clusters: Sequence[ClusterInput], eps: float) -> Sequence[ClusterInput]:
         """The clusters in versions that say that other clusters have a say, where they have."""
@@ -196,7 +201,13 @@ class ByScores:
         return [replace(cluster, version=digest(cluster.version, across)) for cluster in clusters]
 
     def _unit(
-        self, cluster: ClusterInput, rule: Rule, device: str, taken: tuple[int, ...] = (), *, named_later: bool = False
+        self,
+        cluster: ClusterInput,
+        rule: Rule,
+        device: str,
+        taken: TakenOfCluster | None = None,
+        *,
+        named_later: bool = False,
     ) -> Unit[DecideTask]:
         key = key_of_cluster(CLUSTER_UNIT, cluster.number)
         place = (self.state.folder, self.state.beside_marker(key))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from curator_dask.data.scored_clusters import ClusterInput, RowSources
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.files.folder import Folder
+from curator_dask.stages.identify.across.taken_of_cluster import TakenOfCluster
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
 
 
@@ -35,8 +36,8 @@ class DecideTask:
     table: str
     """Path in `output` of the decision table to write."""
     device: str
-    taken: tuple[int, ...] = ()
-    """The places of the rows that are removed already by the greedy rule, by kept rows of other clusters."""
+    taken: TakenOfCluster | None = None
+    """The rows that are removed already by the greedy rule, by kept rows of other clusters; None: this is not looked for."""
     named_later: bool = False
     """Whether rows that are removed for rows of other clusters get their kept rows when all decisions are joined."""
 

@@ -36,10 +36,11 @@ def decide_cluster(task: DecideTask) -> UnitResult:
 
 def _taken(task: DecideTask, num_rows: int) -> NDArray[np.bool_] | None:
     """(N,) the rows that are removed already; None: none."""
-    if not task.taken and task.cluster.gone is None:
+    places = np.zeros(0, np.int64) if task.taken is None else task.taken.places()
+    if not len(places) and task.cluster.gone is None:
         return None
     taken = np.zeros(num_rows, np.bool_) if task.cluster.gone is None else task.cluster.gone.mask()
-    taken[list(task.taken)] = True
+    taken[places] = True
     return taken
 
 

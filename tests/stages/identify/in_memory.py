@@ -55,8 +55,8 @@ from curator_dask.stages.identify.overlap.read_overlaps import (
     texts_of,
     with_standing_pictures,
 )
-from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups.staying import StayingSet
+from curator_dask.stages.workplace import workplace
 
 
 class Finder(Protocol):

@@ -31,9 +31,9 @@ from curator_dask.stages.identify.decisions.dropped import DroppedRows
 from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of_cluster
 from curator_dask.stages.identify.output.part_files import put_part
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
-from curator_dask.stages.identify.settling.workplace import workplace
 from curator_dask.stages.identify.source_groups import connect, tables_of_align
 from curator_dask.stages.identify.source_groups.staying import StayingSet
+from curator_dask.stages.workplace import workplace
 from tests.stages import builders
 from tests.stages.identify import in_memory as whole
 

@@ -36,7 +36,7 @@ from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets, write_names
 from curator_dask.stages.identify.settling.part import cut_into_parts
 from curator_dask.stages.identify.settling.settled_parts import SettledParts
-from curator_dask.stages.identify.settling.workplace import Workplace, workplace
+from curator_dask.stages.workplace import Workplace, workplace
 from tests.stages import builders
 from tests.stages.identify.in_memory import clip_facts, counts_of, warn_of_emptied_sources
 from tests.stages.identify.test_join_decisions import Cluster

@@ -24,12 +24,12 @@ from curator_dask.stages.identify.decisions.table_rows import UnitTables, key_of
 from curator_dask.stages.identify.output.clip_facts import facts_of_rows
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets
-from curator_dask.stages.identify.settling.workplace import Workplace, workplace
 from curator_dask.stages.identify.source_groups.decide_group import all_strengths, count_removed, strengths_of_group
 from curator_dask.stages.identify.source_groups.find_groups import SourceGroups
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart, count_rows, cut_lines
 from curator_dask.stages.identify.source_groups.rows_of_all import RowsOfAll
 from curator_dask.stages.identify.source_groups.staying import StayingSet
+from curator_dask.stages.workplace import Workplace, workplace
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.output.sending import Sending
 from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.connect import connect
+from curator_dask.stages.workplace import Workplace
 
 
 @dataclass

@@ -47,8 +47,8 @@ from curator_dask.stages.identify.decisions.own_source import EmptiedSources
 from curator_dask.stages.identify.decisions.parts import part_inputs
 from curator_dask.stages.identify.output.sending import Sending
 from curator_dask.stages.identify.output.write_parts import write_parts
-from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.rows import LinesOfPart
+from curator_dask.stages.workplace import Workplace
 
 
 def join_overlaps(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -43,9 +44,13 @@ class DroppedRows:
     version: str
     """Digest of the ids."""
 
-    def stay(self, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
+    def stay(self, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
         """(N,) which of these ids are not dropped."""
-        return _not_among(ids, read_parquet(self.folder, DROPPED_TABLE, ["id"])["id"])
+        return _not_among(ids, self._ids)
+
+    @cached_property
+    def _ids(self) -> pa.ChunkedArray:
+        return read_parquet(self.folder, DROPPED_TABLE, ["id"])["id"]
 
 
 @dataclass(frozen=True)

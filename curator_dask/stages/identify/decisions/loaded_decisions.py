@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.decide.rules import Rule
 from curator_dask.stages.identify.decisions.decision_table import IDS, count_orphans
 from curator_dask.stages.identify.decisions.table_rows import ClusterTables, Indices, TableRows, UnitTables
+from curator_dask.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,6 +132,13 @@ class Decisions:
         return rows, rows[self.group[rows] == rows]
 
 
+class TakenTable(Protocol):
+    """The rows that kept rows of other clusters remove: one line per row, by places in the rankings of the clusters."""
+
+    def write(self, place: Workplace, path: str) -> None:
+        """Write to one bucket of a file: ``cluster`` and ``place`` of the row, ``kept_cluster``, ``kept_place``, ``cosine``."""
+
+
 @dataclass(frozen=True)
 class DecidedClusters:
     """Where the decisions on all clusters are."""
@@ -139,9 +147,8 @@ class DecidedClusters:
     inputs: tuple[str, ...]
     """What each was made from."""
     rule: Rule
-    taken: pa.Table | None
-    """By the greedy rule, the rows that kept rows of other clusters remove (`across.find_taken`); None: only the best match of
-    a row is known."""
+    taken: TakenTable | None
+    """By the greedy rule, the rows that kept rows of other clusters remove; None: only the best match of a row is known."""
     clusters: tuple[ClusterInput, ...] = ()
     """The clusters, where some rows may still need the nearest kept row of their own one."""
 

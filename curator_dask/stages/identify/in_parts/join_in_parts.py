@@ -44,7 +44,7 @@ from curator_dask.stages.identify.output.write_parts import write_parts
 from curator_dask.stages.identify.settling.part import RowsOfPart
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.settled_parts import SettledParts, parts_of_tables
-from curator_dask.stages.identify.settling.workplace import Workplace, workplace
+from curator_dask.stages.workplace import Workplace, workplace
 
 
 def join_in_parts(

@@ -28,7 +28,7 @@ from curator_dask.stages.identify.decisions.clip_facts import TIMES, ClipFacts, 
 from curator_dask.stages.identify.decisions.own_source import Sources
 from curator_dask.stages.identify.decisions.table_rows import Indices
 from curator_dask.stages.identify.settling.named_rows import halves_of
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa

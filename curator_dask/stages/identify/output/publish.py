@@ -21,7 +21,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.output.pieces import CutTask, Pieces, cut_pieces, read_pieces
 from curator_dask.stages.identify.output.single_files import file_of
-from curator_dask.stages.identify.settling.workplace import Workplace, workplace
+from curator_dask.stages.workplace import Workplace, workplace
 
 SINGLE_FILES: Final = (KEEP_LIST, GROUPS_TABLE, DUPLICATES_TABLE, DUPLICATES_CSV, REMOVE_LIST)
 """Those that take longest to make come first."""

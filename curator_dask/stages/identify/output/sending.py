@@ -15,7 +15,7 @@ from curator_dask.stages.identify.decisions.parts import PART_UNIT
 from curator_dask.stages.identify.decisions.table_rows import TableRows
 from curator_dask.stages.identify.output.part_files import PartTask, make_part, packed
 from curator_dask.stages.identify.output.publish import names_of_files, pieces_of_part
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 PART_VERSION = 1
 """Version of the parts. One that an older version wrote is written anew."""

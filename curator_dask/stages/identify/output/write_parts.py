@@ -12,7 +12,7 @@ from curator_dask.stages.base import RunContext
 from curator_dask.stages.identify.output.part_files import PartTask, put_part
 from curator_dask.stages.identify.output.publish import names_of_files, publish_single_files
 from curator_dask.stages.identify.output.sending import Sending
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 SHARE_OF_PART = 0.1
 """The share of a Dask task that putting a part in its place fills."""

@@ -15,7 +15,7 @@ from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.loaded_decisions import stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices
 from curator_dask.stages.identify.settling.named_rows import COLUMNS
-from curator_dask.stages.identify.settling.settle_crossing import Takers
+from curator_dask.stages.identify.settling.settle_crossing import Takers, TakersFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +55,7 @@ class CrossingFiles:
     """By part, as `look` wrote them."""
     found: tuple[str, ...]
     """By bucket, what rows name (`named_rows`)."""
-    takers: Takers | None
+    takers: TakersFile | None
     id_type: Any
     """The type of the ids of all rows."""
     num_rows: int
@@ -70,10 +70,11 @@ class CrossingFiles:
         if found is not None:
             named, others = self._named(found.sort_by([("column", "ascending"), ("row", "ascending")]))
         rows = _NOTHING if crossing is None else crossing["row"].to_numpy()
+        takers = None if self.takers is None else self.takers.read(self.folder)
         ids = [] if crossing is None or "id" not in crossing.column_names else crossing["id"].to_pylist()
         matches = _matches(rows, *named["max_row"])
         self._require_rows(matches, others)
-        return Crossing(rows, matches, ids, named, others, self.takers)
+        return Crossing(rows, matches, ids, named, others, takers)
 
     def _named(self, found: pa.Table) -> tuple[dict[str, tuple[Indices, Indices]], pa.ChunkedArray]:
         import pyarrow as pa

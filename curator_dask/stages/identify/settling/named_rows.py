@@ -24,7 +24,7 @@ from curator_dask.report.review.overrides import Override
 from curator_dask.stages.identify.decisions.by_hand import ids_by_hand
 from curator_dask.stages.identify.decisions.loaded_decisions import stored_type
 from curator_dask.stages.identify.decisions.table_rows import Indices
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa

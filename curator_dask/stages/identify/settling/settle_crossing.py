@@ -10,18 +10,18 @@ other clusters it is settled here, by the best match of each row alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.data.ids import id_text
 from curator_dask.dedup.decide.groups import joined_groups
+from curator_dask.files.buckets.shared import shared_batches
+from curator_dask.files.folder import Folder
 from curator_dask.stages.identify.decisions.loaded_decisions import Decisions
-from curator_dask.stages.identify.decisions.table_rows import Indices, TableRows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from curator_dask.stages.identify.decisions.table_rows import Indices
 
 
 class Takers(NamedTuple):
@@ -32,15 +32,24 @@ class Takers(NamedTuple):
     cosine: NDArray[np.float32]
 
 
-def takers_of(rows: TableRows, taken: pa.Table) -> Takers:
-    """The pairs of a table of taken rows (`across.find_taken`), as rows of all clusters."""
-    names = (("cluster", "place"), ("kept_cluster", "kept_place"))
-    numbers, starts = np.array(rows.tables.numbers), rows.starts
-    row, kept = (
-        starts[np.searchsorted(numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
-        for cluster, place in names
-    )
-    return Takers(row, kept, taken["cosine"].to_numpy())
+@dataclass(frozen=True)
+class TakersFile:
+    """Where they are: a file with the lines of a table of taken rows (`across.taken_rows`), in one bucket."""
+
+    path: str
+    numbers: Indices
+    """(C,) all clusters, ascending."""
+    starts: Indices
+    """(C + 1,) the first row of each among all."""
+
+    def read(self, folder: Folder) -> Takers:
+        """The pairs, as rows of all clusters."""
+        [taken] = shared_batches(folder, [self.path], 0)
+        row, kept = (
+            self.starts[np.searchsorted(self.numbers, taken[cluster].to_numpy())] + taken[place].to_numpy()
+            for cluster, place in (("cluster", "place"), ("kept_cluster", "kept_place"))
+        )
+        return Takers(row, kept, taken["cosine"].to_numpy())
 
 
 def settle_crossing(

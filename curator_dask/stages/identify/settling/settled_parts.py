@@ -25,10 +25,10 @@ from curator_dask.stages.identify.settling.look import Look, LookTask, PlacesTas
 from curator_dask.stages.identify.settling.named_rows import Names, find_in_buckets
 from curator_dask.stages.identify.settling.part import Numbers, RowsOfPart, among_all, cut_into_parts
 from curator_dask.stages.identify.settling.settle import SettleTask, settle_all, without_own_kept_row
-from curator_dask.stages.identify.settling.settle_crossing import takers_of
+from curator_dask.stages.identify.settling.settle_crossing import TakersFile
 from curator_dask.stages.identify.settling.settled import Settled
 from curator_dask.stages.identify.settling.touched import TouchedTask, write_touched
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,9 +113,16 @@ class SettledParts:
 
     @cached_property
     def _crossing(self) -> CrossingFiles:
-        takers = None if self.decided.taken is None else takers_of(self.rows, self.decided.taken)
         crossing, (found, _) = self._paths("crossing"), self._named
-        return CrossingFiles(self.place.folder, crossing, found, takers, self.rows.id_type, len(self.rows))
+        return CrossingFiles(self.place.folder, crossing, found, self._takers(), self.rows.id_type, len(self.rows))
+
+    def _takers(self) -> TakersFile | None:
+        """By the greedy rule, who removes rows of other clusters, where that was looked for."""
+        if self.decided.taken is None:
+            return None
+        path = self.place.path("takers", 0)
+        self.decided.taken.write(self.place, path)
+        return TakersFile(path, np.array(self.rows.tables.numbers), self.rows.starts)
 
     @cached_property
     def _touching(self) -> tuple[Indices, pa.ChunkedArray]:

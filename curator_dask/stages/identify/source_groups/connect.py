@@ -19,7 +19,7 @@ from curator_dask.dedup.decide.stretches import Indices
 from curator_dask.files.buckets.buckets import bucket_of
 from curator_dask.files.buckets.shared import read_shared, write_shared
 from curator_dask.files.folder import Folder
-from curator_dask.stages.identify.settling.workplace import Workplace
+from curator_dask.stages.workplace import Workplace
 
 LISTS_AT_ONCE: Final = 16
 """So many lists are joined by one task."""

@@ -16,7 +16,6 @@ from curator_dask.files.folder import Folder
 from curator_dask.files.layout import OVERLAPS_TABLE
 from curator_dask.stages.identify.overlap.decide_clips import OverlapRule
 from curator_dask.stages.identify.overlap.ranked_rows import rank_names
-from curator_dask.stages.identify.settling.workplace import Workplace
 from curator_dask.stages.identify.source_groups.connect import Labels, connect
 from curator_dask.stages.identify.source_groups.decide_group import Groups
 from curator_dask.stages.identify.source_groups.meet import BucketTask, Meeting, meet
@@ -38,6 +37,7 @@ from curator_dask.stages.identify.source_groups.tables_of_align import (
     scatter_sides,
     scatter_spans,
 )
+from curator_dask.stages.workplace import Workplace
 
 if TYPE_CHECKING:
     import pyarrow as pa

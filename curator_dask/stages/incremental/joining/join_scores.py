@@ -26,7 +26,7 @@ from curator_dask.stages.identify.settling.join_decisions import join_decisions
 from curator_dask.stages.identify.settling.look import PlacesTask, write_places
 from curator_dask.stages.identify.settling.part import RowsOfPart
 from curator_dask.stages.identify.settling.settled_parts import buckets_of, parts_of_tables
-from curator_dask.stages.identify.settling.workplace import Workplace, workplace
+from curator_dask.stages.workplace import Workplace, workplace
 
 
 def join_scores(

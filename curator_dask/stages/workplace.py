@@ -51,13 +51,17 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def workplace(context: RunContext, state: StageState, *, here: bool) -> Iterator[Workplace]:
-    """A place without files before and after the block."""
+def workplace(context: RunContext, state: StageState, *, here: bool, below: str = "") -> Iterator[Workplace]:
+    """A place without files before and after the block.
+
+    Args:
+        below: the folder of its files in that of the stage, where they are on no local disk; "": `EXCHANGE`.
+    """
     if here:
         with temporary_folder() as scratch:
             yield Workplace(context, Folder(str(scratch)), EXCHANGE, here)
         return
-    below = state.path(EXCHANGE)
+    below = below or state.path(EXCHANGE)
     state.remove_below(below)
     try:
         yield Workplace(context, state.folder, below, here)
