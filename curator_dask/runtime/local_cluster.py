@@ -34,6 +34,8 @@ QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
+    # The scheduler, which runs in the client, would keep the last 1,000 messages to each worker, with all that tasks are told.
+    "distributed.admin.low-level-log-length": 10,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import dask
@@ -552,3 +554,12 @@ def test_a_working_folder_that_was_removed_is_told(tmp_path, monkeypatch):
     lost.rmdir()
     with pytest.raises(ClusterError, match="was removed, so no worker can start in it: change to another folder"):
         LazyCluster(ClusterSettings(device="cpu", n_workers=1, dashboard=False)).client  # noqa: B018
+
+
+def test_the_client_does_not_keep_what_finished_tasks_were_told():
+    """Dask's scheduler, which runs in this process, would keep the last thousand messages to each worker."""
+    with LazyCluster(local()) as lazy:
+        for number in range(40):
+            lazy.client.submit(repr, SimpleNamespace(told=number), pure=False).result()
+        held = [one for one in gc.get_objects() if isinstance(one, SimpleNamespace) and hasattr(one, "told")]
+        assert len(held) < 20

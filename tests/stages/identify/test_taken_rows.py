@@ -11,6 +11,7 @@ import pytest
 from curator_dask.data import scored_clusters
 from curator_dask.data.scored_clusters import ClusterInput, RowSet
 from curator_dask.files.folder import Folder
+from curator_dask.runtime.units import MOST_IN_TASK
 from curator_dask.stages.cross_cluster import stage as cross_cluster
 from curator_dask.stages.cross_cluster.near_rows import NearRows
 from curator_dask.stages.identify.across.find_taken import Rounds
@@ -99,6 +100,8 @@ def test_clusters_that_fill_a_task_together(folder, monkeypatch):
     clusters = [ClusterInput(one, folder, "", folder, (), "", "", num_bytes=size) for one, size in enumerate(sizes)]
     assert [[one.number for one in some] for some in in_tasks(clusters)] == [[0, 1], [2], [3], [4], [5]]
     assert list(in_tasks([])) == []
+    many = [ClusterInput(one, folder, "", folder, (), "", "") for one in range(MOST_IN_TASK + 1)]
+    assert list(map(len, in_tasks(many))) == [MOST_IN_TASK, 1]
 
 
 @pytest.fixture(params=["all rows", "filters"])

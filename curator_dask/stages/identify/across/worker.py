@@ -14,6 +14,7 @@ from curator_dask.dedup.decide.near_rows import NearRows
 from curator_dask.dedup.similarity.threshold import is_duplicate
 from curator_dask.files.folder import Folder
 from curator_dask.runtime.device import to_device
+from curator_dask.runtime.units import MOST_IN_TASK
 from curator_dask.stages.cross_cluster.near_rows import near_rows_of_group
 from curator_dask.stages.cross_cluster.spec import CrossClusterSpec, GroupTask
 from curator_dask.stages.identify.across.row_sets import read_row_sets, write_row_sets
@@ -45,10 +46,10 @@ class KeepRule:
 
 
 def in_tasks(clusters: Sequence[ClusterInput]) -> Iterator[tuple[ClusterInput, ...]]:
-    """The clusters, those together that fill one task."""
+    """The clusters, those together that fill one task, and at most `MOST_IN_TASK`."""
     some: list[ClusterInput] = []
     for cluster in clusters:
-        if some and sum(one.share for one in some) + cluster.share > 1:
+        if len(some) == MOST_IN_TASK or (some and sum(one.share for one in some) + cluster.share > 1):
             yield tuple(some)
             some = []
         some.append(cluster)
