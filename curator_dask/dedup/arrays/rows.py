@@ -14,16 +14,16 @@ NOT_FINITE: Final = 1
 ZERO_LENGTH: Final = 2
 REASONS: Final = {NOT_FINITE: "not-finite", ZERO_LENGTH: "zero-length"}
 """Words for the codes that ``normalise`` gives to bad rows."""
-NEARLY: Final = np.float32(2.0**-20)
+NEARLY: Final = 2.0**-20
 """The squared length of a row that counts as a unit row may be off from one by so much."""
-MOST_ADDED_ALONE: Final = 8192
-"""BLAS shares longer products out among its threads, and their sums then depend on the number of threads."""
+ROUNDING: Final = 2.0**-52
+"""Per number of a row. Two float64 sums of the squares of a unit row, each in any order, are at most so far apart."""
 WIDEST_SQUARED: Final = 4
 """Bytes of a number: the squares of floats this wide neither overflow nor vanish in float64."""
 
 
 def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
-    """Scale every row to Euclidean length one. Rows of float32 on the host that have it, but for rounding, stay as they are.
+    """Scale every row to Euclidean length one. Rows that have it, but for the rounding of float32, keep their numbers.
 
     >>> unit, reason = normalise(np.array([[3.0, 4.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 1e300]]))
     >>> unit.round(2).tolist() == np.float32([[0.6, 0.8], [0, 0], [0, 0], [0, 1]]).tolist(), reason.tolist()
@@ -55,27 +55,37 @@ def normalise(X: Array, *, in_place: bool = False) -> tuple[Array, Array]:
 
 
 def _normalise_block(block: Array) -> tuple[Array, Array]:
-    kept = _are_unit(block)
-    if kept.all():
-        return block, np.full(len(block), GOOD, np.uint8)
-    unit, reason = _scaled(block)
-    unit[kept] = block[kept]
-    return unit, reason
-
-
-def _are_unit(block: Array) -> Array:
-    """(n,), which rows have the length one but for rounding; none of those that are not float32 on the host."""
-    if block.dtype != np.float32 or array_module(block) is not np or block.shape[1] > MOST_ADDED_ALONE:
-        return np.zeros(len(block), np.bool_)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.abs(np.vecdot(block, block) - np.float32(1)) <= NEARLY
-
-
-def _scaled(block: Array) -> tuple[Array, Array]:
     xp = array_module(block)
     # NumPy warns when a signalling NaN or a long double is narrowed; such rows get their reason below.
     with np.errstate(invalid="ignore", over="ignore"):
         wide = block.astype(np.float64)
+        kept = _are_unit(wide)
+        if kept.all():
+            return block.astype(np.float32, copy=False), xp.full(len(block), GOOD, np.uint8)
+        unit, reason = _scaled(block, wide)
+        unit[kept] = block[kept]
+    return unit, reason
+
+
+def _are_unit(wide: Array) -> Array:
+    """(n,), which rows (n, D) float64 have the length one but for rounding.
+
+    On the host BLAS adds up, in an order that depends on the processor. Near the line NumPy does, in the same order everywhere.
+    """
+    if array_module(wide) is not np:
+        return abs((wide * wide).sum(axis=1) - 1.0) <= NEARLY
+    off = np.abs(np.vecdot(wide, wide) - 1.0)
+    unsure = np.abs(off - NEARLY) <= (wide.shape[1] + 16) * ROUNDING
+    if unsure.any():
+        off[unsure] = np.abs((wide[unsure] ** 2).sum(axis=1) - 1.0)
+    near: Array = off <= NEARLY
+    return near
+
+
+def _scaled(block: Array, wide: Array) -> tuple[Array, Array]:
+    """The rows and their reasons; `wide` are the rows in float64, which are lost."""
+    xp = array_module(block)
+    with np.errstate(invalid="ignore", over="ignore"):
         if block.dtype.itemsize > WIDEST_SQUARED:
             _shorten(wide)
         length = xp.sqrt((wide * wide).sum(axis=1))

@@ -130,8 +130,8 @@ class Screen:
         return widths.astype(np.float32), rounding.astype(np.float32)
 
 
-def tells_apart(C: Matrix) -> bool:
-    """Whether numbers of one byte tell nearly all of these centres from the one that is nearest to them.
+def tells_apart(C: Matrix, counts: NDArray[np.int64] | None = None) -> bool:
+    """Whether numbers of one byte tell the centres of nearly all rows from the one that is nearest to them.
 
     They may not where centres are far from most others and close to some: errors are parts of the length of a row. Measured,
     embeddings and rows around random places are above the limit by ten times and more.
@@ -143,11 +143,13 @@ def tells_apart(C: Matrix) -> bool:
 
     Args:
         C: (k, D) float32, of any length; the rows that they are compared with are unit rows.
+        counts: (k,) how many rows have each centre; None: it is not known, and each counts as much.
     """
     num_rows = rows_at_a_time(len(C))
     screen = Screen(C, num_rows)
     leads = np.concatenate([_leads(screen.scores(C[rows]), rows.start) for rows in row_blocks(len(C), num_rows)])
-    return bool(np.mean(leads >= CLEARLY * screen.usual_errors()) >= NEARLY_ALL)
+    are_clear = leads >= CLEARLY * screen.usual_errors()
+    return bool(np.average(are_clear, weights=counts) >= NEARLY_ALL)
 
 
 def _leads(scores: Matrix, first: int) -> Matrix:

@@ -42,7 +42,6 @@ from curator_dask.stages.kmeans.held import (
     Level,
     RowsOnWorkers,
     compares_groups,
-    compares_roughly,
     merge_tree,
 )
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
@@ -292,9 +291,9 @@ def _fit_in_levels(
     """
     most, tol = spec.parameters.max_iter, spec.parameters.tol
     first, *between, last = held.levels
-    first_tol, roughly = sample_tol(tol, first.num_rows, len(start)), compares_roughly(spec, start)
+    first_tol = sample_tol(tol, first.num_rows, len(start))
     C, n_iter, *_ = iterate(
-        lambda C: first_level.sum_up(C, roughly=roughly),
+        first_level.sum_up,
         start,
         first.sq_norms,
         max_iter=most,
@@ -302,7 +301,7 @@ def _fit_in_levels(
         after_each=tell,
     )
     first_level.let_go()
-    among_near = held.among_near(spec, C)
+    among_near = held.among_near(spec, C, roughly=first_level.tells_roughly(C))
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
         C, more, *_ = iterate(

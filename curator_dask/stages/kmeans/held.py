@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.quick_products import are_quick
 from curator_dask.dedup.arrays.some import Some
-from curator_dask.dedup.arrays.xp import array_module
+from curator_dask.dedup.arrays.xp import array_module, row_blocks
 from curator_dask.dedup.kmeans.grid import centres_on_grid
 from curator_dask.dedup.kmeans.grouped import assign_in_groups, groups_of, near_in_groups
 from curator_dask.dedup.kmeans.lloyd import Partial, SumUp, labelled_partial, lloyd_partial, merge
@@ -31,7 +31,7 @@ MANY_CENTRES: Final = 256
 
 LOOKED_AT: Final = 8
 """Groups that a row of the fit is compared with."""
-BATCH_BYTES: Final = 1 << 26
+BATCH_BYTES: Final = 1 << 25
 """Rows of several chunks that are compared or added up together: few of them are not worth a pass over all centres."""
 
 T = TypeVar("T")
@@ -84,14 +84,14 @@ class RowsOnWorkers:
         parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=_choose_way(spec, len(C)))
         return merge_tree(self.client, parts, self.say)
 
-    def among_near(self, spec: FitSpec, C: NDArray[np.float32]) -> Callable[[Level], SumUp]:
+    def among_near(self, spec: FitSpec, C: NDArray[np.float32], *, roughly: bool) -> Callable[[Level], SumUp]:
         """Functions of the centres as `sum_up`, for levels that grow: each compares rows with the centres near them.
 
         Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. C (k, D)
-        are the centres that the first level begins with. Few centres are all compared, as that takes no longer, and so are
-        centres that numbers of one byte cannot tell apart, as the near ones of a row would be any.
+        are the centres that the first level begins with. Where numbers of one byte cannot find the near ones (`roughly`, see
+        `compares_roughly`), all centres are compared.
         """
-        if not (compares_groups(spec, len(C)) or compares_roughly(spec, C)):
+        if not (compares_groups(spec, len(C)) or roughly):
             return lambda level: lambda C: self.sum_up(C, spec, level)
         near = _AmongNear(self, spec)
         return lambda level: lambda C: near.sum_up(C, level)
@@ -106,16 +106,28 @@ class FirstLevel:
     def __init__(self, rows: RowsOnWorkers, spec: FitSpec) -> None:
         self._rows, self._spec = rows, spec
         self._matrices = rows.submit(_gather_rows, share=rows.levels[0].share)
+        self._counts: NDArray[np.int64] | None = None
 
-    def sum_up(self, C: NDArray[np.float32], *, roughly: bool) -> Partial:
-        """The partial of these rows, each assigned to its nearest centre in C (k, D); where `roughly`, to about the nearest."""
+    def tells_roughly(self, C: NDArray[np.float32]) -> bool:
+        """Whether numbers of one byte are good enough for these centres (k, D), by the rows that they had in the last iteration.
+
+        Before the first one, only those of k-means|| are judged: it takes few from places that do not matter.
+        """
+        init = self._spec.parameters.init
+        is_judged = self._counts is not None or (isinstance(init, str) and init != "random")
+        return is_judged and compares_roughly(self._spec, C, self._counts)
+
+    def sum_up(self, C: NDArray[np.float32]) -> Partial:
+        """The partial of these rows, each assigned to its nearest centre in C (k, D), or to about the nearest one."""
         rows = self._rows
-        options = {"C": hold(rows.client, C), "way": _choose_way(self._spec, len(C), roughly=roughly)}
+        options = {"C": hold(rows.client, C), "way": _choose_way(self._spec, len(C), roughly=self.tells_roughly(C))}
         parts = [
             rows.client.submit(_partial_of_matrix, matrix, **place.options(), **options)
             for place, matrix in zip(rows.places, self._matrices, strict=True)
         ]
-        return merge_tree(rows.client, parts, rows.say)
+        partial = merge_tree(rows.client, parts, rows.say)
+        self._counts = partial.counts
+        return partial
 
     def let_go(self) -> None:
         """Free their memory: what is made next then takes no fresh one."""
@@ -150,10 +162,12 @@ def compares_groups(spec: FitSpec, num_centres: int) -> bool:
     return num_centres >= GROUPED_FROM and spec.device == "cpu" and not spec.parameters.exact_assignment
 
 
-def compares_roughly(spec: FitSpec, C: NDArray[np.float32]) -> bool:
+def compares_roughly(spec: FitSpec, C: NDArray[np.float32], counts: NDArray[np.int64] | None) -> bool:
     """Whether numbers of one byte are good enough for a fit in levels to say which of these centres (k, D) is about the
-    nearest one of a row, and which ones are near. Few centres are compared in full."""
-    return spec.device == "cpu" and len(C) >= MANY_CENTRES and not compares_groups(spec, len(C)) and tells_apart(C)
+    nearest one of a row, and which ones are near, by the rows (k,) that the centres have (`tells_apart`). Few centres are
+    compared in full, as that takes no longer."""
+    is_worth_it = spec.device == "cpu" and len(C) >= MANY_CENTRES and not compares_groups(spec, len(C))
+    return is_worth_it and tells_apart(C, counts)
 
 
 class _Way(NamedTuple):
@@ -190,8 +204,14 @@ def _partial(rows: Sequence[FitRows], *, C: NDArray[np.float32], share: float, w
     def of_batch(batch: Sequence[NDArray[np.float32]]) -> Partial:
         return _partial_of_matrix(batch[0] if len(batch) == 1 else np.concatenate(batch), C=C, way=way)
 
-    matrices = (chunk.some(slice(chunk.num_below(share)))[:] for chunk in rows)
+    matrices = (
+        chunk.some(part)[:] for chunk in rows for part in row_blocks(chunk.num_below(share), _batch_rows(C.shape[1]))
+    )
     return _merge_all(map(of_batch, _batches(matrices, lambda X: int(X.nbytes))))
+
+
+def _batch_rows(dimension: int) -> int:
+    return max(1, BATCH_BYTES // (4 * dimension))
 
 
 def _gather_rows(rows: Sequence[FitRows], *, share: float) -> NDArray[np.float32]:

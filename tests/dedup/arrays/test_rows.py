@@ -102,11 +102,29 @@ class TestRowsThatHaveTheLengthOneAlready:
         assert np.abs(np.linalg.norm(found[[1, 5]].astype(np.float64), axis=1) - 1).max() < 1e-7
         assert not found[3:5].any()
 
-    @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-    def test_other_types_are_scaled_however_near(self, dtype):
-        X = np.array([[0.6, 0.8]], dtype)
-        expected = X.astype(np.float64) / np.linalg.norm(X.astype(np.float64))
-        assert normalise(X)[0].tolist() == expected.astype(np.float32).tolist()
+    def test_the_same_numbers_of_another_type_give_the_same(self):
+        random = np.random.default_rng(2)
+        halves = random.standard_normal((400, 33)).astype(np.float16)
+        halves[::2] = (halves[::2] / np.linalg.norm(halves[::2].astype(np.float64), axis=1, keepdims=True)).astype(
+            np.float16
+        )
+        singles, _ = normalise(random.standard_normal((400, 33)).astype(np.float32))
+        for X in (halves.astype(np.float32), singles):
+            unit, _ = normalise(X)
+            np.testing.assert_array_equal(normalise(X.astype(np.float64))[0].view(np.int32), unit.view(np.int32))
+        np.testing.assert_array_equal(normalise(halves)[0], normalise(halves.astype(np.float32))[0])
+
+    def test_near_the_line_the_order_of_the_sum_does_not_matter(self, monkeypatch):
+        """Rows that are just on either side of what counts as one, with a sum that is off by as much as it may be."""
+        X = np.random.default_rng(3).standard_normal((2000, 64))
+        X *= np.sqrt(1 + 2.0**-20 + np.linspace(-1e-14, 1e-14, 2000))[:, None] / np.linalg.norm(
+            X, axis=1, keepdims=True
+        )
+        expected, _ = normalise(X)
+        vecdot = np.vecdot
+        for off in (-1.4e-14, 1.4e-14):
+            monkeypatch.setattr(np, "vecdot", lambda a, b, off=off: vecdot(a, b) + off)
+            np.testing.assert_array_equal(normalise(X)[0].view(np.int32), expected.view(np.int32))
 
     def test_it_is_the_same_whatever_is_beside_a_row(self):
         random = np.random.default_rng(1)

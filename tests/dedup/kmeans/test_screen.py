@@ -111,6 +111,15 @@ class TestTellsApart:
         C[:20] = C[20:40]
         assert not tells_apart(C)
 
+    def test_centres_count_as_much_as_they_have_rows(self):
+        C = random_unit(300, 96, 1)
+        C[:5] = C[5:10] + np.float32(0.001) * random_unit(5, 96, 2)
+        counts = np.full(300, 10)
+        assert tells_apart(C, counts)
+        counts[:10] = 100
+        assert not tells_apart(C, counts)
+        assert tells_apart(C, np.where(np.arange(300) < 10, 0, 10))
+
     @pytest.mark.parametrize("spread", [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
     def test_labels_by_one_byte_then_cost_little(self, spread):
         """Rows right at their centres and between two of them: what the wrong centre adds to the squared distance."""

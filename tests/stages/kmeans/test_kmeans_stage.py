@@ -102,8 +102,11 @@ class TestTypes:
         check(expected, dict(enumerate(X)))
         assert results(run(tmp_path / "other", 3)) == results(expected)
 
-    def test_json_lines_give_the_same_files_as_parquet(self, tmp_path, run, write_vectors):
+    @pytest.mark.parametrize("length", ["one", "any"])
+    def test_json_lines_give_the_same_files_as_parquet(self, tmp_path, run, write_vectors, length):
         X = np.round(vectors(30) * 64) / 64
+        if length == "one":
+            X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
         (tmp_path / "json").mkdir()
         for number, part in enumerate(np.array_split(np.arange(30), 3)):
             lines = [json.dumps({"id": int(row), "embedding": X[row].tolist()}) for row in part]
@@ -323,12 +326,25 @@ class TestSampleOfALargeInput:
         monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 60)
         source = write_vectors(list(range(6000)), X, parts=3)
         by_default = self.fit(run(source, 60, fit_rows_per_cluster=40))
-        monkeypatch.setattr(kmeans_held, "tells_apart", lambda C: True)
+        monkeypatch.setattr(kmeans_held, "tells_apart", lambda C, counts: True)
         by_one_byte = self.fit(run(source, 60, fit_rows_per_cluster=40))
         monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 61)
         among_all = self.fit(run(source, 60, fit_rows_per_cluster=40))
         assert by_default["inertia_per_row"] < 1.05 * among_all["inertia_per_row"]
         assert by_one_byte["inertia_per_row"] > 1.1 * among_all["inertia_per_row"]
+
+    def test_a_given_start_with_many_centres_where_no_rows_are(self, run, write_vectors, monkeypatch):
+        """All rows are at close places; most centres of the start are elsewhere, and numbers of one byte tell these apart."""
+        random = np.random.default_rng(0)
+        X = close_places()
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        elsewhere = random.standard_normal((600, 64)).astype(np.float32) / 8
+        start = np.concatenate([X[random.choice(6000, 20, replace=False)], elsewhere])
+        source = write_vectors(list(range(6000)), X, parts=3)
+        by_default = self.fit(run(source, None, init=start, fit_rows_per_cluster=1))
+        monkeypatch.setattr(kmeans_held, "MANY_CENTRES", 1000)
+        among_all = self.fit(run(source, None, init=start, fit_rows_per_cluster=1))
+        assert by_default["inertia_per_row"] < 1.02 * among_all["inertia_per_row"]
 
     def test_a_step_over_all_rows_follows_where_memory_holds_too_few(self, run, write_vectors, monkeypatch):
         X = vectors(3000)
