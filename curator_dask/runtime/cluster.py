@@ -23,7 +23,7 @@ from curator_dask.runtime.agreement.versions import check_versions
 from curator_dask.runtime.cluster_settings import ClusterSettings
 from curator_dask.runtime.device import resolve_device
 from curator_dask.runtime.local_cluster import local_gpus, local_processes, refuse_lost_folder
-from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, log
+from curator_dask.runtime.waiting import NO_WORKERS_S, ask_workers, asking_scheduler, log
 from curator_dask.runtime.worker_processes.forking import forked_workers
 
 CONNECT_TIMEOUT_S = 30.0
@@ -136,7 +136,9 @@ class LazyCluster:
     @property
     def num_threads(self) -> int:
         """Threads of all workers together, at least 1."""
-        return max(1, int(sum(self.client.nthreads().values())))
+        client = self.client
+        with asking_scheduler():
+            return max(1, int(sum(client.nthreads().values())))
 
     def _say(self, text: str) -> None:
         (self.on_start or log)(text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from typing import Any, TypeVar
 
@@ -21,6 +22,19 @@ NO_WORKERS_S = 300.0
 LOOK_EVERY_S = 5.0
 # Dask's own message names the worker, so it would differ in every run.
 ALL_WORKERS_DIED = "every worker that tried it died: out of memory, or a crash in native code"
+
+
+@contextlib.contextmanager
+def asking_scheduler() -> Iterator[None]:
+    """Within the block the client asks the scheduler something at once. Raises ClusterError if it is gone."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the second one where the client has noticed it and closed itself
+        raise scheduler_is_gone(error) from error
+
+
+def scheduler_is_gone(error: BaseException) -> ClusterError:
+    return ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on")
 
 
 def ask_workers(
@@ -53,7 +67,8 @@ def log(text: str) -> None:
 
 
 def _answers_of_all(client: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> set[Any]:
-    found = client.run(function, *arguments, on_error="return").values()
+    with asking_scheduler():
+        found = client.run(function, *arguments, on_error="return").values()
     answers = [answer for answer in found if not isinstance(answer, OSError)]  # such as a closed connection
     for answer in answers:
         if isinstance(answer, Exception):
@@ -94,7 +109,7 @@ class WorkerWatch:
         try:
             return sum(self.client.nthreads().values())
         except Exception as error:
-            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+            raise scheduler_is_gone(error) from error
 
     def _wait_on(self, waited_s: float, what: str) -> None:
         if not self._is_waiting:
@@ -127,7 +142,7 @@ def gather(client: Any, futures: Sequence[Any], say: Callable[[str], None] = log
         raise ClusterError(f"the Dask scheduler was closed or lost ({error}): run again to go on") from error
     except OSError as error:
         if client.status != "running":
-            raise ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on") from error
+            raise scheduler_is_gone(error) from error
         raise InputError(f"a worker could not read or write a file: {error}") from error
 
 

@@ -41,6 +41,7 @@ from curator_dask.runtime.state import StageState
 from curator_dask.runtime.units import Unit, run_units
 from curator_dask.runtime.waiting import ask_workers
 from curator_dask.stages.base import RunContext, Stage, StageResult
+from curator_dask.stages.kmeans.placing.places import find_places
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -541,8 +542,17 @@ class TestRunningSchedulers:
 
         units = [Unit(key, "v1", key) for key in "abcdefgh"]
         settings = ClusterSettings(scheduler_address=scheduler.address)
-        with LazyCluster(settings) as lazy, pytest.raises(ClusterError, match="run again to go on"):
-            run_units(lazy, state, units, work, reporter=Murderous(), what="things")
+        with LazyCluster(settings) as lazy:
+            with pytest.raises(ClusterError, match="run again to go on"):
+                run_units(lazy, state, units, work, reporter=Murderous(), what="things")
+            with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+                for ask in (
+                    lambda: lazy.num_threads,
+                    lambda: find_places(lazy.client, []),
+                    lambda: ask_workers(lazy.client, os.getpid, timeout_s=1, say=print),
+                ):
+                    with pytest.raises(ClusterError, match="the Dask scheduler does not answer any more"):
+                        ask()
         assert "a" in state.done_units()
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import Future as Outcome
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from curator_dask.errors import ClusterError, CuratorError, DeviceError
+from curator_dask.runtime.waiting import asking_scheduler, scheduler_is_gone
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
@@ -74,7 +75,7 @@ def _find_trouble(client: Any, before: Collection[str], workers: Collection[str]
     try:
         alive = set(client.scheduler_info(n_workers=-1)["workers"])
     except Exception as error:
-        return ClusterError(f"the Dask scheduler does not answer any more ({error}): run again to go on")
+        return scheduler_is_gone(error)
     lost = sorted(set(workers) - alive)
     if lost:
         return FitLostError(
@@ -119,14 +120,16 @@ def retry(client: Any, attempt: Callable[[bool], T], reporter: Reporter) -> T:
     An attempt must begin by reading the vectors, as restarted workers hold nothing. Raises ClusterError or DeviceError
     if the second attempt fails in the same way.
     """
-    workers = set(client.scheduler_info(n_workers=-1)["workers"])
+    with asking_scheduler():
+        workers = set(client.scheduler_info(n_workers=-1)["workers"])
     try:
         return attempt(False)
     except (FitLostError, DeviceFullError) as error:
         full = isinstance(error, DeviceFullError)
         where = "with the vectors in host memory" if full else "from the files"
         reporter.note(f"kmeans: {error}. The workers are restarted, and the fit is made again {where}")
-    restart(client, workers)
+    with asking_scheduler():
+        restart(client, workers)
     try:
         return attempt(full)
     except FitLostError as error:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.runtime.device import WorkerMemory, worker_memory
-from curator_dask.runtime.waiting import gather, log
+from curator_dask.runtime.waiting import asking_scheduler, gather, log
 from curator_dask.stages.kmeans.fit_watch import FitLostError, watch
 from curator_dask.stages.kmeans.spec import FitRows
 
@@ -101,7 +101,8 @@ def fit_on_gpus(
 
 def _memories(client: Any) -> dict[str, WorkerMemory]:
     """The memory of each worker. Raises FitLostError if one leaves while it is asked, or all have left."""
-    found = client.run(worker_memory, on_error="return")
+    with asking_scheduler():
+        found = client.run(worker_memory, on_error="return")
     lost = [str(error) for error in found.values() if isinstance(error, OSError)]
     if lost or not found:
         raise FitLostError(f"the GPU workers went away before the fit ({', '.join(lost) or 'none is left'})")

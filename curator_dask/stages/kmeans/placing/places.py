@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curator_dask.runtime.waiting import asking_scheduler
+
 
 @dataclass(frozen=True)
 class Place:
@@ -25,10 +27,11 @@ class Place:
 def find_places(client: Any, held: Sequence[Any]) -> list[Place]:
     """Places for these futures, which are done: where they are, as far as each thread gets an even share of them.
 
-    A cluster without workers has one place, which is any worker that comes.
+    A cluster without workers has one place, which is any worker that comes. Raises ClusterError if the scheduler is gone.
     """
-    holders = client.who_has(list(held))
-    return choose_places([tuple(holders.get(future.key, ())) for future in held], client.nthreads())
+    with asking_scheduler():
+        holders, threads = client.who_has(list(held)), client.nthreads()
+    return choose_places([tuple(holders.get(future.key, ())) for future in held], threads)
 
 
 def choose_places(holders: Sequence[Sequence[str]], threads: Mapping[str, int]) -> list[Place]:
