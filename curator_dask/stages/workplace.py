@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,20 +51,30 @@ class Workplace:
         return gather(client, futures, self.context.reporter.note)
 
 
+def exchange_folder(state: StageState, *within: str) -> str:
+    """A folder in that of the stage for the files of one run, below `EXCHANGE`, or below a folder within it.
+
+    No other run has the same: a task of a run that was killed may go on for a while on the workers of a running scheduler, and
+    write there.
+    """
+    return state.path(EXCHANGE, *within, uuid.uuid4().hex[:12])
+
+
 @contextlib.contextmanager
 def workplace(context: RunContext, state: StageState, *, here: bool, below: str = "") -> Iterator[Workplace]:
-    """A place without files before and after the block.
+    """A place without files before and after the block, which leaves none of earlier runs either.
 
     Args:
-        below: the folder of its files in that of the stage, where they are on no local disk; "": `EXCHANGE`.
+        below: its `exchange_folder`, where its files are on no local disk; "": a new one.
     """
     if here:
         with temporary_folder() as scratch:
             yield Workplace(context, Folder(str(scratch)), EXCHANGE, here)
         return
-    below = below or state.path(EXCHANGE)
-    state.remove_below(below)
+    below = below or exchange_folder(state)
+    of_all_runs = below.rpartition("/")[0]
+    state.remove_below(of_all_runs)
     try:
         yield Workplace(context, state.folder, below, here)
     finally:
-        state.remove_below(below)
+        state.remove_below(of_all_runs)

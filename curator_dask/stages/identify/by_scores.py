@@ -32,7 +32,7 @@ from curator_dask.stages.identify.recall import measure_recall
 from curator_dask.stages.identify.scoped_scores import score_in_scope
 from curator_dask.stages.identify.spec import DecideTask, RecallSearch, ScopedScoresTask
 from curator_dask.stages.identify.worker import decide_cluster
-from curator_dask.stages.workplace import workplace
+from curator_dask.stages.workplace import EXCHANGE, workplace
 
 EPS_UNIT, RECALL_UNIT = "eps", "recall"
 RECALL_VERSION = 2
@@ -183,7 +183,7 @@ class ByScores:
         if across is None:
             yield
         elif across.is_settled() and not has_work(self.state, units):
-            self.state.remove_below(across.below)  # what a run that was killed left
+            self.state.remove_below(self.state.path(EXCHANGE, ACROSS_UNIT))  # what a run that was killed left
             yield
         else:
             with workplace(context, self.state, here=False, below=across.below) as place:

@@ -175,3 +175,29 @@ def test_what_a_killed_run_left_is_removed(run, lost):
     work("d")
     assert results(out / "d") == before
     assert not (below / "buckets").exists()
+
+
+def test_what_a_task_of_a_killed_run_writes_late_is_not_taken_for_a_file_of_the_next_run(run, monkeypatch):
+    """Workers of a running scheduler outlive a client that is killed, and what they were doing goes on."""
+    out, work = run
+    work("d")
+    used: list[dict[str, bytes]] = []
+    compare = Rounds._compare
+
+    def late(rounds: Rounds, number: int, new: str) -> None:
+        root = out / "ef"[len(used) - 1]
+        for path, content in used[0].items() if len(used) > 1 else ():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(content[: len(content) // 2])
+        compare(rounds, number, new)
+        written = root.glob(f"{rounds.place.below}/*.arrow")
+        used[-1] |= {path.relative_to(root).as_posix(): path.read_bytes() for path in written}
+
+    monkeypatch.setattr(Rounds, "_compare", late)
+    for name in ("e", "f"):
+        used.append({})
+        work(name)
+    assert used[0]
+    assert not used[0].keys() & used[1].keys()
+    assert results(out / "f") == results(out / "d")
+    assert not (out / "f" / ".curator" / "identify" / "buckets").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from curator_dask.data.scored_clusters import ClusterInput
 from curator_dask.files.names import counted
@@ -18,7 +19,7 @@ from curator_dask.stages.identify.across.find_taken import Rounds
 from curator_dask.stages.identify.across.taken_of_cluster import TakenOfCluster
 from curator_dask.stages.identify.across.taken_rows import TakenRows
 from curator_dask.stages.identify.decisions.dropped import DroppedRows
-from curator_dask.stages.workplace import EXCHANGE, Workplace
+from curator_dask.stages.workplace import Workplace, exchange_folder
 
 UNIT = "across"
 VERSION = 1
@@ -41,10 +42,10 @@ class Across:
     dropped: DroppedRows | None
     """What the filters drop; None where there are none."""
 
-    @property
+    @cached_property
     def below(self) -> str:
         """The folder of the files that tasks hand on to each other."""
-        return self.state.path(EXCHANGE, UNIT)
+        return exchange_folder(self.state, UNIT)
 
     @property
     def by_cluster(self) -> str:
