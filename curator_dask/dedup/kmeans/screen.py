@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curator_dask.dedup.arrays.blocks import over_blocks
-from curator_dask.dedup.arrays.one_byte import Multiplier, to_one_byte
+from curator_dask.dedup.arrays.one_byte import ROUNDING, Multiplier, to_one_byte
 from curator_dask.dedup.arrays.some import Some
 from curator_dask.dedup.arrays.xp import row_blocks
 from curator_dask.dedup.kmeans.few import products_of_few
 
-ROUNDING: Final = 2.0**-24
-"""float32 moves a number by at most this share of it."""
 CLEARLY: Final = 8
 """So many times its usual error is a score of one-byte numbers higher for a centre that they tell from another one."""
 NEARLY_ALL: Final = 0.95

@@ -47,7 +47,7 @@ from curator_dask.stages.kmeans.held import (
 from curator_dask.stages.kmeans.ids.doubled_ids import refuse_doubled_ids
 from curator_dask.stages.kmeans.parameters import KMeansParameters
 from curator_dask.stages.kmeans.sample import Sample, choose_sample, sample_tol, wanted_clusters
-from curator_dask.stages.kmeans.spec import FitRows, FitSpec, KeptRows, priority_limit
+from curator_dask.stages.kmeans.spec import Census, FitRows, FitSpec, KeptRows, priority_limit
 
 if TYPE_CHECKING:
     from curator_dask.runtime.progress import Reporter
@@ -68,17 +68,6 @@ RELAXATION = 1.8
 The first iterations move centroids far, where it does harm. Later ones creep: measured, five relaxed ones end about as low as
 nine plain ones.
 """
-
-
-@dataclass(frozen=True)
-class Census:
-    """The facts of a chunk that the client needs."""
-
-    num_rows: int
-    level_rows: tuple[int, ...]
-    """The rows of each level of the fit, or of its only one; a level has those of the levels before it too."""
-    level_sq_norms: tuple[float, ...]
-    rejects: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -124,7 +113,7 @@ def _fit(client: Any, spec: FitSpec, chunks: Sequence[Chunk], reporter: Reporter
     kept = client.map(_read_to_keep, chunks, **how) if sample.kept else []
     loaded = client.map(load_fit_rows, kept or chunks, fraction=sample.fraction, in_order=bool(sample.levels), **how)
     in_levels = sample.levels or (1.0,)
-    census = gather(client, client.map(_take_census, loaded, levels=in_levels, pure=False), reporter.note)
+    census = gather(client, client.map(FitRows.census, loaded, levels=in_levels, pure=False), reporter.note)
     num_rows, num_fit_rows, rejects = _add_up_census(census, sample)
     hashes = client.map(_hashes_of_ids, loaded, pure=False)
     refuse_doubled_ids(client, spec.source, parameters.random_state, chunks, hashes, num_rows, reporter.note)
@@ -214,12 +203,6 @@ def _hashes_of_ids(rows: FitRows) -> NDArray[np.uint64]:
     return rows.all_priority
 
 
-def _take_census(rows: FitRows, *, levels: tuple[float, ...]) -> Census:
-    numbers = tuple(rows.num_below(share) for share in levels)
-    sq_norms = tuple(float(rows.sq_norms[:number].sum()) for number in numbers)
-    return Census(len(rows.all_priority), numbers, sq_norms, rows.rejects)
-
-
 def _count_rows(chunk: Chunk, *, source: VectorSource) -> int:
     if source.filetype != "parquet":
         return sum(source.folder.read_bytes(piece.path).count(b"\n") for piece in chunk)
@@ -301,7 +284,7 @@ def _fit_in_levels(
         after_each=tell,
     )
     first_level.let_go()
-    among_near = held.among_near(spec, C, roughly=first_level.tells_roughly(C))
+    among_near = held.among_near(spec, len(C), roughly=first_level.tells_roughly(C))
     for level in between:
         steps = min(STEPS_BETWEEN, most - n_iter)
         C, more, *_ = iterate(

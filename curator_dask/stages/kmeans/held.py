@@ -84,14 +84,13 @@ class RowsOnWorkers:
         parts = self.submit(_partial, C=hold(self.client, C), share=level.share, way=_choose_way(spec, len(C)))
         return merge_tree(self.client, parts, self.say)
 
-    def among_near(self, spec: FitSpec, C: NDArray[np.float32], *, roughly: bool) -> Callable[[Level], SumUp]:
+    def among_near(self, spec: FitSpec, num_centres: int, *, roughly: bool) -> Callable[[Level], SumUp]:
         """Functions of the centres as `sum_up`, for levels that grow: each compares rows with the centres near them.
 
-        Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. C (k, D)
-        are the centres that the first level begins with. Where numbers of one byte cannot find the near ones (`roughly`, see
-        `compares_roughly`), all centres are compared.
+        Those of a row are the near ones when its first level began, or a later one if it has changed its centre since. Where
+        numbers of one byte cannot find the near ones (not `roughly`, see `compares_roughly`), all centres are compared.
         """
-        if not (compares_groups(spec, len(C)) or roughly):
+        if not (compares_groups(spec, num_centres) or roughly):
             return lambda level: lambda C: self.sum_up(C, spec, level)
         near = _AmongNear(self, spec)
         return lambda level: lambda C: near.sum_up(C, level)

@@ -45,6 +45,17 @@ class KeptRows(Rows):
 
 
 @dataclass(frozen=True)
+class Census:
+    """The facts of a chunk that the client needs."""
+
+    num_rows: int
+    level_rows: tuple[int, ...]
+    """The rows of each level of the fit, or of its only one; a level has those of the levels before it too."""
+    level_sq_norms: tuple[float, ...]
+    rejects: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class FitRows:
     """The rows of one chunk that a worker holds during the fit."""
 
@@ -77,6 +88,12 @@ class FitRows:
     def num_below(self, share: float) -> int:
         """How many of the rows belong to the level that takes this share of all rows."""
         return len(self.priority) if share >= 1 else int(np.searchsorted(self.priority, priority_limit(share)))
+
+    def census(self, levels: tuple[float, ...]) -> Census:
+        """The facts of these rows, for a fit with these levels."""
+        numbers = tuple(self.num_below(share) for share in levels)
+        sq_norms = tuple(float(self.sq_norms[:number].sum()) for number in numbers)
+        return Census(len(self.all_priority), numbers, sq_norms, self.rejects)
 
 
 def priority_limit(share: float) -> np.uint64:
